@@ -1,3 +1,4 @@
+import { InsightsError } from "../src/errors.ts";
 import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
 interface Step {
@@ -8,7 +9,7 @@ interface Step {
 
 /**
  * Erases the people who requested it, then refreshes the views and lists that were computed with their data, and marks
- * the receipts as complete.
+ * the receipts as complete. A request that could not be carried out is the error of the run, after the others.
  */
 export default defineTask({
   name: "erase",
@@ -16,7 +17,10 @@ export default defineTask({
   async due(_payload, { call }) {
     const [found] = await call<{ any: boolean }>(
       `select exists (select from privacy.erasure where completed_at is null)
-         or exists (select from privacy.request where kind = 'erasure' and completed_at is null) as any`,
+         or exists (
+           select from privacy.request
+           where kind = 'erasure' and completed_at is null and person_id not in (select privacy.restricted())
+         ) as any`,
     );
     return found?.any === true;
   },
@@ -40,6 +44,11 @@ export default defineTask({
       const [row] = await call<{ completed: number }>("select privacy.complete_erasures($1) as completed", [open.now]);
       completed = row?.completed ?? 0;
     }
-    return { rows: erased, detail: { failed, completed } };
+    if (failed > 0) {
+      throw new InsightsError(`requests for erasure that failed: ${failed}; erased: ${erased}`, {
+        hint: "They are tried again each minute. List them: select * from privacy.open_requests where kind = 'erasure'",
+      });
+    }
+    return { rows: erased, detail: { completed } };
   },
 });

@@ -127,9 +127,10 @@ export async function startWorker(config: Config, database: Database): Promise<W
 }
 
 const wanted: readonly (readonly string[])[] = [
-  ["make_partitions", "refresh_cohorts", "refresh"],
+  ["make_partitions", "refresh_cohorts", "refresh_decisions", "refresh"],
   // Statistics first: without them, a plan may take ten times as long.
-  ["vacuum", "refresh_views", "train", "train_predictions", "watch_models"],
+  ["vacuum", "erase", "refresh_views", "train", "train_predictions", "watch_models"],
+  ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */

@@ -27,6 +27,53 @@ async function work(...tasks: string[]): Promise<Run[]> {
   );
 }
 
+test("one round of all tasks erases the people who requested it, seals the receipt and verifies the ledger", async () => {
+  const stored = [{ type: "track", messageId: "1", userId: "eve", event: "Course Enrolled" }];
+  await database.query("select track.ingest($1)", [JSON.stringify(stored)]);
+  await database.query("select privacy.open_request('eve', 'erasure')");
+  await runWorkerOnce(asDatabase(database));
+  expect(await database.value("select count(*)::int from track.identity where external_id = 'eve'")).toBe(0);
+  expect(await database.value("select completed_at is not null from privacy.erasure")).toBe(true);
+  expect(await database.rows("select task, outcome from monitor.run where task in ('seal', 'verify_ledger')")).toEqual([
+    { task: "seal", outcome: "ok" },
+    { task: "verify_ledger", outcome: "ok" },
+  ]);
+  expect(await database.value("select count(*)::int from privacy.erasure where ledger_position is null")).toBe(0);
+});
+
+test("a request for erasure that fails is the error of the run, after the others", async () => {
+  const stored = ["kim", "lea", "max"].map((userId) => ({ type: "track", messageId: userId, userId, event: "Seen" }));
+  await database.query("select track.ingest($1)", [JSON.stringify(stored)]);
+  await database.query(
+    `create function public.failing(subject privacy.subject) returns setof privacy.erased language plpgsql as $$
+     begin
+       if 'kim' = any (subject.names) then raise 'not her'; end if;
+     end $$`,
+  );
+  await database.query(
+    "insert into privacy.handler (room, position, erase_function, description) values ('other', 99, 'public.failing', '')",
+  );
+  for (const name of ["kim", "lea", "max"]) await database.query("select privacy.open_request($1, 'erasure')", [name]);
+  await database.query("select privacy.restrict_person('max', 'claims')");
+  const [failed] = await work("erase");
+  expect(failed).toMatchObject({
+    outcome: "failed",
+    error: expect.stringContaining("requests for erasure that failed: 1;"),
+  });
+  const left = "select array_agg(external_id order by external_id) from track.identity where kind = 'user'";
+  expect(await database.value(left)).toEqual(["kim", "max"]);
+  expect(await database.value("select count(*)::int from privacy.erasure where completed_at is null")).toBe(0);
+
+  await database.query("delete from privacy.handler where room = 'other'");
+  expect(await work("erase")).toMatchObject([{ outcome: "ok" }]);
+  expect(await database.value(left)).toEqual(["max"]);
+  // Of a restricted person alone, there is nothing to do.
+  const runs = "select count(*)::int from monitor.run where task = 'erase'";
+  const before = await database.value(runs);
+  await work("erase");
+  expect(await database.value(runs)).toBe(before);
+});
+
 test("the worker seals new records, prints the head of the ledger, and reports a change", async () => {
   await runWorkerOnce(asDatabase(database));
   await database.query("select privacy.record_consents(7, true)");

@@ -59,8 +59,8 @@ describe("one round of everything", async () => {
       done
         .map(({ task }) => task)
         .filter((task) => task !== "vacuum")
-        .slice(0, 4),
-    ).toEqual(["make_partitions", "refresh_cohorts", "refresh", "refresh_views"]);
+        .slice(0, 5),
+    ).toEqual(["make_partitions", "refresh_cohorts", "refresh_decisions", "refresh", "refresh_views"]);
     const count = (task: string): number => Number(done.find((run) => run.task === task)?.row_count);
     const people = await database.value<number>("select count(*)::int from track.person where person_id <> 0");
     expect(count("refresh")).toBe(people);
@@ -90,7 +90,13 @@ describe("one round of everything", async () => {
     expect((await runs()).map(({ task }) => task).filter((task) => task !== "vacuum")).toEqual([
       "make_partitions",
       "refresh_cohorts",
+      "refresh_decisions",
       "refresh_views",
+      "check_rollups",
+      "pack_messages",
+      "delete_old_runs",
+      "delete_old_refusals",
+      "verify_ledger",
     ]);
   });
 

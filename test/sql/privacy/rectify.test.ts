@@ -55,6 +55,15 @@ test("a trait is corrected also in the past, and the former values are gone; tho
   });
 });
 
+test("a trait that was not known is added, and counted", async () => {
+  await known(async (db) => {
+    expect(await db.rows(`select * from privacy.rectify('ada', '{"traits": {"country": "Norway"}}')`)).toEqual([
+      { table_name: "track.trait", row_count: "1", method: "cleared" },
+    ]);
+    expect(await traits(db)).toContainEqual({ name: "country", value: "Norway", set_at: expect.any(Date) });
+  });
+});
+
 test("a later message changes the trait again, an earlier one does not", async () => {
   await known(async (db) => {
     await db.query(`select privacy.rectify('ada', '{"traits": {"plan": "team"}}')`);

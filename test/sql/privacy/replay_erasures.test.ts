@@ -47,6 +47,22 @@ describe("privacy.erasure_list and privacy.replay_erasures", () => {
     });
   });
 
+  test("people whose data was restricted at the time of the backup are erased, others stay restricted", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
+      await db.query("select privacy.restrict_person('ada', 'accuracy'), privacy.restrict_person('ben', 'accuracy')");
+      await db.query("savepoint backup");
+      await db.query("select privacy.lift_restriction('ada')");
+      await db.query("select privacy.erase_person('ada')");
+      const kept = await list(db);
+      await db.query("rollback to backup");
+
+      expect(await replay(db, kept)).toBe("1");
+      expect(await names(db)).toEqual(["ben"]);
+      expect(await db.value("select count(*)::int from privacy.restriction")).toBe(1);
+    });
+  });
+
   test("refuses a list of another database, and other documents", async () => {
     const bad: [unknown, string][] = [
       [{ key: "0".repeat(64), names: [] }, "CF005"],

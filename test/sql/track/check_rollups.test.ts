@@ -257,6 +257,24 @@ describe("with a declared property is found and repaired", () => {
   });
 });
 
+test("people whose data is restricted stay out of the sums, and are in them again afterwards", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await fill(db);
+    const quiet = rollups.map((rollup) => [rollup, 0]);
+    const all = 31 * (await months(db));
+    const before = await contents(db);
+    await db.query("select privacy.restrict_person('ada', 'accuracy'), privacy.restrict_person('dan', 'accuracy')");
+    await refresh(db);
+    const restricted = await contents(db);
+    expect((await check(db, all)).map(({ rollup, differing }) => [rollup, differing])).toEqual(quiet);
+    expect(await contents(db)).toEqual(restricted);
+    await db.query("select privacy.lift_restriction('ada'), privacy.lift_restriction('dan')");
+    await refresh(db);
+    expect((await check(db, all)).map(({ rollup, differing }) => [rollup, differing])).toEqual(quiet);
+    expect(await contents(db)).toEqual(before);
+  });
+});
+
 test("what is queued is not compared", async () => {
   await database.as("postgres", {}, async (db) => {
     await fill(db);

@@ -126,6 +126,47 @@ test("of a browser that is excluded keeps the exclusion", async () => {
   });
 });
 
+test("of a browser: its restriction and its open requests stay with its name", async () => {
+  await inside(async (db) => {
+    const link = (name: string) => [
+      identify(name, `ada-${name}`),
+      browse(name),
+      identify(name, `eve-${name}`, { timestamp: new Date().toISOString() }),
+    ];
+    await ingest(db, [...link("b"), ...link("c")]);
+    // The name has two identities: the later one, of eve, is that of the request.
+    await db.query("select privacy.restrict_person('b', 'accuracy'), privacy.open_request('b', 'access')");
+    // Another request of the same kind, of the identity that remains.
+    await db.query("select privacy.open_request('c', 'access')");
+    await db.query(
+      `update privacy.request
+       set identity_id = other.identity_id, person_id = other.person_id
+       from track.identity as own
+       join track.identity as other on other.external_id = own.external_id and other.identity_id <> own.identity_id
+       where own.identity_id = request.identity_id and own.external_id = 'c'`,
+    );
+    await db.query("select privacy.open_request('c', 'access')");
+    for (const name of ["b", "c"])
+      expect(await db.value("select track.unlink_identities($1, $2)", [name, `eve-${name}`])).toBe(true);
+
+    const owners = `select coalesce(identity.external_id, '-') as name, person.external_id as person
+      from SOURCE as kept
+      left join track.identity using (identity_id)
+      join track.identity as person on person.identity_id = kept.person_id`;
+    expect(await db.rows(owners.replace("SOURCE", "privacy.restriction"))).toEqual([{ name: "b", person: "ada-b" }]);
+    expect(await db.rows(`${owners.replace("SOURCE", "privacy.request")} order by 2, 1 desc`)).toEqual([
+      { name: "b", person: "ada-b" },
+      { name: "c", person: "ada-c" },
+      { name: "-", person: "ada-c" },
+    ]);
+    expect(await db.value("select privacy.lift_restriction('b')")).toBe(true);
+    // A request whose identity is gone is answered with the person.
+    await db.query("select privacy.complete_request(request_id, 'Sent.') from privacy.request");
+    await db.query("select privacy.erase_person('c')");
+    expect(await belongings(db, "ada-b")).toEqual(["b"]);
+  });
+});
+
 test("is for admins", async () => {
   expect(await rolesThatMay(database, "select track.unlink_identities('ada', 'b')")).toEqual(["admin"]);
 });

@@ -47,6 +47,8 @@ begin
     'select array(select %I.%I())', split_part(v_name, '.', 1), split_part(v_name, '.', 2)
   )
   into v_people;
+  -- They are of the time of the backup: nobody is erased while her data is restricted, so that they had ended.
+  delete from privacy.restriction where restriction.person_id = any (v_people);
   foreach v_person in array v_people loop
     -- The names are suppressed already, or were freed by a later consent.
     perform privacy._erase(null, v_person, 'repeated after the restore of a backup', false);

@@ -80,8 +80,8 @@ begin
         date_trunc('second', v_request.received_at)
       ),
       format(
-        'Answer it first, by privacy.complete_request(''%s''). It must be answered until %s.', v_request.request_id,
-        date_trunc('second', coalesce(v_request.extended_until, v_request.due_at))
+        'It must be answered until %s. Administrators do so by privacy.complete_request(''%s'').',
+        date_trunc('second', coalesce(v_request.extended_until, v_request.due_at)), v_request.request_id
       )
     );
   end if;

@@ -17,6 +17,7 @@ declare
   v_times timestamptz[];
   v_values jsonb[];
   v_rows bigint;
+  v_added bigint;
 begin
   if jsonb_typeof(traits) <> 'object' then
     perform common.refuse('CF001', format('"traits" is a JSON %s', jsonb_typeof(traits)),
@@ -96,7 +97,8 @@ begin
     where trait.person_id = subject.person_id
       and trait.name = said.name
   );
-  return next row('track.trait', v_rows, 'cleared')::privacy.erased;
+  get diagnostics v_added = row_count;
+  return next row('track.trait', v_rows + v_added, 'cleared')::privacy.erased;
   perform track._enqueue('trait', array[subject.person_id]);
 end;
 $$;

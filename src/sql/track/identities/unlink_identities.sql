@@ -186,6 +186,21 @@ begin
   where identity_link.identity_id = any (v_empty)
     or identity_link.linked_identity_id = any (v_empty);
 
+  perform privacy.move_subjects(
+    array_agg(empty.identity_id), array_agg(named.person_id), array_agg(named.identity_id)
+  )
+  from track.identity as empty
+  cross join lateral (
+    select sibling.identity_id, sibling.person_id
+    from track.identity as sibling
+    where sibling.external_id = empty.external_id
+      and sibling.kind = 'anonymous'
+      and sibling.identity_id <> all (v_empty)
+    order by sibling.identity_id
+    limit 1
+  ) as named
+  where empty.identity_id = any (v_empty);
+
   with deleted as (
     delete from track.identity
     where identity.identity_id = any (v_empty)

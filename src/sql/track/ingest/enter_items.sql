@@ -89,43 +89,54 @@ returns void
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
+-- A plan for any number of messages would compare each message with each item.
+set plan_cache_mode to force_custom_plan
 as $$
 begin
   insert into track.item_source (item_id, attribute, identity_id)
-  select distinct on (told.item_id, told.attribute)
-    told.item_id, told.attribute,
+  select
+    first.item_id, first.attribute,
     coalesce(
-      case told.identity_kind when 'anonymous' then track._browser_identity(told.external_id, told.occurred_at) end,
-      identity.identity_id
+      case first.identity_kind when 'anonymous' then track._browser_identity(first.external_id, first.occurred_at) end,
+      first.identity_id
     )
   from (
-    select item.item_id, 'name' as attribute, message.*
-    from unnest(_store_item_sources.new_items) as new (item_id)
-    join track.item on item.item_id = new.item_id
-    join unnest(messages) as message on item.external_id in (message.item, message.item_parent)
+    select distinct on (told.item_id, told.attribute)
+      told.item_id, told.attribute, told.identity_kind, told.external_id, told.occurred_at, identity.identity_id
+    from (
+      select
+        item.item_id, 'name' as attribute,
+        message.identity_kind, message.external_id, message.occurred_at, message.position
+      from unnest(messages) as message
+      cross join lateral unnest(array[message.item, message.item_parent]) as named (external_id)
+      join track.item on item.external_id = named.external_id
+      join unnest(_store_item_sources.new_items) as new (item_id) on new.item_id = item.item_id
 
-    union all
+      union all
 
-    select item.item_id, given.attribute, message.*
-    from unnest(_store_item_sources.before) as former
-    join track.item on item.item_id = former.item_id
-    join unnest(messages) as message on message.item = item.external_id
-    left join track.item as parent on parent.external_id = message.item_parent
-    cross join lateral (
-      values
-        ('kind', nullif(former.kind, 'unknown'), item.kind, message.item_kind),
-        ('title', former.title, item.title, message.item_title),
-        ('url', former.url, item.url, message.item_url),
-        ('parent', former.parent_item_id::text, item.parent_item_id::text, parent.item_id::text)
-    ) as given (attribute, former, stored, said)
-    where given.former is null
-      and given.stored = given.said
-  ) as told
-  join track.identity
-    on identity.external_id = told.external_id
-    and identity.kind = told.identity_kind
-    and (told.identity_kind <> 'anonymous' or identity.branch = 0)
-  order by told.item_id, told.attribute, told.position
+      select
+        item.item_id, given.attribute,
+        message.identity_kind, message.external_id, message.occurred_at, message.position
+      from unnest(_store_item_sources.before) as former
+      join track.item on item.item_id = former.item_id
+      join unnest(messages) as message on message.item = item.external_id
+      left join track.item as parent on parent.external_id = message.item_parent
+      cross join lateral (
+        values
+          ('kind', nullif(former.kind, 'unknown'), item.kind, message.item_kind),
+          ('title', former.title, item.title, message.item_title),
+          ('url', former.url, item.url, message.item_url),
+          ('parent', former.parent_item_id::text, item.parent_item_id::text, parent.item_id::text)
+      ) as given (attribute, former, stored, said)
+      where given.former is null
+        and given.stored = given.said
+    ) as told
+    join track.identity
+      on identity.external_id = told.external_id
+      and identity.kind = told.identity_kind
+      and (told.identity_kind <> 'anonymous' or identity.branch = 0)
+    order by told.item_id, told.attribute, told.position
+  ) as first
   on conflict (item_id, attribute) do update
   set identity_id = excluded.identity_id;
 end;

@@ -113,15 +113,17 @@ begin
   return query
   select
     identity.person_id,
-    bool_or(exclusion.identity_id is not null),
-    bool_or(identity.kind = 'user') and not bool_or(exclusion.identity_id is not null)
+    bool_or(exclusion.identity_id is not null or restricted.person_id is not null),
+    bool_or(identity.kind = 'user')
+    and not bool_or(exclusion.identity_id is not null or restricted.person_id is not null)
   from track.identity
   left join track.exclusion on exclusion.identity_id = identity.identity_id
+  left join privacy.restricted() as restricted (person_id) on restricted.person_id = identity.person_id
   where identity.person_id between first_person and last_person
   group by identity.person_id;
 end;
 $$;
 
 comment on function track._rollup_people(bigint, bigint) is $$
-Returns whether people are excluded or counted, from their identities and not from the stored sets.
+Returns whether people are excluded or counted, from their identities and restrictions and not from the stored sets.
 $$;
