@@ -66,8 +66,10 @@ export async function readOperations(path: string, schema: GraphQLSchema): Promi
       throw wrong(error instanceof Error ? error.message : String(error));
     }
     operations.set(id, document);
-    // Apollo's clients send the hash of the document, whatever its id is.
-    operations.set(createHash("sha256").update(document).digest("hex"), document);
+    // Apollo's clients send the hash of the document, whatever its id is; a file may end with a line break.
+    for (const text of [document, document.trim()]) {
+      operations.set(createHash("sha256").update(text).digest("hex"), document);
+    }
   }
   return operations;
 }
