@@ -248,6 +248,47 @@ describe("privacy.erase_person", () => {
     });
   });
 
+  test("marks the versions that were trained on an enrolment that a later one replaced, or a correction removed", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
+      await db.query("create table pg_temp.enrolments (person text, item text, enrolled_at timestamptz)");
+      await db.query("insert into pg_temp.enrolments values ('ada', 'course', now()), ('ben', 'course', now())");
+      await db.query("select track.sync_enrolments('pg_temp.enrolments')");
+      await db.query(
+        `with entered as (
+           insert into ml.project (name, task, metric)
+           select project, task, 'log_loss' from analytics.prediction_target where target = 'dropout'
+           returning project_id
+         )
+         insert into ml.model (project_id, version, algorithm, trained_at)
+         select project_id, 1, 'logregr', clock_timestamp() from entered`,
+      );
+      await db.query("insert into pg_temp.enrolments values ('ada', 'course', now() + interval '1 hour')");
+      await db.query("select track.sync_enrolments('pg_temp.enrolments')");
+      await db.query("savepoint trained");
+      expect((await erase(db, "ada")).counts).toMatchObject({ "ml.model": { marked: 1 } });
+      await db.query("rollback to trained");
+      await db.query(`select privacy.rectify('ben', '{"enrolments": [{"item": "course", "removed": true}]}')`);
+      expect((await erase(db, "ben")).counts).toMatchObject({ "ml.model": { marked: 1 } });
+    });
+  });
+
+  test("deletes saved queries about her, and none whose other arguments are equal to her name", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "page" }), message({ userId: "ben" })]);
+      await db.query(
+        `insert into analytics.saved_query (name, function_name, arguments, created_by) values
+           ('pages', 'analytics.popular_items', '{"kind": "page"}', 'ben'),
+           ('hers', 'track.journey', '{"person": "page"}', 'ben'),
+           ('theirs', 'recommend.for_people', '{"people": ["ben", "page"], "kind": "course"}', 'ben')`,
+      );
+      await erase(db, "page");
+      expect(await db.rows("select name from analytics.saved_query where created_by = 'ben'")).toEqual([
+        { name: "pages" },
+      ]);
+    });
+  });
+
   test("unlearns the person in recommenders, whose lists are then those of the others", async () => {
     await inside(async (db) => {
       await ingestSteps(db, twoTastes(30, generator(3)));
