@@ -543,6 +543,47 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     ).toEqual([{ item: "race-item", name: "Only Race" }]);
   });
 
+  test("batches are stored while an erasure waits for a refresh", async () => {
+    await ingest(database, [message({ userId: "race-11", properties: { item: "race-11-item" } })]);
+    const [refresher, eraser, sender] = [await session(), await session(), await session()];
+    await refresher.query("select from track.refresh()");
+    const erased = eraser.query("select privacy.erase_person('race-11')");
+    await waits(eraser, erased);
+    await sender.query("set local lock_timeout = '1min'");
+    expect(await sender.query(...send([message({ userId: "race-12" })]))).toMatchObject({ accepted: 1 });
+    await sender.end();
+    await refresher.end();
+    await erased;
+    await eraser.end();
+  });
+
+  test("a requested erasure holds nothing that a merge of the person needs while it waits", async () => {
+    await ingest(database, [message({ userId: "race-13" }), message({ userId: "race-14" })]);
+    await database.query("select privacy.open_request('race-13', 'erasure')");
+    const [refresher, eraser, merger] = [await session(), await session(), await session()];
+    await refresher.query("select from track.refresh()");
+    const erased = eraser.query("select * from privacy.erase_requested()");
+    await waits(eraser, erased);
+    await merger.query("set local lock_timeout = '1min'");
+    await merger.query("select track.merge_persons('race-14', 'race-13')");
+    await merger.end();
+    // A second one leaves the requests to the first.
+    expect((await database.rows("select * from privacy.erase_requested()"))[0]).toEqual({
+      erased: 0,
+      failed: 0,
+      error: null,
+    });
+    await refresher.end();
+    await erased;
+    await eraser.end();
+    await database.query("select privacy.erase_requested()");
+    expect(
+      await database.value(
+        "select count(*)::int from track.identity where external_id in ('race-13', 'race-14') and kind = 'user'",
+      ),
+    ).toBe(0);
+  });
+
   test("a refresh, a merge and a decision at the same time end without a deadlock", async () => {
     const names = ["mob-1", "mob-2", "mob-3", "mob-4", "mob-5", "mob-6"];
     await ingest(
