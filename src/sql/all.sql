@@ -28,6 +28,7 @@
 --!include ml/linear_algebra/multiply_transposed.sql
 --!include ml/linear_algebra/multiply.sql
 --!include ml/linear_algebra/gram.sql
+--!include ml/linear_algebra/_without_traces.sql
 --!include ml/linear_algebra/inverse.sql
 --!include ml/linear_algebra/rank_one_update.sql
 --!include ml/linear_algebra/low_rank_update.sql
