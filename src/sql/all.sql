@@ -784,6 +784,7 @@
 --!include recommend/train/_decide.sql
 --!include recommend/learning/_learning_parts.sql
 --!include recommend/learning/_can_learn.sql
+--!include recommend/learning/_keeps_record.sql
 --!include recommend/learning/_statement.sql
 --!include recommend/learning/_list_part.sql
 --!include recommend/learning/_relearn_part.sql
