@@ -289,6 +289,32 @@ describe("privacy.erase_person", () => {
     });
   });
 
+  test("erases a person with hundreds of long names from errors, and nobody else", async () => {
+    await inside(async (db) => {
+      const names = Array.from({ length: 400 }, (_, n) => `${n}.*(["\\${"n".repeat(240)}`);
+      await ingest(
+        db,
+        names.map((anonymousId) => message({ type: "identify", event: undefined, userId: "ada", anonymousId })),
+      );
+      await refresh(db);
+      const errors = [names[0], `failed for ${names[399]}, again`, "failed for ada", "ada-2 and lambada", "123"];
+      for (const error of errors)
+        await db.query("insert into monitor.run (task, started_at, error) values ('x', now(), $1)", [error]);
+      await db.query("insert into monitor.run (task, started_at, detail) values ('x', now(), $1)", [
+        JSON.stringify({ of: names[7] }),
+      ]);
+      await erase(db, "ada");
+      expect(await db.rows("select error, detail from monitor.run where task = 'x' order by 1")).toEqual([
+        { error: "123", detail: null },
+        { error: "erased", detail: null },
+        { error: "erased", detail: null },
+        { error: "erased", detail: null },
+        { error: "erased", detail: null },
+        { error: null, detail: null },
+      ]);
+    });
+  });
+
   test("unlearns the person in recommenders, whose lists are then those of the others", async () => {
     await inside(async (db) => {
       await ingestSteps(db, twoTastes(30, generator(3)));
