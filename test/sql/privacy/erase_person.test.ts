@@ -289,6 +289,25 @@ describe("privacy.erase_person", () => {
     });
   });
 
+  test("a repeated call does not erase the person whose browser has the name of the user", async () => {
+    await inside(async (db) => {
+      await ingest(db, [
+        message({ userId: "ben" }),
+        message({ type: "identify", event: undefined, userId: "eve", anonymousId: "ben" }),
+        message({ type: "identify", event: undefined, userId: "eve", anonymousId: "phone" }),
+      ]);
+      await refresh(db);
+      await erase(db, "ben");
+      await db.query("savepoint erased");
+      expect(await db.rejects("select privacy.erase_person('ben')")).toMatchObject({ code: "CF002" });
+      await db.query("rollback to erased");
+      expect(await people(db)).toEqual(["anonymous ben", "anonymous phone", "user eve"]);
+      // Her own names erase her.
+      await erase(db, "phone");
+      expect(await people(db)).toEqual([]);
+    });
+  });
+
   test("erases a person with hundreds of long names from errors, and nobody else", async () => {
     await inside(async (db) => {
       const names = Array.from({ length: 400 }, (_, n) => `${n}.*(["\\${"n".repeat(240)}`);

@@ -34,7 +34,7 @@ test("a user of whom nothing is stored makes no request for the person with a br
       expect(await db.rejects(`select privacy.open_my_request('${kind}')`)).toMatchObject({ code: "CF002" });
       await db.query("rollback to signed_in");
     }
-    // A user with the name of a browser of somebody else is herself.
+    // A user with the name of a browser of another person is herself.
     await db.query("set local insights.person to 'ben'");
     await db.query("select privacy.open_my_request('erasure')");
     await db.query("reset role");
