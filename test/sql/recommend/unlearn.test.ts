@@ -71,7 +71,7 @@ test("a version that cannot be computed without her is marked, and she is erased
   await database.as("postgres", {}, async (db) => {
     await deploy(db, "ease(10)");
     const newest = "(select max(model_id) from ml.model)";
-    // The next update computes all weights from the record, with a ridge that is no help.
+    // The next update computes all weights from the record, with a ridge that does not help.
     await db.query(`update recommend.learning set update_count = 200 where model_id = ${newest}`);
     await db.query(
       `update ml.model set parameters = jsonb_set(parameters, '{parts,0,parameters,lambda}', '1e-12')
