@@ -28,6 +28,7 @@
 --!include ml/linear_algebra/multiply_transposed.sql
 --!include ml/linear_algebra/multiply.sql
 --!include ml/linear_algebra/gram.sql
+--!include ml/linear_algebra/_without_traces.sql
 --!include ml/linear_algebra/inverse.sql
 --!include ml/linear_algebra/rank_one_update.sql
 --!include ml/linear_algebra/low_rank_update.sql
@@ -783,6 +784,7 @@
 --!include recommend/train/_decide.sql
 --!include recommend/learning/_learning_parts.sql
 --!include recommend/learning/_can_learn.sql
+--!include recommend/learning/_keeps_record.sql
 --!include recommend/learning/_statement.sql
 --!include recommend/learning/_list_part.sql
 --!include recommend/learning/_relearn_part.sql

@@ -248,6 +248,92 @@ describe("privacy.erase_person", () => {
     });
   });
 
+  test("marks the versions that were trained on an enrolment that a later one replaced, or a correction removed", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
+      await db.query("create table pg_temp.enrolments (person text, item text, enrolled_at timestamptz)");
+      await db.query("insert into pg_temp.enrolments values ('ada', 'course', now()), ('ben', 'course', now())");
+      await db.query("select track.sync_enrolments('pg_temp.enrolments')");
+      await db.query(
+        `with entered as (
+           insert into ml.project (name, task, metric)
+           select project, task, 'log_loss' from analytics.prediction_target where target = 'dropout'
+           returning project_id
+         )
+         insert into ml.model (project_id, version, algorithm, trained_at)
+         select project_id, 1, 'logregr', clock_timestamp() from entered`,
+      );
+      await db.query("insert into pg_temp.enrolments values ('ada', 'course', now() + interval '1 hour')");
+      await db.query("select track.sync_enrolments('pg_temp.enrolments')");
+      await db.query("savepoint trained");
+      expect((await erase(db, "ada")).counts).toMatchObject({ "ml.model": { marked: 1 } });
+      await db.query("rollback to trained");
+      await db.query(`select privacy.rectify('ben', '{"enrolments": [{"item": "course", "removed": true}]}')`);
+      expect((await erase(db, "ben")).counts).toMatchObject({ "ml.model": { marked: 1 } });
+    });
+  });
+
+  test("deletes saved queries about her, and none whose other arguments are equal to her name", async () => {
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "page" }), message({ userId: "ben" })]);
+      await db.query(
+        `insert into analytics.saved_query (name, function_name, arguments, created_by) values
+           ('pages', 'analytics.popular_items', '{"kind": "page"}', 'ben'),
+           ('hers', 'track.journey', '{"person": "page"}', 'ben'),
+           ('theirs', 'recommend.for_people', '{"people": ["ben", "page"], "kind": "course"}', 'ben')`,
+      );
+      await erase(db, "page");
+      expect(await db.rows("select name from analytics.saved_query where created_by = 'ben'")).toEqual([
+        { name: "pages" },
+      ]);
+    });
+  });
+
+  test("a repeated call does not erase the person whose browser has the name of the user", async () => {
+    await inside(async (db) => {
+      await ingest(db, [
+        message({ userId: "ben" }),
+        message({ type: "identify", event: undefined, userId: "eve", anonymousId: "ben" }),
+        message({ type: "identify", event: undefined, userId: "eve", anonymousId: "phone" }),
+      ]);
+      await refresh(db);
+      await erase(db, "ben");
+      await db.query("savepoint erased");
+      expect(await db.rejects("select privacy.erase_person('ben')")).toMatchObject({ code: "CF002" });
+      await db.query("rollback to erased");
+      expect(await people(db)).toEqual(["anonymous ben", "anonymous phone", "user eve"]);
+      // Her own names erase her.
+      await erase(db, "phone");
+      expect(await people(db)).toEqual([]);
+    });
+  });
+
+  test("erases a person with hundreds of long names from errors, and nobody else", async () => {
+    await inside(async (db) => {
+      const names = Array.from({ length: 400 }, (_, n) => `${n}.*(["\\${"n".repeat(240)}`);
+      await ingest(
+        db,
+        names.map((anonymousId) => message({ type: "identify", event: undefined, userId: "ada", anonymousId })),
+      );
+      await refresh(db);
+      const errors = [names[0], `failed for ${names[399]}, again`, "failed for ada", "ada-2 and lambada", "123"];
+      for (const error of errors)
+        await db.query("insert into monitor.run (task, started_at, error) values ('x', now(), $1)", [error]);
+      await db.query("insert into monitor.run (task, started_at, detail) values ('x', now(), $1)", [
+        JSON.stringify({ of: names[7] }),
+      ]);
+      await erase(db, "ada");
+      expect(await db.rows("select error, detail from monitor.run where task = 'x' order by 1")).toEqual([
+        { error: "123", detail: null },
+        { error: "erased", detail: null },
+        { error: "erased", detail: null },
+        { error: "erased", detail: null },
+        { error: "erased", detail: null },
+        { error: null, detail: null },
+      ]);
+    });
+  });
+
   test("unlearns the person in recommenders, whose lists are then those of the others", async () => {
     await inside(async (db) => {
       await ingestSteps(db, twoTastes(30, generator(3)));
@@ -500,6 +586,47 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
          where identity.external_id = 'race-8'`,
       ),
     ).toEqual([{ item: "race-item", name: "Only Race" }]);
+  });
+
+  test("batches are stored while an erasure waits for a refresh", async () => {
+    await ingest(database, [message({ userId: "race-11", properties: { item: "race-11-item" } })]);
+    const [refresher, eraser, sender] = [await session(), await session(), await session()];
+    await refresher.query("select from track.refresh()");
+    const erased = eraser.query("select privacy.erase_person('race-11')");
+    await waits(eraser, erased);
+    await sender.query("set local lock_timeout = '1min'");
+    expect(await sender.query(...send([message({ userId: "race-12" })]))).toMatchObject({ accepted: 1 });
+    await sender.end();
+    await refresher.end();
+    await erased;
+    await eraser.end();
+  });
+
+  test("a requested erasure holds nothing that a merge of the person needs while it waits", async () => {
+    await ingest(database, [message({ userId: "race-13" }), message({ userId: "race-14" })]);
+    await database.query("select privacy.open_request('race-13', 'erasure')");
+    const [refresher, eraser, merger] = [await session(), await session(), await session()];
+    await refresher.query("select from track.refresh()");
+    const erased = eraser.query("select * from privacy.erase_requested()");
+    await waits(eraser, erased);
+    await merger.query("set local lock_timeout = '1min'");
+    await merger.query("select track.merge_persons('race-14', 'race-13')");
+    await merger.end();
+    // A second one leaves the requests to the first.
+    expect((await database.rows("select * from privacy.erase_requested()"))[0]).toEqual({
+      erased: 0,
+      failed: 0,
+      error: null,
+    });
+    await refresher.end();
+    await erased;
+    await eraser.end();
+    await database.query("select privacy.erase_requested()");
+    expect(
+      await database.value(
+        "select count(*)::int from track.identity where external_id in ('race-13', 'race-14') and kind = 'user'",
+      ),
+    ).toBe(0);
   });
 
   test("a refresh, a merge and a decision at the same time end without a deadlock", async () => {

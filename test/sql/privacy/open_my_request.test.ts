@@ -20,6 +20,30 @@ test("records a request of the signed-in person, whom nobody else is", async () 
   });
 });
 
+test("a user of whom nothing is stored makes no request for the person with a browser of this name", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await ingest(db, [
+      message({ type: "identify", event: undefined, userId: "eve", anonymousId: "mallory" }),
+      message({ type: "identify", event: undefined, userId: "eve", anonymousId: "ben" }),
+      message({ userId: "ben" }),
+    ]);
+    await db.query("set local role insights_learner");
+    await db.query("set local insights.person to 'mallory'");
+    await db.query("savepoint signed_in");
+    for (const kind of ["erasure", "access", "rectification"]) {
+      expect(await db.rejects(`select privacy.open_my_request('${kind}')`)).toMatchObject({ code: "CF002" });
+      await db.query("rollback to signed_in");
+    }
+    // A user with the name of a browser of another person is herself.
+    await db.query("set local insights.person to 'ben'");
+    await db.query("select privacy.open_my_request('erasure')");
+    await db.query("reset role");
+    expect(
+      await db.rows("select external_id from track.identity join privacy.request using (person_id) order by 1"),
+    ).toEqual([{ external_id: "ben" }]);
+  });
+});
+
 test.each([
   [{}, "'access'", "CF005"],
   [{ "insights.person": "who is this" }, "'access'", "CF002"],

@@ -82,6 +82,38 @@ test("without a deployed model nothing is learned, and too large models keep no 
   });
 });
 
+test("a model that people make too large loses its record, and keeps its lists", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await deploy(db, "ease(10)");
+    const newest = "(select max(model_id) from ml.model)";
+    const lists = () => db.rows(`select * from recommend.neighbours where model_id = ${newest} order by part, item_id`);
+    const records = () =>
+      db.value(
+        `select (select count(*) from recommend.learning where model_id = ${newest})
+           + (select count(*) from recommend.learned where model_id = ${newest})
+           + (select count(*) from recommend.learned_item where model_id = ${newest})`,
+      );
+    await db.query(
+      `update recommend.setting
+       set most_learned_items = (select count(distinct item_id) + 2 from recommend.learned_item where model_id = ${newest})`,
+    );
+    const take = (item: number): Promise<unknown> =>
+      ingest(db, [{ person: "p1", event: "Course Enrolled", item: `new-${item}`, day: 300, kind: "course" }]);
+    await take(1);
+    await take(2);
+    await refresh(db);
+    expect(Number(await records())).toBeGreaterThan(0);
+    const before = await lists();
+    await take(3);
+    await refresh(db);
+    expect(Number(await records())).toBe(0);
+    expect(await lists()).toEqual(before);
+    // An erasure marks it, as it does other versions without a record.
+    await db.query("select recommend.unlearn(track.find_person('p2'))");
+    expect(await db.value(`select marked_at is not null from ml.model where model_id = ${newest}`)).toBe(true);
+  });
+});
+
 test("it is called by track.refresh only", async () => {
   expect(await rolesThatMay(database, "select recommend.learn('{}', null, null)")).toEqual([]);
 });

@@ -67,6 +67,36 @@ test("a version without a record is marked, not served, and replaced by the next
   });
 });
 
+test("a version that cannot be computed without her is marked, and she is erased", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await deploy(db, "ease(10)");
+    const newest = "(select max(model_id) from ml.model)";
+    // The next update computes all weights from the record, with a ridge that does not help.
+    await db.query(`update recommend.learning set update_count = 200 where model_id = ${newest}`);
+    await db.query(
+      `update ml.model set parameters = jsonb_set(parameters, '{parts,0,parameters,lambda}', '1e-12')
+       where model_id = ${newest}`,
+    );
+    await db.query(
+      `update recommend.learned
+       set item_ids = (
+             select array_agg(item_id) from (
+               select item_id from recommend.learned_item where model_id = ${newest} order by 1 limit 2
+             ) as two
+           ),
+           strengths = '{1,1}'
+       where model_id = ${newest}`,
+    );
+    await db.query("savepoint computed");
+    expect(await db.rejects(`select recommend._relearn(${newest})`)).toMatchObject({ code: "CF007" });
+    await db.query("rollback to computed");
+    await db.query("select privacy.erase_person('p0')");
+    expect(await db.value("select count(*)::int from track.identity where external_id = 'p0'")).toBe(0);
+    expect(await db.value(`select marked_at is not null from ml.model where model_id = ${newest}`)).toBe(true);
+    expect(await db.value(`select count(*)::int from recommend.learned_item where model_id = ${newest}`)).toBe(0);
+  });
+});
+
 test("a model that few people are left of is marked", async () => {
   await database.as("postgres", {}, async (db) => {
     await deploy(db, "ease(10)");

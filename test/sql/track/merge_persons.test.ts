@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { ingest, message, refresh } from "./messages.ts";
@@ -106,6 +106,57 @@ test.each([
     expect(error.code).toBe("CF002");
     expect(error.message).toContain(text);
     expect(error.message.length).toBeLessThan(200);
+  });
+});
+
+test("a decision that names the former key of a merged person is hers", async () => {
+  await inside(async (db) => {
+    await ingest(db, [message({ userId: "ada" }), message({ userId: "ben" })]);
+    const former = await db.value("select track.find_person('ben')");
+    await merge(db, "ada", "ben");
+    await db.query("select privacy.record_consent($1, 'analytics', false)", [former]);
+    expect(await db.value("select privacy.allowed(track.find_person('ada'), 'analytics')")).toBe(false);
+  });
+});
+
+// Each statement stores data for people whose keys a transaction with an older snapshot would take from before the merge.
+const stored: [string, string][] = [
+  ["track.ingest", `select track.ingest('[{"type": "track", "userId": "OTHER", "event": "E", "messageId": "OTHER"}]')`],
+  ["track.sync_enrolments", "select track.sync_enrolments('pg_temp.given')"],
+  ["track.sync_item_roles", "select track.sync_item_roles('pg_temp.given')"],
+  ["track.exclude_person", "select track.exclude_person('OTHER', 'test')"],
+  ["privacy.record_consent", "select privacy.record_consent(track.find_person('OTHER'), 'analytics', false)"],
+];
+describe.skipIf(!database.native)("in a transaction whose snapshot is from before the merge (needs sessions)", () => {
+  test.each(["repeatable read", "serializable"])("what stores data fails: %s", async (isolation) => {
+    for (const [index, [name, sql]] of stored.entries()) {
+      const [one, other] = [`old-${isolation.length}-${index}`, `old-${isolation.length}-${index}-b`];
+      await ingest(database, [message({ userId: one }), message({ userId: other })]);
+      const client = await database.pool.connect();
+      try {
+        await client.query(
+          `create temporary table given as
+           select '${other}' as person, 'course' as item, 'instructor' as role, now() as enrolled_at`,
+        );
+        await client.query(`begin isolation level ${isolation}`);
+        await client.query("select count(*) from track.identity");
+        await database.query("select track.merge_persons($1, $2)", [one, other]);
+        const failed = await client.query(sql.replaceAll("OTHER", other)).then(
+          () => "stored",
+          (error: { code: string }) => error.code,
+        );
+        expect([name, failed]).toEqual([name, "40001"]);
+      } finally {
+        await client.query("rollback");
+        await client.query("drop table if exists given");
+        client.release();
+      }
+    }
+    expect(
+      await database.value(
+        "select count(*)::int from track.event where person_id <> 0 and person_id not in (select person_id from track.identity)",
+      ),
+    ).toBe(0);
   });
 });
 

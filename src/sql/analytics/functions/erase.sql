@@ -5,16 +5,21 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_first_at constant timestamptz := (
-    select min(enrolment.enrolled_at)
-    from track.enrolment
-    where enrolment.person_id = any (subject.identity_ids)
+  -- Not her enrolments alone: a later one takes the place of the first, and a correction removes it.
+  v_first_at constant timestamptz := least(
+    (select min(enrolment.enrolled_at) from track.enrolment where enrolment.person_id = any (subject.identity_ids)),
+    (
+      select min(identity.created_at)
+      from track.identity
+      where identity.identity_id = any (subject.identity_ids)
+        and identity.kind = 'user'
+    )
   );
   v_project text;
   v_versions int[];
   v_rows bigint := 0;
 begin
-  -- The people of a training are not recorded: each version that was trained since her first enrolment may contain her.
+  -- The people of a training are not recorded: each version that was trained since her name is known may contain her.
   for v_project, v_versions in
     select project.name, array_agg(model.version)
     from analytics.prediction_target as entry
@@ -28,12 +33,17 @@ begin
   end loop;
   return next row('ml.model', v_rows, 'marked')::privacy.erased;
 
-  -- A query about her cannot be run any more.
+  -- A query about her cannot be run any more. Her name as another argument is the name of something else.
   delete from analytics.saved_query
   where exists (
     select
     from unnest(privacy.user_names(subject)) as named (name)
-    where jsonb_path_exists(saved_query.arguments, '$.** ? (@ == $name)', jsonb_build_object('name', named.name))
+    where jsonb_path_exists(
+        saved_query.arguments, '$.person ? (@ == $name)', jsonb_build_object('name', named.name)
+      )
+      or jsonb_path_exists(
+        saved_query.arguments, '$.people ? (@ == $name)', jsonb_build_object('name', named.name)
+      )
   );
   get diagnostics v_rows = row_count;
   return next row('analytics.saved_query', v_rows, 'deleted')::privacy.erased;

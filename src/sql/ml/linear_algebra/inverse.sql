@@ -369,6 +369,8 @@ declare
   v_diagonal float8[];
   v_scale vector;
   v_probe vector;
+  -- 2^-40. The diagonal of the inverse of the scaled matrix is at least 1.
+  v_trace constant vector := array_fill(9.094947e-13::real, array[greatest(v_size, 1)])::vector;
   v_by_rows vector;
   v_by_columns vector;
   v_inverse vector[];
@@ -430,8 +432,9 @@ begin
     );
   end if;
 
+  -- Traces of links over many rows are removed: their products could be too small for single precision, which fails.
   return array(
-    select row_.v * v_scale * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
+    select ((row_.v + v_trace) - v_trace) * v_scale * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
     from unnest(v_inverse) with ordinality as row_ (v, n)
     order by row_.n
   );

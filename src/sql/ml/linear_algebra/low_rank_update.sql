@@ -15,6 +15,7 @@ declare
   v_rank constant int := cardinality(columns);
   v_products vector[];
   v_row real[];
+  v_step vector;
   v_inner float8[];
   v_middle float8[];
   v_solved vector[];
@@ -110,9 +111,10 @@ begin
   );
   if v_rank <= 6 then
     for k in 1..v_rank loop
-      v_row := v_products[k]::real[];
+      v_row := ml._without_traces(v_products[k])::real[];
+      v_step := ml._without_traces(v_solved[k]);
       inverse := array(
-        select row_.v - v_solved[k] * array_fill(row_.entry, array[v_size])::vector
+        select row_.v - v_step * array_fill(row_.entry, array[v_size])::vector
         from (select unnest(inverse) as v, unnest(v_row) as entry offset 0) as row_
       );
     end loop;

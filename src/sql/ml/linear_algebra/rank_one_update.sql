@@ -43,6 +43,7 @@ begin
     );
   end if;
   v_factor := weight / v_quadratic;
+  v_product := ml._without_traces(v_product);
   return array(
     select pair.v - v_product * array_fill(v_factor * pair.entry, array[v_size])::vector
     from (select unnest(inverse) as v, unnest(v_product::real[]) as entry offset 0) as pair

@@ -1,3 +1,25 @@
+create or replace function monitor._names_person(content text, names text[])
+returns boolean
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- One name at a time: a person can have thousands, too many for one regular expression.
+  return exists (
+    select
+    from unnest(_names_person.names) as named (name)
+    where strpos(_names_person.content, named.name) > 0
+      and _names_person.content ~ privacy.names_pattern(array[named.name])
+  );
+end;
+$$;
+
+comment on function monitor._names_person(text, text[]) is $$
+Returns whether one of the names occurs in a text as a word.
+$$;
+
 create or replace function monitor.erase(subject privacy.subject)
 returns setof privacy.erased
 language plpgsql
@@ -5,16 +27,23 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_pattern constant text := privacy.names_pattern(subject.names);
+  -- Also as they are written in JSON.
+  v_names constant text[] := array(
+    select named.name
+    from unnest(subject.names) as named (name)
+    union
+    select substr(written.name, 2, length(written.name) - 2)
+    from (select to_jsonb(named.name)::text as name from unnest(subject.names) as named (name)) as written
+  );
   v_key_pattern constant text := format('\yperson (%s)\y', array_to_string(subject.identity_ids, '|'));
   v_rows bigint;
 begin
   -- Messages of errors contain the key of a person, or a value that she sent.
   update monitor.run
   set error = case when error is not null then 'erased' end, detail = null
-  where run.error ~ v_pattern
+  where monitor._names_person(run.error, v_names)
     or run.error ~ v_key_pattern
-    or run.detail::text ~ v_pattern;
+    or monitor._names_person(run.detail::text, v_names);
   get diagnostics v_rows = row_count;
   return next row('monitor.run', v_rows, 'cleared')::privacy.erased;
 
@@ -34,9 +63,9 @@ begin
     execute $statement$
       update insights_queue._private_jobs as job
       set last_error = 'erased'
-      where job.last_error ~ $1
+      where monitor._names_person(job.last_error, $1)
     $statement$
-    using v_pattern;
+    using v_names;
     get diagnostics v_rows = row_count;
     return next row('insights_queue.jobs', v_rows, 'cleared')::privacy.erased;
   end if;

@@ -25,6 +25,8 @@ declare
   v_purposes constant text[] := coalesce(record_consents.purposes, array(select privacy.optional_purposes()));
   v_names_function constant text := (select setting.names_function from privacy.setting);
   v_named privacy.identity_name;
+  -- The key of a person who was merged into another one is that of an identity of hers.
+  v_person_id bigint := record_consents.person_id;
   v_purpose text;
 begin
   if record_consents.person_id is null or record_consents.person_id <= 0 or record_consents.granted is null
@@ -94,6 +96,9 @@ begin
       end if;
     end loop;
   end if;
+  if record_consents.identity_id is null and v_named.person_id is not null then
+    v_person_id := v_named.person_id;
+  end if;
   if record_consents.identity_id is not null and v_named.person_id is distinct from record_consents.person_id then
     perform common.refuse('CF001',
       format('identity %s does not belong to person %s', record_consents.identity_id, record_consents.person_id),
@@ -106,7 +111,7 @@ begin
     decided_by
   )
   select
-    record_consents.person_id,
+    v_person_id,
     coalesce(record_consents.identity_id, record_consents.person_id),
     purpose.purpose,
     record_consents.granted,
@@ -121,7 +126,7 @@ begin
   from privacy.purpose
   where purpose.purpose = any (v_purposes)
   returning *;
-  perform privacy._call_listeners(array[record_consents.person_id]);
+  perform privacy._call_listeners(array[v_person_id]);
 end;
 $$;
 

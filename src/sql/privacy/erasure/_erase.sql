@@ -21,6 +21,21 @@ begin
   )
   into v_subject
   using _erase.person, _erase.person_id;
+  -- A call that is repeated: the name of the user who was erased may be that of the browser of another person.
+  if _erase.person is not null and exists (
+      select
+      from privacy.suppressed(array['user'], array[_erase.person]) as suppressed
+      where suppressed.lifted_at is null
+    )
+    and not exists (
+      select
+      from unnest(v_subject.kinds, v_subject.names) as named (kind, name)
+      where named.kind = 'user' and named.name = _erase.person
+    )
+  then
+    perform common.refuse('CF002', format('there is no person "%s"', left(_erase.person, 100)),
+      'The person with this userId was erased. The browser that another person has given this name is not hers.');
+  end if;
   perform privacy._refuse_restricted(v_subject);
 
   for v_handler in

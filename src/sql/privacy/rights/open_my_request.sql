@@ -9,9 +9,25 @@ set client_min_messages to notice
 as $$
 declare
   v_name constant text := nullif(current_setting('insights.person', true), '');
+  v_subject privacy.subject;
 begin
   if v_name is null then
     perform common.refuse('CF005', 'no person is signed in', 'Sign in first: a request belongs to a person.');
+  end if;
+  begin
+    v_subject := privacy._subject(v_name);
+  exception
+    -- Reported below, after the other arguments.
+    when sqlstate 'CF002' then null;
+  end;
+  -- The name of a browser, which its client has chosen, is not the proof that the token of a user is.
+  if v_subject.person_id is not null and not exists (
+    select
+    from unnest(v_subject.kinds, v_subject.names) as named (kind, name)
+    where named.kind = 'user' and named.name = v_name
+  ) then
+    perform common.refuse('CF002', format('there is no person "%s"', left(v_name, 100)),
+      'No data of the signed-in person is stored.');
   end if;
   return privacy._open_request(v_name, open_my_request.kind, open_my_request.regime, clock_timestamp());
 end;

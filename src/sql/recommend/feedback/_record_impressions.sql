@@ -48,11 +48,20 @@ begin
   end if;
 
   -- The persons of the identities must not change until the end of the transaction.
-  perform identity.identity_id
-  from track.identity
-  where identity.identity_id = any (v_identity_ids)
-  order by identity.identity_id
-  for key share;
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    -- Fails (40001) when they have changed since the snapshot: a key share lock would not.
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (v_identity_ids)
+    order by identity.identity_id
+    for share;
+  else
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (v_identity_ids)
+    order by identity.identity_id
+    for key share;
+  end if;
   v_owners := track.people_of_identities(
     v_identity_ids,
     array(select serving.listed_at from unnest(v_servings) with ordinality as serving order by serving.ordinality)

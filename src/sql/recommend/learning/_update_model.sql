@@ -66,6 +66,22 @@ begin
     select item_no, -1 from pg_temp._learn_before
   ) as change
   group by change.item_no;
+  -- One person can bring thousands of items, and the time of an update grows with the third power of their number.
+  if not recommend._keeps_record(
+    _update_model.model_id,
+    (
+      select count(*)
+      from (
+        select known.item_id from recommend.learned_item as known where known.model_id = _update_model.model_id
+        union
+        select item.item_id from pg_temp._learn_item as item where item.people > 0
+      ) as item
+    )
+  )
+  then
+    drop table pg_temp._learn_before, pg_temp._learn_after, pg_temp._learn_item;
+    return 0;
+  end if;
   for v_part in select * from recommend._learning_parts(_update_model.model_id) loop
     v_changed := case
       when v_part.algorithm in ('ease', 'edlae') then

@@ -9,6 +9,18 @@ begin
   insert into recommend.learned (person_id, model_id, item_ids, strengths)
   select rows_.person_id, rows_.model_id, rows_.item_ids, rows_.strengths
   from recommend._rows_to_learn(_catch_up.kind, _catch_up.model_id) as rows_;
+  if not recommend._keeps_record(
+    _catch_up.model_id,
+    (
+      select count(distinct entry.item_id)
+      from recommend.learned
+      cross join lateral unnest(learned.item_ids) as entry (item_id)
+      where learned.model_id = _catch_up.model_id
+    )
+  )
+  then
+    return;
+  end if;
   update recommend.learning set is_live = true where learning.model_id = _catch_up.model_id;
   perform recommend._relearn(_catch_up.model_id);
 end;

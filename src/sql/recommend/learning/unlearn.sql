@@ -40,17 +40,25 @@ begin
       from recommend.learned
       where learned.model_id = v_known.model_id
         and learned.person_id = unlearn.person_id;
-      if recommend._update_model(
-        v_known.model_id,
-        v_stale || unlearn.person_id,
-        array(
-          select rows_
-          from recommend._rows_to_learn(v_known.kind, v_known.model_id, v_stale) as rows_
-          where rows_.person_id <> unlearn.person_id
-        )
-      ) > 0 then
-        v_unlearned := v_unlearned + 1;
-      end if;
+      begin
+        if recommend._update_model(
+          v_known.model_id,
+          v_stale || unlearn.person_id,
+          array(
+            select rows_
+            from recommend._rows_to_learn(v_known.kind, v_known.model_id, v_stale) as rows_
+            where rows_.person_id <> unlearn.person_id
+          )
+        ) > 0 then
+          v_unlearned := v_unlearned + 1;
+        end if;
+      exception
+        -- The weights without her cannot be computed, such as those of a matrix that is nearly singular. A person can
+        -- be erased all the same: without its record, the version is marked below.
+        when data_exception or sqlstate 'CF007' then
+          delete from recommend.learned_item where learned_item.model_id = v_known.model_id;
+          delete from recommend.learning where learning.model_id = v_known.model_id;
+      end;
     end if;
   end loop;
   v_marked := recommend._mark_versions(

@@ -1,8 +1,8 @@
 /*
  * Names of items and event types may be personal, such as the path of a page that only one person has. Items and types
  * that messages have named are deleted with the last person who used them. A batch that is being stored may name one of
- * them: therefore an erasure with such candidates waits for the running batches before its other locks, and the later
- * ones wait for it.
+ * them: therefore an erasure with such candidates waits for the running batches before it locks the people, and later
+ * batches wait for it.
  */
 create or replace function track._has_names_of_its_own(subject privacy.subject)
 returns boolean

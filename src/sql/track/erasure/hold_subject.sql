@@ -9,11 +9,7 @@ declare
   v_held bigint[];
 begin
   for v_attempt in 1 .. 100 loop
-    perform identity.identity_id
-    from track.identity
-    where identity.identity_id = any (v_subject.identity_ids)
-    order by identity.identity_id
-    for key share;
+    perform track._lock_identities(v_subject.identity_ids);
     v_held := v_subject.identity_ids;
     v_subject := track.subject(hold_subject.person);
     -- Otherwise the person was merged or split before the lock.

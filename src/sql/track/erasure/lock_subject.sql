@@ -155,10 +155,11 @@ begin
     );
   end if;
   v_subject := track._with_claims(track._subject_named(lock_subject.person, lock_subject.person_id));
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
+  -- Not before the refresh has ended, which can take minutes: while this waits, no batch is stored.
   if track._has_names_of_its_own(v_subject) then
     perform pg_advisory_xact_lock(hashtext('track.ingest'));
   end if;
-  perform pg_advisory_xact_lock(hashtext('track.refresh'));
   loop
     perform track._lock_people(v_subject.identity_ids);
     v_all := v_subject.identity_ids;

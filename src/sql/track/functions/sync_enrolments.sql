@@ -63,14 +63,14 @@ begin
   on conflict (external_id) do nothing;
 
   -- Blocks merges of these people until the end of the transaction.
-  perform identity.identity_id
-  from track.identity
-  where identity.kind = 'user'
-    and identity.external_id = any (
-      array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text))
-    )
-  order by identity.identity_id
-  for key share;
+  perform track._lock_identities(array(
+    select identity.identity_id
+    from track.identity
+    where identity.kind = 'user'
+      and identity.external_id = any (
+        array(select distinct enrolment.person from jsonb_to_recordset(enrolments) as enrolment (person text))
+      )
+  ));
 
   -- As a rule, no item is merged. The enrolments of the names of those that are get their own items meanwhile.
   v_merged := array(

@@ -7,11 +7,21 @@ as $$
 declare
   v_locked int;
 begin
-  perform identity.identity_id
-  from track.identity
-  where identity.identity_id = any (_lock_identities.identity_ids)
-  order by identity.identity_id
-  for key share;
+  -- Moves to other people update the rows, but not their keys: a key share lock would not notice a move that this
+  -- snapshot does not contain. The stronger one fails (40001).
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (_lock_identities.identity_ids)
+    order by identity.identity_id
+    for share;
+  else
+    perform identity.identity_id
+    from track.identity
+    where identity.identity_id = any (_lock_identities.identity_ids)
+    order by identity.identity_id
+    for key share;
+  end if;
   get diagnostics v_locked = row_count;
   return v_locked = cardinality(identity_ids);
 end;
@@ -19,5 +29,5 @@ $$;
 
 comment on function track._lock_identities(bigint[]) is $$
 Locks identities for which a transaction stores data: until it ends, they stay with their people.
-False when one of them does not exist any more.
+False when one of them does not exist any more. Raises 40001 in a transaction whose snapshot is from before a move.
 $$;

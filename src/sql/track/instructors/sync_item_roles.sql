@@ -63,17 +63,17 @@ begin
   on conflict (external_id) do nothing;
 
   -- Blocks merges of these people until the end of the transaction.
-  perform identity.identity_id
-  from track.identity
-  where identity.kind = 'user'
-    and (
-      identity.external_id = any (
-        array(select distinct given.person from jsonb_to_recordset(roles) as given (person text))
+  perform track._lock_identities(array(
+    select identity.identity_id
+    from track.identity
+    where identity.kind = 'user'
+      and (
+        identity.external_id = any (
+          array(select distinct given.person from jsonb_to_recordset(roles) as given (person text))
+        )
+        or identity.identity_id = any (array(select distinct item_role.identity_id from track.item_role))
       )
-      or identity.identity_id = any (array(select distinct item_role.identity_id from track.item_role))
-    )
-  order by identity.identity_id
-  for key share;
+  ));
 
   with given as materialized (
     select

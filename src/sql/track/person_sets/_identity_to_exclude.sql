@@ -15,10 +15,7 @@ begin
     );
   end if;
   -- Blocks merges of this person until the end of the transaction, so that the current person is queued.
-  perform identity.identity_id
-  from track.identity
-  where identity.identity_id = v_identity_id
-  for key share;
+  perform track._lock_identities(array[v_identity_id]);
   return v_identity_id;
 end;
 $$;

@@ -42,6 +42,44 @@ describe("ml.low_rank_update", () => {
     );
   });
 
+  test("of a long chain of weak links, whose inverse has entries too small for single precision", async () => {
+    const [n, diagonal] = [60, 1000];
+    const chain = (link: (i: number) => number): number[][] =>
+      Array.from({ length: n }, (_, i) =>
+        Array.from({ length: n }, (_, j) => (i === j ? diagonal : Math.abs(i - j) === 1 ? link(Math.min(i, j)) : 0)),
+      );
+    const inverse = algebra.fromSql(
+      await database.value<string[]>("select ml.inverse($1::text[]::vector[])::text[]", [
+        algebra.toSql(chain(() => 1)),
+      ]),
+    );
+    const expected = algebra.inverse(chain(() => 1));
+    expect(algebra.difference(inverse, expected)).toBeLessThan(1e-9);
+    expect(inverse[0]?.[1]).toBeCloseTo(expected[0]?.[1] ?? 0, 12);
+    // One row with the first two items, and one with the last two.
+    for (const [name, sql] of [
+      ["low_rank_update", "select ml.low_rank_update($1::text[]::vector[], $2::text[]::vector[], '{1, 1}')::text[]"],
+      [
+        "rank_one_update",
+        `select ml.rank_one_update(
+           ml.rank_one_update($1::text[]::vector[], ($2::text[])[1]::vector), ($2::text[])[2]::vector
+         )::text[]`,
+      ],
+    ] as const) {
+      const columns = [
+        Array.from({ length: n }, (_, i) => (i < 2 ? 1 : 0)),
+        Array.from({ length: n }, (_, i) => (i >= n - 2 ? 1 : 0)),
+      ];
+      const updated = algebra.fromSql(
+        await database.value<string[]>(sql, [algebra.toSql(inverse), algebra.toSql(columns)]),
+      );
+      const changed = chain(() => 1).map((row, i) =>
+        row.map((v, j) => v + columns.reduce((sum, u) => sum + (u[i] ?? 0) * (u[j] ?? 0), 0)),
+      );
+      expect([name, algebra.difference(updated, algebra.inverse(changed)) < 1e-9]).toEqual([name, true]);
+    }
+  });
+
   test("changes the diagonal, and is the rank-one update for one column", async () => {
     expect(
       await database.value(`select ml.low_rank_update('{"[1,0]", "[0,0.5]"}', '{"[1,0]", "[0,1]"}', '{1, 2}')::text[]`),
