@@ -1,5 +1,5 @@
 --! Previous: sha1:5d228a5ee4850261341a9cff99bc19ceac144129
---! Hash: sha1:9c1e8cc25411d4b8f6e5900dd06ab123a9afb1f5
+--! Hash: sha1:13fed1477f651b1390ecd2ff4e183006bd5790dc
 --! Message: consent with evidence, rights of people, erasure with proof, models that unlearn
 
 --! Included prepare.sql
@@ -7161,8 +7161,10 @@ grant select on privacy.request, privacy.open_requests
 to insights_reader, insights_learner, insights_admin, insights_worker;
 drop policy if exists all_rows on privacy.regime;
 create policy all_rows on privacy.regime for select using (true);
-drop policy if exists admins_change on privacy.regime;
-create policy admins_change on privacy.regime to insights_admin using (true) with check (true);
+drop policy if exists admins_insert on privacy.regime;
+create policy admins_insert on privacy.regime for insert to insights_admin with check (true);
+drop policy if exists admins_update on privacy.regime;
+create policy admins_update on privacy.regime for update to insights_admin using (true);
 drop policy if exists all_people on privacy.request;
 create policy all_people on privacy.request for select to insights_reader, insights_admin, insights_worker using (true);
 drop policy if exists own on privacy.request;
@@ -9315,7 +9317,9 @@ begin
       v_is_complete := track._lock_identities(v_locked);
     end if;
     v_placed := track._place_messages(v_messages, v_browsers);
-    exit when v_is_complete and coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages);
+    -- An identity of a browser that was unlinked meanwhile has a sibling, which is locked as well.
+    exit when coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages)
+      and (v_is_complete or v_signalled is null and not coalesce(v_births, false));
 
     -- A person was erased while this transaction waited for her identities.
     v_messages := track._refuse_suppressed(v_messages, v_sender);

@@ -61,8 +61,10 @@ to insights_reader, insights_learner, insights_admin, insights_worker;
 
 drop policy if exists all_rows on privacy.regime;
 create policy all_rows on privacy.regime for select using (true);
-drop policy if exists admins_change on privacy.regime;
-create policy admins_change on privacy.regime to insights_admin using (true) with check (true);
+drop policy if exists admins_insert on privacy.regime;
+create policy admins_insert on privacy.regime for insert to insights_admin with check (true);
+drop policy if exists admins_update on privacy.regime;
+create policy admins_update on privacy.regime for update to insights_admin using (true);
 drop policy if exists all_people on privacy.request;
 create policy all_people on privacy.request for select to insights_reader, insights_admin, insights_worker using (true);
 drop policy if exists own on privacy.request;

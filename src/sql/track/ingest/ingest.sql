@@ -118,7 +118,9 @@ begin
       v_is_complete := track._lock_identities(v_locked);
     end if;
     v_placed := track._place_messages(v_messages, v_browsers);
-    exit when v_is_complete and coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages);
+    -- An identity of a browser that was unlinked meanwhile has a sibling, which is locked as well.
+    exit when coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages)
+      and (v_is_complete or v_signalled is null and not coalesce(v_births, false));
 
     -- A person was erased while this transaction waited for her identities.
     v_messages := track._refuse_suppressed(v_messages, v_sender);
