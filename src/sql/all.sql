@@ -550,6 +550,10 @@
 
 -- experiment
 
+-- experiment
+--!include experiment/policies.sql
+--!include experiment/data_map.sql
+
 -- analytics
 --!include analytics/functions/refresh_views.sql
 --!include analytics/functions/_power_of_two.sql
