@@ -1,6 +1,6 @@
 grant select on
   experiment.layer, experiment.holdout, experiment.feature, experiment.experiment, experiment.variation,
-  experiment.weighting, experiment.metric, experiment.measured
+  experiment.weighting, experiment.metric, experiment.measured, experiment.metric_event
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on experiment.handler to insights_reader, insights_admin, insights_worker;
 grant select on experiment.exposure to insights_reader, insights_admin, insights_worker;
@@ -23,6 +23,8 @@ drop policy if exists all_rows on experiment.metric;
 create policy all_rows on experiment.metric for select using (true);
 drop policy if exists all_rows on experiment.measured;
 create policy all_rows on experiment.measured for select using (true);
+drop policy if exists all_rows on experiment.metric_event;
+create policy all_rows on experiment.metric_event for select using (true);
 drop policy if exists all_rows on experiment.exposure;
 create policy all_rows on experiment.exposure for select
 to insights_reader, insights_admin, insights_worker using (true);
