@@ -147,7 +147,7 @@ comment on column experiment.experiment.fallback_attribute is $$
 Attribute that takes the place of `hash_attribute` for people without it; null when there is none.
 $$;
 comment on column experiment.experiment.hash_version is $$Version of GrowthBook's hash: 2, or 1 for old clients.$$;
-comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people anew.$$;
+comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people to other variations.$$;
 comment on column experiment.experiment.layer is $$Layer; null when the experiment is in none.$$;
 comment on column experiment.experiment.layer_from is $$Start of its range of the layer, 0 to 1, inclusive.$$;
 comment on column experiment.experiment.layer_until is $$End of its range of the layer, 0 to 1, exclusive.$$;
@@ -155,7 +155,7 @@ comment on column experiment.experiment.holdout is $$
 Holdout whose people do not take part; null when there is none.
 $$;
 comment on column experiment.experiment.condition is $$
-Condition on the attributes of a person, in GrowthBook's form; null: everybody may take part.
+Condition on the attributes of a person, in GrowthBook's form; null: all people may take part.
 $$;
 comment on column experiment.experiment.parent_conditions is $$
 Prerequisites: features that must have a value, in GrowthBook's form; null when there are none.
@@ -164,7 +164,7 @@ comment on column experiment.experiment.is_sticky is $$
 Whether people keep their variation when weights, coverage or condition change.
 $$;
 comment on column experiment.experiment.bucket_version is $$
-Version of the sticky assignments; a greater one assigns everybody anew.
+Version of the sticky assignments; a greater one assigns all people again.
 $$;
 comment on column experiment.experiment.min_bucket_version is $$
 People with sticky assignments of an earlier version than this one do not take part.
@@ -205,7 +205,7 @@ comment on column experiment.experiment.created_at is $$Time at which the experi
 comment on column experiment.experiment.started_at is $$Time of the start; null while it is a draft.$$;
 comment on column experiment.experiment.stopped_at is $$Time of the end; null before it.$$;
 comment on column experiment.experiment.shipped_variation is $$
-Position of the variation that everybody gets; null when none was shipped.
+Position of the variation that all people get; null when none was shipped.
 $$;
 comment on column experiment.experiment.shipped_at is $$Time at which it was shipped; null when none was.$$;
 
@@ -557,6 +557,7 @@ alter table experiment.weighting enable row level security;
 alter table experiment.metric enable row level security;
 alter table experiment.measured enable row level security;
 alter table experiment.metric_event enable row level security;
+alter table experiment.handler enable row level security;
 alter table experiment.exposure enable row level security;
 alter table experiment.day_sum enable row level security;
 alter table experiment.change enable row level security;

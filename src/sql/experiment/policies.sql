@@ -33,3 +33,5 @@ create policy all_rows on experiment.day_sum for select
 to insights_reader, insights_admin, insights_worker using (true);
 drop policy if exists all_rows on experiment.change;
 create policy all_rows on experiment.change for select to insights_reader, insights_admin using (true);
+drop policy if exists all_rows on experiment.handler;
+create policy all_rows on experiment.handler for select using (true);

@@ -39,8 +39,8 @@ $$;
 
 comment on function experiment._assign(experiment.experiment, bigint, jsonb) is $$
 @behavior -*
-Returns the assignment of a person to an experiment: the result of GrowthBook's clients. Nobody is in an experiment that
-is not running; of a shipped one, everybody has its variation.
+Returns the assignment of a person to an experiment: the result of GrowthBook's clients.
+No person is in an experiment that is not running; of a shipped one, all people have its variation.
 $$;
 
 grant execute on function experiment._assign(experiment.experiment, bigint, jsonb) to insights_reader;

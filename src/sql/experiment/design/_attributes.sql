@@ -9,7 +9,7 @@ declare
   v_identity track.identity;
   v_id text;
 begin
-  -- Of a person without a given identity, the first user name, or else the first browser.
+  -- Without a given identity, the first user name of the person, or else the first browser.
   select known.* into v_identity
   from track.identity as known
   where case

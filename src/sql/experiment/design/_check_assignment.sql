@@ -27,7 +27,8 @@ begin
     perform experiment._refuse_field('fallback_attribute', v_given -> 'fallback_attribute',
       'People without hash_attribute cannot be held out: leave out the holdout or the fallback.');
   elsif starts_with(v_given ->> 'seed', 'holdout.') then
-    perform experiment._refuse_field('seed', v_given -> 'seed', 'Seeds that begin with "holdout." are those of holdouts.');
+    perform experiment._refuse_field('seed', v_given -> 'seed',
+      'Seeds that begin with "holdout." are those of holdouts.');
   elsif v_given ? 'feature' and v_given ? 'placement' then
     perform experiment._refuse_field('placement', v_given -> 'placement',
       'An experiment has a feature or a placement, not both.');

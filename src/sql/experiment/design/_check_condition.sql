@@ -1,6 +1,6 @@
 /*
  * The operators are those of GrowthBook's SDK. The SDK regards a condition that it cannot evaluate as not fulfilled,
- * so that a misspelt one would select nobody without an error.
+ * so that a misspelt one would select no person, without an error.
  */
 create or replace function experiment._check_condition(
   condition jsonb,

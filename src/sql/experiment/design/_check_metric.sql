@@ -43,8 +43,7 @@ begin
   perform experiment._check_duration('period', v_metric.period, '1 second');
   if v_metric.property_filter is not null then
     if octet_length(v_metric.property_filter::text) > 10000 then
-      perform common.refuse('CF008', format('property_filter has %s bytes', octet_length(v_metric.property_filter::text)),
-        'It can have at most 10,000.');
+      perform common.refuse('CF008', 'property_filter has more than 10,000 bytes', 'Make it smaller.');
     end if;
     perform experiment._check_condition(v_metric.property_filter, null);
   end if;

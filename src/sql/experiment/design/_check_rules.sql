@@ -6,7 +6,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_fields constant text[] := '{id,description,force,condition,parentConditions,coverage,hashAttribute,hashVersion,seed}';
+  v_fields constant text[] :=
+    '{id,description,force,condition,parentConditions,coverage,hashAttribute,hashVersion,seed}';
   v_attributes text[];
   v_rule jsonb;
   v_field text;
@@ -55,7 +56,8 @@ begin
       perform common.refuse('CF001', format('hashVersion is %s', left((v_rule -> 'hashVersion')::text, 100)),
         'Use 2, or 1 for old clients.');
     elsif v_rule ? 'hashAttribute' and v_rule ->> 'hashAttribute' <> all (v_attributes) then
-      perform experiment._refuse_unknown_name('attribute', v_rule ->> 'hashAttribute', v_attributes, 'Use id or anonymousId.');
+      perform experiment._refuse_unknown_name('attribute', v_rule ->> 'hashAttribute', v_attributes,
+        'Use id or anonymousId.');
     end if;
     if exists (
       select from unnest('{id,description,seed,hashAttribute}'::text[]) as field (name)

@@ -15,7 +15,7 @@ begin
     perform common.refuse('CF003', format('the experiment "%s" has no goal', v_experiment.experiment_key),
       'Name the metric that decides in the field "goals" of its definition.');
   end if;
-  -- What the definition was checked against can have changed since.
+  -- Features, metrics and names can have changed since the definition was checked.
   perform experiment._read_definition(experiment.definition(v_experiment.experiment_key));
 
   select * into v_other

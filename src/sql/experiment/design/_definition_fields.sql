@@ -6,10 +6,10 @@ language sql
 immutable
 parallel safe
 begin atomic
-  select field.name, field.type, field.lowest, field.highest, field.choices::text[], field.default_value::jsonb
+  select field.name, field.type, field.lowest, field.highest, field.choices, field.default_value::jsonb
   from (
     values
-      ('key', 'string', null::numeric, null::numeric, null, null),
+      ('key', 'string', null::numeric, null::numeric, null::text[], null),
       ('name', 'string', 1, 200, null, null),
       ('hypothesis', 'string', 1, 10000, null, null),
       ('feature', 'string', 1, 100, null, null),
@@ -32,16 +32,16 @@ begin atomic
       ('min_bucket_version', 'integer', 0, 1000000, null, '0'),
       ('population', 'string', 1, 100, null, '"counted"'),
       ('strata', 'string', 1, 110, null, null),
-      ('test', 'string', null, null, '{welch,sequential,bayesian}', '"sequential"'),
+      ('test', 'string', null, null, array['welch', 'sequential', 'bayesian'], '"sequential"'),
       ('alpha', 'number', 0.000001, 0.4999, null, '0.05'),
       ('tuning', 'number', 1, 1000000000, null, '5000'),
-      ('correction', 'string', null, null, '{none,holm,benjamini_hochberg}', '"none"'),
+      ('correction', 'string', null, null, array['none', 'holm', 'benjamini_hochberg'], '"none"'),
       ('before_period', 'interval', 0, null, null, '"14 days"'),
       ('planned_people', 'integer', 1, 2000000000, null, null),
       ('minimum_duration', 'interval', 0, null, null, '"7 days"'),
       ('maximum_duration', 'interval', 1, null, null, null),
       ('is_decided_automatically', 'boolean', null, null, null, 'false'),
-      ('bandit', 'string', null, null, '{thompson,top_two}', null),
+      ('bandit', 'string', null, null, array['thompson', 'top_two'], null),
       ('minimum_weight', 'number', 0, 0.5, null, '0.01'),
       ('update_interval', 'interval', 60, null, null, '"1 day"'),
       ('goals', 'array', 1, 20, null, null),

@@ -4,7 +4,7 @@ language plpgsql
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- The erasure of a person replaces the name of who made the change, and nothing else.
+  -- The erasure of an administrator replaces her name, and nothing else.
   if tg_op = 'UPDATE' and new.actor = 'erased' and to_jsonb(new) - 'actor' = to_jsonb(old) - 'actor' then
     return new;
   end if;

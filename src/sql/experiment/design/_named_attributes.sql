@@ -1,4 +1,9 @@
-create or replace function experiment._named_attributes(person text, given jsonb, out person_id bigint, out attributes jsonb)
+create or replace function experiment._named_attributes(
+  person text,
+  given jsonb,
+  out person_id bigint,
+  out attributes jsonb
+)
 language plpgsql
 stable
 parallel safe

@@ -54,7 +54,8 @@ begin
     end if;
     v_given := '{"layer_from": 0, "layer_until": 1}' || v_given;
     if (v_given ->> 'layer_from')::float8 >= (v_given ->> 'layer_until')::float8 then
-      perform experiment._refuse_field('layer_until', v_given -> 'layer_until', 'Give a number greater than layer_from.');
+      perform experiment._refuse_field('layer_until', v_given -> 'layer_until',
+        'Give a number greater than layer_from.');
     end if;
     perform experiment._check_layer(
       v_given ->> 'key', v_given ->> 'layer', (v_given ->> 'layer_from')::float8, (v_given ->> 'layer_until')::float8

@@ -72,7 +72,8 @@ $$;
 
 comment on function experiment._rule(experiment.experiment) is $$
 @behavior -*
-Returns an experiment in GrowthBook's form, as a rule of a feature and as an experiment to run, with its present weights.
+Returns an experiment in GrowthBook's form: a rule of a feature, which is also an experiment to run.
+With its present weights.
 $$;
 
 grant execute on function experiment._rule(experiment.experiment) to insights_reader;

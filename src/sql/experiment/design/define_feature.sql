@@ -33,7 +33,7 @@ begin
       'Use boolean, number, string or json.'
     );
   elsif octet_length(define_feature.default_value::text) + octet_length(v_rules::text) > 100000 then
-    perform common.refuse('CF008', 'the default value and the rules have more than 100,000 bytes', 'Make them smaller.');
+    perform common.refuse('CF008', 'default value and rules have more than 100,000 bytes', 'Make them smaller.');
   end if;
   perform experiment._check_value(define_feature.default_value, define_feature.value_type, 'the default value');
 

@@ -63,7 +63,7 @@ alter function experiment.features() owner to insights_reader;
 comment on function experiment.features() is $$
 Returns the features with their rules as GrowthBook's clients read them: `{"features": {…}, "dateUpdated": …}`.
 Of each feature its own rules, then the running experiments, then the variation that was shipped last. Public: it holds
-no data of people, and the same for everybody.
+no data of people, and is the same for all clients.
 $$;
 
 grant execute on function experiment.features()

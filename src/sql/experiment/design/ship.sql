@@ -55,7 +55,7 @@ end;
 $$;
 
 comment on function experiment.ship(text, text) is $$
-Gives one variation to everybody, and ends the experiment if it is running.
+Gives one variation to all people, and ends the experiment if it is running.
 Of a feature: the value that all clients get, but those who are held out, until the holdout ends. Of a placement: its
 schema makes the value permanent. The rules of the feature apply before it.
 Errors: CF002 for an unknown experiment or variation (names the nearest), CF003 for a draft and for one that is shipped.
