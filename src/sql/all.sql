@@ -548,7 +548,25 @@
 --!include track/policies.sql
 --!include track/data_map.sql
 
--- experiment
+-- experiment: exposure, results
+--!include experiment/exposure/_slots.sql
+--!include experiment/exposure/_members_of.sql
+--!include experiment/exposure/_viewed_types.sql
+--!include experiment/exposure/_first_exposures.sql
+--!include experiment/exposure/_found_values.sql
+--!include experiment/exposure/_placed.sql
+--!include experiment/exposure/_outcomes.sql
+--!include experiment/exposure/_exposures_of.sql
+--!include experiment/exposure/_day_sums.sql
+--!include experiment/exposure/_event_values.sql
+--!include experiment/exposure/_store_event_values.sql
+--!include experiment/exposure/refresh_exposures.sql
+--!include experiment/exposure/queue_exposures.sql
+--!include experiment/exposure/visitors.sql
+--!include experiment/exposure/_arm_name.sql
+--!include experiment/exposure/arm_people.sql
+--!include experiment/exposure/define_arms.sql
+--!include experiment/exposure/drop_arms.sql
 
 -- experiment
 --!include experiment/policies.sql

@@ -4,6 +4,7 @@ grant select on
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on experiment.handler to insights_reader, insights_admin, insights_worker;
 grant select on experiment.exposure to insights_reader, insights_admin, insights_worker;
+grant select on experiment.event_value to insights_reader, insights_admin, insights_worker;
 grant select on experiment.day_sum to insights_reader, insights_admin, insights_worker;
 grant select on experiment.change to insights_reader, insights_admin;
 
@@ -25,6 +26,9 @@ drop policy if exists all_rows on experiment.measured;
 create policy all_rows on experiment.measured for select using (true);
 drop policy if exists all_rows on experiment.exposure;
 create policy all_rows on experiment.exposure for select
+to insights_reader, insights_admin, insights_worker using (true);
+drop policy if exists all_rows on experiment.event_value;
+create policy all_rows on experiment.event_value for select
 to insights_reader, insights_admin, insights_worker using (true);
 drop policy if exists all_rows on experiment.day_sum;
 create policy all_rows on experiment.day_sum for select

@@ -414,7 +414,8 @@ comment on column experiment.exposure.probability is $$
 Weight of the variation at the time of the exposure; null for a person with several variations.
 $$;
 comment on column experiment.exposure.outcomes is $$
-Outcome of each metric, in the order of `experiment.measured.position`; null while it is unknown.
+Outcome of each metric, in the order of `experiment.measured.position`: one number, or two for a ratio (numerator and
+denominator). Of a quantile, the number of values.
 $$;
 comment on column experiment.exposure.outcomes_before is $$
 The same, of the period of `before_period` before the exposure.
@@ -449,9 +450,82 @@ comment on column experiment.day_sum.exposed_on is $$Day (UTC) of the exposure.$
 comment on column experiment.day_sum.stratum is $$Stratum; empty when there is none.$$;
 comment on column experiment.day_sum.people is $$Number of people.$$;
 comment on column experiment.day_sum.sums is $$
-Sums over these people: of the outcome, its square, and, with a period before, of the outcome before, its square and
-the product of both; for a ratio, the same of numerator and denominator and their products.
+Sums over these people: of the outcome y, y², the outcome before x, x² and xy. For a ratio of the numerator m and the
+denominator d, with M and D before: m, m², M, M², mM, d, d², D, D², dD, md, mD, Md and MD. Empty for position -1.
 $$;
+
+create table experiment.event_value (
+  person_id bigint not null,
+  experiment_id int not null references experiment.experiment,
+  position smallint not null,
+  event_values numeric[] not null check (event_values <> '{}'),
+  primary key (person_id, experiment_id, position)
+);
+
+comment on table experiment.event_value is $$
+@behavior -*
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
+Values of the events of people in quantile metrics: a quantile is no function of sums.
+One row per person, experiment and metric with values, beside the row of `experiment.exposure`.
+$$;
+comment on column experiment.event_value.person_id is $$Person.$$;
+comment on column experiment.event_value.experiment_id is $$Experiment.$$;
+comment on column experiment.event_value.position is $$Position of the metric.$$;
+comment on column experiment.event_value.event_values is $$Values of the events since the exposure, ascending.$$;
+
+create index event_value_experiment on experiment.event_value (experiment_id, position);
+
+create type experiment.slot as (
+  experiment_id int,
+  place int,
+  position smallint,
+  reading text,
+  event_type_ids int[],
+  item_id bigint,
+  property_filter jsonb,
+  value_property text,
+  cap numeric,
+  delay interval,
+  period interval,
+  ends_at timestamptz,
+  before_period interval,
+  is_stepped boolean
+);
+
+comment on type experiment.slot is $$
+An outcome of an experiment: of a metric, or of the numerator or denominator of a ratio.
+$$;
+comment on column experiment.slot.experiment_id is $$Experiment.$$;
+comment on column experiment.slot.place is $$Place in `experiment.exposure.outcomes`, from 1.$$;
+comment on column experiment.slot.position is $$Position of the metric.$$;
+comment on column experiment.slot.reading is $$
+`any` (1 when there is an event), `count` (events), `sum` (of values) or `values` (number of values).
+$$;
+comment on column experiment.slot.event_type_ids is $$Types of the events.$$;
+comment on column experiment.slot.item_id is $$Item of the events; null: any.$$;
+comment on column experiment.slot.property_filter is $$Condition on the properties of the events; null: none.$$;
+comment on column experiment.slot.value_property is $$Property with the value; null: each event has the value 1.$$;
+comment on column experiment.slot.cap is $$Maximum of the outcome of a person; null: no limit.$$;
+comment on column experiment.slot.delay is $$Time after the exposure from which events count.$$;
+comment on column experiment.slot.period is $$Period after the delay; null: until the end of the experiment.$$;
+comment on column experiment.slot.ends_at is $$End of the experiment; `infinity` while it runs.$$;
+comment on column experiment.slot.before_period is $$Period before the exposure.$$;
+comment on column experiment.slot.is_stepped is $$Whether `track.step` has all that the outcome needs.$$;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'experiment.exposure', 5, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
+  'The exposures of people to experiments, with their outcomes.'
+);
+
+insert into track.event_type (name, is_automatic, description)
+values ('Experiment Viewed', true, 'The person was shown a variation of an experiment.');
+
+insert into track.person_set (name, description, members)
+values (
+  'visitors', 'All people who are not excluded, signed in or not: those that an experiment on visitors counts.',
+  'experiment.visitors'
+);
 
 /* ---------------------------------------------------------------------------------------------------- history -- */
 
@@ -486,7 +560,8 @@ create index change_subject on experiment.change (subject, key, changed_at);
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values
-  ('experiment', 'exposure', 'person_id', 'track.event', 'Exposures and outcomes of people.');
+  ('experiment', 'exposure', 'person_id', 'track.event', 'Exposures and outcomes of people.'),
+  ('experiment', 'event_value', 'person_id', 'track.event', 'Values of people in quantile metrics.');
 
 alter table experiment.layer enable row level security;
 alter table experiment.holdout enable row level security;
@@ -497,5 +572,6 @@ alter table experiment.weighting enable row level security;
 alter table experiment.metric enable row level security;
 alter table experiment.measured enable row level security;
 alter table experiment.exposure enable row level security;
+alter table experiment.event_value enable row level security;
 alter table experiment.day_sum enable row level security;
 alter table experiment.change enable row level security;
