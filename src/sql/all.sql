@@ -549,6 +549,41 @@
 --!include track/data_map.sql
 
 -- experiment
+--!include experiment/statistics/_answer.sql
+--!include experiment/statistics/_bilinear.sql
+--!include experiment/statistics/_cell.sql
+--!include experiment/statistics/_check_p_values.sql
+--!include experiment/statistics/_check_possible.sql
+--!include experiment/statistics/_check_variance.sql
+--!include experiment/statistics/_comparison.sql
+--!include experiment/statistics/_covariances.sql
+--!include experiment/statistics/_degrees.sql
+--!include experiment/statistics/_effect.sql
+--!include experiment/statistics/_estimate.sql
+--!include experiment/statistics/_has_constant_before.sql
+--!include experiment/statistics/_number.sql
+--!include experiment/statistics/_option.sql
+--!include experiment/statistics/_pair.sql
+--!include experiment/statistics/_post_stratified.sql
+--!include experiment/statistics/_posterior.sql
+--!include experiment/statistics/_quantile_statistic.sql
+--!include experiment/statistics/_quantile_variance.sql
+--!include experiment/statistics/_refuse_unknown.sql
+--!include experiment/statistics/_risk.sql
+--!include experiment/statistics/_sequential_p.sql
+--!include experiment/statistics/_sequential_width.sql
+--!include experiment/statistics/_statistic.sql
+--!include experiment/statistics/_sum.sql
+--!include experiment/statistics/_summed_statistic.sql
+--!include experiment/statistics/_t_quantile.sql
+--!include experiment/statistics/_unadjusted.sql
+--!include experiment/statistics/_with_theta.sql
+--!include experiment/statistics/benjamini_hochberg.sql
+--!include experiment/statistics/compare.sql
+--!include experiment/statistics/compare_strata.sql
+--!include experiment/statistics/holm.sql
+--!include experiment/statistics/moments.sql
+--!include experiment/statistics/srm.sql
 --!include experiment/design/_refuse_unknown_name.sql
 --!include experiment/design/_refuse_field.sql
 --!include experiment/design/_begin_change.sql
@@ -617,8 +652,29 @@
 --!include experiment/design/evaluate_features.sql
 --!include experiment/design/my_features.sql
 --!include experiment/design/assigned.sql
+--!include experiment/exposure/_slots.sql
+--!include experiment/exposure/_members_of.sql
+--!include experiment/exposure/_viewed_types.sql
+--!include experiment/exposure/_first_exposures.sql
+--!include experiment/exposure/_found_values.sql
+--!include experiment/exposure/_placed.sql
+--!include experiment/exposure/_outcomes.sql
+--!include experiment/exposure/_exposures_of.sql
+--!include experiment/exposure/_day_sums.sql
+--!include experiment/exposure/_event_values.sql
+--!include experiment/exposure/_store_event_values.sql
+--!include experiment/exposure/refresh_exposures.sql
+--!include experiment/exposure/queue_exposures.sql
+--!include experiment/exposure/visitors.sql
+--!include experiment/exposure/_arm_name.sql
+--!include experiment/exposure/arm_people.sql
+--!include experiment/exposure/define_arms.sql
+--!include experiment/exposure/drop_arms.sql
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
+
+-- experiment: exposure, results
+
 
 -- analytics
 --!include analytics/functions/refresh_views.sql
