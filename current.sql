@@ -545,6 +545,180 @@ values (
 )
 on conflict do nothing;
 
+/* --------------------------------------------------------------------------------------------------- results -- */
+
+create table if not exists experiment.setting (
+  only_row boolean primary key default true check (only_row),
+  smallest_group int not null default 5 check (smallest_group > 0)
+);
+
+comment on table experiment.setting is $$
+Settings of this room: one row.
+$$;
+comment on column experiment.setting.only_row is $$Always true: the table has one row.$$;
+comment on column experiment.setting.smallest_group is $$
+Number of people in each variation below which analysts see no results; 1 shows all.
+$$;
+
+insert into experiment.setting default values
+on conflict do nothing;
+
+do $do$
+begin
+  create type experiment.result as (
+    metric text,
+    role text,
+    type text,
+    variation text,
+    people bigint,
+    figure double precision,
+    figure_stddev double precision,
+    effect double precision,
+    stddev double precision,
+    low double precision,
+    high double precision,
+    p double precision,
+    adjusted_p double precision,
+    chance_to_win double precision,
+    risk double precision,
+    verdict text,
+    variance_reduction double precision,
+    difference text,
+    test text,
+    alpha double precision,
+    population text,
+    complete_until date,
+    note text,
+    variation_number smallint
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.result is $$
+The result of a metric in a variation, compared with the control.
+$$;
+comment on column experiment.result.metric is $$Metric.$$;
+comment on column experiment.result.role is $$`goal`, `secondary` or `guardrail`.$$;
+comment on column experiment.result.type is $$Type of the metric.$$;
+comment on column experiment.result.variation is $$Variation.$$;
+comment on column experiment.result.people is $$Number of people; of a quantile those with values.$$;
+comment on column experiment.result.figure is $$
+Figure of the variation: share, mean per person, ratio or quantile, without an adjustment; null without people.
+$$;
+comment on column experiment.result.figure_stddev is $$
+Standard deviation of the outcome of a person; of a ratio and a quantile null.
+$$;
+comment on column experiment.result.effect is $$
+Difference to the control, relative (0.1 is 10 % more) or absolute, adjusted by the behaviour before the exposure; null
+for the control, and when there is no result (see `note`).
+$$;
+comment on column experiment.result.stddev is $$Standard error of the effect.$$;
+comment on column experiment.result.low is $$Lower bound of the interval of the effect; null: no bound.$$;
+comment on column experiment.result.high is $$Upper bound of the interval of the effect; null: no bound.$$;
+comment on column experiment.result.p is $$p-value of the effect; null for the test `bayesian`.$$;
+comment on column experiment.result.adjusted_p is $$
+p-value with the correction of the experiment for several goals and variations; null for other metrics than goals.
+$$;
+comment on column experiment.result.chance_to_win is $$
+Probability that the variation is better than the control; null for other tests than `bayesian`.
+$$;
+comment on column experiment.result.risk is $$
+Expected loss of choosing the variation; null for other tests than `bayesian`.
+$$;
+comment on column experiment.result.verdict is $$
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+$$;
+comment on column experiment.result.variance_reduction is $$
+Share of the variance that the behaviour before the exposure explains (CUPED); null when there is no adjustment.
+$$;
+comment on column experiment.result.difference is $$`relative` or `absolute`.$$;
+comment on column experiment.result.test is $$`welch`, `sequential` or `bayesian`.$$;
+comment on column experiment.result.alpha is $$Significance level.$$;
+comment on column experiment.result.population is $$Set of people that are counted.$$;
+comment on column experiment.result.complete_until is $$
+Last day of exposure that is contained; null for a metric without period and delay: all days are.
+$$;
+comment on column experiment.result.note is $$Why there is no result, or a warning; null otherwise.$$;
+comment on column experiment.result.variation_number is $$Position of the variation.$$;
+
+do $do$
+begin
+  create type experiment.arm as (
+    position smallint,
+    variation smallint,
+    stratum text,
+    people bigint,
+    statistic jsonb,
+    adjusted jsonb
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.arm is $$
+The outcomes of the people of a variation, as the functions of the statistics read them.
+$$;
+comment on column experiment.arm.position is $$Position of the metric.$$;
+comment on column experiment.arm.variation is $$Position of the variation.$$;
+comment on column experiment.arm.stratum is $$Stratum; null: all people.$$;
+comment on column experiment.arm.people is $$Number of people.$$;
+comment on column experiment.arm.statistic is $$Statistic; see `experiment.compare`.$$;
+comment on column experiment.arm.adjusted is $$
+The same with the period before the exposure; without it where there is none.
+$$;
+
+do $do$
+begin
+  create type experiment.health as (
+    experiment text,
+    state text,
+    population text,
+    first_day date,
+    last_day date,
+    variations text[],
+    people bigint[],
+    expected double precision[],
+    srm_p double precision,
+    is_mismatched boolean,
+    multiple bigint,
+    not_counted bigint,
+    warnings text[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.health is $$
+How many people an experiment has exposed, and whether they are distributed as planned.
+$$;
+comment on column experiment.health.experiment is $$Experiment.$$;
+comment on column experiment.health.state is $$State of the experiment.$$;
+comment on column experiment.health.population is $$Set of people that are counted.$$;
+comment on column experiment.health.first_day is $$First day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.last_day is $$Last day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.variations is $$Variations, in their order.$$;
+comment on column experiment.health.people is $$Number of counted people of each variation.$$;
+comment on column experiment.health.expected is $$
+Expected number of people of each variation, from the weights of each day. Days on which they changed are not contained.
+$$;
+comment on column experiment.health.srm_p is $$
+p-value of a sample ratio mismatch, from the days of `expected`; null without people.
+$$;
+comment on column experiment.health.is_mismatched is $$
+Whether `srm_p` is below 0.001: assignment or logging is broken, and the results should not be used.
+$$;
+comment on column experiment.health.multiple is $$
+Number of people who were exposed to several variations: they are not counted.
+$$;
+comment on column experiment.health.not_counted is $$
+Number of people who are not in the population of the experiment.
+$$;
+comment on column experiment.health.warnings is $$Warnings; empty when there are none.$$;
+
 /* ---------------------------------------------------------------------------------------------------- history -- */
 
 create table if not exists experiment.change (
@@ -808,4 +982,5 @@ alter table experiment.exposure enable row level security;
 alter table experiment.event_value enable row level security;
 alter table experiment.day_sum enable row level security;
 alter table experiment.change enable row level security;
+alter table experiment.setting enable row level security;
 -- experiment: end

@@ -548,26 +548,6 @@
 --!include track/policies.sql
 --!include track/data_map.sql
 
--- experiment: exposure, results
---!include experiment/exposure/_slots.sql
---!include experiment/exposure/_members_of.sql
---!include experiment/exposure/_viewed_types.sql
---!include experiment/exposure/_first_exposures.sql
---!include experiment/exposure/_found_values.sql
---!include experiment/exposure/_placed.sql
---!include experiment/exposure/_outcomes.sql
---!include experiment/exposure/_exposures_of.sql
---!include experiment/exposure/_day_sums.sql
---!include experiment/exposure/_event_values.sql
---!include experiment/exposure/_store_event_values.sql
---!include experiment/exposure/refresh_exposures.sql
---!include experiment/exposure/queue_exposures.sql
---!include experiment/exposure/visitors.sql
---!include experiment/exposure/_arm_name.sql
---!include experiment/exposure/arm_people.sql
---!include experiment/exposure/define_arms.sql
---!include experiment/exposure/drop_arms.sql
-
 -- experiment
 --!include experiment/statistics/_answer.sql
 --!include experiment/statistics/_bilinear.sql
@@ -604,6 +584,38 @@
 --!include experiment/statistics/holm.sql
 --!include experiment/statistics/moments.sql
 --!include experiment/statistics/srm.sql
+--!include experiment/exposure/_slots.sql
+--!include experiment/exposure/_members_of.sql
+--!include experiment/exposure/_viewed_types.sql
+--!include experiment/exposure/_first_exposures.sql
+--!include experiment/exposure/_found_values.sql
+--!include experiment/exposure/_placed.sql
+--!include experiment/exposure/_outcomes.sql
+--!include experiment/exposure/_exposures_of.sql
+--!include experiment/exposure/_day_sums.sql
+--!include experiment/exposure/_event_values.sql
+--!include experiment/exposure/_store_event_values.sql
+--!include experiment/exposure/refresh_exposures.sql
+--!include experiment/exposure/queue_exposures.sql
+--!include experiment/exposure/visitors.sql
+--!include experiment/exposure/_arm_name.sql
+--!include experiment/exposure/arm_people.sql
+--!include experiment/exposure/define_arms.sql
+--!include experiment/exposure/drop_arms.sql
+--!include experiment/results/_among.sql
+--!include experiment/results/_arm_sums.sql
+--!include experiment/results/_sums_statistic.sql
+--!include experiment/results/_quantile_statistics.sql
+--!include experiment/results/_complete_until.sql
+--!include experiment/results/_arms.sql
+--!include experiment/results/_rounded.sql
+--!include experiment/results/_health.sql
+--!include experiment/results/_compare_arms.sql
+--!include experiment/results/_result_of.sql
+--!include experiment/results/_results.sql
+--!include experiment/results/_shown_result.sql
+--!include experiment/results/results.sql
+--!include experiment/results/health.sql
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
 
