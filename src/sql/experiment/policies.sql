@@ -1,6 +1,6 @@
 grant select on
   experiment.layer, experiment.holdout, experiment.feature, experiment.experiment, experiment.variation,
-  experiment.weighting, experiment.metric, experiment.measured
+  experiment.weighting, experiment.metric, experiment.measured, experiment.metric_event
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant select on experiment.handler to insights_reader, insights_admin, insights_worker;
 grant select on experiment.exposure to insights_reader, insights_admin, insights_worker;
@@ -25,6 +25,8 @@ drop policy if exists all_rows on experiment.metric;
 create policy all_rows on experiment.metric for select using (true);
 drop policy if exists all_rows on experiment.measured;
 create policy all_rows on experiment.measured for select using (true);
+drop policy if exists all_rows on experiment.metric_event;
+create policy all_rows on experiment.metric_event for select using (true);
 drop policy if exists all_rows on experiment.exposure;
 create policy all_rows on experiment.exposure for select
 to insights_reader, insights_admin, insights_worker using (true);
@@ -38,3 +40,5 @@ drop policy if exists all_rows on experiment.setting;
 create policy all_rows on experiment.setting for select using (true);
 drop policy if exists all_rows on experiment.change;
 create policy all_rows on experiment.change for select to insights_reader, insights_admin using (true);
+drop policy if exists all_rows on experiment.handler;
+create policy all_rows on experiment.handler for select using (true);

@@ -5,7 +5,9 @@ A/B tests and bandits: assignment, exposure, metrics, statistics and decisions.
 $$;
 
 grant usage on schema experiment
-to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+-- Owner of the functions that read for roles without privileges on the tables.
+grant usage, create on schema experiment to insights_reader;
 
 /* ---------------------------------------------------------------------------------------- layers and holdouts -- */
 
@@ -32,7 +34,7 @@ create table experiment.holdout (
 comment on table experiment.holdout is $$
 Holdouts: shares of people who take part in none of the experiments of the holdout, as a lasting control group.
 $$;
-comment on column experiment.holdout.holdout is $$Name of the holdout, which is also the seed of its hash.$$;
+comment on column experiment.holdout.holdout is $$Name of the holdout; its hash has the seed `holdout.` with this name.$$;
 comment on column experiment.holdout.description is $$Description of the holdout.$$;
 comment on column experiment.holdout.share is $$Share of people who are held out, greater than 0 and less than 1.$$;
 comment on column experiment.holdout.created_at is $$Time at which the holdout was created.$$;
@@ -114,7 +116,8 @@ create table experiment.experiment (
   check ((state in ('stopped', 'shipped')) = (stopped_at is not null)),
   check ((state = 'shipped') = (shipped_variation is not null)),
   check (started_at <= stopped_at),
-  check (min_bucket_version <= bucket_version)
+  check (min_bucket_version <= bucket_version),
+  shipped_at timestamptz check ((state = 'shipped') = (shipped_at is not null))
 );
 
 comment on table experiment.experiment is $$
@@ -141,7 +144,7 @@ comment on column experiment.experiment.fallback_attribute is $$
 Attribute that takes the place of `hash_attribute` for people without it; null when there is none.
 $$;
 comment on column experiment.experiment.hash_version is $$Version of GrowthBook's hash: 2, or 1 for old clients.$$;
-comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people anew.$$;
+comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people to other variations.$$;
 comment on column experiment.experiment.layer is $$Layer; null when the experiment is in none.$$;
 comment on column experiment.experiment.layer_from is $$Start of its range of the layer, 0 to 1, inclusive.$$;
 comment on column experiment.experiment.layer_until is $$End of its range of the layer, 0 to 1, exclusive.$$;
@@ -149,7 +152,7 @@ comment on column experiment.experiment.holdout is $$
 Holdout whose people do not take part; null when there is none.
 $$;
 comment on column experiment.experiment.condition is $$
-Condition on the attributes of a person, in GrowthBook's form; null: everybody may take part.
+Condition on the attributes of a person, in GrowthBook's form; null: all people may take part.
 $$;
 comment on column experiment.experiment.parent_conditions is $$
 Prerequisites: features that must have a value, in GrowthBook's form; null when there are none.
@@ -158,7 +161,7 @@ comment on column experiment.experiment.is_sticky is $$
 Whether people keep their variation when weights, coverage or condition change.
 $$;
 comment on column experiment.experiment.bucket_version is $$
-Version of the sticky assignments; a greater one assigns everybody anew.
+Version of the sticky assignments; a greater one assigns all people again.
 $$;
 comment on column experiment.experiment.min_bucket_version is $$
 People with sticky assignments of an earlier version than this one do not take part.
@@ -199,8 +202,9 @@ comment on column experiment.experiment.created_at is $$Time at which the experi
 comment on column experiment.experiment.started_at is $$Time of the start; null while it is a draft.$$;
 comment on column experiment.experiment.stopped_at is $$Time of the end; null before it.$$;
 comment on column experiment.experiment.shipped_variation is $$
-Position of the variation that everybody gets; null when none was shipped.
+Position of the variation that all people get; null when none was shipped.
 $$;
+comment on column experiment.experiment.shipped_at is $$Time at which it was shipped; null when none was.$$;
 
 create index experiment_feature on experiment.experiment (feature_key);
 create index experiment_layer on experiment.experiment (layer);
@@ -309,6 +313,21 @@ comment on column experiment.metric.created_at is $$Time at which the metric was
 create index metric_item on experiment.metric (item_id);
 create index metric_numerator on experiment.metric (numerator_metric_id);
 create index metric_denominator on experiment.metric (denominator_metric_id);
+
+create table experiment.metric_event (
+  metric_id int not null references experiment.metric on delete cascade,
+  event_type_id int not null references track.event_type,
+  primary key (metric_id, event_type_id)
+);
+
+comment on table experiment.metric_event is $$
+@behavior -*
+Types of the events of the metrics, as in `experiment.metric.event_type_ids`, which keeps them from being deleted.
+$$;
+comment on column experiment.metric_event.metric_id is $$Metric.$$;
+comment on column experiment.metric_event.event_type_id is $$Type of events.$$;
+
+create index metric_event_type on experiment.metric_event (event_type_id);
 
 create table experiment.measured (
   experiment_id int not null references experiment.experiment on delete cascade,
@@ -711,6 +730,31 @@ comment on column experiment.change.after is $$Values after the change; null for
 
 create index change_subject on experiment.change (subject, key, changed_at);
 
+/* --------------------------------------------------------------------------------------------------- design -- */
+
+create type experiment.assigned as (
+  experiment_id int,
+  experiment_key text,
+  variation smallint,
+  value jsonb,
+  probability double precision
+);
+
+comment on type experiment.assigned is $$
+Variation of a person in the experiment on a placement.
+$$;
+comment on column experiment.assigned.experiment_id is $$Experiment.$$;
+comment on column experiment.assigned.experiment_key is $$Name of the experiment.$$;
+comment on column experiment.assigned.variation is $$
+Position of the variation; null for a person who does not take part.
+$$;
+comment on column experiment.assigned.value is $$
+Value of the variation, or of the control for a person who does not take part.
+$$;
+comment on column experiment.assigned.probability is $$
+Present weight of the variation; null for a person who does not take part.
+$$;
+
 /* ------------------------------------------------------------------------------------------------- statistics -- */
 
 create type experiment.statistic as (
@@ -904,6 +948,8 @@ alter table experiment.variation enable row level security;
 alter table experiment.weighting enable row level security;
 alter table experiment.metric enable row level security;
 alter table experiment.measured enable row level security;
+alter table experiment.metric_event enable row level security;
+alter table experiment.handler enable row level security;
 alter table experiment.exposure enable row level security;
 alter table experiment.event_value enable row level security;
 alter table experiment.day_sum enable row level security;
