@@ -31,7 +31,9 @@ begin
     elsif v_before.state <> 'draft' then
       perform common.refuse(
         'CF003',
-        format('the experiment "%s" is %s, and its field "%s" differs', v_before.experiment_key, v_before.state, v_changed),
+        format(
+          'the experiment "%s" is %s, and its field "%s" differs', v_before.experiment_key, v_before.state, v_changed
+        ),
         case
           when v_changed in ('weights', 'coverage') and v_before.state = 'running'
             then 'Use experiment.change_weights.'
