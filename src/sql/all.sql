@@ -549,8 +549,40 @@
 --!include track/data_map.sql
 
 -- experiment
-
--- experiment
+--!include experiment/assignment/_code_units.sql
+--!include experiment/assignment/hash.sql
+--!include experiment/assignment/_double.sql
+--!include experiment/assignment/_double_text.sql
+--!include experiment/assignment/_json_number.sql
+--!include experiment/assignment/_check_depth.sql
+--!include experiment/assignment/_refuse_condition.sql
+--!include experiment/assignment/_doubles.sql
+--!include experiment/assignment/_js_text.sql
+--!include experiment/assignment/_js_number.sql
+--!include experiment/assignment/_truthy.sql
+--!include experiment/assignment/_lower.sql
+--!include experiment/assignment/_matches.sql
+--!include experiment/assignment/_eval_condition.sql
+--!include experiment/assignment/eval_condition.sql
+--!include experiment/assignment/bucket_ranges.sql
+--!include experiment/assignment/_in_range.sql
+--!include experiment/assignment/choose_variation.sql
+--!include experiment/assignment/_in_json_range.sql
+--!include experiment/assignment/in_namespace.sql
+--!include experiment/assignment/_url_targeted.sql
+--!include experiment/assignment/_hash_version.sql
+--!include experiment/assignment/_hash_attribute.sql
+--!include experiment/assignment/_filtered_out.sql
+--!include experiment/assignment/_is_sticky.sql
+--!include experiment/assignment/_sticky_key.sql
+--!include experiment/assignment/_context.sql
+--!include experiment/assignment/_docs.sql
+--!include experiment/assignment/_passes.sql
+--!include experiment/assignment/_parents.sql
+--!include experiment/assignment/_run.sql
+--!include experiment/assignment/_feature.sql
+--!include experiment/assignment/eval_feature.sql
+--!include experiment/assignment/run.sql
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
 
