@@ -730,9 +730,6 @@
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
 
--- experiment: exposure, results
-
-
 -- analytics
 --!include analytics/functions/refresh_views.sql
 --!include analytics/functions/_power_of_two.sql
