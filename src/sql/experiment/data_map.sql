@@ -5,6 +5,14 @@ values
   (
     'experiment', 'exposure', 'person_id', 'person', 'analytics', 'deleted',
     'Person who takes part in an experiment.', null
+  ),
+  (
+    'experiment', 'event_value', 'person_id', 'person', 'analytics', 'deleted',
+    'Person with values in a metric of an experiment.', null
+  ),
+  (
+    'experiment', 'day_sum', 'stratum', 'derived', 'analytics', 'recomputed',
+    'Trait that people had at the exposure: a row is deleted with its last person.', null
   )
 on conflict (schema_name, table_name, column_name) do update
 set
@@ -23,6 +31,10 @@ values
   (
     'experiment', 'exposure', 'outcomes_before', 'behaviour', 'analytics', 'deleted',
     'The same, of a period before the exposure.', null
+  ),
+  (
+    'experiment', 'event_value', 'event_values', 'behaviour', 'analytics', 'deleted',
+    'Values of the events of the person in a metric.', null
   ),
   ('experiment', 'exposure', 'stratum', 'derived', 'analytics', 'deleted', 'Trait or set at the exposure.', null),
   (
@@ -64,7 +76,7 @@ from (
       'experiment', 'handler', '{room,check_function,ship_function,exposure_function,description}',
       'Names of schemas and functions.'
     ),
-    ('experiment', 'day_sum', '{stratum,sums}', 'Sums over people, by day.'),
+    ('experiment', 'day_sum', '{sums}', 'Sums over people, by day.'),
     ('experiment', 'change', '{change_id}', 'Random keys.'),
     (
       'experiment', 'change', '{key,action,before,after}',
@@ -79,3 +91,9 @@ set
   description = excluded.description,
   erasure = excluded.erasure,
   basis = excluded.basis;
+
+insert into privacy.handler (room, position, export_function, description)
+values (
+  'experiment', 15, 'experiment.export', 'Exposures and outcomes in experiments, and names of authors of changes.'
+)
+on conflict (room) do update set export_function = excluded.export_function;
