@@ -32,7 +32,7 @@ declare
   v_context constant jsonb := (
     select jsonb_object_agg(part.key, part.value)
     from jsonb_each(case jsonb_typeof(_read_context.context) when 'object' then _read_context.context end) as part
-    where part.key in ('consent', 'gpc', 'page', 'timezone')
+    where part.key in ('consent', 'gpc', 'page', 'timezone', 'userAgent', 'userAgentData')
   );
 begin
   if pg_column_size(v_context) > v_longest_context then
