@@ -1,6 +1,6 @@
 -- Changes of structure since the last release: see migrations/README.md.
 
-/* ---------------------------------------------------------------------------------- minimisation at the collection -- */
+/* -------------------------------------------------------------------------------- minimisation at the collection -- */
 
 alter table track.setting
   add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000),
@@ -13,15 +13,15 @@ alter table track.setting
     check (agent_properties <@ '{browser,browserVersion,os,device}'),
   add column if not exists bots text not null default 'exclude' check (bots in ('store', 'exclude', 'refuse'));
 comment on column track.setting.allowed_properties is $$
-Properties that are stored of events of a type that is new, besides those that the system itself needs; null: all.
+Properties that are stored of events of a new type, and those that the system itself needs; null: all.
 An event type gets it as its `track.event_type.allowed_properties` when it is first seen.
 $$;
 comment on column track.setting.allowed_traits is $$
-Traits that are stored; null: all. Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
-The time zone is stored always.
+Traits that are stored; null: all. The time zone is stored always.
+Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
 $$;
 comment on column track.setting.personal_data is $$
-What happens with e-mail addresses and phone numbers in properties, traits, paths and names of events.
+Treatment of e-mail addresses and phone numbers in properties, traits, paths and names of events.
 `report` counts them (`track.personal_data_found`), `mask` also replaces them by `[e-mail]` and `[phone]`, `refuse`
 rejects the message, `off` does not look for them.
 $$;
@@ -32,15 +32,16 @@ comment on column track.setting.agent_properties is $$
 Properties that an event gets of the user agent of its message, which is not stored itself.
 $$;
 comment on column track.setting.bots is $$
-What happens with messages whose user agent is that of a bot. `store`: they are stored, `device` is `bot`. `exclude`:
-a browser whose first message is one is also excluded, as by `track.exclude_person`. `refuse`: they are rejected.
+Treatment of messages whose user agent is that of a bot.
+`store`: they are stored, and `device` is `bot`. `exclude`: a browser whose first message is one is also excluded, as by
+`track.exclude_person`. `refuse`: they are rejected.
 $$;
 
 alter table track.event_type
   add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000);
 comment on column track.event_type.allowed_properties is $$
-Properties that are stored of such events, besides those that the system itself needs; null: all. Of a merged type, the
-list of its target applies. Changed by `track.allow_properties` and its opposites.
+Properties that are stored of such events, and those that the system itself needs; null: all.
+Of a merged type, the list of its target applies. Changed by `track.allow_properties` and its opposites.
 $$;
 
 do $block$
@@ -89,7 +90,7 @@ Client hints of the message (`context.userAgentData`); null when none are given,
 $$;
 
 comment on type track.user_agent is $$
-What `track.parse_user_agent` reads from a user agent.
+Browser and device of a user agent, as `track.parse_user_agent` returns them.
 $$;
 comment on column track.user_agent.browser is $$Family of the browser, such as `Firefox`; null when unknown.$$;
 comment on column track.user_agent.browser_version is $$Major version of the browser; null when unknown.$$;

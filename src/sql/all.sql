@@ -393,6 +393,7 @@
 --!include track/minimisation/_minimise.sql
 --!include track/minimisation/_refuse_contents.sql
 --!include track/minimisation/_count_found.sql
+--!include track/minimisation/_new_browsers.sql
 --!include track/minimisation/_exclude_bots.sql
 --!include track/minimisation/personal_data_found.sql
 --!include track/minimisation/dropped_data.sql

@@ -229,9 +229,10 @@ from (
   values
     (
       'track', 'setting',
-      '{path_rule,kept_parameters,allowed_properties,allowed_traits,personal_data,contact_traits,agent_properties,bots}',
+      '{path_rule,kept_parameters,allowed_properties,allowed_traits,personal_data,contact_traits}',
       'Settings of the installation.'
     ),
+    ('track', 'setting', '{agent_properties,bots}', 'Settings of the installation.'),
     (
       'track', 'source', '{name,description,path_rule,kept_parameters}',
       'Applications, importers and write keys, named by administrators.'

@@ -89,15 +89,15 @@ comment on column track.setting.most_trait_times is $$
 Maximum number of times that `track.trait_history` keeps per identity, trait and year: the latest ones.
 $$;
 comment on column track.setting.allowed_properties is $$
-Properties that are stored of events of a type that is new, besides those that the system itself needs; null: all.
+Properties that are stored of events of a new type, and those that the system itself needs; null: all.
 An event type gets it as its `track.event_type.allowed_properties` when it is first seen.
 $$;
 comment on column track.setting.allowed_traits is $$
-Traits that are stored; null: all. Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
-The time zone is stored always.
+Traits that are stored; null: all. The time zone is stored always.
+Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
 $$;
 comment on column track.setting.personal_data is $$
-What happens with e-mail addresses and phone numbers in properties, traits, paths and names of events.
+Treatment of e-mail addresses and phone numbers in properties, traits, paths and names of events.
 `report` counts them (`track.personal_data_found`), `mask` also replaces them by `[e-mail]` and `[phone]`, `refuse`
 rejects the message, `off` does not look for them.
 $$;
@@ -108,8 +108,9 @@ comment on column track.setting.agent_properties is $$
 Properties that an event gets of the user agent of its message, which is not stored itself.
 $$;
 comment on column track.setting.bots is $$
-What happens with messages whose user agent is that of a bot. `store`: they are stored, `device` is `bot`. `exclude`:
-a browser whose first message is one is also excluded, as by `track.exclude_person`. `refuse`: they are rejected.
+Treatment of messages whose user agent is that of a bot.
+`store`: they are stored, and `device` is `bot`. `exclude`: a browser whose first message is one is also excluded, as by
+`track.exclude_person`. `refuse`: they are rejected.
 $$;
 
 insert into track.setting default values;
@@ -753,8 +754,8 @@ A setting of the former name, such as that of `recommend.event_weight`, applies 
 name.
 $$;
 comment on column track.event_type.allowed_properties is $$
-Properties that are stored of such events, besides those that the system itself needs; null: all. Of a merged type, the
-list of its target applies. Changed by `track.allow_properties` and its opposites.
+Properties that are stored of such events, and those that the system itself needs; null: all.
+Of a merged type, the list of its target applies. Changed by `track.allow_properties` and its opposites.
 $$;
 
 create index event_type_purpose on track.event_type (purpose);
@@ -1979,7 +1980,7 @@ $$;
 create type track.user_agent as (browser text, browser_version int, os text, device text, is_bot boolean);
 
 comment on type track.user_agent is $$
-What `track.parse_user_agent` reads from a user agent.
+Browser and device of a user agent, as `track.parse_user_agent` returns them.
 $$;
 comment on column track.user_agent.browser is $$Family of the browser, such as `Firefox`; null when unknown.$$;
 comment on column track.user_agent.browser_version is $$Major version of the browser; null when unknown.$$;

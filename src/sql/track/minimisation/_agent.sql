@@ -96,9 +96,9 @@ $$;
 create or replace function track._agent_properties(agent track.user_agent, kept text[])
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
--- Of a text that says nothing known, nothing is kept, not even "other".
+-- Of a text with nothing that is known, nothing is kept, not even "other".
 return case
   when num_nonnulls((agent).browser, (agent).os) > 0 or (agent).is_bot
     then (

@@ -80,7 +80,7 @@ begin
   if disallow is not null and v_former is null then
     perform common.refuse(
       'CF001', format('event "%s" has no list of allowed properties', left(v_type.name, 100)),
-      'All are allowed. List those that are to be stored, by track.allow_properties.'
+      'All are allowed. List those that must be stored, by track.allow_properties.'
     );
   end if;
   v_names := track._checked_names(

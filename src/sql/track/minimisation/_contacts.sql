@@ -15,7 +15,7 @@ $$;
 create or replace function track._mask_word(value text, phones boolean)
 returns text
 language sql
-immutable
+stable
 parallel safe
 return track._mask_text(to_jsonb(value)::text, phones)::jsonb #>> '{}';
 
@@ -37,7 +37,7 @@ $$;
 create or replace function track._mask_contacts(document jsonb, exempt text[])
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
 return (
   select ('{' || string_agg(substr(masked.value, 2, length(masked.value) - 2), ', ') || '}')::jsonb

@@ -1,22 +1,3 @@
-create or replace function track._new_browsers(names text[])
-returns text[]
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return array(
-    select named.external_id
-    from unnest(names) as named (external_id)
-    where not exists (select from track.identity where identity.external_id = named.external_id)
-  );
-end;
-$$;
-
-comment on function track._new_browsers(text[]) is $$
-Returns those of the names that no person or browser has yet.
-$$;
-
 create or replace function track._exclude_bots(names text[])
 returns void
 language plpgsql
@@ -43,6 +24,6 @@ end;
 $$;
 
 comment on function track._exclude_bots(text[]) is $$
-Excludes new browsers, as `track.exclude_person` does. A browser that others know is not excluded, because any client
-can send its id.
+Excludes new browsers, as `track.exclude_person` does.
+A browser that was known before is not excluded, because any client can send its id.
 $$;

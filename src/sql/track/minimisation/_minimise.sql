@@ -100,7 +100,7 @@ begin
         read.position, read.type, read.message_id, read.message_hash, read.identity_kind, read.external_id,
         read.anonymous_id, read.previous_id, read.event_name, read.item, read.item_kind, read.item_title,
         read.item_parent, read.item_url, read.occurred_at, read.received_at,
-        -- What the application says of a device applies.
+        -- Properties of the application have precedence.
         coalesce(reduced.agent_properties || reduced.properties, reduced.agent_properties, reduced.properties),
         reduced.traits, read.preferences, read.opts_out, read.problem, read.client_at, read.is_claim, read.birth_date,
         null, null

@@ -1,7 +1,7 @@
 create or replace function track._only(document jsonb, names text[])
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
 return (
   select jsonb_object_agg(field.key, field.value)

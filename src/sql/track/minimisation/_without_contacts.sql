@@ -71,11 +71,13 @@ return regexp_replace(
   regexp_replace(
     regexp_replace(
       value,
-      '("[^"\x01]*(?:[Pp]hone|[Mm]obile|[Tt]elefon|[Hh]andy|[Ww]hats[Aa]pp|[Cc]ell|[Ff]ax|[Tt]el)(?:_?[Nn](?:umber|r|o))?": )'
+      '("[^"\x01]*(?:[Pp]hone|[Mm]obile|[Tt]elefon|[Hh]andy|[Ww]hats[Aa]pp|[Cc]ell|[Ff]ax|[Tt]el)'
+        '(?:_?[Nn](?:umber|r|o))?": )'
         '(?:"[(+]?[0-9](?:[-. ()/]{0,2}[0-9]){6,14}"|[0-9]{7,15}(?=[],}]))',
       '\1"[phone]"', 'g'
     ),
-    '((?:[Pp]hone|[Mm]obile|[Tt]elefon|[Hh]andy|[Ww]hats[Aa]pp|[Cc]ell|\m[Ff]ax|\m[Tt]el)(?:[ _]?[Nn](?:umber|r|o))?[.:= ]{1,3})'
+    '((?:[Pp]hone|[Mm]obile|[Tt]elefon|[Hh]andy|[Ww]hats[Aa]pp|[Cc]ell|\m[Ff]ax|\m[Tt]el)'
+      '(?:[ _]?[Nn](?:umber|r|o))?[.:= ]{1,3})'
       '[0-9]{7,15}(?![a-zA-Z0-9_])',
     '\1[phone]', 'g'
   ),

@@ -88,8 +88,9 @@ begin
     -- Planned for each execution, so that one partition is read.
     execute $statement$
       select
-        array_agg(wrong.person_id) as people, array_agg(wrong.occurred_at) as times, array_agg(wrong.event_id) as events,
-        array_agg(distinct wrong.identity_id) as identities, count(*)::int as events_found
+        array_agg(wrong.person_id) as people, array_agg(wrong.occurred_at) as times,
+        array_agg(wrong.event_id) as events, array_agg(distinct wrong.identity_id) as identities,
+        count(*)::int as events_found
       from (
         select event.person_id, event.occurred_at, event.event_id, event.identity_id
         from track.event

@@ -15,7 +15,7 @@ begin
   if (select setting.allowed_traits from track.setting) is null then
     perform common.refuse(
       'CF001', 'there is no list of allowed traits',
-      'All are allowed. List those that are to be stored, by track.allow_traits.'
+      'All are allowed. List those that must be stored, by track.allow_traits.'
     );
   end if;
   update track.setting

@@ -29,7 +29,7 @@ declare
         (15, 'Android WebView', '; wv\).*(?:Chrome)/(\d{1,4})'),
         (16, 'Chrome', '(?:HeadlessChrome|CriOS|Chromium|Chrome)/(\d{1,4})'),
         (17, 'Android Browser', 'Android.*Version/(\d{1,4}).*Safari/'),
-        (18, 'Safari', 'Version/(\d{1,4}).*Safari/'),
+        (18, 'Safari', '(?:Macintosh|iPhone|iPad|iPod).*Version/(\d{1,4}).*Safari/'),
         (19, 'Internet Explorer', 'MSIE (\d{1,4})'),
         (20, 'Internet Explorer', 'Trident/.*rv:(\d{1,4})')
     ) as known (place, name, pattern)
