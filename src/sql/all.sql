@@ -388,7 +388,7 @@
 --!include track/minimisation/_without_contacts.sql
 --!include track/minimisation/_contacts.sql
 --!include track/minimisation/_contacts_of.sql
---!include track/minimisation/_masked_message.sql
+--!include track/minimisation/_masked_messages.sql
 --!include track/minimisation/_suspects.sql
 --!include track/minimisation/_minimise.sql
 --!include track/minimisation/_refuse_contents.sql

@@ -214,6 +214,7 @@ describe("places", () => {
         ),
       ).toEqual([
         { properties: null },
+        { properties: null },
         {
           properties: {
             name: "Profile of [e-mail]",
@@ -223,7 +224,6 @@ describe("places", () => {
             referrer: "https://campus.example/?q=[e-mail]",
           },
         },
-        { properties: null },
         {
           properties: {
             search: "[e-mail]",
@@ -235,7 +235,7 @@ describe("places", () => {
           },
         },
       ]);
-      expect(await db.rows('select external_id from track.item order by 1 collate "C"')).toEqual([
+      expect(await db.rows('select external_id from track.item order by external_id collate "C"')).toEqual([
         { external_id: "/u/[e-mail]" },
         { external_id: "0123-4567-8901" },
       ]);

@@ -1,15 +1,34 @@
 create or replace function track._mask_text(value text, phones boolean)
 returns text
-language sql
+language plpgsql
 immutable
 parallel safe
-return case
-  when phones then track._show_escapes(track._without_phones(track._without_emails(track._hide_escapes(value))))
-  else track._show_escapes(track._without_emails(track._hide_escapes(value)))
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_value text := track._without_emails(track._hide_escapes(value));
+begin
+  if phones then
+    v_value := track._without_phones(v_value);
+  end if;
+  return track._show_escapes(v_value);
 end;
+$$;
 
 comment on function track._mask_text(text, boolean) is $$
 Returns the text of a JSON value without e-mail addresses and, with `phones`, phone numbers.
+$$;
+
+create or replace function track._is_suspect(value text)
+returns boolean
+language sql
+immutable
+parallel safe
+-- An "@", or seven digits with little between them.
+return value ~ '@|%40|[0-9](?:[^0-9]{0,3}[0-9]){6}';
+
+comment on function track._is_suspect(text) is $$
+Returns false for most short texts without an e-mail address and a phone number, faster than `track._mask_text`.
 $$;
 
 create or replace function track._mask_word(value text, phones boolean)
@@ -17,7 +36,10 @@ returns text
 language sql
 stable
 parallel safe
-return track._mask_text(to_jsonb(value)::text, phones)::jsonb #>> '{}';
+return case
+  when track._is_suspect(value) then track._mask_text(to_jsonb(value)::text, phones)::jsonb #>> '{}'
+  else value
+end;
 
 comment on function track._mask_word(text, boolean) is $$
 Returns a text without e-mail addresses and, with `phones`, phone numbers.
@@ -44,7 +66,8 @@ return (
   from jsonb_each(document) as field
   cross join lateral (
     select case
-      when field.key = any (exempt) then jsonb_build_object(field.key, field.value)::text
+      when field.key = any (exempt) or not track._is_suspect(jsonb_build_object(field.key, field.value)::text)
+        then jsonb_build_object(field.key, field.value)::text
       else track._mask_text(
         jsonb_build_object(field.key, field.value)::text, not track._is_identifier(field.key)
       )
@@ -55,84 +78,4 @@ return (
 comment on function track._mask_contacts(jsonb, text[]) is $$
 Returns an object without e-mail addresses and phone numbers in keys and values of any depth; null for one without
 fields. Fields of the names `exempt` are not changed.
-$$;
-
-create or replace function track._find_contacts(event_name text, prefix text, document jsonb, exempt text[])
-returns setof track.finding
-language sql
-stable
-parallel safe
-begin atomic
-  -- Values deeper than 8 levels are counted at the eighth. Only branches that contain something are followed.
-  with recursive
-  node as (
-    select
-      1 as depth,
-      format('%s.%s', prefix, left(track._mask_word(field.key, true), 100)) as path,
-      not track._is_identifier(field.key) as has_phones,
-      field.key,
-      field.value
-    from jsonb_each(case jsonb_typeof(document) when 'object' then document end) as field
-    where field.key <> all (exempt)
-
-    union all
-
-    select
-      node.depth + 1,
-      left(node.path || coalesce('.' || left(track._mask_word(child.key, true), 100), '[]'), 200),
-      node.has_phones,
-      child.key,
-      child.value
-    from node
-    cross join lateral (
-      select field.key, field.value
-      from jsonb_each(case jsonb_typeof(node.value) when 'object' then node.value end) as field
-      union all
-      select null, entry.value
-      from jsonb_array_elements(case jsonb_typeof(node.value) when 'array' then node.value end) as entry
-    ) as child
-    where node.depth < 8
-      and track._may_hold_contacts(
-        case when child.key is null then child.value::text else jsonb_build_object(child.key, child.value)::text end
-      )
-  ),
-
-  leaf as (
-    select
-      node.path,
-      node.has_phones,
-      case
-        -- The values of an object are nodes of their own, and its key is not.
-        when node.depth < 8 and jsonb_typeof(node.value) in ('object', 'array') then to_jsonb(node.key)::text
-        when node.key is null then node.value::text
-        else jsonb_build_object(node.key, node.value)::text
-      end as content
-    from node
-  ),
-
-  counted as (
-    select
-      leaf.path,
-      track._mask_text(leaf.content, leaf.has_phones) as masked,
-      leaf.content
-    from leaf
-    where track._may_hold_contacts(leaf.content)
-  )
-
-  select _find_contacts.event_name, counted.path, kind.name, sum(kind.found)::int
-  from counted
-  cross join lateral (
-    values
-      (
-        'e-mail',
-        regexp_count(counted.masked, '\[e-mail\]') - regexp_count(counted.content, '\[e-mail\]')
-      ),
-      ('phone', regexp_count(counted.masked, '\[phone\]') - regexp_count(counted.content, '\[phone\]'))
-  ) as kind (name, found)
-  where kind.found > 0
-  group by counted.path, kind.name;
-end;
-
-comment on function track._find_contacts(text, text, jsonb, text[]) is $$
-Returns the e-mail addresses and phone numbers in an object, by path and kind, as numbers.
 $$;

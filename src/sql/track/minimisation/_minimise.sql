@@ -149,8 +149,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_dropped constant text[] := track._dropped_names();
-  v_place bigint;
-  v_message track.parsed_message;
+  v_places bigint[];
 begin
   minimised := messages;
   if coalesce(cardinality(messages), 0) = 0 then
@@ -172,15 +171,18 @@ begin
   end if;
 
   if sender.personal_data in ('report', 'mask') then
-    foreach v_place in array track._suspects(minimised) loop
-      v_message := minimised[v_place];
-      findings := findings || array(
-        select finding from track._contacts_of(v_message, sender.contact_traits) as finding
-      );
-      if sender.personal_data = 'mask' then
-        minimised[v_place] := track._masked_message(v_message, sender.contact_traits);
-      end if;
-    end loop;
+    v_places := track._suspects(minimised);
+    if v_places = '{}' then
+      return;
+    end if;
+    findings := findings || array(
+      select row(contact.event_name, contact.property, contact.kind, sum(contact.found))::track.finding
+      from track._contacts_of(minimised, v_places, sender.contact_traits) as contact
+      group by contact.event_name, contact.property, contact.kind
+    );
+    if sender.personal_data = 'mask' then
+      minimised := track._masked_messages(minimised, v_places, sender.contact_traits);
+    end if;
   end if;
 end;
 $$;

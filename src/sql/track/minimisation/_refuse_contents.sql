@@ -8,7 +8,7 @@ declare
   v_messages track.parsed_message[] := messages;
   v_message track.parsed_message;
   v_place bigint;
-  v_finding track.finding;
+  v_finding record;
 begin
   if sender.bots = 'refuse' then
     for v_place in
@@ -29,24 +29,22 @@ begin
   end if;
 
   if sender.personal_data = 'refuse' then
-    foreach v_place in array track._suspects(messages) loop
-      v_message := v_messages[v_place];
+    for v_finding in
+      select distinct on (contact.place) contact.*
+      from track._contacts_of(messages, track._suspects(messages), sender.contact_traits) as contact
+      order by contact.place, contact.property, contact.kind
+    loop
+      v_message := v_messages[v_finding.place];
       if v_message.problem is null then
-        select finding.* into v_finding
-        from track._contacts_of(v_message, sender.contact_traits) as finding
-        order by finding.property, finding.kind
-        limit 1;
-        if found then
-          v_message.problem := row(
-            'CF001',
-            format(
-              '"%s" contains %s', left(v_finding.property, 100),
-              case v_finding.kind when 'phone' then 'a phone number' else 'an e-mail address' end
-            ),
-            'Leave it out: messages with contact data of people are refused here (track.setting.personal_data).'
-          );
-          v_messages[v_place] := v_message;
-        end if;
+        v_message.problem := row(
+          'CF001',
+          format(
+            '"%s" contains %s', left(v_finding.property, 100),
+            case v_finding.kind when 'phone' then 'a phone number' else 'an e-mail address' end
+          ),
+          'Leave it out: messages with contact data of people are refused here (track.setting.personal_data).'
+        );
+        v_messages[v_finding.place] := v_message;
       end if;
     end loop;
   end if;

@@ -25,10 +25,15 @@ begin
     select message.ordinality
     from unnest(messages) with ordinality as message
     where message.event_name is distinct from 'Segment Consent Preference Updated'
-      -- True for all that the search above finds, and faster.
+      -- The first is true for all that the second finds, and faster.
       and concat_ws(
         ' ', message.properties::text, message.traits::text, message.item, message.item_url, message.event_name
       ) ~ '@|%40|\+\(?[1-9]|%2[Bb]|[0-9][-. )/\u00a0\u202f]+\(?[0-9]|[eldnypxro]["=:. ]{1,3}[("+]{0,2}[0-9]'
+      and track._may_hold_contacts(
+        concat_ws(
+          ' ', message.properties::text, message.traits::text, message.item, message.item_url, message.event_name
+        )
+      )
   );
 end;
 $$;
