@@ -80,7 +80,11 @@ const contacts: Record<string, Make> = {
   },
   "North American": (random) => {
     const [area, exchange, line] = [random.integer(200, 999), random.integer(200, 999), digits(random, 4)];
-    return pick(random, [`(${area}) ${exchange}-${line}`, `${area}-${exchange}-${line}`, `${area}.${exchange}.${line}`]);
+    return pick(random, [
+      `(${area}) ${exchange}-${line}`,
+      `${area}-${exchange}-${line}`,
+      `${area}.${exchange}.${line}`,
+    ]);
   },
   Swiss: (random) => `0${random.integer(21, 91)} ${digits(random, 3)} ${digits(random, 2)} ${digits(random, 2)}`,
   French: (random) =>
@@ -160,7 +164,9 @@ test("the order and the batches of messages change neither what is stored nor th
       await db.query("update track.setting set personal_data = 'mask'");
       for (const batch of batches) await ingest(db, batch);
       return {
-        events: await db.rows("select name, properties from track.event join track.event_type using (event_type_id) order by event_id"),
+        events: await db.rows(
+          "select name, properties from track.event join track.event_type using (event_type_id) order by event_id",
+        ),
         found: await db.rows("select event, property, kind, found from track.personal_data_found() order by 1, 2, 3"),
         dropped: await db.rows("select event, property, kind, found from track.dropped_data() order by 1, 2, 3"),
       };

@@ -37,7 +37,11 @@ async function contents(db: Queries): Promise<unknown> {
       "track.step_value",
       "property, since",
     ),
-    interactions: await rows(`${item} as item, to_jsonb(given) - ${keys}::text[] as row`, "recommend.interaction", "item"),
+    interactions: await rows(
+      `${item} as item, to_jsonb(given) - ${keys}::text[] as row`,
+      "recommend.interaction",
+      "item",
+    ),
   };
 }
 

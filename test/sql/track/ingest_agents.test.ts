@@ -80,7 +80,7 @@ describe("the user agent of a message", () => {
     });
   });
 
-  test("that says nothing known adds nothing", async () => {
+  test("with nothing that is known adds nothing", async () => {
     for (const userAgent of ["a word", "", 7, null, { deep: true }, ["x"], "x".repeat(30_000)]) {
       expect(await stored({ context: { userAgent } })).toBeNull();
     }

@@ -38,7 +38,10 @@ begin
   if pg_column_size(v_context) > v_longest_context then
     perform common.refuse(
       'CF008',
-      format('the "context" of the batch has %s bytes about consent, page and timezone', pg_column_size(v_context)),
+      format(
+        'the "context" of the batch has %s bytes about consent, page, timezone and user agent',
+        pg_column_size(v_context)
+      ),
       format('Send %s at most, and the rest in the "context" of each message.', v_longest_context)
     );
   end if;

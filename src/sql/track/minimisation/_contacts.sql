@@ -53,7 +53,7 @@ parallel safe
 return name in ('item', 'parent', 'viewId', 'servingId');
 
 comment on function track._is_identifier(text) is $$
-Returns whether a property holds an id, in which groups of digits are no phone number.
+Returns whether a property holds an id, in which groups of digits are not treated as a phone number.
 $$;
 
 create or replace function track._mask_contacts(document jsonb, exempt text[])
@@ -76,6 +76,6 @@ return (
 );
 
 comment on function track._mask_contacts(jsonb, text[]) is $$
-Returns an object without e-mail addresses and phone numbers in keys and values of any depth; null for one without
-fields. Fields of the names `exempt` are not changed.
+Returns an object without e-mail addresses and phone numbers in its keys and values, which may be nested.
+Fields of the names `exempt` are not changed. Null for an object without fields.
 $$;

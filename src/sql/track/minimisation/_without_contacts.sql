@@ -1,7 +1,7 @@
 /*
- * Works on the text of a JSON value, so that values of any depth take one pass. A character that is escaped in JSON is
- * no part of an address or a number. It is put between two control characters, which the text of a JSON value cannot
- * contain otherwise, and is put back afterwards.
+ * These functions work on the text of a JSON value, so that values of any depth take one pass. A character that is
+ * escaped in JSON belongs to neither an address nor a number. It is put between two control characters, which the text
+ * of a JSON value cannot contain otherwise, and is put back afterwards.
  */
 create or replace function track._hide_escapes(value text)
 returns text
@@ -41,20 +41,20 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_files constant text := '(?:png|jpe?g|gif|svg|webp|avif|ico|css|m?js|cjs|json|map|html?|php|aspx?|jsp|pdf|mp[34]|webm'
-    '|wav|csv|txt|xml|ya?ml|lock)(?![a-zA-Z0-9\u00a1-\uffff.-])';
+  v_files constant text := '(?:png|jpe?g|gif|svg|webp|avif|ico|css|m?js|cjs|json|map|html?|php|aspx?|jsp|pdf|mp[34]'
+    '|webm|wav|csv|txt|xml|ya?ml|lock)(?![a-zA-Z0-9\u00a1-\uffff.-])';
 begin
   if value !~ '@|%40' then
     return value;
   end if;
   return regexp_replace(
     value,
-    -- "git@" of repositories is no address.
+    -- Not "git@" of repositories.
     '(?<![a-zA-Z0-9_.+''\u00a1-\uffff-])(?!git@)'
       '(?:[a-zA-Z0-9_.+''*\u00a1-\uffff-]|%2[Bb])+'
       '(?:@|%40)'
       '(?:[a-zA-Z0-9\u00a1-\uffff-]+\.)+'
-      -- Nor are names of files such as "icon@2x.png". The assertion takes most of the time, and is needed seldom.
+      -- Not names of files such as "icon@2x.png". The assertion takes most of the time, and is needed seldom.
       || case when value ~ ('(?:@|%40)[a-zA-Z0-9.-]*\.' || v_files) then '(?!' || v_files || ')' else '' end
       || '(?:[a-zA-Z\u00a1-\uffff]{2,}|xn--[a-zA-Z0-9-]+)(?![a-zA-Z0-9_\u00a1-\uffff])',
     '[e-mail]', 'g'

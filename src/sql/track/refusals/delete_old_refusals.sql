@@ -73,8 +73,8 @@ $$;
 
 comment on function track.delete_old_refusals(interval, interval) is $$
 @behavior -mutationField
-Deletes old samples and counts of refused messages, and old counts of found and dropped data (`track.found_data`), and
-sums the counts of former days.
+Deletes old samples and counts of refused messages, and sums the counts of former days.
+It does the same with the counts of found and dropped data (`track.found_data`).
 Returns the number of deleted rows. Errors: CF001 for less than a day.
 $$;
 
