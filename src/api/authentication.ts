@@ -28,6 +28,8 @@ export interface Client {
   browser?: string | undefined;
   /** The signals by which a visitor opts out of tracking, separated by commas: `gpc`, `dnt`. */
   optOut?: string | undefined;
+  /** The start of the header `User-Agent`, for messages of clients; parsed, and not stored. */
+  userAgent?: string | undefined;
   /** The address by which visitors take turns; not sent to the database. */
   address?: string | undefined;
 }
@@ -306,6 +308,7 @@ export function requestSettings({
   origin,
   browser,
   optOut,
+  userAgent,
 }: Sender): Record<string, string> {
   return {
     role: `insights_${role}`,
@@ -317,6 +320,7 @@ export function requestSettings({
     "insights.origin": origin ?? "",
     "insights.browser": browser ?? "",
     "insights.opt_out": optOut ?? "",
+    "insights.user_agent": userAgent ?? "",
     statement_timeout: statementTimeout[role],
     jit: "off",
   };
