@@ -267,8 +267,11 @@
 --!include privacy/consent/_ages.sql
 --!include privacy/consent/effective_decisions.sql
 --!include privacy/consent/minor_purposes.sql
+--!include privacy/consent/opt_in_purposes.sql
 --!include privacy/consent/optional_purposes.sql
 --!include privacy/functions/allowed.sql
+--!include privacy/consent/shareable_people.sql
+--!include privacy/consent/may_share.sql
 --!include privacy/functions/latest_decisions.sql
 --!include privacy/rights/may_store.sql
 --!include privacy/consent/_check_purpose.sql
@@ -473,6 +476,7 @@
 --!include track/person_sets/person_bit.sql
 --!include track/person_sets/signed_in_people.sql
 --!include track/person_sets/counted_people.sql
+--!include track/person_sets/shareable_people.sql
 --!include track/person_sets/excluded_people.sql
 --!include track/person_sets/listed_people.sql
 --!include track/person_sets/_check_set_name.sql

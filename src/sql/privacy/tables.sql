@@ -17,7 +17,9 @@ create table privacy.purpose (
   opted_out_by_gpc boolean not null default false,
   description text not null,
   opted_out_by_dnt boolean not null default false,
-  minimum_age smallint check (minimum_age between 0 and 30)
+  minimum_age smallint check (minimum_age between 0 and 30),
+  opt_in_age smallint check (opt_in_age between 0 and 30),
+  shares_data boolean not null default false
 );
 
 comment on table privacy.purpose is $$
@@ -44,6 +46,13 @@ comment on column privacy.purpose.minimum_age is $$
 Age in years below which the purpose needs the consent of a guardian, whatever its basis; 0: at no age.
 Null: `privacy.setting.age_of_consent` for the basis `consent`, none for the others.
 $$;
+comment on column privacy.purpose.opt_in_age is $$
+Age in years below which a purpose needs a grant, whatever its basis (CCPA section 1798.120(c)); null: at no age.
+From `minimum_age` on, the grant of the person herself is enough.
+$$;
+comment on column privacy.purpose.shares_data is $$
+Whether data leaves the organization for the purpose: see `privacy.may_share`.
+$$;
 
 insert into privacy.purpose (purpose, basis, without_basis, opted_out_by_gpc, opted_out_by_dnt, description)
 values
@@ -54,6 +63,23 @@ values
   ),
   ('personalization', 'legitimate_interests', 'anonymize', false, true, 'Recommending courses that suit the person.'),
   ('advertising', 'consent', 'refuse', true, true, 'Measuring and targeting advertising.');
+
+insert into privacy.purpose (
+  purpose, basis, without_basis, opted_out_by_gpc, description, minimum_age, opt_in_age, shares_data
+)
+values
+  (
+    'sale', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for a consideration (CCPA section 1798.140(ad)).', 13, 16, true
+  ),
+  (
+    'sharing', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for advertising across contexts (CCPA section 1798.140(ah)).', 13, 16, true
+  ),
+  (
+    'sensitive', 'legitimate_interests', 'anonymize', false,
+    'Using sensitive data for more than the service needs (CCPA section 1798.121).', null, null, false
+  );
 
 create table privacy.consent (
   person_id bigint not null,
@@ -737,7 +763,8 @@ create table privacy.regime (
   regime text primary key check (regime ~ '^[a-z][a-z_]{0,62}$'),
   answer_within interval not null check (answer_within > '0'),
   extension interval check (extension > '0'),
-  description text not null
+  description text not null,
+  opt_out_days smallint check (opt_out_days between 1 and 100)
 );
 
 comment on table privacy.regime is $$
@@ -749,17 +776,22 @@ comment on column privacy.regime.extension is $$
 Time by which the answer may be extended once, when the person is informed why; null when the law allows none.
 $$;
 comment on column privacy.regime.description is $$The law and its articles.$$;
+comment on column privacy.regime.opt_out_days is $$
+Time for requests of the kinds `opt_out` and `limit_use`, in days from Monday to Friday, without an extension.
+Null: `answer_within`. Public holidays count, so that the time is never longer than the law allows.
+$$;
 
 insert into privacy.regime (regime, answer_within, extension, description)
 values
   ('gdpr', '1 month', '2 months', 'General Data Protection Regulation (EU, UK), article 12(3).'),
   ('ccpa', '45 days', '45 days', 'California Consumer Privacy Act, section 1798.130(a)(2).'),
   ('ferpa', '45 days', null, 'Family Educational Rights and Privacy Act, 34 CFR 99.10(b).');
+update privacy.regime set opt_out_days = 15 where regime = 'ccpa';
 
 create table privacy.request (
   request_id uuid primary key default gen_random_uuid(),
   kind text not null check (kind in (
-    'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out'
+    'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit_use'
   )),
   regime text not null references privacy.regime,
   person_id bigint,
@@ -791,7 +823,7 @@ with the salt that `privacy.open_request` returned.
 $$;
 comment on column privacy.request.request_id is $$Key of the request.$$;
 comment on column privacy.request.kind is $$
-`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`.
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection`, `opt_out` or `limit_use`.
 $$;
 comment on column privacy.request.regime is $$Law under which the request was made.$$;
 comment on column privacy.request.person_id is $$

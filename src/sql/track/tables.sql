@@ -1316,7 +1316,10 @@ values
     'People who count in popularity, in training and in the smallest group of figures: signed in and not excluded.',
     'track.counted_people'
   ),
-  ('excluded', 'People who count in no figure: those of track.exclude_person.', 'track.excluded_people');
+  ('excluded', 'People who count in no figure: those of track.exclude_person.', 'track.excluded_people'),
+  (
+    'shareable', 'People whose data may leave the organization: see privacy.may_share.', 'track.shareable_people'
+  );
 
 /* --------------------------------------------------------------------------------------- journeys and presence -- */
 

@@ -272,7 +272,7 @@ test("the contents are true: events, traits, sets, days and recommendations", as
     rows: events.length,
     columns: { event: "Event type.", item: "Item that the event is about; null when there is none." },
   });
-  expect(kanari.purposes).toHaveLength(4);
+  expect(kanari.purposes).toHaveLength(7);
   for (const { table, description } of kanari.index) expect(description, table).toMatch(/^[A-Z].*[.]$/);
 });
 
