@@ -66,3 +66,108 @@ $$;
 
 drop function if exists privacy._ages(text[]);
 drop function if exists privacy.optional_purposes();
+
+/* --- Disclosures and pseudonyms --- */
+
+alter table privacy.setting add column if not exists needs_read_reason boolean not null default false;
+comment on column privacy.setting.needs_read_reason is $$
+Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
+$$;
+
+create sequence if not exists privacy.read_id;
+
+create table if not exists privacy.disclosure (
+  disclosure_id uuid primary key default gen_random_uuid(),
+  read_id bigint not null,
+  identity_id bigint not null,
+  subject_name text,
+  read_at timestamptz not null default clock_timestamp(),
+  read_by text not null,
+  role text not null,
+  function_name text not null,
+  reason text check (length(reason) <= 200),
+  salt bytea,
+  ledger_position bigint
+);
+
+comment on table privacy.disclosure is $$
+Reads of the records of people by others, append-only: one row per person and read (FERPA, 34 CFR 99.32).
+Each is written by the function that reads: see `privacy.record_disclosure`. Reads by workers are not in it.
+$$;
+comment on column privacy.disclosure.disclosure_id is $$Key of the disclosure.$$;
+comment on column privacy.disclosure.read_id is $$
+Number of the read, which the people whose records it returned have in common.
+A read whose transaction was rolled back leaves a gap in these numbers.
+$$;
+comment on column privacy.disclosure.identity_id is $$
+Person whose record was read, by the key at that time, which is that of one of her identities.
+The row follows the identity when people are merged or split.
+$$;
+comment on column privacy.disclosure.subject_name is $$
+Name of this identity; null when it had none.
+$$;
+comment on column privacy.disclosure.read_at is $$Time of the read.$$;
+comment on column privacy.disclosure.read_by is $$
+Person who read the record: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.disclosure.role is $$
+Role of the reader, such as `instructor` or `admin`; the login, when no role was set.
+$$;
+comment on column privacy.disclosure.function_name is $$Function that returned the record, with its schema.$$;
+comment on column privacy.disclosure.reason is $$
+Legitimate interest of the reader, from the setting `insights.read_reason`; null when none was given.
+$$;
+comment on column privacy.disclosure.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the disclosure is sealed.
+$$;
+comment on column privacy.disclosure.ledger_position is $$
+Entry of `privacy.ledger` that seals the disclosure; null until then.
+$$;
+
+create index if not exists disclosure_identity on privacy.disclosure (identity_id, read_at);
+create index if not exists disclosure_unsealed on privacy.disclosure (disclosure_id) where ledger_position is null;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values (
+  'disclosure', 'privacy.disclosure', 'disclosure_id', 'read_at',
+  '{disclosure_id,read_id,subject_name,read_at,read_by,role,function_name,reason}',
+  'Reads of the records of people.'
+)
+on conflict do nothing;
+
+do $$
+begin
+  if to_regtype('privacy.disclosed') is null then
+    create type privacy.disclosed as (
+      read_at timestamptz,
+      read_by text,
+      role text,
+      function_name text,
+      reason text,
+      subject_name text
+    );
+  end if;
+end;
+$$;
+
+comment on type privacy.disclosed is $$
+A read of the record of a person by another: see `privacy.disclosure`.
+$$;
+comment on column privacy.disclosed.read_at is $$Time of the read.$$;
+comment on column privacy.disclosed.read_by is $$Person or login that read the record.$$;
+comment on column privacy.disclosed.role is $$Role of the reader.$$;
+comment on column privacy.disclosed.function_name is $$Function that returned the record.$$;
+comment on column privacy.disclosed.reason is $$Legitimate interest that was given; null without.$$;
+comment on column privacy.disclosed.subject_name is $$Name under which the person was read.$$;
+
+alter table privacy.disclosure enable row level security;
+
+insert into privacy.secret (purpose) values ('pseudonym_analysts') on conflict do nothing;
+
+drop function if exists analytics.cohort_people(text);
+revoke execute on function track._journey(bigint, timestamptz, timestamptz) from insights_admin;
+
+-- Keys in models from outside can be names of people.
+revoke select on ml.embedding, ml.score from insights_analyst;
+revoke execute on function ml.nearest(text, text, int, int) from insights_analyst;

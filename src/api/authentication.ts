@@ -28,6 +28,8 @@ export interface Client {
   browser?: string | undefined;
   /** The signals by which a visitor opts out of tracking, separated by commas: `gpc`, `dnt`. */
   optOut?: string | undefined;
+  /** The reason for which the sender reads the records of people: the header `X-Read-Reason`. */
+  readReason?: string | undefined;
   /** The address by which visitors take turns; not sent to the database. */
   address?: string | undefined;
 }
@@ -306,6 +308,7 @@ export function requestSettings({
   origin,
   browser,
   optOut,
+  readReason,
 }: Sender): Record<string, string> {
   return {
     role: `insights_${role}`,
@@ -317,6 +320,7 @@ export function requestSettings({
     "insights.origin": origin ?? "",
     "insights.browser": browser ?? "",
     "insights.opt_out": optOut ?? "",
+    "insights.read_reason": readReason ?? "",
     statement_timeout: statementTimeout[role],
     jit: "off",
   };

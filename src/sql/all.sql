@@ -297,7 +297,17 @@
 --!include privacy/access/_plain_comment.sql
 --!include privacy/access/user_names.sql
 --!include privacy/access/_subject.sql
+--!include privacy/access/_signed_in_subject.sql
 --!include privacy/access/exported_rows.sql
+--!include privacy/disclosures/record_disclosure.sql
+--!include privacy/disclosures/_disclosures.sql
+--!include privacy/disclosures/disclosures.sql
+--!include privacy/disclosures/my_disclosures.sql
+--!include privacy/pseudonyms/_permute.sql
+--!include privacy/pseudonyms/_pseudonym_key.sql
+--!include privacy/pseudonyms/pseudonym.sql
+--!include privacy/pseudonyms/reidentify.sql
+--!include privacy/pseudonyms/rotate_pseudonyms.sql
 --!include privacy/access/_export_document.sql
 --!include privacy/access/export_person.sql
 --!include privacy/access/export_me.sql

@@ -1,0 +1,80 @@
+create or replace function privacy.record_disclosure(people bigint[], function_name text)
+returns void
+language plpgsql
+volatile
+-- A definer: it writes privacy.disclosure, which no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+declare
+  -- In a definer, the setting is still the caller's.
+  v_role constant text := current_setting('role');
+  v_reason constant text := nullif(btrim(current_setting('insights.read_reason', true)), '');
+  v_reader constant bigint := nullif(current_setting('insights.person_id', true), '')::bigint;
+  v_function constant text := (select setting.names_function from privacy.setting);
+begin
+  -- The scheduled jobs of the system, and services that act for the person, disclose nothing to another person.
+  if v_role = 'insights_worker' then
+    return;
+  end if;
+  if current_setting('transaction_read_only')::boolean then
+    perform common.refuse(
+      'CF005', format('%s logs what it reads, and the transaction is read-only', record_disclosure.function_name),
+      'Call it in a transaction that may write: the record of a person is not read without a log.'
+    );
+  end if;
+  if length(v_reason) > 200 then
+    perform common.refuse('CF008', format('insights.read_reason has %s characters', length(v_reason)),
+      'It can have at most 200.');
+  end if;
+  if v_reason is null and (select setting.needs_read_reason from privacy.setting) then
+    perform common.refuse(
+      'CF005', format('%s is called without a reason', record_disclosure.function_name),
+      'Send the header X-Read-Reason, or set insights.read_reason, such as: advising meeting.'
+    );
+  end if;
+
+  execute format(
+    $statement$
+      with given as materialized (
+        select distinct person_id
+        from unnest($1) as entry (person_id)
+        where person_id <> 0
+          and person_id is distinct from $2
+      ),
+
+      read as materialized (
+        select nextval('privacy.read_id') as read_id
+        where exists (select from given)
+      )
+
+      insert into privacy.disclosure (read_id, identity_id, subject_name, read_by, role, function_name, reason)
+      select read.read_id, given.person_id, named.name, common.author(), $3, $4, $5
+      from read
+      cross join given
+      left join %I.%I(array(select person_id from given)) as named on named.identity_id = given.person_id
+    $statement$,
+    split_part(v_function, '.', 1), split_part(v_function, '.', 2)
+  )
+  using
+    record_disclosure.people,
+    v_reader,
+    case v_role when 'none' then session_user::text else regexp_replace(v_role, '^insights_', '') end,
+    record_disclosure.function_name,
+    v_reason;
+end;
+$$;
+
+comment on function privacy.record_disclosure(bigint[], text) is $$
+@behavior -*
+Records that the caller reads the records of people, in `privacy.disclosure`: for the functions that return them.
+Called before the rows are returned, in the same transaction. `people`: their keys; unknown people (null), anonymised
+events (person 0) and the caller herself are left out. The reason is the setting `insights.read_reason` of the
+transaction. Reads in the role `insights_worker` are not recorded: those of scheduled jobs, and of services that act
+for the person.
+Errors: CF005 in a read-only transaction, and without a reason where `privacy.setting.needs_read_reason` is set; CF008
+for a reason of more than 200 characters.
+$$;
+
+grant execute on function privacy.record_disclosure(bigint[], text) to insights_reader;
