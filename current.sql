@@ -73,6 +73,13 @@ alter table privacy.setting add column if not exists needs_read_reason boolean n
 comment on column privacy.setting.needs_read_reason is $$
 Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
 $$;
+alter table privacy.setting add column if not exists held_names_function text
+  check (held_names_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+comment on column privacy.setting.held_names_function is $$
+Name of the function that does the same as `names_function`, and holds the identities.
+Until the transaction ends, no other one deletes them.
+$$;
+update privacy.setting set held_names_function = 'track.held_names';
 
 create sequence if not exists privacy.read_id;
 

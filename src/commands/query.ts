@@ -311,7 +311,7 @@ async function run<T>(
     const { columns, rows: answer } = await describe(client, statement);
     if (logs) {
       const { rows: read } = await ask<Cells>(client, answer);
-      // What was not logged is not printed.
+      // Only rows whose log is stored are printed.
       await client.query("commit");
       return await put(format(columns, inBatches(read, columns), options));
     }

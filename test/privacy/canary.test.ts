@@ -156,6 +156,7 @@ test("the documented places have the names alone that an administrator changed",
     "kanari-item-title",
     "kanari-merged-item",
     "kanari-parent",
+    "kanari-user",
     "kanari_kind",
   ]);
 });

@@ -144,7 +144,8 @@ from (
     ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
     (
       'privacy', 'setting',
-      '{subject_function,lock_function,names_function,unshared_function,hold_function,returned_function}',
+      '{subject_function,lock_function,names_function,held_names_function,unshared_function,hold_function,'
+        'returned_function}',
       'Names of functions.'
     ),
     ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),

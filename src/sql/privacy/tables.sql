@@ -302,7 +302,8 @@ create table privacy.setting (
   unshared_function text check (unshared_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   returned_function text check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  needs_read_reason boolean not null default false
+  needs_read_reason boolean not null default false,
+  held_names_function text check (held_names_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -342,6 +343,10 @@ With its schema; called by `privacy.replay_erasures`.
 $$;
 comment on column privacy.setting.needs_read_reason is $$
 Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
+$$;
+comment on column privacy.setting.held_names_function is $$
+Name of the function that does the same as `names_function`, and holds the identities.
+Until the transaction ends, no other one deletes them.
 $$;
 
 insert into privacy.setting default values;

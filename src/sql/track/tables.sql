@@ -2089,7 +2089,7 @@ update privacy.setting
 set
   subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.identity_names',
   unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject',
-  returned_function = 'track.returned_people';
+  returned_function = 'track.returned_people', held_names_function = 'track.held_names';
 
 insert into privacy.handler (room, position, erase_function, description, rectify_function)
 values (

@@ -180,7 +180,7 @@ describe("ages", () => {
     });
   });
 
-  test("a person is told of her sixteenth birthday: the set follows", async () => {
+  test("at the sixteenth birthday, the person is queued: the set follows", async () => {
     await inside(async (db) => {
       await ingest(db, [message()]);
       await db.query(

@@ -113,6 +113,7 @@ begin
           'role', disclosure.role,
           'function_name', disclosure.function_name,
           'reason', disclosure.reason,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, disclosure.identity_id)],
           'subject_name', disclosure.subject_name,
           'ledger_position', disclosure.ledger_position,
           'salt', encode(disclosure.salt, 'hex')

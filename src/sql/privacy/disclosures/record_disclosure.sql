@@ -12,7 +12,7 @@ declare
   v_role constant text := current_setting('role');
   v_reason constant text := nullif(btrim(current_setting('insights.read_reason', true)), '');
   v_reader constant bigint := nullif(current_setting('insights.person_id', true), '')::bigint;
-  v_function constant text := (select setting.names_function from privacy.setting);
+  v_function constant text := (select setting.held_names_function from privacy.setting);
 begin
   -- The scheduled jobs of the system, and services that act for the person, disclose nothing to another person.
   if v_role = 'insights_worker' then
@@ -44,16 +44,21 @@ begin
           and person_id is distinct from $2
       ),
 
+      -- An erasure of the person waits for the end of the transaction, and then deletes the row, too.
+      held as materialized (
+        select held.identity_id, held.name
+        from %I.%I(array(select person_id from given)) as held
+      ),
+
       read as materialized (
         select nextval('privacy.read_id') as read_id
-        where exists (select from given)
+        where exists (select from held)
       )
 
       insert into privacy.disclosure (read_id, identity_id, subject_name, read_by, role, function_name, reason)
-      select read.read_id, given.person_id, named.name, common.author(), $3, $4, $5
+      select read.read_id, held.identity_id, held.name, common.author(), $3, $4, $5
       from read
-      cross join given
-      left join %I.%I(array(select person_id from given)) as named on named.identity_id = given.person_id
+      cross join held
     $statement$,
     split_part(v_function, '.', 1), split_part(v_function, '.', 2)
   )

@@ -49,7 +49,8 @@ comment on function privacy.reidentify(text, text) is $$
 Returns the name of the person with a pseudonym of a project, and logs the read: see `privacy.disclosure`.
 The name is that of the identity that had the pseudonym, also when its person was merged since. An erased person has
 none any more.
-Errors: CF001 for a text that cannot be a pseudonym, CF002 for an unknown pseudonym or project; those of a logged read (CF005, CF008).
+Errors: CF001 for a text that cannot be a pseudonym, CF002 for an unknown pseudonym or project, and those of a logged
+read: CF005 in a read-only transaction, CF008.
 $$;
 
 grant execute on function privacy.reidentify(text, text) to insights_admin;
