@@ -299,7 +299,10 @@
 --!include privacy/access/_subject.sql
 --!include privacy/access/_signed_in_subject.sql
 --!include privacy/access/exported_rows.sql
+--!include privacy/disclosures/_reader_role.sql
+--!include privacy/disclosures/_read_reason.sql
 --!include privacy/disclosures/record_disclosure.sql
+--!include privacy/disclosures/record_table_reads.sql
 --!include privacy/disclosures/_disclosures.sql
 --!include privacy/disclosures/disclosures.sql
 --!include privacy/disclosures/my_disclosures.sql

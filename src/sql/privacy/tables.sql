@@ -345,8 +345,9 @@ comment on column privacy.setting.needs_read_reason is $$
 Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
 $$;
 comment on column privacy.setting.held_names_function is $$
-Name of the function that does the same as `names_function`, and holds the identities.
-Until the transaction ends, no other one deletes them.
+Name of the function that returns the names under which people are known, and holds them.
+With its schema. It takes `people bigint[]` and returns `setof privacy.identity_name`; until the transaction ends, no
+other one deletes them.
 $$;
 
 insert into privacy.setting default values;
@@ -953,7 +954,7 @@ create sequence privacy.read_id;
 create table privacy.disclosure (
   disclosure_id uuid primary key default gen_random_uuid(),
   read_id bigint not null,
-  identity_id bigint not null,
+  identity_id bigint,
   subject_name text,
   read_at timestamptz not null default clock_timestamp(),
   read_by text not null,
@@ -965,7 +966,8 @@ create table privacy.disclosure (
 );
 
 comment on table privacy.disclosure is $$
-Reads of the records of people by others, append-only: one row per person and read (FERPA, 34 CFR 99.32).
+Reads of the records of people by others, append-only (FERPA, 34 CFR 99.32): one row per person and read.
+Of a person who was merged, one for each of her names, so that each has the read after a split.
 Each is written by the function that reads: see `privacy.record_disclosure`. Reads by workers are not in it.
 $$;
 comment on column privacy.disclosure.disclosure_id is $$Key of the disclosure.$$;
@@ -974,11 +976,12 @@ Number of the read, which the people whose records it returned have in common.
 A read whose transaction was rolled back leaves a gap in these numbers.
 $$;
 comment on column privacy.disclosure.identity_id is $$
-Person whose record was read, by the key at that time, which is that of one of her identities.
-The row follows the identity when people are merged or split.
+Identity of the person whose record was read.
+The row follows it when people are merged or split. Null: a table of people was read, in a statement of an
+administrator to the API.
 $$;
 comment on column privacy.disclosure.subject_name is $$
-Name of this identity; null when it had none.
+Name of this identity; null for a table.
 $$;
 comment on column privacy.disclosure.read_at is $$Time of the read.$$;
 comment on column privacy.disclosure.read_by is $$
@@ -987,7 +990,7 @@ $$;
 comment on column privacy.disclosure.role is $$
 Role of the reader, such as `instructor` or `admin`; the login, when no role was set.
 $$;
-comment on column privacy.disclosure.function_name is $$Function that returned the record, with its schema.$$;
+comment on column privacy.disclosure.function_name is $$Function that returned the record, or table, with its schema.$$;
 comment on column privacy.disclosure.reason is $$
 Legitimate interest of the reader, from the setting `insights.read_reason`; null when none was given.
 $$;
@@ -1024,9 +1027,11 @@ $$;
 comment on column privacy.disclosed.read_at is $$Time of the read.$$;
 comment on column privacy.disclosed.read_by is $$Person or login that read the record.$$;
 comment on column privacy.disclosed.role is $$Role of the reader.$$;
-comment on column privacy.disclosed.function_name is $$Function that returned the record.$$;
+comment on column privacy.disclosed.function_name is $$Function that returned the record, or table.$$;
 comment on column privacy.disclosed.reason is $$Legitimate interest that was given; null without.$$;
-comment on column privacy.disclosed.subject_name is $$Name under which the person was read.$$;
+comment on column privacy.disclosed.subject_name is $$
+Name under which the person was read; null when a table of all people was read.
+$$;
 
 alter table privacy.disclosure enable row level security;
 

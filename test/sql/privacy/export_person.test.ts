@@ -81,7 +81,8 @@ async function missing(db: Queries, document: Document, word: string): Promise<s
     );
     const exported = document.index.find(({ table }) => table === relation)?.rows;
     // The export that is being compared is itself in the log, which it read before.
-    if (exported !== stored && !["privacy.export_log", "privacy.disclosure"].includes(relation)) wrong.push(`${relation}: ${exported} of ${stored}`);
+    if (exported !== stored && !["privacy.export_log", "privacy.disclosure"].includes(relation))
+      wrong.push(`${relation}: ${exported} of ${stored}`);
   }
   return wrong;
 }

@@ -122,6 +122,7 @@ begin
       )
       from privacy.disclosure
       where disclosure.identity_id = any ((export.subject).identity_ids)
+        or disclosure.identity_id is null
     )
   );
 end;

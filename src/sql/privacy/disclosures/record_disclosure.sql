@@ -8,32 +8,15 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
-  -- In a definer, the setting is still the caller's.
-  v_role constant text := current_setting('role');
-  v_reason constant text := nullif(btrim(current_setting('insights.read_reason', true)), '');
+  v_reason text;
   v_reader constant bigint := nullif(current_setting('insights.person_id', true), '')::bigint;
   v_function constant text := (select setting.held_names_function from privacy.setting);
 begin
   -- The scheduled jobs of the system, and services that act for the person, disclose nothing to another person.
-  if v_role = 'insights_worker' then
+  if current_setting('role') = 'insights_worker' then
     return;
   end if;
-  if current_setting('transaction_read_only')::boolean then
-    perform common.refuse(
-      'CF005', format('%s logs what it reads, and the transaction is read-only', record_disclosure.function_name),
-      'Call it in a transaction that may write: the record of a person is not read without a log.'
-    );
-  end if;
-  if length(v_reason) > 200 then
-    perform common.refuse('CF008', format('insights.read_reason has %s characters', length(v_reason)),
-      'It can have at most 200.');
-  end if;
-  if v_reason is null and (select setting.needs_read_reason from privacy.setting) then
-    perform common.refuse(
-      'CF005', format('%s is called without a reason', record_disclosure.function_name),
-      'Send the header X-Read-Reason, or set insights.read_reason, such as: advising meeting.'
-    );
-  end if;
+  v_reason := privacy._read_reason(record_disclosure.function_name);
 
   execute format(
     $statement$
@@ -44,7 +27,7 @@ begin
           and person_id is distinct from $2
       ),
 
-      -- An erasure of the person waits for the end of the transaction, and then deletes the row, too.
+      -- The erasure of a person waits for the end of the transaction, and then deletes the row, too.
       held as materialized (
         select held.identity_id, held.name
         from %I.%I(array(select person_id from given)) as held
@@ -65,7 +48,7 @@ begin
   using
     record_disclosure.people,
     v_reader,
-    case v_role when 'none' then session_user::text else regexp_replace(v_role, '^insights_', '') end,
+    privacy._reader_role(),
     record_disclosure.function_name,
     v_reason;
 end;

@@ -39,7 +39,7 @@ begin
       'It is one of another project, of before the last rotation, or of a person who was erased.'
     );
   end if;
-  perform privacy.record_disclosure(array[v_identity.identity_id], 'privacy.reidentify');
+  perform privacy.record_disclosure(array[v_identity.person_id], 'privacy.reidentify');
   return v_identity.name;
 end;
 $$;
