@@ -30,6 +30,8 @@ export interface Client {
   optOut?: string | undefined;
   /** The start of the header `User-Agent`, for messages of clients; parsed, and not stored. */
   userAgent?: string | undefined;
+  /** The reason for which the sender reads the records of people: the header `X-Read-Reason`. */
+  readReason?: string | undefined;
   /** The address by which visitors take turns; not sent to the database. */
   address?: string | undefined;
 }
@@ -309,6 +311,7 @@ export function requestSettings({
   browser,
   optOut,
   userAgent,
+  readReason,
 }: Sender): Record<string, string> {
   return {
     role: `insights_${role}`,
@@ -321,6 +324,7 @@ export function requestSettings({
     "insights.browser": browser ?? "",
     "insights.opt_out": optOut ?? "",
     "insights.user_agent": userAgent ?? "",
+    "insights.read_reason": readReason ?? "",
     statement_timeout: statementTimeout[role],
     jit: "off",
   };

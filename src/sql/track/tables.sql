@@ -1397,7 +1397,10 @@ values
     'People who count in popularity, in training and in the smallest group of figures: signed in and not excluded.',
     'track.counted_people'
   ),
-  ('excluded', 'People who count in no figure: those of track.exclude_person.', 'track.excluded_people');
+  ('excluded', 'People who count in no figure: those of track.exclude_person.', 'track.excluded_people'),
+  (
+    'shareable', 'People whose data may leave the organization: see privacy.may_share.', 'track.shareable_people'
+  );
 
 /* --------------------------------------------------------------------------------------- journeys and presence -- */
 
@@ -2233,7 +2236,7 @@ update privacy.setting
 set
   subject_function = 'track.subject', lock_function = 'track.lock_subject', names_function = 'track.identity_names',
   unshared_function = 'track.unshared_names', hold_function = 'track.hold_subject',
-  returned_function = 'track.returned_people';
+  returned_function = 'track.returned_people', held_names_function = 'track.held_names';
 
 insert into privacy.handler (room, position, erase_function, description, rectify_function)
 values (
