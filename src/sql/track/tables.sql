@@ -27,7 +27,10 @@ create table track.setting (
     check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
   kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100),
   most_identities int not null default 2500 check (most_identities > 0),
-  most_trait_times int not null default 2000 check (most_trait_times between 1 and 100000)
+  most_trait_times int not null default 2000 check (most_trait_times between 1 and 100000),
+  sums_kept_before date not null default '-infinity',
+  constraint setting_deleted_months
+    check (sums_kept_before = '-infinity' or oldest_event >= sums_kept_before::timestamp at time zone 'UTC')
 );
 
 comment on table track.setting is $$
@@ -45,7 +48,10 @@ comment on column track.setting.minimum_visit is $$Engaged time that the first h
 comment on column track.setting.longest_gap is $$
 Maximum engaged time that is counted for the gap after an event, for clients without heartbeats.
 $$;
-comment on column track.setting.oldest_event is $$Events with an earlier time are rejected.$$;
+comment on column track.setting.oldest_event is $$
+Events with an earlier time are rejected.
+A rule of retention for all events sets it to the time before which it deletes.
+$$;
 comment on column track.setting.oldest_client_event is $$
 Maximum age of events of learners and visitors; older ones are rejected.
 Importers and workers may send older events, back to `oldest_event`.
@@ -80,6 +86,10 @@ Maximum number of identities of a person; further `identify` and `alias` message
 $$;
 comment on column track.setting.most_trait_times is $$
 Maximum number of times that `track.trait_history` keeps per identity, trait and year: the latest ones.
+$$;
+comment on column track.setting.sums_kept_before is $$
+Day before which the rollups are sums that a rule of retention keeps: their events are deleted, and refreshes and checks
+do not change them. `-infinity` without such a rule. See `privacy.set_retention`.
 $$;
 
 insert into track.setting default values;
@@ -2092,6 +2102,31 @@ insert into privacy.handler (room, position, erase_function, description, rectif
 values (
   'track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.', 'track.rectify'
 );
+
+/* ---------------------------------------------------------------------------------------------------- retention -- */
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, plan_function, apply_function, description
+)
+values
+  (
+    'events', 10, 'track.event', null, null, null, 'track.plan_event_retention', 'track.apply_event_retention',
+    'Events. Sessions, journeys, rollups, interactions and what else is derived from them follow.'
+  ),
+  (
+    'refusals', 20, 'track.refusal', 'day', null, '400 days', null, null, 'Numbers of refused messages.'
+  ),
+  (
+    'refusal_samples', 21, 'track.refusal_sample', 'refused_at', null, '7 days', null, null,
+    'Samples of refused messages, without values.'
+  ),
+  (
+    'write_key_log', 22, 'track.write_key_log', 'logged_at', null, null, null, null, 'The log of changes of write keys.'
+  ),
+  (
+    'name_log', 23, 'track.name_log', 'logged_at', null, null, null, null,
+    'The log of changed names of events and items.'
+  );
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;

@@ -20,6 +20,7 @@ begin
   return next privacy.erase_rows('privacy.person_age', 'person_id', subject.identity_ids);
   return next privacy.erase_rows('privacy.export_log', 'identity_id', subject.identity_ids);
   return next privacy.clear_values('privacy.export_log', 'exported_by', privacy.user_names(subject));
+  return next privacy.clear_values('privacy.retention_log', 'actor', privacy.user_names(subject));
   return query select erased.* from privacy.forget_rights(subject) as erased;
 
   -- The room ml is above this one and has no people: its keys are names that a model from outside contains.
