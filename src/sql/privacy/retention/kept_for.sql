@@ -3,7 +3,10 @@ returns interval
 language plpgsql
 stable
 parallel safe
+-- A definer: it calls a check that only the owner may call.
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 begin
   perform privacy._check_retention_class(kept_for.data_class);
