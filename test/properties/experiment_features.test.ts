@@ -1,4 +1,4 @@
-import { GrowthBook, StickyBucketService } from "@growthbook/growthbook";
+import { GrowthBook, StickyBucketServiceSync } from "@growthbook/growthbook";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { testDatabase } from "../support/database.ts";
@@ -15,11 +15,12 @@ await database.query(
   "select experiment.define_feature('size', 'Size.', 'number', '1'), experiment.define_layer('other', 'Other.')",
 );
 
-class NoDocuments extends StickyBucketService {
-  override async getAssignments(): Promise<null> {
+/** Without it, a client does not assign by the fallback attribute. */
+class NoDocuments extends StickyBucketServiceSync {
+  override getAssignmentsSync(): null {
     return null;
   }
-  override async saveAssignments(): Promise<void> {}
+  override saveAssignmentsSync(): void {}
 }
 
 const condition = fc.oneof(
