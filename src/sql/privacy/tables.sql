@@ -1077,8 +1077,9 @@ $$;
 comment on column privacy.retention_step.rule is $$Rule, as in `privacy.retention.rule`.$$;
 comment on column privacy.retention_step.table_name is $$Table with its schema.$$;
 comment on column privacy.retention_step.method is $$
-`delete`, `anonymize`, `sum` (the sums of a month are kept without people), `refresh` (people were refreshed before
-that), or `wait` (other transactions held a lock: nothing was done, and the step can be tried again).
+Treatment of the rows, or result of a step.
+`delete`, `anonymize`, `sum` (the sums of a month are kept without people, or kept sums are deleted), `refresh` (people
+were refreshed before that), or `wait` (other transactions held a lock: nothing was done, and it can be tried again).
 $$;
 comment on column privacy.retention_step.row_count is $$Number of rows.$$;
 comment on column privacy.retention_step.partitions is $$Partitions that are removed as a whole.$$;

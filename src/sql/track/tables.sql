@@ -88,8 +88,8 @@ comment on column track.setting.most_trait_times is $$
 Maximum number of times that `track.trait_history` keeps per identity, trait and year: the latest ones.
 $$;
 comment on column track.setting.sums_kept_before is $$
-Day before which the rollups are sums that a rule of retention keeps: their events are deleted, and refreshes and checks
-do not change them. `-infinity` without such a rule. See `privacy.set_retention`.
+Day before which the rollups are sums that a rule of retention keeps; `-infinity` without such a rule.
+The events of these days are deleted, and refreshes and checks do not change the sums. See `privacy.set_retention`.
 $$;
 
 insert into track.setting default values;

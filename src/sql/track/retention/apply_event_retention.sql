@@ -58,8 +58,8 @@ end;
 $$;
 
 comment on function track._remove_month(text, timestamptz, boolean, bigint[]) is $$
-Removes a partition of `track.event` and queues its people for the refresh. Null when it holds events that stay, or when
-another transaction uses the table.
+Removes a partition of `track.event` and queues its people for the refresh.
+Null when it holds events that stay, or when another transaction uses the table.
 $$;
 
 /*
@@ -279,8 +279,9 @@ end;
 $$;
 
 comment on function track._follow_horizon(privacy.retention, timestamptz) is $$
-Prepares the deletion of all events before a time: later messages of that time are rejected, and the sums stay or go as
-the rule says. Returns a step; null when nothing is left to prepare.
+Prepares the deletion of all events before a time.
+Later messages of that time are rejected, and the sums stay or go as the rule specifies. Returns a step; null when
+nothing is left to prepare.
 $$;
 
 create or replace function track.apply_event_retention(
@@ -325,7 +326,10 @@ begin
   end if;
   if v_step.method is not null then
     v_step.rule := rule.rule;
-    v_step.table_name := case when v_step.method in ('delete', 'anonymize') then 'track.event' else 'track.presence' end;
+    v_step.table_name := case
+      when v_step.method in ('delete', 'anonymize') then 'track.event'
+      else 'track.presence'
+    end;
     v_step.partitions := coalesce(v_step.partitions, '{}');
     v_step.horizon := apply_event_retention.horizon;
     return next v_step;
