@@ -193,7 +193,12 @@ const steps: Record<string, string> = {
   "old refusals": "select track.delete_old_refusals('30 days', '1 year')",
   "old runs": "select monitor.delete_old_runs('30 days')",
   "rule of retention": "select rule from privacy.set_retention('events', '30 years 2 mons 01:30')",
-  "rule of runs": "select privacy.set_retention('runs', '1 year 01:30') is not null, privacy.kept_for('runs') > '1 year'",
+  "rule of runs": "select keep from privacy.set_retention('runs', '1 year 01:30')",
+  "kept runs": "select privacy.kept_for('runs') > '1 year' as is_longer",
+  "plan of events":
+    "select row_count, horizon from privacy.retention cross join lateral track.plan_event_retention(retention, '2025-03-09 06:30Z') where rule = 'events'",
+  "applied to events":
+    "select row_count, horizon from privacy.retention cross join lateral track.apply_event_retention(retention, '1995-03-30 01:30Z', 10) where rule = 'events'",
   "plan of retention": "select rule, row_count, horizon from privacy.retention_plan()",
   "applied retention": "select rule, row_count, horizon from privacy.apply_retention()",
   "run to delete": "select started_at from monitor.run order by 1",
