@@ -1,5 +1,864 @@
 -- Changes of structure since the last release: see migrations/README.md.
 
+-- experiment: the room (generated from src/sql/experiment/tables.sql)
+create schema if not exists experiment;
+
+comment on schema experiment is $$
+A/B tests and bandits: assignment, exposure, metrics, statistics and decisions.
+$$;
+
+grant usage on schema experiment
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+
+/* ---------------------------------------------------------------------------------------- layers and holdouts -- */
+
+create table if not exists experiment.layer (
+  layer text primary key check (layer ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  description text not null
+);
+
+comment on table experiment.layer is $$
+Layers: groups of experiments of which a person takes part in one at most (namespaces, in GrowthBook's terms).
+Each experiment of a layer has a range of it. The ranges of experiments that are not stopped do not overlap.
+$$;
+comment on column experiment.layer.layer is $$Name of the layer, which is also the seed of its hash.$$;
+comment on column experiment.layer.description is $$Description of the layer.$$;
+
+create table if not exists experiment.holdout (
+  holdout text primary key check (holdout ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  description text not null,
+  share double precision not null check (share > 0 and share < 1),
+  created_at timestamptz not null default now(),
+  ended_at timestamptz
+);
+
+comment on table experiment.holdout is $$
+Holdouts: shares of people who take part in none of the experiments of the holdout, as a lasting control group.
+$$;
+comment on column experiment.holdout.holdout is $$Name of the holdout, which is also the seed of its hash.$$;
+comment on column experiment.holdout.description is $$Description of the holdout.$$;
+comment on column experiment.holdout.share is $$Share of people who are held out, greater than 0 and less than 1.$$;
+comment on column experiment.holdout.created_at is $$Time at which the holdout was created.$$;
+comment on column experiment.holdout.ended_at is $$Time from which nobody is held out; null while it is active.$$;
+
+/* --------------------------------------------------------------------------------------------------- features -- */
+
+create table if not exists experiment.feature (
+  feature_key text primary key check (feature_key ~ '^[A-Za-z0-9][A-Za-z0-9_.:|-]{0,99}$'),
+  description text not null,
+  value_type text not null check (value_type in ('boolean', 'number', 'string', 'json')),
+  default_value jsonb not null,
+  rules jsonb not null default '[]' check (jsonb_typeof(rules) = 'array'),
+  updated_at timestamptz not null default now()
+);
+
+comment on table experiment.feature is $$
+Features: values that an application reads by key, such as whether a page shows the new player.
+Experiments on the feature and its rules decide the value for a person; see `experiment.features`.
+$$;
+comment on column experiment.feature.feature_key is $$Key of the feature in the application.$$;
+comment on column experiment.feature.description is $$Description of the feature.$$;
+comment on column experiment.feature.value_type is $$Type of its values: `boolean`, `number`, `string` or `json`.$$;
+comment on column experiment.feature.default_value is $$Value for people to whom no rule applies.$$;
+comment on column experiment.feature.rules is $$
+Rules without an experiment, in GrowthBook's form, such as `{"condition": {"role": "staff"}, "force": true}`.
+They come before the experiments.
+$$;
+comment on column experiment.feature.updated_at is $$Time of the last change.$$;
+
+/* ------------------------------------------------------------------------------------------------ experiments -- */
+
+create table if not exists experiment.experiment (
+  experiment_id int generated always as identity primary key,
+  experiment_key text not null unique check (experiment_key ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  name text not null check (length(name) between 1 and 200),
+  hypothesis text check (length(hypothesis) <= 10000),
+  state text not null default 'draft' check (state in ('draft', 'running', 'stopped', 'shipped')),
+  feature_key text references experiment.feature,
+  placement text check (placement ~ '^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$'),
+  -- assignment
+  hash_attribute text not null default 'id' check (length(hash_attribute) between 1 and 100),
+  fallback_attribute text check (length(fallback_attribute) between 1 and 100),
+  hash_version smallint not null default 2 check (hash_version in (1, 2)),
+  seed text not null check (length(seed) between 1 and 200),
+  layer text references experiment.layer,
+  layer_from double precision,
+  layer_until double precision,
+  holdout text references experiment.holdout,
+  condition jsonb check (jsonb_typeof(condition) = 'object'),
+  parent_conditions jsonb check (jsonb_typeof(parent_conditions) = 'array'),
+  is_sticky boolean not null default false,
+  bucket_version int not null default 0 check (bucket_version >= 0),
+  min_bucket_version int not null default 0 check (min_bucket_version >= 0),
+  -- plan
+  population text not null default 'counted' references track.person_set,
+  strata text check (strata ~ '^(trait|set)\.[A-Za-z0-9_.]{1,100}$'),
+  test text not null default 'sequential' check (test in ('welch', 'sequential', 'bayesian')),
+  alpha double precision not null default 0.05 check (alpha > 0 and alpha < 0.5),
+  tuning double precision not null default 5000 check (tuning > 0),
+  correction text not null default 'none' check (correction in ('none', 'holm', 'benjamini_hochberg')),
+  before_period interval not null default '14 days' check (before_period >= '0'),
+  planned_people int check (planned_people > 0),
+  minimum_duration interval not null default '7 days' check (minimum_duration >= '0'),
+  maximum_duration interval check (maximum_duration > '0'),
+  is_decided_automatically boolean not null default false,
+  -- bandit
+  bandit text check (bandit in ('thompson', 'top_two')),
+  minimum_weight double precision not null default 0.01 check (minimum_weight >= 0 and minimum_weight <= 0.5),
+  update_interval interval not null default '1 day' check (update_interval > '0'),
+  -- course of the experiment
+  created_at timestamptz not null default now(),
+  started_at timestamptz,
+  stopped_at timestamptz,
+  shipped_variation smallint,
+  check ((layer is null) = (layer_from is null) and (layer is null) = (layer_until is null)),
+  check (layer_from >= 0 and layer_from < layer_until and layer_until <= 1),
+  check ((state = 'draft') = (started_at is null)),
+  check ((state in ('stopped', 'shipped')) = (stopped_at is not null)),
+  check ((state = 'shipped') = (shipped_variation is not null)),
+  check (started_at <= stopped_at),
+  check (min_bucket_version <= bucket_version)
+);
+
+comment on table experiment.experiment is $$
+Experiments, with their assignment, their plan and their state.
+The plan is fixed when the experiment starts: what it measures, by which test, for how long. Each change is recorded in
+`experiment.change`.
+$$;
+comment on column experiment.experiment.experiment_id is $$Key of the experiment.$$;
+comment on column experiment.experiment.experiment_key is $$Name of the experiment in messages and results.$$;
+comment on column experiment.experiment.name is $$Title for people.$$;
+comment on column experiment.experiment.hypothesis is $$Expected effect and its reason; null when none was given.$$;
+comment on column experiment.experiment.state is $$`draft`, `running`, `stopped` or `shipped`.$$;
+comment on column experiment.experiment.feature_key is $$
+Feature whose values the variations set; null when there is none.
+$$;
+comment on column experiment.experiment.placement is $$
+Place in the system whose behaviour the variations set, such as `recommend.course`; null when there is none.
+Of the experiments on a placement, one runs at a time.
+$$;
+comment on column experiment.experiment.hash_attribute is $$
+Attribute by whose value people are assigned: `id` (the `userId`), `anonymousId` or the name of a trait.
+$$;
+comment on column experiment.experiment.fallback_attribute is $$
+Attribute that takes the place of `hash_attribute` for people without it; null when there is none.
+$$;
+comment on column experiment.experiment.hash_version is $$Version of GrowthBook's hash: 2, or 1 for old clients.$$;
+comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people anew.$$;
+comment on column experiment.experiment.layer is $$Layer; null when the experiment is in none.$$;
+comment on column experiment.experiment.layer_from is $$Start of its range of the layer, 0 to 1, inclusive.$$;
+comment on column experiment.experiment.layer_until is $$End of its range of the layer, 0 to 1, exclusive.$$;
+comment on column experiment.experiment.holdout is $$
+Holdout whose people do not take part; null when there is none.
+$$;
+comment on column experiment.experiment.condition is $$
+Condition on the attributes of a person, in GrowthBook's form; null: everybody may take part.
+$$;
+comment on column experiment.experiment.parent_conditions is $$
+Prerequisites: features that must have a value, in GrowthBook's form; null when there are none.
+$$;
+comment on column experiment.experiment.is_sticky is $$
+Whether people keep their variation when weights, coverage or condition change.
+$$;
+comment on column experiment.experiment.bucket_version is $$
+Version of the sticky assignments; a greater one assigns everybody anew.
+$$;
+comment on column experiment.experiment.min_bucket_version is $$
+People with sticky assignments of an earlier version than this one do not take part.
+$$;
+comment on column experiment.experiment.population is $$Set of people whose exposures and outcomes count.$$;
+comment on column experiment.experiment.strata is $$
+Trait or set of people, at the exposure, by which results are post-stratified; null when there is none.
+$$;
+comment on column experiment.experiment.test is $$
+Test of the decision: `welch` (once, at the planned end), `sequential` (valid at any time) or `bayesian`.
+$$;
+comment on column experiment.experiment.alpha is $$Significance level of the decision.$$;
+comment on column experiment.experiment.tuning is $$
+Tuning parameter of the sequential test: the number of people at which its interval is narrowest.
+$$;
+comment on column experiment.experiment.correction is $$
+Correction for the comparisons of several variations and goals: `none`, `holm` or `benjamini_hochberg`.
+$$;
+comment on column experiment.experiment.before_period is $$
+Period before the exposure whose behaviour reduces the variance of the results (CUPED); 0: no reduction.
+$$;
+comment on column experiment.experiment.planned_people is $$
+Planned number of exposed people in all variations; null when none was planned.
+$$;
+comment on column experiment.experiment.minimum_duration is $$Duration before which no effect is decided.$$;
+comment on column experiment.experiment.maximum_duration is $$
+Duration after which the experiment ends without a decision; null: no limit.
+$$;
+comment on column experiment.experiment.is_decided_automatically is $$
+Whether the task `decide_experiments` stops the experiment when the decision rule is met. Harm always stops it.
+$$;
+comment on column experiment.experiment.bandit is $$
+`thompson` or `top_two`: weights follow the results; null: they are fixed.
+$$;
+comment on column experiment.experiment.minimum_weight is $$Minimum weight of a variation of a bandit.$$;
+comment on column experiment.experiment.update_interval is $$Interval at which the weights of a bandit are updated.$$;
+comment on column experiment.experiment.created_at is $$Time at which the experiment was created.$$;
+comment on column experiment.experiment.started_at is $$Time of the start; null while it is a draft.$$;
+comment on column experiment.experiment.stopped_at is $$Time of the end; null before it.$$;
+comment on column experiment.experiment.shipped_variation is $$
+Position of the variation that everybody gets; null when none was shipped.
+$$;
+
+create index if not exists experiment_feature on experiment.experiment (feature_key);
+create index if not exists experiment_layer on experiment.experiment (layer);
+create index if not exists experiment_holdout on experiment.experiment (holdout);
+create index if not exists experiment_population on experiment.experiment (population);
+create unique index if not exists experiment_placement on experiment.experiment (placement) where state = 'running';
+
+create table if not exists experiment.variation (
+  experiment_id int not null references experiment.experiment on delete cascade,
+  variation smallint not null check (variation >= 0),
+  variation_key text not null check (variation_key ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+  name text not null check (length(name) between 1 and 200),
+  value jsonb not null,
+  primary key (experiment_id, variation),
+  unique (experiment_id, variation_key)
+);
+
+comment on table experiment.variation is $$
+Variations (arms) of the experiments. Variation 0 is the control.
+$$;
+comment on column experiment.variation.experiment_id is $$Experiment.$$;
+comment on column experiment.variation.variation is $$Position of the variation, from 0, the control.$$;
+comment on column experiment.variation.variation_key is $$Name of the variation in messages and results.$$;
+comment on column experiment.variation.name is $$Title for people.$$;
+comment on column experiment.variation.value is $$Value of the feature, or parameters for the placement.$$;
+
+create table if not exists experiment.weighting (
+  experiment_id int not null references experiment.experiment on delete cascade,
+  since timestamptz not null,
+  weights double precision[] not null,
+  coverage double precision not null default 1 check (coverage > 0 and coverage <= 1),
+  details jsonb,
+  primary key (experiment_id, since)
+);
+
+comment on table experiment.weighting is $$
+Weights of the variations in the course of time: one row at the start, and one for each change.
+An exposure has the weights of its time, by which bandits are evaluated.
+$$;
+comment on column experiment.weighting.experiment_id is $$Experiment.$$;
+comment on column experiment.weighting.since is $$
+Time from which the weights apply; `-infinity` for those of a draft.
+$$;
+comment on column experiment.weighting.weights is $$Weight of each variation, in their order; the sum is 1.$$;
+comment on column experiment.weighting.coverage is $$Share of the people who take part.$$;
+comment on column experiment.weighting.details is $$
+Statistics from which a bandit computed the weights; null for weights that were given.
+$$;
+
+/* ---------------------------------------------------------------------------------------------------- metrics -- */
+
+create table if not exists experiment.metric (
+  metric_id int generated always as identity primary key,
+  metric_key text not null unique check (metric_key ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  description text not null check (length(description) <= 2000),
+  type text not null check (type in ('proportion', 'mean', 'count', 'ratio', 'quantile', 'retention')),
+  event_type_ids int[] check (event_type_ids <> '{}'),
+  item_id bigint references track.item,
+  property_filter jsonb check (jsonb_typeof(property_filter) = 'object'),
+  value_property text check (length(value_property) between 1 and 200),
+  numerator_metric_id int references experiment.metric,
+  denominator_metric_id int references experiment.metric,
+  quantile double precision check (quantile > 0 and quantile < 1),
+  cap numeric check (cap > 0),
+  delay interval not null default '0' check (delay >= '0'),
+  period interval check (period > '0'),
+  is_lower_better boolean not null default false,
+  created_at timestamptz not null default now(),
+  check ((type = 'ratio') = (numerator_metric_id is not null and denominator_metric_id is not null)),
+  check ((type = 'ratio') = (event_type_ids is null)),
+  check ((type = 'quantile') = (quantile is not null))
+);
+
+comment on table experiment.metric is $$
+Metrics: outcomes of people, computed from their events after the exposure.
+A metric that an experiment measures cannot be changed once the experiment has started.
+$$;
+comment on column experiment.metric.metric_id is $$Key of the metric.$$;
+comment on column experiment.metric.metric_key is $$Name of the metric.$$;
+comment on column experiment.metric.description is $$Description of the metric.$$;
+comment on column experiment.metric.type is $$
+`proportion` (share of people with an event), `retention` (the same, from `delay` on), `count` (events per person),
+`mean` (sum of the values per person), `ratio` (of two metrics) or `quantile` (of the values of all events).
+$$;
+comment on column experiment.metric.event_type_ids is $$Types of the events; null for a ratio.$$;
+comment on column experiment.metric.item_id is $$
+Item: only events of it and of what it contains count; null: those of all items.
+$$;
+comment on column experiment.metric.property_filter is $$
+Condition on the properties of the events, in GrowthBook's form; null: all events count.
+$$;
+comment on column experiment.metric.value_property is $$
+Property with the value of an event; null: each event has the value 1.
+$$;
+comment on column experiment.metric.numerator_metric_id is $$Numerator of a ratio; null otherwise.$$;
+comment on column experiment.metric.denominator_metric_id is $$Denominator of a ratio; null otherwise.$$;
+comment on column experiment.metric.quantile is $$Quantile, such as 0.9; null for other types.$$;
+comment on column experiment.metric.cap is $$Maximum of the value of a person; null: no limit.$$;
+comment on column experiment.metric.delay is $$Time after the exposure from which events count.$$;
+comment on column experiment.metric.period is $$
+Period after the delay within which events count; null: until the end of the experiment.
+$$;
+comment on column experiment.metric.is_lower_better is $$Whether a decrease is an improvement.$$;
+comment on column experiment.metric.created_at is $$Time at which the metric was created.$$;
+
+create index if not exists metric_item on experiment.metric (item_id);
+create index if not exists metric_numerator on experiment.metric (numerator_metric_id);
+create index if not exists metric_denominator on experiment.metric (denominator_metric_id);
+
+create table if not exists experiment.measured (
+  experiment_id int not null references experiment.experiment on delete cascade,
+  metric_id int not null references experiment.metric,
+  role text not null check (role in ('goal', 'secondary', 'guardrail')),
+  position smallint not null,
+  margin double precision check (margin >= 0),
+  primary key (experiment_id, metric_id),
+  unique (experiment_id, position)
+);
+
+comment on table experiment.measured is $$
+Metrics that an experiment measures. The goal with position 0 decides.
+$$;
+comment on column experiment.measured.experiment_id is $$Experiment.$$;
+comment on column experiment.measured.metric_id is $$Metric.$$;
+comment on column experiment.measured.role is $$
+`goal` (decides), `secondary` (informs) or `guardrail` (must not become worse by more than `margin`).
+$$;
+comment on column experiment.measured.position is $$Position in the results, from 0.$$;
+comment on column experiment.measured.margin is $$
+Of a guardrail: relative worsening that is accepted (non-inferiority), such as 0.02; null: 0.
+$$;
+
+create index if not exists measured_metric on experiment.measured (metric_id);
+
+/* --------------------------------------------------------------------------------------------------- exposure -- */
+
+create table if not exists experiment.handler (
+  room text primary key check (room ~ '^[a-z][a-z_]*$'),
+  check_function text check (check_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  ship_function text check (ship_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  exposure_function text check (exposure_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  description text not null
+);
+
+comment on table experiment.handler is $$
+Rooms whose behaviour can be the subject of an experiment, with the functions that `experiment` calls.
+The first part of a placement is the name of the room. `insights doctor` checks that the functions exist.
+$$;
+comment on column experiment.handler.room is $$Schema of the room, such as `recommend`.$$;
+comment on column experiment.handler.check_function is $$
+Function of `placement text, value jsonb` that refuses a value that the room does not understand; returns void.
+$$;
+comment on column experiment.handler.ship_function is $$
+Function of `placement text, value jsonb` that makes the value of the shipped variation permanent; returns void.
+$$;
+comment on column experiment.handler.exposure_function is $$
+Function of `people bigint[]` that returns the exposures of these people as `setof experiment.exposed`.
+$$;
+comment on column experiment.handler.description is $$Description of what the room offers to experiments.$$;
+
+do $do$
+begin
+  create type experiment.exposed as (
+    person_id bigint,
+    identity_id bigint,
+    experiment_id int,
+    variation smallint,
+    exposed_at timestamptz
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.exposed is $$
+An exposure that an event or an impression shows; the first one of a person counts.
+$$;
+comment on column experiment.exposed.person_id is $$Person.$$;
+comment on column experiment.exposed.identity_id is $$Identity of the event or impression.$$;
+comment on column experiment.exposed.experiment_id is $$Experiment.$$;
+comment on column experiment.exposed.variation is $$Position of the variation.$$;
+comment on column experiment.exposed.exposed_at is $$Time of the exposure.$$;
+
+create table if not exists experiment.exposure (
+  person_id bigint not null,
+  experiment_id int not null references experiment.experiment,
+  variation smallint,
+  exposed_at timestamptz not null,
+  exposed_on date not null,
+  is_counted boolean not null,
+  stratum text,
+  probability double precision,
+  outcomes numeric[] not null default '{}',
+  outcomes_before numeric[] not null default '{}',
+  primary key (person_id, experiment_id)
+);
+
+comment on table experiment.exposure is $$
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
+People who take part in experiments: one row per person and experiment, with the first exposure and the outcomes since.
+Derived from the events "Experiment Viewed", from impressions and from the events of the metrics; the rows are always
+the same as those of a computation from scratch.
+$$;
+comment on column experiment.exposure.person_id is $$Person.$$;
+comment on column experiment.exposure.experiment_id is $$Experiment.$$;
+comment on column experiment.exposure.variation is $$
+Position of the variation; null for a person who was exposed to two or more of them, who is not counted.
+$$;
+comment on column experiment.exposure.exposed_at is $$Time of the first exposure.$$;
+comment on column experiment.exposure.exposed_on is $$Day (UTC) of the first exposure.$$;
+comment on column experiment.exposure.is_counted is $$Whether the person is in the population of the experiment.$$;
+comment on column experiment.exposure.stratum is $$
+Value of the trait, or whether the person is in the set, by which the results are post-stratified; null when there is
+none.
+$$;
+comment on column experiment.exposure.probability is $$
+Weight of the variation at the time of the exposure; null for a person with several variations.
+$$;
+comment on column experiment.exposure.outcomes is $$
+Outcome of each metric, in the order of `experiment.measured.position`; null while it is unknown.
+$$;
+comment on column experiment.exposure.outcomes_before is $$
+The same, of the period of `before_period` before the exposure.
+$$;
+
+create index if not exists exposure_experiment on experiment.exposure (experiment_id, exposed_on);
+
+create table if not exists experiment.day_sum (
+  experiment_id int not null references experiment.experiment on delete cascade,
+  position smallint not null,
+  variation smallint not null,
+  exposed_on date not null,
+  stratum text not null,
+  people bigint not null check (people >= 0),
+  sums numeric[] not null,
+  primary key (experiment_id, position, variation, exposed_on, stratum)
+);
+
+comment on table experiment.day_sum is $$
+@behavior -*
+Sufficient statistics of the outcomes of counted people, by metric, variation, day of exposure and stratum.
+Sums of numbers without rounding, so that adding and subtracting people gives the sums of a computation from scratch.
+$$;
+comment on column experiment.day_sum.experiment_id is $$Experiment.$$;
+comment on column experiment.day_sum.position is $$
+Position of the metric; -1 for the numbers of exposed people.
+$$;
+comment on column experiment.day_sum.variation is $$
+Position of the variation; -1 for people with several, -2 for people who are not counted.
+$$;
+comment on column experiment.day_sum.exposed_on is $$Day (UTC) of the exposure.$$;
+comment on column experiment.day_sum.stratum is $$Stratum; empty when there is none.$$;
+comment on column experiment.day_sum.people is $$Number of people.$$;
+comment on column experiment.day_sum.sums is $$
+Sums over these people: of the outcome, its square, and, with a period before, of the outcome before, its square and
+the product of both; for a ratio, the same of numerator and denominator and their products.
+$$;
+
+/* ---------------------------------------------------------------------------------------------------- history -- */
+
+create table if not exists experiment.change (
+  change_id uuid primary key default gen_random_uuid(),
+  changed_at timestamptz not null default clock_timestamp(),
+  subject text not null check (subject in ('experiment', 'feature', 'metric', 'layer', 'holdout')),
+  key text not null,
+  action text not null,
+  actor text not null,
+  before jsonb,
+  after jsonb
+);
+
+comment on table experiment.change is $$
+History of experiments, features, metrics, layers and holdouts: each change with its actor, append-only.
+$$;
+comment on column experiment.change.change_id is $$Key of the change.$$;
+comment on column experiment.change.changed_at is $$Time of the change.$$;
+comment on column experiment.change.subject is $$Kind of the object that changed.$$;
+comment on column experiment.change.key is $$Key of the object that changed.$$;
+comment on column experiment.change.action is $$Change, such as `defined`, `started` or `weights changed`.$$;
+comment on column experiment.change.actor is $$
+Person who made the change: the signed-in person, the task, or else the login of the database.
+$$;
+comment on column experiment.change.before is $$Values before the change; null for a new object.$$;
+comment on column experiment.change.after is $$Values after the change; null for a deleted object.$$;
+
+create index if not exists change_subject on experiment.change (subject, key, changed_at);
+
+/* --------------------------------------------------------------------------------------- in the other rooms' lists -- */
+
+insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
+values
+  ('experiment', 'exposure', 'person_id', 'track.event', 'Exposures and outcomes of people.')
+on conflict do nothing;
+
+alter table experiment.layer enable row level security;
+alter table experiment.holdout enable row level security;
+alter table experiment.feature enable row level security;
+alter table experiment.experiment enable row level security;
+alter table experiment.variation enable row level security;
+alter table experiment.weighting enable row level security;
+alter table experiment.metric enable row level security;
+alter table experiment.measured enable row level security;
+alter table experiment.exposure enable row level security;
+alter table experiment.day_sum enable row level security;
+alter table experiment.change enable row level security;
+-- experiment: end
+
+/* -------------------------------------------------------------------------------- minimisation at the collection -- */
+
+alter table track.setting
+  add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000),
+  add column if not exists allowed_traits text[] check (cardinality(allowed_traits) <= 1000),
+  add column if not exists personal_data text not null default 'report'
+    check (personal_data in ('off', 'report', 'mask', 'refuse')),
+  add column if not exists contact_traits text[] not null default '{email,phone}'
+    check (cardinality(contact_traits) <= 100),
+  add column if not exists agent_properties text[] not null default '{browser,os,device}'
+    check (agent_properties <@ '{browser,browserVersion,os,device}'),
+  add column if not exists bots text not null default 'exclude' check (bots in ('store', 'exclude', 'refuse'));
+comment on column track.setting.allowed_properties is $$
+Properties that are stored of events of a new type, and those that the system itself needs; null: all.
+An event type gets it as its `track.event_type.allowed_properties` when it is first seen.
+$$;
+comment on column track.setting.allowed_traits is $$
+Traits that are stored; null: all. The time zone is stored always.
+Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
+$$;
+comment on column track.setting.personal_data is $$
+Treatment of e-mail addresses and phone numbers in properties, traits, paths and names of events.
+`report` counts them (`track.personal_data_found`), `mask` also replaces them by `[e-mail]` and `[phone]`, `refuse`
+rejects the message, `off` does not look for them.
+$$;
+comment on column track.setting.contact_traits is $$
+Traits that may hold e-mail addresses and phone numbers: in them, none are looked for.
+$$;
+comment on column track.setting.agent_properties is $$
+Properties that an event gets of the user agent of its message, which is not stored itself.
+$$;
+comment on column track.setting.bots is $$
+Treatment of messages whose user agent is that of a bot.
+`store`: they are stored, and `device` is `bot`. `exclude`: a browser whose first message is one is also excluded, as by
+`track.exclude_person`. `refuse`: they are rejected.
+$$;
+
+alter table track.event_type
+  add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000);
+comment on column track.event_type.allowed_properties is $$
+Properties that are stored of such events, and those that the system itself needs; null: all.
+Of a merged type, the list of its target applies. Changed by `track.allow_properties` and its opposites.
+$$;
+
+do $block$
+begin
+  if not exists (
+    select from pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'bots'
+  ) then
+    alter type track.message_sender
+      add attribute user_agent text,
+      add attribute allowed_properties text[],
+      add attribute allowed_traits text[],
+      add attribute personal_data text,
+      add attribute contact_traits text[],
+      add attribute agent_properties text[],
+      add attribute bots text;
+    alter type track.parsed_message add attribute user_agent text, add attribute agent_hints jsonb;
+    create type track.user_agent as (browser text, browser_version int, os text, device text, is_bot boolean);
+    create type track.finding as (event_name text, property text, kind text, found int);
+    create type track.data_finding as (
+      event text,
+      property text,
+      kind text,
+      found bigint,
+      first_day date,
+      last_day date
+    );
+  end if;
+end;
+$block$;
+
+comment on column track.message_sender.user_agent is $$
+User agent of the request, for messages without one; null for servers, which send the messages of others.
+$$;
+comment on column track.message_sender.allowed_properties is $$As `track.setting.allowed_properties`.$$;
+comment on column track.message_sender.allowed_traits is $$As `track.setting.allowed_traits`.$$;
+comment on column track.message_sender.personal_data is $$As `track.setting.personal_data`.$$;
+comment on column track.message_sender.contact_traits is $$As `track.setting.contact_traits`.$$;
+comment on column track.message_sender.agent_properties is $$As `track.setting.agent_properties`.$$;
+comment on column track.message_sender.bots is $$As `track.setting.bots`.$$;
+
+comment on column track.parsed_message.user_agent is $$
+User agent that the message states; null when none is given, and from `track._minimise` on.
+$$;
+comment on column track.parsed_message.agent_hints is $$
+Client hints of the message (`context.userAgentData`); null when none are given, and from `track._minimise` on.
+$$;
+
+comment on type track.user_agent is $$
+Browser and device of a user agent, as `track.parse_user_agent` returns them.
+$$;
+comment on column track.user_agent.browser is $$Family of the browser, such as `Firefox`; null when unknown.$$;
+comment on column track.user_agent.browser_version is $$Major version of the browser; null when unknown.$$;
+comment on column track.user_agent.os is $$Operating system, without a version; null when unknown.$$;
+comment on column track.user_agent.device is $$`desktop`, `mobile`, `tablet`, `bot` or `other`.$$;
+comment on column track.user_agent.is_bot is $$Whether it is that of a program.$$;
+
+comment on type track.finding is $$
+Values that were found in a message, or dropped of it, as a number.
+$$;
+comment on column track.finding.event_name is $$Name of the event; null for `identify` and such.$$;
+comment on column track.finding.property is $$Path of the property.$$;
+comment on column track.finding.kind is $$As `track.found_data.kind`.$$;
+comment on column track.finding.found is $$Number of values.$$;
+
+comment on type track.data_finding is $$
+Values of a property that were found or dropped at their arrival, as a number.
+$$;
+comment on column track.data_finding.event is $$Name of the event; null for traits.$$;
+comment on column track.data_finding.property is $$
+Path of the property, such as `properties.form.comment`, `traits.note` or `context.page`.
+$$;
+comment on column track.data_finding.kind is $$`e-mail`, `phone`, `ip`, `user_agent` or `not_allowed`.$$;
+comment on column track.data_finding.found is $$Number of values.$$;
+comment on column track.data_finding.first_day is $$First day of arrival, UTC.$$;
+comment on column track.data_finding.last_day is $$Last day of arrival, UTC.$$;
+
+create table if not exists track.found_data (
+  found_data_id bigint generated always as identity primary key,
+  day date not null,
+  event_type_id int references track.event_type on delete cascade,
+  property text not null check (length(property) <= 200),
+  kind text not null check (kind in ('e-mail', 'phone', 'ip', 'user_agent', 'not_allowed')),
+  backend int not null,
+  found bigint not null check (found > 0),
+  constraint found_data_key unique nulls not distinct (day, event_type_id, property, kind, backend)
+);
+
+create index if not exists found_data_event_type on track.found_data (event_type_id);
+
+comment on table track.found_data is $$
+@behavior -*
+Numbers of values that were found in messages, or dropped of them, by event type, property and day of arrival.
+One row per backend process, so that concurrent batches do not wait for each other. Contains no value.
+`track.personal_data_found` and `track.dropped_data` return the sums.
+$$;
+comment on column track.found_data.found_data_id is $$Key of the row.$$;
+comment on column track.found_data.day is $$Day of arrival (UTC).$$;
+comment on column track.found_data.event_type_id is $$Event type; null for traits.$$;
+comment on column track.found_data.property is $$
+Path of the property. Keys that contain an e-mail address or a phone number are masked; `…` above 2,000 paths per day.
+$$;
+comment on column track.found_data.kind is $$
+`e-mail` or `phone`: found in a value. Dropped: `ip` and `user_agent`, by the name of the property, and `not_allowed`.
+$$;
+comment on column track.found_data.backend is $$
+Process that counted: its process id; 0 for days that `track.delete_old_refusals` has summed.
+$$;
+comment on column track.found_data.found is $$Number of values.$$;
+
+create table if not exists track.disallowed_month (
+  month date primary key
+);
+
+comment on table track.disallowed_month is $$
+@behavior -*
+Months whose events may have properties that are not allowed any more; `track.apply_allow_lists` takes the latest.
+$$;
+comment on column track.disallowed_month.month is $$First day of the month (UTC).$$;
+
+alter table track.found_data enable row level security;
+alter table track.disallowed_month enable row level security;
+
+/* --- Opt-out of sale and sharing, limit of use, business days --- */
+
+alter table privacy.purpose add column if not exists opt_in_age smallint check (opt_in_age between 0 and 30);
+alter table privacy.purpose add column if not exists shares_data boolean not null default false;
+
+comment on column privacy.purpose.opt_in_age is $$
+Age in years below which a purpose needs a grant, whatever its basis (CCPA section 1798.120(c)); null: at no age.
+From `minimum_age` on, the grant of the person herself is enough.
+$$;
+comment on column privacy.purpose.shares_data is $$
+Whether data leaves the organization for the purpose: see `privacy.may_share`.
+$$;
+
+insert into privacy.purpose (
+  purpose, basis, without_basis, opted_out_by_gpc, description, minimum_age, opt_in_age, shares_data
+)
+values
+  (
+    'sale', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for a consideration (CCPA section 1798.140(ad)).', 13, 16, true
+  ),
+  (
+    'sharing', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for advertising across contexts (CCPA section 1798.140(ah)).', 13, 16, true
+  ),
+  (
+    'sensitive', 'legitimate_interests', 'anonymize', false,
+    'Using sensitive data for more than the service needs (CCPA section 1798.121).', null, null, false
+  )
+on conflict do nothing;
+
+alter table privacy.regime add column if not exists opt_out_days smallint check (opt_out_days between 1 and 100);
+comment on column privacy.regime.opt_out_days is $$
+Time for requests of the kinds `opt_out` and `limit_use`, in days from Monday to Friday, without an extension.
+Null: `answer_within`. Public holidays count, so that the time is never longer than the law allows.
+$$;
+update privacy.regime set opt_out_days = 15 where regime = 'ccpa' and opt_out_days is null;
+
+alter table privacy.request drop constraint if exists request_kind_check;
+alter table privacy.request add constraint request_kind_check check (kind in (
+  'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit_use'
+)) not valid;
+alter table privacy.request validate constraint request_kind_check;
+comment on column privacy.request.kind is $$
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection`, `opt_out` or `limit_use`.
+$$;
+
+do $$
+begin
+  -- Also when the block runs again, so that the set is complete after the next refresh.
+  insert into track.person_set (name, description, members)
+  values (
+    'shareable', 'People whose data may leave the organization: see privacy.may_share.', 'track.shareable_people'
+  )
+  on conflict do nothing;
+  if found then
+    insert into track.changed (person_id, consumer, since, until)
+    select person.person_id, 'track.person_set', '-infinity', 'infinity'
+    from track.person
+    where person.person_id <> 0;
+  end if;
+end;
+$$;
+
+drop function if exists privacy._ages(text[]);
+drop function if exists privacy.optional_purposes();
+
+/* --- Disclosures and pseudonyms --- */
+
+alter table privacy.setting add column if not exists needs_read_reason boolean not null default false;
+comment on column privacy.setting.needs_read_reason is $$
+Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
+$$;
+alter table privacy.setting add column if not exists held_names_function text
+  check (held_names_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+comment on column privacy.setting.held_names_function is $$
+Name of the function that returns the names under which people are known, and holds them.
+With its schema. It takes `people bigint[]` and returns `setof privacy.identity_name`; until the transaction ends, no
+other one deletes them.
+$$;
+update privacy.setting set held_names_function = 'track.held_names';
+
+create sequence if not exists privacy.read_id;
+
+create table if not exists privacy.disclosure (
+  disclosure_id uuid primary key default gen_random_uuid(),
+  read_id bigint not null,
+  identity_id bigint,
+  subject_name text,
+  read_at timestamptz not null default clock_timestamp(),
+  read_by text not null,
+  role text not null,
+  function_name text not null,
+  reason text check (length(reason) <= 200),
+  salt bytea,
+  ledger_position bigint
+);
+
+comment on table privacy.disclosure is $$
+Reads of the records of people by others, append-only (FERPA, 34 CFR 99.32): one row per person and read.
+Of a person who was merged, one for each of her names, so that each has the read after a split.
+Each is written by the function that reads: see `privacy.record_disclosure`. Reads by workers are not in it.
+$$;
+comment on column privacy.disclosure.disclosure_id is $$Key of the disclosure.$$;
+comment on column privacy.disclosure.read_id is $$
+Number of the read, which the people whose records it returned have in common.
+A read whose transaction was rolled back leaves a gap in these numbers.
+$$;
+comment on column privacy.disclosure.identity_id is $$
+Identity of the person whose record was read.
+The row follows it when people are merged or split. Null: a table of people was read, in a statement of an
+administrator to the API.
+$$;
+comment on column privacy.disclosure.subject_name is $$
+Name of this identity; null for a table.
+$$;
+comment on column privacy.disclosure.read_at is $$Time of the read.$$;
+comment on column privacy.disclosure.read_by is $$
+Person who read the record: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.disclosure.role is $$
+Role of the reader, such as `instructor` or `admin`; the login, when no role was set.
+$$;
+comment on column privacy.disclosure.function_name is $$Function that returned the record, or table, with its schema.$$;
+comment on column privacy.disclosure.reason is $$
+Legitimate interest of the reader, from the setting `insights.read_reason`; null when none was given.
+$$;
+comment on column privacy.disclosure.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the disclosure is sealed.
+$$;
+comment on column privacy.disclosure.ledger_position is $$
+Entry of `privacy.ledger` that seals the disclosure; null until then.
+$$;
+
+create index if not exists disclosure_identity on privacy.disclosure (identity_id, read_at);
+create index if not exists disclosure_unsealed on privacy.disclosure (disclosure_id) where ledger_position is null;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values (
+  'disclosure', 'privacy.disclosure', 'disclosure_id', 'read_at',
+  '{disclosure_id,read_id,subject_name,read_at,read_by,role,function_name,reason}',
+  'Reads of the records of people.'
+)
+on conflict do nothing;
+
+do $$
+begin
+  if to_regtype('privacy.disclosed') is null then
+    create type privacy.disclosed as (
+      read_at timestamptz,
+      read_by text,
+      role text,
+      function_name text,
+      reason text,
+      subject_name text
+    );
+  end if;
+end;
+$$;
+
+comment on type privacy.disclosed is $$
+A read of the record of a person by another: see `privacy.disclosure`.
+$$;
+comment on column privacy.disclosed.read_at is $$Time of the read.$$;
+comment on column privacy.disclosed.read_by is $$Person or login that read the record.$$;
+comment on column privacy.disclosed.role is $$Role of the reader.$$;
+comment on column privacy.disclosed.function_name is $$Function that returned the record, or table.$$;
+comment on column privacy.disclosed.reason is $$Legitimate interest that was given; null without.$$;
+comment on column privacy.disclosed.subject_name is $$
+Name under which the person was read; null when a table of all people was read.
+$$;
+
+alter table privacy.disclosure enable row level security;
+
+insert into privacy.secret (purpose) values ('pseudonym_analysts') on conflict do nothing;
+
+drop function if exists analytics.cohort_people(text);
+revoke execute on function track._journey(bigint, timestamptz, timestamptz) from insights_admin;
+
+-- Keys in models from outside can be names of people.
+revoke select on ml.embedding, ml.score from insights_analyst;
+revoke execute on function ml.nearest(text, text, int, int) from insights_analyst;
+
 /* --- retention --- */
 
 create table if not exists privacy.retention_class (

@@ -267,8 +267,11 @@
 --!include privacy/consent/_ages.sql
 --!include privacy/consent/effective_decisions.sql
 --!include privacy/consent/minor_purposes.sql
+--!include privacy/consent/opt_in_purposes.sql
 --!include privacy/consent/optional_purposes.sql
 --!include privacy/functions/allowed.sql
+--!include privacy/consent/shareable_people.sql
+--!include privacy/consent/may_share.sql
 --!include privacy/functions/latest_decisions.sql
 --!include privacy/rights/may_store.sql
 --!include privacy/consent/_check_purpose.sql
@@ -294,7 +297,20 @@
 --!include privacy/access/_plain_comment.sql
 --!include privacy/access/user_names.sql
 --!include privacy/access/_subject.sql
+--!include privacy/access/_signed_in_subject.sql
 --!include privacy/access/exported_rows.sql
+--!include privacy/disclosures/_reader_role.sql
+--!include privacy/disclosures/_read_reason.sql
+--!include privacy/disclosures/record_disclosure.sql
+--!include privacy/disclosures/record_table_reads.sql
+--!include privacy/disclosures/_disclosures.sql
+--!include privacy/disclosures/disclosures.sql
+--!include privacy/disclosures/my_disclosures.sql
+--!include privacy/pseudonyms/_permute.sql
+--!include privacy/pseudonyms/_pseudonym_key.sql
+--!include privacy/pseudonyms/pseudonym.sql
+--!include privacy/pseudonyms/reidentify.sql
+--!include privacy/pseudonyms/rotate_pseudonyms.sql
 --!include privacy/access/_export_document.sql
 --!include privacy/access/export_person.sql
 --!include privacy/access/export_me.sql
@@ -362,6 +378,7 @@
 --!include track/identities/_browser_identity.sql
 --!include track/identities/people_of_identities.sql
 --!include track/identities/identity_names.sql
+--!include track/identities/held_names.sql
 --!include track/identities/_browser_spans.sql
 --!include track/identities/_keep_latest_traits.sql
 --!include track/identities/_move_spans.sql
@@ -387,6 +404,24 @@
 --!include track/refusals/count_refused.sql
 --!include track/refusals/refused_messages.sql
 --!include track/refusals/delete_old_refusals.sql
+--!include track/minimisation/parse_user_agent.sql
+--!include track/minimisation/_agent.sql
+--!include track/minimisation/_dropped_names.sql
+--!include track/minimisation/_kept_properties.sql
+--!include track/minimisation/_only.sql
+--!include track/minimisation/_may_hold_contacts.sql
+--!include track/minimisation/_without_contacts.sql
+--!include track/minimisation/_contacts.sql
+--!include track/minimisation/_contacts_of.sql
+--!include track/minimisation/_masked_messages.sql
+--!include track/minimisation/_suspects.sql
+--!include track/minimisation/_minimise.sql
+--!include track/minimisation/_refuse_contents.sql
+--!include track/minimisation/_count_found.sql
+--!include track/minimisation/_new_browsers.sql
+--!include track/minimisation/_exclude_bots.sql
+--!include track/minimisation/personal_data_found.sql
+--!include track/minimisation/dropped_data.sql
 --!include track/ingest/sender.sql
 --!include track/ingest/read_one_by_one.sql
 --!include track/ingest/read_text.sql
@@ -433,11 +468,20 @@
 --!include track/functions/decisions_changed.sql
 --!include track/names/_refuse_old_names.sql
 --!include track/names/_begin_naming.sql
+--!include track/functions/_event_months.sql
 --!include track/names/_queue_months.sql
 --!include track/names/_apply_names.sql
 --!include track/names/_log_name.sql
 --!include track/properties/_copy_declarations.sql
 --!include track/names/_known_event_type.sql
+--!include track/minimisation/_change_allowed.sql
+--!include track/minimisation/allow_properties.sql
+--!include track/minimisation/disallow_properties.sql
+--!include track/minimisation/allow_all_properties.sql
+--!include track/minimisation/allow_traits.sql
+--!include track/minimisation/disallow_traits.sql
+--!include track/minimisation/allow_all_traits.sql
+--!include track/minimisation/apply_allow_lists.sql
 --!include track/names/_point_event_type.sql
 --!include track/names/merge_events.sql
 --!include track/names/rename_event.sql
@@ -482,6 +526,7 @@
 --!include track/person_sets/person_bit.sql
 --!include track/person_sets/signed_in_people.sql
 --!include track/person_sets/counted_people.sql
+--!include track/person_sets/shareable_people.sql
 --!include track/person_sets/excluded_people.sql
 --!include track/person_sets/listed_people.sql
 --!include track/person_sets/_check_set_name.sql
@@ -554,7 +599,7 @@
 --!include track/erasure/hold_subject.sql
 --!include track/functions/rectify.sql
 --!include track/erasure/erase.sql
---!include track/retention/_event_months.sql
+--!include track/retention/_event_partitions.sql
 --!include track/retention/_types_of_purpose.sql
 --!include track/retention/plan_event_retention.sql
 --!include track/retention/_keep_sums.sql
@@ -563,6 +608,10 @@
 --!include track/data_map.sql
 
 -- experiment
+
+-- experiment
+--!include experiment/policies.sql
+--!include experiment/data_map.sql
 
 -- analytics
 --!include analytics/functions/refresh_views.sql

@@ -306,7 +306,7 @@ begin
   if v_step.method is null then
     for v_month in
       select month.*
-      from track._event_months() as month
+      from track._event_partitions() as month
       where month.since < apply_event_retention.horizon
     loop
       if rule.purpose is null and rule.method = 'delete' and v_month.until <= apply_event_retention.horizon then

@@ -18,7 +18,7 @@ begin
   -- By arrival: an event never arrives before its time, so that later months contain none.
   for v_month in
     select month.*
-    from track._event_months() as month
+    from track._event_partitions() as month
     where month.since < plan_event_retention.horizon
   loop
     execute format(
@@ -45,7 +45,7 @@ begin
   -- The oldest one, month by month: the first that has any.
   for v_month in
     select month.*
-    from track._event_months() as month
+    from track._event_partitions() as month
   loop
     execute format(
       'select min(event.%1$I) as at

@@ -1,4 +1,4 @@
-create or replace function track._event_months(
+create or replace function track._event_partitions(
   out name text,
   out since timestamptz,
   out until timestamptz
@@ -26,6 +26,6 @@ begin
 end;
 $$;
 
-comment on function track._event_months() is $$
+comment on function track._event_partitions() is $$
 Returns the partitions of `track.event` with their bounds (`until` exclusive), in order of time.
 $$;
