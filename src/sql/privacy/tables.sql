@@ -1248,4 +1248,12 @@ values
   (
     'retention_log', 63, 'privacy.retention_log', 'logged_at', null, null, '{}', null,
     'The log of changes of the rules of retention.'
+  ),
+  (
+    'disclosures', 64, 'privacy.disclosure', 'read_at', null,
+    'stored.identity_id is null or not exists (
+      select from privacy.restriction where restriction.identity_id = stored.identity_id
+    )',
+    '{ledger_position}', null,
+    'Reads of the records of people. FERPA asks to keep them as long as the records (34 CFR 99.32(a)(2)).'
   );
