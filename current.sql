@@ -1081,7 +1081,7 @@ values
       select from privacy.restriction where restriction.identity_id = stored.identity_id
     )',
     '{ledger_position}', null,
-    'Reads of the records of people. FERPA asks to keep them as long as the records (34 CFR 99.32(a)(2)).'
+    'Reads of the records of people. FERPA requires them as long as the records (34 CFR 99.32(a)(2)).'
   )
 on conflict do nothing;
 
