@@ -46,6 +46,8 @@ begin
     _remove_month.name, case when _remove_month.by_arrival then 'received_at' else 'occurred_at' end
   )
   into v_step.row_count, v_step.oldest_at;
+  -- A batch that has found its months must not find them gone. Later batches create the month again, if they need it.
+  perform pg_advisory_xact_lock(hashtext('track.ingest'));
   lock table track.event in access exclusive mode;
   execute format('drop table track.%I', _remove_month.name);
   v_step.partitions := array['track.' || _remove_month.name];
