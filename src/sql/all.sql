@@ -552,10 +552,13 @@
 
 -- experiment
 --!include experiment/statistics/_answer.sql
+--!include experiment/statistics/_best_arms.sql
 --!include experiment/statistics/_bilinear.sql
 --!include experiment/statistics/_cell.sql
+--!include experiment/statistics/_check_effect.sql
 --!include experiment/statistics/_check_p_values.sql
 --!include experiment/statistics/_check_possible.sql
+--!include experiment/statistics/_check_users.sql
 --!include experiment/statistics/_check_variance.sql
 --!include experiment/statistics/_comparison.sql
 --!include experiment/statistics/_covariances.sql
@@ -566,8 +569,10 @@
 --!include experiment/statistics/_number.sql
 --!include experiment/statistics/_option.sql
 --!include experiment/statistics/_pair.sql
+--!include experiment/statistics/_plan.sql
 --!include experiment/statistics/_post_stratified.sql
 --!include experiment/statistics/_posterior.sql
+--!include experiment/statistics/_power.sql
 --!include experiment/statistics/_quantile_statistic.sql
 --!include experiment/statistics/_quantile_variance.sql
 --!include experiment/statistics/_refuse_unknown.sql
@@ -580,11 +585,16 @@
 --!include experiment/statistics/_t_quantile.sql
 --!include experiment/statistics/_unadjusted.sql
 --!include experiment/statistics/_with_theta.sql
+--!include experiment/statistics/bandit_weights.sql
 --!include experiment/statistics/benjamini_hochberg.sql
 --!include experiment/statistics/compare.sql
 --!include experiment/statistics/compare_strata.sql
 --!include experiment/statistics/holm.sql
+--!include experiment/statistics/midexperiment_power.sql
+--!include experiment/statistics/minimum_detectable_effect.sql
 --!include experiment/statistics/moments.sql
+--!include experiment/statistics/power.sql
+--!include experiment/statistics/sample_size.sql
 --!include experiment/statistics/srm.sql
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
