@@ -563,6 +563,7 @@
 --!include experiment/statistics/_comparison.sql
 --!include experiment/statistics/_covariances.sql
 --!include experiment/statistics/_degrees.sql
+--!include experiment/statistics/_difference.sql
 --!include experiment/statistics/_effect.sql
 --!include experiment/statistics/_estimate.sql
 --!include experiment/statistics/_has_constant_before.sql
@@ -575,6 +576,7 @@
 --!include experiment/statistics/_power.sql
 --!include experiment/statistics/_quantile_statistic.sql
 --!include experiment/statistics/_quantile_variance.sql
+--!include experiment/statistics/_quotient_difference.sql
 --!include experiment/statistics/_refuse_unknown.sql
 --!include experiment/statistics/_risk.sql
 --!include experiment/statistics/_sequential_p.sql
