@@ -237,7 +237,7 @@ describe("the published numbers of gbstats", () => {
       quantile(11054, 7.157987489967789, 7.098780136176828, 7.217194843758751),
       quantile(10861, 7.694499927525767, 7.64180598628119, 7.747193868770344),
     ];
-    const round = (values: [number, number, number]): Partial<Answer> => ({
+    const round = (values: [number, number, number]): Pick<Answer, "effect" | "low" | "high"> => ({
       effect: Number(values[0].toFixed(10)),
       low: Number(values[1].toFixed(10)),
       high: Number(values[2].toFixed(10)),

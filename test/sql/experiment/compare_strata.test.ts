@@ -36,7 +36,7 @@ describe("the other tests of gbstats", () => {
   test("without variance before the exposure, the statistics after it are compared", async () => {
     const counts = published("count_abs").map((pair) =>
       pair.map((arm) => ({ ...arm, before: zero, sum_products_before: 0 })),
-    ) as [Json, Json][];
+    ) as unknown as [Json, Json][];
     const ratios = published("ratio_abs").map((pair) =>
       pair.map(({ sum_products, ...arm }) => ({
         ...arm,
@@ -51,7 +51,7 @@ describe("the other tests of gbstats", () => {
           m_pre_d_post: 0,
         },
       })),
-    ) as [Json, Json][];
+    ) as unknown as [Json, Json][];
     for (const difference of ["relative", "absolute"]) {
       expect(await compareStrata(database, counts, { difference })).toEqual(
         await compareStrata(database, published("count_abs"), { difference }),

@@ -65,7 +65,7 @@ test("one user less does not reach the power", async () => {
 });
 
 test("bad input", async () => {
-  const rejects = (effect: number | null, options: Json): Promise<Error & { code?: string }> =>
+  const rejects = (effect: number | null, options: Json): ReturnType<typeof database.rejects> =>
     database.rejects("select experiment.sample_size($1, $2, $3)", [
       JSON.stringify(unit),
       effect,

@@ -53,8 +53,8 @@ begin
   end if;
   if statistic.type = 'ratio' and not statistic.is_adjusted and statistic.n > 1 and v_means[2] <> 0
     and statistic.is_binary[1] = statistic.is_binary[2] then
-    -- the sum of squares of numerator - mean * denominator, times the square of the sum of the denominator: exact, where
-    -- the three terms of the delta method nearly cancel
+    -- the sum of squares of numerator - mean * denominator, times the squared sum of the denominator: exact, where the
+    -- three terms of the delta method nearly cancel
     v_result.variance := (
       statistic.sums[2] * statistic.sums[2] * statistic.products[1]
       - 2 * statistic.sums[1] * statistic.sums[2] * statistic.products[2]
