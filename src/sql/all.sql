@@ -599,6 +599,7 @@
 --!include experiment/statistics/_answer.sql
 --!include experiment/statistics/_best_arms.sql
 --!include experiment/statistics/_bilinear.sql
+--!include experiment/statistics/_boolean_option.sql
 --!include experiment/statistics/_cell.sql
 --!include experiment/statistics/_check_effect.sql
 --!include experiment/statistics/_check_p_values.sql
@@ -613,7 +614,7 @@
 --!include experiment/statistics/_estimate.sql
 --!include experiment/statistics/_has_constant_before.sql
 --!include experiment/statistics/_number.sql
---!include experiment/statistics/_option.sql
+--!include experiment/statistics/_number_option.sql
 --!include experiment/statistics/_pair.sql
 --!include experiment/statistics/_plan.sql
 --!include experiment/statistics/_post_stratified.sql
@@ -632,6 +633,7 @@
 --!include experiment/statistics/_t_quantile.sql
 --!include experiment/statistics/_unadjusted.sql
 --!include experiment/statistics/_with_theta.sql
+--!include experiment/statistics/_word_option.sql
 --!include experiment/statistics/bandit_weights.sql
 --!include experiment/statistics/benjamini_hochberg.sql
 --!include experiment/statistics/compare.sql

@@ -80,8 +80,8 @@ end;
 $$;
 
 comment on function experiment._with_block(float8[], int, int, int, float8, float8, float8) is $$
-Returns the covariance matrix of a cell with the covariances of two variables i and j set: of their control means, of
-the control mean of one with the difference of the other, and of their differences.
+Returns the covariance matrix of a cell with the covariances of two variables i and j set.
+They are of the control means, of the control mean of one with the difference of the other, and of the differences.
 $$;
 
 grant execute on function experiment._with_block(float8[], int, int, int, float8, float8, float8)
@@ -191,8 +191,8 @@ end;
 $$;
 
 comment on function experiment._regression_cell(experiment.statistic[]) is $$
-Returns control mean and difference of a stratum at the mean of the time before the exposure, by linear regression with
-one residual variance for both arms; null where numerator and denominator before are collinear.
+Returns control mean and difference of a stratum, at the mean of the time before the exposure, by linear regression.
+Both arms have one residual variance. Null where numerator and denominator before are collinear.
 $$;
 
 grant execute on function experiment._regression_cell(experiment.statistic[])

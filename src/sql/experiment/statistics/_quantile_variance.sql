@@ -39,8 +39,8 @@ end;
 $$;
 
 comment on function experiment._quantile_variance(experiment.statistic) is $$
-Returns the variance of one observation of a quantile: from the width of its interval, with the design effect of the
-clusters when there are any.
+Returns the variance of one observation of a quantile, from the width of its interval.
+With clusters, it is multiplied by their design effect.
 $$;
 
 grant execute on function experiment._quantile_variance(experiment.statistic)

@@ -17,8 +17,8 @@ end;
 $$;
 
 comment on function experiment._quotient_difference(numeric, numeric, numeric, numeric) is $$
-Returns the difference of two quotients, such as means. The subtraction is exact, so that nearly equal means keep the
-digits of their difference.
+Returns the difference of two quotients, such as means.
+The subtraction is exact, so that nearly equal means keep the digits of their difference.
 $$;
 
 grant execute on function experiment._quotient_difference(numeric, numeric, numeric, numeric)
