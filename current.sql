@@ -510,3 +510,110 @@ alter table experiment.exposure enable row level security;
 alter table experiment.day_sum enable row level security;
 alter table experiment.change enable row level security;
 -- experiment: end
+
+-- recommend: experiments
+do $do$
+begin
+  create type recommend.arm as (
+    experiment_id int,
+    variation smallint,
+    model_id bigint,
+    tiers text[],
+    diversity float8,
+    explored_slots int[],
+    explored_pool_size int
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type recommend.arm is $$
+@behavior -*
+What decides how the list of a person is made: the variation of an experiment, and the parameters of the kind.
+$$;
+comment on column recommend.arm.experiment_id is $$Experiment; null when the person is in none.$$;
+comment on column recommend.arm.variation is $$Variation of the experiment; null when the person is in none.$$;
+comment on column recommend.arm.model_id is $$
+Version of the model; 0 for a version that cannot be used any more; null: the deployed one.
+$$;
+comment on column recommend.arm.tiers is $$Tiers of candidates in their order; null: the usual ones.$$;
+comment on column recommend.arm.diversity is $$Weight of diversity; null: that of `recommend.setting`.$$;
+comment on column recommend.arm.explored_slots is $$Marked slots; null: those of `recommend.setting`.$$;
+comment on column recommend.arm.explored_pool_size is $$
+Number of items from which they are drawn; null: that of `recommend.setting`.
+$$;
+
+create table if not exists recommend.list_parameters (
+  kind text primary key check (length(kind) between 1 and 200),
+  parameters jsonb not null check (jsonb_typeof(parameters) = 'object'),
+  updated_at timestamptz not null default now()
+);
+
+comment on table recommend.list_parameters is $$
+Parameters of the lists for people, by kind of items, in place of those of `recommend.setting`.
+They are the result of experiments: `recommend.ship_variation` writes them.
+$$;
+comment on column recommend.list_parameters.kind is $$Kind of the items.$$;
+comment on column recommend.list_parameters.parameters is $$
+`tiers`, `diversity`, `explored_slots` and `explored_pool_size`, as in a variation: see `recommend.check_variation`.
+$$;
+comment on column recommend.list_parameters.updated_at is $$Time of the last change.$$;
+
+alter table recommend.list_parameters enable row level security;
+
+insert into experiment.handler (room, check_function, ship_function, exposure_function, description)
+values (
+  'recommend', 'recommend.check_variation', 'recommend.ship_variation', 'recommend.exposures',
+  'Lists for people: the placement is "recommend." and the kind of the items.'
+)
+on conflict do nothing;
+
+do $do$
+begin
+  alter type recommend.serving add attribute experiment_id int, add attribute variation smallint;
+exception when duplicate_column then
+  null;
+end;
+$do$;
+do $do$
+begin
+  alter type recommend.page add attribute experiment_id int, add attribute variation smallint;
+exception when duplicate_column then
+  null;
+end;
+$do$;
+comment on column recommend.serving.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.serving.variation is $$Variation of the experiment; null when there was none.$$;
+comment on column recommend.page.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.page.variation is $$Variation of the experiment; null when there was none.$$;
+alter table recommend.impression
+add column if not exists experiment_id int,
+add column if not exists variation smallint;
+comment on table recommend.impression is $$
+@foreignKey (item_id) references track.item (item_id)
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
+Recommended items that were served to people or seen by them, one row per row of a list.
+`recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
+when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
+order of arrival. Rows follow their identity in merges of people.
+$$;
+comment on column recommend.impression.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.impression.variation is $$Variation of the experiment; null when there was none.$$;
+drop function if exists recommend._serving_id(
+  recommend.secret, bigint, bigint, int, float8, timestamptz, bigint, text, bigint[]
+);
+drop function if exists recommend._explain(
+  recommend.person_context, text, text[], bigint, int, int, bigint[], text[], float8[], bigint[], int, text
+);
+drop function if exists recommend._explore(recommend.person_context, bigint[], int, bigint[]);
+drop function if exists recommend._rank(recommend.person_context, recommend.request, text[], bigint[]);
+drop function if exists recommend._rank_given(recommend.person_context, text, text[]);
+drop function if exists recommend._why_not(recommend.person_context, bigint, int);
+-- recommend: end

@@ -551,6 +551,7 @@
 -- experiment
 
 -- experiment
+--!include experiment/local.sql
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
 
@@ -695,6 +696,9 @@
 --!include recommend/interactions/_recomputed_of.sql
 --!include recommend/interactions/_context.sql
 --!include recommend/interactions/_my_context.sql
+--!include recommend/experiments/_arm.sql
+--!include recommend/experiments/_arm_versions.sql
+--!include recommend/experiments/exposures.sql
 --!include recommend/feedback/_sign.sql
 --!include recommend/feedback/_serving_id.sql
 --!include recommend/feedback/_read_serving_id.sql
@@ -725,6 +729,8 @@
 --!include recommend/serving/_check_person.sql
 --!include recommend/serving/_find_items.sql
 --!include recommend/serving/_request.sql
+--!include recommend/experiments/check_variation.sql
+--!include recommend/experiments/ship_variation.sql
 --!include recommend/serving/_popularity.sql
 --!include recommend/serving/refresh_lists.sql
 --!include recommend/serving/refresh_item_vectors.sql

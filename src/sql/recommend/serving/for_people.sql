@@ -21,6 +21,7 @@ declare
     for_people.top, for_people.kind, for_people.exclude_items, for_people.only_items, for_people.diversity, null
   );
   v_person text;
+  v_context recommend.person_context;
 begin
   if for_people.people is null or cardinality(for_people.people) > 1000 then
     perform common.refuse(
@@ -36,9 +37,10 @@ begin
     order by min(given.place)
   loop
     perform recommend._check_person(v_person);
+    v_context := recommend._named_context(v_person, for_people.kind);
     return query
     select v_person, recommendation.*
-    from recommend._rank(recommend._named_context(v_person, for_people.kind), v_request) as recommendation;
+    from recommend._rank(v_context, v_request, arm => recommend._arm(v_context, for_people.kind)) as recommendation;
   end loop;
 end;
 $$;

@@ -22,10 +22,11 @@ declare
     for_person.person, for_person.top, for_person.kind, for_person.exclude_items, for_person.only_items,
     for_person.diversity, for_person.page
   );
+  v_context constant recommend.person_context := recommend._named_context(for_person.person, for_person.kind);
 begin
   return query
   select *
-  from recommend._rank(recommend._named_context(for_person.person, for_person.kind), v_request);
+  from recommend._rank(v_context, v_request, arm => recommend._arm(v_context, for_person.kind));
 end;
 $$;
 
