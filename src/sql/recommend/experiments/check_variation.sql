@@ -32,8 +32,11 @@ end;
 $$;
 
 comment on function recommend._check_tiers(jsonb) is $$
+@behavior -*
 Checks the tiers of a variation. Error: CF001.
 $$;
+
+grant execute on function recommend._check_tiers(jsonb) to insights_reader;
 
 create or replace function recommend._check_slots(slots jsonb)
 returns void
@@ -58,8 +61,11 @@ end;
 $$;
 
 comment on function recommend._check_slots(jsonb) is $$
+@behavior -*
 Checks the marked slots of a variation. Error: CF001.
 $$;
+
+grant execute on function recommend._check_slots(jsonb) to insights_reader;
 
 create or replace function recommend._check_version(kind text, version jsonb)
 returns void
@@ -99,8 +105,10 @@ begin
       )
     );
   elsif v_model.marked_at is not null then
-    perform common.refuse('CF006', format('version %s of %s must be trained again', v_model.version, left(v_project, 100)),
-      'A person that it learned from was erased: use a version that was trained since.');
+    perform common.refuse(
+      'CF006', format('version %s of %s must be trained again', v_model.version, left(v_project, 100)),
+      'A person that it learned from was erased: use a version that was trained since.'
+    );
   elsif not recommend._has_weights(v_model.model_id) then
     perform common.refuse(
       'CF006', format('the weights of version %s of %s were deleted', v_model.version, left(v_project, 100)),
@@ -111,8 +119,11 @@ end;
 $$;
 
 comment on function recommend._check_version(text, jsonb) is $$
+@behavior -*
 Checks the version of a recommender that a variation serves. Errors: CF001, CF002, CF006.
 $$;
+
+grant execute on function recommend._check_version(text, jsonb) to insights_reader;
 
 /* A definer: no role may read the weights. */
 create or replace function recommend._has_weights(model_id bigint)
@@ -131,15 +142,16 @@ comment on function recommend._has_weights(bigint) is $$
 Returns whether the weights of a version are stored.
 $$;
 
-grant execute on function recommend._has_weights(bigint)
-to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function recommend._has_weights(bigint) to insights_reader;
 
+/* A definer owned by insights_reader: analysts and workers may not read the tables of items and versions. */
 create or replace function recommend.check_variation(placement text, value jsonb)
 returns void
 language plpgsql
 stable
+security definer
 set search_path to pg_catalog, pg_temp
-set datestyle to 'ISO, MDY'
+set client_min_messages to notice
 as $$
 declare
   v_kind constant text := substr(check_variation.placement, length('recommend.') + 1);
@@ -205,6 +217,8 @@ begin
 end;
 $$;
 
+alter function recommend.check_variation(text, jsonb) owner to insights_reader;
+
 comment on function recommend.check_variation(text, jsonb) is $$
 @behavior -*
 Checks the value of a variation of an experiment on lists for people; `experiment` calls it.
@@ -217,4 +231,4 @@ Errors: CF001, CF002 for a kind that no item has and an unknown version, CF006 f
 $$;
 
 grant execute on function recommend.check_variation(text, jsonb)
-to insights_reader, insights_analyst, insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

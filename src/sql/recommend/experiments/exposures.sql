@@ -25,4 +25,4 @@ Only rows that `recommend.serve_me` and its variants recorded count: a row that 
 because of an answer, whose frequency depends on the variation.
 $$;
 
-grant execute on function recommend.exposures(bigint[]) to insights_reader, insights_worker;
+grant execute on function recommend.exposures(bigint[]) to insights_reader;

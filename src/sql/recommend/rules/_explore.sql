@@ -110,8 +110,8 @@ $$;
 comment on function recommend._explore(recommend.person_context, bigint[], int, bigint[], recommend.arm) is $$
 @behavior -*
 Returns the first `top` of the items in their order, with items that are drawn at random in the marked ranks.
-Those of `recommend.setting.explored_slots`, or of `arm`, are drawn from the best `explored_pool_size` items that have no other rank,
-with equal probability, which is `propensity`; `pool` are these items.
+Those of `recommend.setting.explored_slots`, or of `arm`, are drawn from the best `explored_pool_size` items that have
+no other rank, with equal probability, which is `propensity`; `pool` are these items.
 `items` are those that may be recommended, best first; `pinned` those that keep their ranks. A draw is repeated within
 a day (UTC): the order of the pool is that of a hash with a secret key, the person, the day and the item. There is no
 draw for unknown people.

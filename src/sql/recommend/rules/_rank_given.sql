@@ -58,4 +58,5 @@ Returns the given items with their ranks among each other and scores for a perso
 Those that are left out follow, each with its rule.
 $$;
 
-grant execute on function recommend._rank_given(recommend.person_context, text, text[], recommend.arm) to insights_reader;
+grant execute on function recommend._rank_given(recommend.person_context, text, text[], recommend.arm)
+to insights_reader;

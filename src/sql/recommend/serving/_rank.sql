@@ -166,7 +166,8 @@ comment on function recommend._rank(
 Returns the list that a person is recommended, best first.
 Candidates are those of the tiers, in their order, each only while the list is short: those of the deployed model, of
 similar content, popular in the segments of the person, popular, newest, and those that the model lowers. `first_items`
-precede them, after the pinned ones. `arm` replaces the tiers, the model and the settings. Items that a rule leaves out (`recommend._blocked`) are not in the list.
+precede them, after the pinned ones. `arm` replaces the tiers, the model and the settings. Items that a rule leaves out
+(`recommend._blocked`) are not in the list.
 Errors: CF001 for a `page` that does not continue this list.
 $$;
 
