@@ -20,10 +20,15 @@ begin
     'recommend.' || _arm.kind, (_arm.context).person_id, nullif((_arm.context).identity_id, 0)
   ) as assigned;
   -- Without consent no impression is recorded, so that the person can have no exposure.
-  if v_assigned.experiment_id is not null and privacy.allowed((_arm.context).person_id, 'personalization') then
-    v_arm.experiment_id := v_assigned.experiment_id;
-    v_arm.variation := v_assigned.variation;
+  if v_assigned.variation is not null and not privacy.allowed((_arm.context).person_id, 'personalization') then
+    null;
+  elsif v_assigned.experiment_id is not null then
+    -- Those who are in no variation have the parameters of the control.
     v_parameters := coalesce(v_parameters, '{}') || v_assigned.value;
+    if v_assigned.variation is not null then
+      v_arm.experiment_id := v_assigned.experiment_id;
+      v_arm.variation := v_assigned.variation;
+    end if;
   end if;
   if v_parameters is null then
     return null;
@@ -64,9 +69,9 @@ $$;
 comment on function recommend._arm(recommend.person_context, text) is $$
 @behavior -*
 Returns what decides how a list for a person is made; null when nothing differs from `recommend.setting`.
-That is the variation of the experiment that runs on the placement, for people who are in it and have consented to
-`personalization`, and otherwise the parameters of the kind (`recommend.list_parameters`). The tier `newest` is always
-the last one, so that lists are never empty.
+That is the variation of the experiment that runs on the placement, or the control for people who are in none, over the
+parameters of the kind (`recommend.list_parameters`). People without consent to `personalization` are not in the
+experiment. The tier `newest` is always the last one, so that lists are never empty.
 $$;
 
 grant execute on function recommend._arm(recommend.person_context, text) to insights_reader;
