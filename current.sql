@@ -338,6 +338,86 @@ $$;
 
 create index if not exists measured_metric on experiment.measured (metric_id);
 
+/* ------------------------------------------------------------------------------------------------- decisions -- */
+
+do $do$
+begin
+  create type experiment.decision as (
+    experiment text,
+    state text,
+    verdict text,
+    variation text,
+    reason text,
+    days double precision,
+    people bigint,
+    warnings text[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.decision is $$
+What the rule of decision states about an experiment: see the function `experiment.decision`.
+$$;
+comment on column experiment.decision.experiment is $$Experiment.$$;
+comment on column experiment.decision.state is $$State of the experiment.$$;
+comment on column experiment.decision.verdict is $$
+`ship`, `harm`, `no_decision`, `running`, `invalid` or `draft`.
+$$;
+comment on column experiment.decision.variation is $$
+Variation that the verdict is about: the one to ship, or the one that harms; null for the other verdicts.
+$$;
+comment on column experiment.decision.reason is $$Reason of the verdict, with numbers.$$;
+comment on column experiment.decision.days is $$Number of days since the start, until the end; null for a draft.$$;
+comment on column experiment.decision.people is $$Number of counted people in all variations; null for a draft.$$;
+comment on column experiment.decision.warnings is $$Warnings; empty when there are none.$$;
+
+do $do$
+begin
+  create type experiment.policy_value as (
+    policy text,
+    weights double precision[],
+    people bigint,
+    mean_weight double precision,
+    effective_sample_size double precision,
+    ips double precision,
+    ips_standard_error double precision,
+    snips double precision,
+    snips_standard_error double precision
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.policy_value is $$
+Estimated mean outcome per person under other weights of the variations.
+$$;
+comment on column experiment.policy_value.policy is $$
+Variation that all people get, `equal` for equal weights, or `given` for given ones.
+$$;
+comment on column experiment.policy_value.weights is $$Weight of each variation.$$;
+comment on column experiment.policy_value.people is $$Number of people with an outcome.$$;
+comment on column experiment.policy_value.mean_weight is $$
+Mean of the weights of people: about 1 when people were assigned by the logged weights.
+$$;
+comment on column experiment.policy_value.effective_sample_size is $$
+Number of people whose outcomes, without weights, would give an estimate of the same precision.
+$$;
+comment on column experiment.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome.
+$$;
+comment on column experiment.policy_value.ips_standard_error is $$
+Standard error of `ips`; null for fewer than two people, and when all deviations are 0.
+$$;
+comment on column experiment.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights; null when that is 0.
+$$;
+comment on column experiment.policy_value.snips_standard_error is $$
+Standard error of `snips`; null for fewer than two people, and when all deviations are 0.
+$$;
+
 /* --------------------------------------------------------------------------------------------------- exposure -- */
 
 create table if not exists experiment.handler (
@@ -490,6 +570,220 @@ comment on column experiment.change.before is $$Values before the change; null f
 comment on column experiment.change.after is $$Values after the change; null for a deleted object.$$;
 
 create index if not exists change_subject on experiment.change (subject, key, changed_at);
+
+/* ------------------------------------------------------------------------------------------------- statistics -- */
+
+do $do$
+begin
+  create type experiment.statistic as (
+    type text,
+    is_adjusted boolean,
+    n numeric,
+    is_binary boolean[],
+    sums numeric[],
+    products numeric[],
+    theta float8,
+    n_star numeric,
+    level float8,
+    quantile_hat float8,
+    quantile_lower float8,
+    quantile_upper float8,
+    n_clusters numeric
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.statistic is $$
+@behavior -*
+Sufficient statistics of a metric in one arm: a checked `statistic` of `experiment.compare`.
+A proportion or mean has one variable, a ratio two (numerator, denominator). With the time before the exposure, the same
+variables of that time follow.
+$$;
+comment on column experiment.statistic.type is $$`proportion`, `mean`, `ratio` or `quantile`.$$;
+comment on column experiment.statistic.is_adjusted is $$
+Whether the second half of the variables is of the time before the exposure.
+$$;
+comment on column experiment.statistic.n is $$Number of users; of a quantile, of its events or users.$$;
+comment on column experiment.statistic.is_binary is $$Whether each variable is a proportion.$$;
+comment on column experiment.statistic.sums is $$
+Sum of each variable; of a clustered quantile, the main and the denominator sum.
+$$;
+comment on column experiment.statistic.products is $$
+Sums of products of each two variables, row by row.
+$$;
+comment on column experiment.statistic.theta is $$
+Coefficient of the time before the exposure; null: computed from both arms.
+$$;
+comment on column experiment.statistic.n_star is $$
+Of a quantile: number of observations for which its bounds were computed.
+$$;
+comment on column experiment.statistic.level is $$Of a quantile: its level, such as 0.9 (`nu`).$$;
+comment on column experiment.statistic.quantile_hat is $$Of a quantile: its estimate.$$;
+comment on column experiment.statistic.quantile_lower is $$Of a quantile: lower bound of its 95 % interval.$$;
+comment on column experiment.statistic.quantile_upper is $$Of a quantile: upper bound of its 95 % interval.$$;
+comment on column experiment.statistic.n_clusters is $$
+Of a quantile: number of users of whom the events are; null when each is an observation of its own.
+$$;
+
+do $do$
+begin
+  create type experiment.estimate as (
+    n float8,
+    mean float8,
+    unadjusted_mean float8,
+    variance float8,
+    gradient float8[],
+    covariances float8[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.estimate is $$
+@behavior -*
+Moments of a metric in one arm, with what the delta method needs.
+$$;
+comment on column experiment.estimate.n is $$Number of users.$$;
+comment on column experiment.estimate.mean is $$Mean, adjusted by the time before the exposure.$$;
+comment on column experiment.estimate.unadjusted_mean is $$Mean without adjustment.$$;
+comment on column experiment.estimate.variance is $$Variance of one observation; divided by `n`, of the mean.$$;
+comment on column experiment.estimate.gradient is $$Derivatives of the mean by the means of the variables.$$;
+comment on column experiment.estimate.covariances is $$Covariances of the variables, row by row.$$;
+
+do $do$
+begin
+  create type experiment.effect as (
+    effect float8,
+    stddev float8,
+    degrees float8,
+    users float8,
+    control_mean float8,
+    is_post_stratified boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.effect is $$
+@behavior -*
+Difference of two arms with its standard error.
+$$;
+comment on column experiment.effect.effect is $$Difference, absolute or relative to the control.$$;
+comment on column experiment.effect.stddev is $$Standard error of the difference.$$;
+comment on column experiment.effect.degrees is $$Degrees of freedom by Satterthwaite's formula.$$;
+comment on column experiment.effect.users is $$Number of users of both arms.$$;
+comment on column experiment.effect.control_mean is $$Mean of the control without adjustment.$$;
+comment on column experiment.effect.is_post_stratified is $$Whether the difference is weighted by strata.$$;
+
+do $do$
+begin
+  create type experiment.cell as (
+    users float8,
+    means float8[],
+    covariances float8[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.cell is $$
+@behavior -*
+Control mean and difference in a stratum; of a ratio, those of the numerator and then of the denominator.
+$$;
+comment on column experiment.cell.users is $$Number of users of both arms.$$;
+comment on column experiment.cell.means is $$Control mean and difference of each variable.$$;
+comment on column experiment.cell.covariances is $$Covariances of the means times the number of users, row by row.$$;
+
+do $do$
+begin
+  create type experiment.comparison as (
+    test text,
+    side text,
+    difference text,
+    alpha float8,
+    tuning float8,
+    prior_mean float8,
+    prior_variance float8,
+    prior_is_proper boolean,
+    prior_type text,
+    is_inverse boolean,
+    traffic float8,
+    days float8,
+    users float8,
+    is_pooled boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.comparison is $$
+@behavior -*
+Options of `experiment.compare`, checked and with defaults.
+$$;
+comment on column experiment.comparison.test is $$`welch`, `sequential` or `bayesian`.$$;
+comment on column experiment.comparison.side is $$`both`, `greater` or `less`.$$;
+comment on column experiment.comparison.difference is $$`relative`, `absolute` or `scaled`.$$;
+comment on column experiment.comparison.alpha is $$Probability that the interval misses the difference.$$;
+comment on column experiment.comparison.tuning is $$
+Number of users for which the sequential interval is narrowest.
+$$;
+comment on column experiment.comparison.prior_mean is $$Mean of the prior of the difference.$$;
+comment on column experiment.comparison.prior_variance is $$Variance of the prior of the difference.$$;
+comment on column experiment.comparison.prior_is_proper is $$Whether there is a prior; otherwise it is flat.$$;
+comment on column experiment.comparison.prior_type is $$
+Whether the prior is of the `relative` or the `absolute` difference.
+$$;
+comment on column experiment.comparison.is_inverse is $$Whether less is better.$$;
+comment on column experiment.comparison.traffic is $$Share of the traffic in the experiment, for `scaled`.$$;
+comment on column experiment.comparison.days is $$Length of the experiment in days, for `scaled`.$$;
+comment on column experiment.comparison.users is $$Users of all arms, for `scaled`.$$;
+comment on column experiment.comparison.is_pooled is $$Whether strata are added up.$$;
+
+do $do$
+begin
+  create type experiment.plan as (
+    type text,
+    mean float8,
+    variance float8,
+    explained float8,
+    test text,
+    side text,
+    difference text,
+    alpha float8,
+    tuning float8,
+    power float8,
+    allocation float8
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.plan is $$
+@behavior -*
+Baseline and options of the power functions, checked and with defaults.
+$$;
+comment on column experiment.plan.type is $$`proportion`, `mean` or `ratio`.$$;
+comment on column experiment.plan.mean is $$Mean of the control.$$;
+comment on column experiment.plan.variance is $$Variance of one observation of the control, without adjustment.$$;
+comment on column experiment.plan.explained is $$
+Share of the variance that the time before the exposure explains, from 0 to 1.
+$$;
+comment on column experiment.plan.test is $$`welch` or `sequential`.$$;
+comment on column experiment.plan.side is $$`both`, `greater` or `less`.$$;
+comment on column experiment.plan.difference is $$`relative` or `absolute`.$$;
+comment on column experiment.plan.alpha is $$Probability of a false positive.$$;
+comment on column experiment.plan.tuning is $$
+Number of users for which the sequential interval is narrowest.
+$$;
+comment on column experiment.plan.power is $$Power to reach.$$;
+comment on column experiment.plan.allocation is $$Users of the treatment for each user of the control.$$;
 
 /* --------------------------------------------------------------------------------------- in the other rooms' lists -- */
 
