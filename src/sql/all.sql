@@ -680,11 +680,26 @@
 --!include experiment/exposure/arm_people.sql
 --!include experiment/exposure/define_arms.sql
 --!include experiment/exposure/drop_arms.sql
+--!include experiment/results/_among.sql
+--!include experiment/results/_arm_sums.sql
+--!include experiment/results/_sums_statistic.sql
+--!include experiment/results/_quantile_statistics.sql
+--!include experiment/results/_complete_until.sql
+--!include experiment/results/_arms.sql
+--!include experiment/results/_rounded.sql
+--!include experiment/results/_health.sql
+--!include experiment/results/_compare_arms.sql
+--!include experiment/results/_result_of.sql
+--!include experiment/results/_results.sql
+--!include experiment/results/_shown_result.sql
+--!include experiment/results/results.sql
+--!include experiment/results/health.sql
+--!include experiment/decisions/decision.sql
+--!include experiment/decisions/decide_experiments.sql
+--!include experiment/decisions/update_bandits.sql
+--!include experiment/decisions/off_policy_estimate.sql
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
-
--- experiment: exposure, results
-
 
 -- analytics
 --!include analytics/functions/refresh_views.sql

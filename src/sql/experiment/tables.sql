@@ -726,7 +726,7 @@ comment on column experiment.arm.adjusted is $$
 The same with the period before the exposure; without it where there is none.
 $$;
 
-create type experiment.exposed_people as (
+create type experiment.health as (
   experiment text,
   state text,
   population text,
@@ -742,32 +742,32 @@ create type experiment.exposed_people as (
   warnings text[]
 );
 
-comment on type experiment.exposed_people is $$
+comment on type experiment.health is $$
 How many people an experiment has exposed, and whether they are distributed as planned.
 $$;
-comment on column experiment.exposed_people.experiment is $$Experiment.$$;
-comment on column experiment.exposed_people.state is $$State of the experiment.$$;
-comment on column experiment.exposed_people.population is $$Set of people that are counted.$$;
-comment on column experiment.exposed_people.first_day is $$First day (UTC) with exposures; null without any.$$;
-comment on column experiment.exposed_people.last_day is $$Last day (UTC) with exposures; null without any.$$;
-comment on column experiment.exposed_people.variations is $$Variations, in their order.$$;
-comment on column experiment.exposed_people.people is $$Number of counted people of each variation.$$;
-comment on column experiment.exposed_people.expected is $$
+comment on column experiment.health.experiment is $$Experiment.$$;
+comment on column experiment.health.state is $$State of the experiment.$$;
+comment on column experiment.health.population is $$Set of people that are counted.$$;
+comment on column experiment.health.first_day is $$First day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.last_day is $$Last day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.variations is $$Variations, in their order.$$;
+comment on column experiment.health.people is $$Number of counted people of each variation.$$;
+comment on column experiment.health.expected is $$
 Expected number of people of each variation, from the weights of each day. Days on which they changed are not contained.
 $$;
-comment on column experiment.exposed_people.srm_p is $$
+comment on column experiment.health.srm_p is $$
 p-value of a sample ratio mismatch, from the days of `expected`; null without people.
 $$;
-comment on column experiment.exposed_people.is_mismatched is $$
+comment on column experiment.health.is_mismatched is $$
 Whether `srm_p` is below 0.001: assignment or logging is broken, and the results should not be used.
 $$;
-comment on column experiment.exposed_people.multiple is $$
+comment on column experiment.health.multiple is $$
 Number of people who were exposed to several variations: they are not counted.
 $$;
-comment on column experiment.exposed_people.not_counted is $$
+comment on column experiment.health.not_counted is $$
 Number of people who are not in the population of the experiment.
 $$;
-comment on column experiment.exposed_people.warnings is $$Warnings; empty when there are none.$$;
+comment on column experiment.health.warnings is $$Warnings; empty when there are none.$$;
 
 /* ---------------------------------------------------------------------------------------------------- history -- */
 

@@ -66,6 +66,7 @@ create or replace function experiment._decide(
   goal text,
   safety text[],
   results experiment.result[],
+  harms experiment.result[],
   out verdict text,
   out variation text,
   out reason text
@@ -83,15 +84,12 @@ declare
   v_is_complete boolean;
   v_is_safe boolean;
 begin
-  -- At any time: the test of harm is valid on every day.
   select array_agg(result) into v_goal
   from unnest(_decide.results) as result
   where result.metric = _decide.goal;
-  select * into v_found
-  from unnest(_decide.results) as result
-  where result.role = 'guardrail'
-    and result.verdict = 'harm'
-  order by result.variation_number
+  select result.* into v_found
+  from unnest(_decide.harms) as result
+  order by result.variation_number, result.metric
   limit 1;
   if found then
     verdict := 'harm';
@@ -181,12 +179,17 @@ begin
 end;
 $$;
 
-comment on function experiment._decide(experiment.experiment, text, text[], experiment.result[]) is $$
+comment on function experiment._decide(
+  experiment.experiment, text, text[], experiment.result[], experiment.result[]
+) is $$
 @behavior -*
-Applies the rule of `experiment.decision` to results. `goal` decides; `safety` are the guardrails with a margin.
+Applies the rule of `experiment.decision` to results.
+`goal` decides; `safety` are the guardrails with a margin, `harms` the results of guardrails that show harm.
 $$;
 
-grant execute on function experiment._decide(experiment.experiment, text, text[], experiment.result[])
+grant execute on function experiment._decide(
+  experiment.experiment, text, text[], experiment.result[], experiment.result[]
+)
 to insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._value_problems(experiment_id int)
@@ -248,8 +251,9 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_experiment constant experiment.experiment := experiment._find_experiment(decision.experiment);
-  v_exposed experiment.exposed_people;
+  v_health experiment.health;
   v_results experiment.result[];
+  v_harms experiment.result[];
   v_found record;
   v_decision experiment.decision;
 begin
@@ -262,18 +266,25 @@ begin
     return v_decision;
   end if;
 
-  v_exposed := experiment.exposed_people(v_experiment.experiment_key);
+  v_health := experiment.health(v_experiment.experiment_key);
   v_results := array(select result from experiment.results(v_experiment.experiment_key) as result);
+  -- Harm is looked for on every day, which only the sequential test allows.
+  v_harms := array(
+    select result
+    from experiment.results(v_experiment.experiment_key, test => 'sequential') as result
+    where result.role = 'guardrail'
+      and result.verdict = 'harm'
+  );
   v_decision.days := extract(
     epoch from coalesce(v_experiment.stopped_at, now()) - v_experiment.started_at
   )::float8 / 86400;
-  v_decision.people := (select sum(arm.people) from unnest(v_exposed.people) as arm (people));
-  v_decision.warnings := v_exposed.warnings || experiment._value_problems(v_experiment.experiment_id);
-  if v_exposed.is_mismatched then
+  v_decision.people := (select sum(arm.people) from unnest(v_health.people) as arm (people));
+  v_decision.warnings := v_health.warnings || experiment._value_problems(v_experiment.experiment_id);
+  if v_health.is_mismatched then
     v_decision.verdict := 'invalid';
     v_decision.reason := format(
       'People are not distributed by the weights (p = %s): assignment or logging is broken.',
-      to_char(v_exposed.srm_p, 'FM9.9EEEE')
+      to_char(v_health.srm_p, 'FM9.9EEEE')
     );
     return v_decision;
   end if;
@@ -297,7 +308,8 @@ begin
         and measured.role = 'guardrail'
         and measured.margin is not null
     ),
-    v_results
+    v_results,
+    v_harms
   );
   v_decision.verdict := v_found.verdict;
   v_decision.variation := v_found.variation;

@@ -83,7 +83,8 @@ declare
   v_variations smallint[];
   v_probabilities float8[];
   v_outcomes float8[];
-  v_policy experiment.policy_value;
+  v_policy record;
+  v_value experiment.policy_value;
 begin
   if v_given is not null and (
     cardinality(v_given) <> v_count or array_ndims(v_given) <> 1 or array_position(v_given, null) is not null
@@ -130,33 +131,28 @@ begin
     );
 
   for v_policy in
-    select policy.name, policy.policy_weights, 0, null, null, null, null, null, null
-    from (
-      select null as name, v_given as policy_weights, 0 as place
-      where v_given is not null
+    select
+      arm.variation_key as name,
+      array(
+        select case when n = arm.place then 1 else 0 end::float8
+        from generate_series(1, v_count) as n
+        order by n
+      ) as weights,
+      arm.place
+    from unnest(v_keys) with ordinality as arm (variation_key, place)
+    where v_given is null
 
-      union all
+    union all
 
-      select
-        arm.variation_key,
-        array(select case when n = arm.place then 1 else 0 end::float8 from generate_series(1, v_count) as n order by n),
-        arm.place::int
-      from unnest(v_keys) with ordinality as arm (variation_key, place)
-      where v_given is null
-
-      union all
-
-      select 'equal', array_fill(1::float8 / v_count, array[v_count]), v_count + 1
-      where v_given is null
-    ) as policy
-    order by policy.place
+    select
+      case when v_given is null then 'equal' else 'given' end,
+      coalesce(v_given, array_fill(1::float8 / v_count, array[v_count])),
+      v_count + 1
+    order by place
   loop
-    v_policy := experiment._policy_value(v_variations, v_probabilities, v_outcomes, v_policy.weights);
-    v_policy.policy := case
-      when v_given is not null then 'given'
-      else coalesce(v_keys[array_position(v_policy.weights, 1)], 'equal')
-    end;
-    return next v_policy;
+    v_value := experiment._policy_value(v_variations, v_probabilities, v_outcomes, v_policy.weights);
+    v_value.policy := v_policy.name;
+    return next v_value;
   end loop;
 end;
 $$;

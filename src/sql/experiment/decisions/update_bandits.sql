@@ -44,7 +44,15 @@ begin
     limit 1;
     v_arms := (
       select jsonb_agg(arm.statistic order by arm.variation)
-      from experiment._statistics(v_experiment, v_goal.position) as arm
+      from experiment._arms(v_experiment) as arm
+      where arm.position = v_goal.position
+        and arm.stratum is null
+    );
+    -- A variation without people has no row.
+    continue when coalesce(jsonb_array_length(v_arms), 0) < (
+      select count(*)
+      from experiment.variation
+      where variation.experiment_id = v_experiment.experiment_id
     );
     v_options := jsonb_build_object(
       'method', v_experiment.bandit,

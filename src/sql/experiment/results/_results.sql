@@ -21,7 +21,7 @@ declare
     'test', v_test, 'difference', _results.difference, 'alpha', (experiment).alpha, 'tuning', (experiment).tuning
   );
   v_warning constant text := nullif(array_to_string(
-    (experiment._exposed_people(_results.experiment, _results.among)).warnings, ' '
+    (experiment._health(_results.experiment, _results.among)).warnings, ' '
   ), '');
   v_arms constant experiment.arm[] := array(
     select arm
@@ -94,7 +94,7 @@ begin
     case
       when (computed.result).p is null or (computed.result).role = 'guardrail' then (computed.result).verdict
       when coalesce(corrected.p, (computed.result).p) >= (computed.result).alpha then 'unclear'
-      when (computed.result).effect > 0 <> computed.is_lower_better then 'better'
+      when ((computed.result).effect > 0) <> computed.is_lower_better then 'better'
       else 'worse'
     end,
     (computed.result).variance_reduction, (computed.result).difference, (computed.result).test,

@@ -1,20 +1,21 @@
-create or replace function experiment._exposed_people(
+create or replace function experiment._health(
   experiment experiment.experiment,
-  among track.person_set_block[] default null
+  among track.person_set_block[] default null,
+  smallest_group int default 1
 )
-returns experiment.exposed_people
+returns experiment.health
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
-  v_result experiment.exposed_people;
+  v_result experiment.health;
   v_id constant int := (experiment).experiment_id;
   v_variations constant int := (select count(*) from experiment.variation where variation.experiment_id = v_id);
   v_sums constant experiment.day_sum[] := array(
     select stored
-    from experiment._arm_sums(v_id, _exposed_people.among) as stored
+    from experiment._arm_sums(v_id, _health.among) as stored
     where stored.position = -1
   );
   v_tested float8[];
@@ -90,6 +91,20 @@ begin
   into v_result.expected, v_tested
   from arm;
   v_result.srm_p := experiment.srm(v_tested, v_result.expected);
+  if smallest_group > 1 then
+    v_result.srm_p := experiment._rounded(v_result.srm_p, v_result.srm_p / 10);
+    v_result.people := array(
+      select figure / smallest_group * smallest_group
+      from unnest(v_result.people) with ordinality as entry (figure, place)
+      order by entry.place
+    );
+    v_result.expected := array(
+      select experiment._rounded(figure, 10) from unnest(v_result.expected) with ordinality as entry (figure, place)
+      order by entry.place
+    );
+    v_result.multiple := v_result.multiple / smallest_group * smallest_group;
+    v_result.not_counted := v_result.not_counted / smallest_group * smallest_group;
+  end if;
   v_result.is_mismatched := coalesce(v_result.srm_p < 0.001, false);
   v_result.warnings := array_remove(
     array[
@@ -114,10 +129,11 @@ begin
 end;
 $$;
 
-comment on function experiment._exposed_people(experiment.experiment, track.person_set_block[]) is $$
+comment on function experiment._health(experiment.experiment, track.person_set_block[], int) is $$
 @behavior -*
-Computes the result of `experiment.exposed_people`, with the privileges of the caller.
+Computes the result of `experiment.health`, with the privileges of the caller.
+Numbers are rounded down to multiples of `smallest_group`.
 $$;
 
-grant execute on function experiment._exposed_people(experiment.experiment, track.person_set_block[])
+grant execute on function experiment._health(experiment.experiment, track.person_set_block[], int)
 to insights_reader;
