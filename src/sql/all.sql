@@ -695,6 +695,7 @@
 --!include experiment/results/results.sql
 --!include experiment/results/health.sql
 --!include experiment/decisions/decision.sql
+--!include experiment/decisions/report.sql
 --!include experiment/decisions/decide_experiments.sql
 --!include experiment/decisions/update_bandits.sql
 --!include experiment/decisions/off_policy_estimate.sql
