@@ -17,7 +17,17 @@ begin
     where known.state = 'running'
     order by known.experiment_id
   loop
-    v_decision := experiment.decision(v_experiment.experiment_key);
+    begin
+      v_decision := experiment.decision(v_experiment.experiment_key);
+    exception when others then
+      -- One whose data cannot be computed does not keep the others from being decided.
+      if sqlstate not like 'CF0%' then
+        raise;
+      end if;
+      v_decision := row(v_experiment.experiment_key, v_experiment.state, 'error', null, sqlerrm, null, null, '{}');
+      return next v_decision;
+      continue;
+    end;
     continue when v_decision.verdict not in ('ship', 'harm', 'no_decision')
       or v_decision.verdict <> 'harm' and not v_experiment.is_decided_automatically;
     -- One that a person has stopped meanwhile is left as it is.
@@ -48,8 +58,8 @@ $$;
 comment on function experiment.decide_experiments() is $$
 Applies the rule of decision to all running experiments, and returns those that it ended. The worker runs it hourly.
 Harm always stops an experiment. One with `is_decided_automatically` is shipped when the rule states `ship`, and stopped
-at the planned end without a decision. The history has the decision with its reason. An invalid experiment
-is left as it is: a person has to find the error.
+at the planned end without a decision. The history has the decision with its reason. An invalid experiment is left as it
+is: a person has to find the error. So is one whose decision is an error; its row has the verdict `error`.
 $$;
 
 grant execute on function experiment.decide_experiments() to insights_admin, insights_worker;

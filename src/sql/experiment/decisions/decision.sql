@@ -284,7 +284,7 @@ begin
     v_decision.verdict := 'invalid';
     v_decision.reason := format(
       'People are not distributed by the weights (p = %s): assignment or logging is broken.',
-      to_char(v_health.srm_p, 'FM9.9EEEE')
+      btrim(to_char(v_health.srm_p, '9.9EEEE'))
     );
     return v_decision;
   end if;

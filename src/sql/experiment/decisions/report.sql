@@ -17,7 +17,8 @@ comment on function experiment._markdown(text) is $$
 Returns a text of a person as one line of Markdown, without a meaning of its characters.
 $$;
 
-grant execute on function experiment._markdown(text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function experiment._markdown(text)
+to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._figure_text(type text, figure float8)
 returns text
@@ -30,7 +31,7 @@ begin
   return case
     when figure is null then '–'
     when type in ('proportion', 'retention') then to_char(figure * 100, 'FM990.0') || ' %'
-    when abs(figure) >= 1e6 or abs(figure) < 1e-3 and figure <> 0 then to_char(figure, 'FM9.99EEEE')
+    when abs(figure) >= 1e6 or abs(figure) < 1e-3 and figure <> 0 then btrim(to_char(figure, '9.99EEEE'))
     else to_char(figure, 'FM999990.099')
   end;
 end;
