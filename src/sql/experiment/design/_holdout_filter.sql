@@ -5,7 +5,7 @@ create or replace function experiment._holdout_filter(
 )
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select jsonb_build_object(

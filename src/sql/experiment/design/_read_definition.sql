@@ -30,6 +30,13 @@ begin
     )
   );
   v_given := v_given || experiment._read_measured(v_given);
+  if v_given ? 'bandit' then
+    if _read_definition.definition -> 'is_sticky' = 'false' then
+      perform experiment._refuse_field('is_sticky', 'false',
+        'People of a bandit keep their variation when its weights change.');
+    end if;
+    v_given := v_given || '{"is_sticky": true}';
+  end if;
 
   if v_given ? 'feature' then
     v_feature := experiment._find_feature(v_given ->> 'feature');

@@ -31,7 +31,9 @@ begin
     elsif v_before.state <> 'draft' then
       perform common.refuse(
         'CF003',
-        format('the experiment "%s" is %s, and %s differs', v_before.experiment_key, v_before.state, v_changed),
+        format(
+          'the experiment "%s" is %s, and its field "%s" differs', v_before.experiment_key, v_before.state, v_changed
+        ),
         case
           when v_changed in ('weights', 'coverage') and v_before.state = 'running'
             then 'Use experiment.change_weights.'
@@ -68,7 +70,7 @@ Creates an experiment as a draft, or replaces a draft. The same definition again
 Fields: `key`, `variations` (objects with `key`, `name` and `value`; the first one is the control) and `goals` (names of
 metrics, of which the first decides), and, all optional, `name`, `hypothesis`, `feature` or `placement`, `weights`,
 `coverage`, `secondary`, `guardrails` (names, or objects with `metric` and `margin`), `layer` with `layer_from` and
-`layer_until`, and the columns of `experiment.experiment`. `experiment.definition` returns all of them.
+`layer_until`, and the columns of `experiment.experiment`. A bandit is sticky. `experiment.definition` returns all of them.
 Errors: CF001 for an invalid field, CF002 for an unknown name (with the nearest), CF003 for an experiment that has
 started, and for a range of a layer that another one has, CF008 for more than 200,000 bytes.
 $$;

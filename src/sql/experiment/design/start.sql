@@ -31,6 +31,7 @@ begin
   update experiment.weighting as known
   set since = v_time
   where known.experiment_id = v_experiment.experiment_id;
+  perform experiment.define_arms(v_experiment.experiment_id);
   perform experiment._log_change(
     'experiment', v_experiment.experiment_key, 'started', null, experiment.definition(v_experiment.experiment_key)
   );

@@ -80,5 +80,8 @@ end;
 $$;
 
 comment on function experiment._day_sums(experiment.exposure[], int[]) is $$
+@behavior -*
 Returns the sums of exposures, each added (1) or subtracted (-1), as in `experiment.day_sum`.
 $$;
+
+grant execute on function experiment._day_sums(experiment.exposure[], int[]) to insights_reader;

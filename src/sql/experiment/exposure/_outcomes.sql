@@ -86,12 +86,8 @@ begin
     select
       read.person_id, read.experiment_id,
       array_agg(read.place) as places,
-      array_agg(coalesce(
-        case when slot.reading = 'any' then least(read.outcome, 1) else least(read.outcome, slot.cap) end, 0
-      )) as outcomes,
-      array_agg(coalesce(
-        case when slot.reading = 'any' then least(read.before, 1) else least(read.before, slot.cap) end, 0
-      )) as outcomes_before
+      array_agg(least(coalesce(read.outcome, 0), case when slot.reading = 'any' then 1 else slot.cap end)) as outcomes,
+      array_agg(least(coalesce(read.before, 0), case when slot.reading = 'any' then 1 else slot.cap end)) as outcomes_before
     from read
     join slot on slot.experiment_id = read.experiment_id and slot.place = read.place
     group by read.person_id, read.experiment_id

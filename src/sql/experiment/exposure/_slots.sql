@@ -61,5 +61,8 @@ end;
 $$;
 
 comment on function experiment._slots(int[]) is $$
+@behavior -*
 Returns the outcomes of experiments that have started, one per metric and two per ratio; null: of all of them.
 $$;
+
+grant execute on function experiment._slots(int[]) to insights_reader;

@@ -40,7 +40,7 @@ begin
         when term.is_left_out then ~coalesce(named.people, b'0'::bit(4096))
         else coalesce(named.people, b'0'::bit(4096))
       end
-    )
+    )::bit(4096)
   from generate_series(0, (select max(person.person_id) / 4096 from track.person)::int) as blocks (block)
   cross join term
   left join named on named.position = term.position and named.block = blocks.block

@@ -39,7 +39,7 @@ declare
     experiment._find_experiment(_health_shown.experiment),
     case
       when _health_shown.among is not null
-        then array(select among from experiment._among(_health_shown.among) as among)
+        then array(select member from experiment._among(_health_shown.among) as member)
     end,
     v_smallest_group
   );
