@@ -104,6 +104,7 @@ describe("lists of people in an experiment", () => {
         ],
         "tiers",
       );
+      const drawn: number[] = [];
       for (const [name, variation] of await variations(db, names)) {
         const rows = await forPerson(db, name, 4);
         expect(rows).toHaveLength(4);
@@ -111,9 +112,12 @@ describe("lists of people in an experiment", () => {
         if (variation === 1) {
           expect(rows.filter(({ basis }) => !["popularity", "newest"].includes(basis))).toEqual([]);
         } else {
-          expect(rows.map(({ propensity }) => propensity)).toEqual([null, 1 / 3, null, null]);
+          expect(rows.map(({ propensity }) => propensity === null)).toEqual([true, false, true, true]);
+          drawn.push(rows[1]?.propensity ?? 0);
         }
       }
+      // Of three items, where so many are left.
+      expect(Math.min(...drawn)).toBe(1 / 3);
     }));
 
   test("lists without a person, and those of people who opted out, are in no variation", () =>
@@ -302,6 +306,7 @@ describe("recommend.exposures", () => {
         { key: "control", value: {} },
         { key: "same", value: {} },
       ]);
+      await db.query("update experiment.experiment set hash_attribute = 'anonymousId'");
       await send(db, [
         {
           type: "track",

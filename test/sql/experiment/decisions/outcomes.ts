@@ -71,15 +71,15 @@ export const event = (
   properties,
 });
 
-/** Exposes people to each variation, five days ago, with their outcomes a day later. */
+/** Exposes people to each variation, by default five days ago, with their outcomes after a fifth of the time since. */
 export async function expose(db: Queries, key: string, arms: readonly Arm[], daysAgo = 5): Promise<void> {
   const messages = arms.flatMap(({ people, enrolled, complained = 0 }, variation) =>
     [...Array(people).keys()].flatMap((n) => {
       const person = `${key}-${variation}-${n}`;
       return [
         event(person, "Experiment Viewed", daysAgo, { experiment_id: key, variation_id: variation }),
-        ...(n < enrolled ? [event(person, "Course Enrolled", daysAgo - 1)] : []),
-        ...(n >= people - complained ? [event(person, "Complaint Sent", daysAgo - 1)] : []),
+        ...(n < enrolled ? [event(person, "Course Enrolled", 0.8 * daysAgo)] : []),
+        ...(n >= people - complained ? [event(person, "Complaint Sent", 0.8 * daysAgo)] : []),
       ];
     }),
   );

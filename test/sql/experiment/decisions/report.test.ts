@@ -36,7 +36,7 @@ test("has the decision, the people, the results with intervals, and the history"
     expect(text).toContain("| enrolled | goal | control | 400 | 20.0 % | control |  |");
     expect(text).toMatch(/\| enrolled \| goal \| new \| 400 \| 50\.0 % \| \+150\.0 % \(.*\) \| better \|/);
     expect(text).toContain("| points | secondary | control | 400 | 0.0 | control |  |");
-    expect(text).toContain("## Warnings\n\n- points, new: ");
+    expect(text).toMatch(/## Warnings\n\n- complained, new: .*\n- points, new: /);
     expect(text).toMatch(/- \d{4}-\d\d-\d\d \d\d:\d\d: started\n$/);
     // Without who made the changes.
     expect(text).not.toContain("postgres");
