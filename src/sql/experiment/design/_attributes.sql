@@ -9,16 +9,20 @@ declare
   v_identity track.identity;
   v_id text;
 begin
-  -- Without a given identity, the first user name of the person, or else the first browser.
-  select known.* into v_identity
-  from track.identity as known
-  where case
-    when _attributes.identity_id is null then known.person_id = _attributes.person_id
-    else known.identity_id = _attributes.identity_id
-  end
-    and known.kind in ('user', 'anonymous')
-  order by known.kind = 'user' desc, known.identity_id
-  limit 1;
+  if _attributes.identity_id is null then
+    -- The first user name of the person, or else the first browser.
+    select known.* into v_identity
+    from track.identity as known
+    where known.person_id = _attributes.person_id
+      and known.kind in ('user', 'anonymous')
+    order by known.kind = 'user' desc, known.identity_id
+    limit 1;
+  else
+    select known.* into v_identity
+    from track.identity as known
+    where known.identity_id = _attributes.identity_id
+      and known.kind in ('user', 'anonymous');
+  end if;
   v_id := case
     when v_identity.kind = 'user' then v_identity.external_id
     else (

@@ -44,5 +44,4 @@ Returns the variation of a person in the experiment on a placement; null when no
 value is then that of the control. `identity_id`: the identity that is served; null: the first user name of the person.
 $$;
 
-grant execute on function experiment.assigned(text, bigint, bigint)
-to insights_reader, insights_admin, insights_worker;
+grant execute on function experiment.assigned(text, bigint, bigint) to insights_reader;

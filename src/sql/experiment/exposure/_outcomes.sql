@@ -8,11 +8,16 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 set jit to off
-set enable_nestloop to on
+-- A day has 24 hours.
+set timezone to 'UTC'
+-- The planner has no statistics of the arrays, and would compare each row with each.
+set enable_nestloop to off
 as $$
 declare
-  v_people constant bigint[] := array(select distinct exposed.person_id from unnest(exposures) as exposed);
-  v_step_types constant int[] := array(
+  v_people constant bigint[] := array(
+    select distinct exposed.person_id from unnest(exposures) as exposed order by exposed.person_id
+  );
+  v_types constant int[] := array(
     select distinct unnest(slot.event_type_ids) from unnest(slots) as slot where slot.is_stepped
   );
 begin
@@ -25,30 +30,33 @@ begin
     select slot.* from unnest(slots) as slot
   ),
 
+  stepped_slot as materialized (
+    select
+      slot.experiment_id, slot.place, slot.delay, slot.period, slot.ends_at, slot.before_period,
+      unnest(slot.event_type_ids) as event_type_id
+    from slot
+    where slot.is_stepped
+  ),
+
   step as materialized (
     select step.person_id, step.event_type_id, step.occurred_at
     from track.step
     where step.person_id = any (v_people)
-      and step.event_type_id = any (v_step_types)
+      and step.event_type_id = any (v_types)
   ),
 
   stepped as (
     select
       exposed.person_id, exposed.experiment_id, slot.place,
-      sum(
-        width_bucket(period.until - interval '1 microsecond', step.occurred_at)
-          - width_bucket(period.since - interval '1 microsecond', step.occurred_at)
-      )::numeric as outcome,
-      sum(
-        width_bucket(exposed.exposed_at - interval '1 microsecond', step.occurred_at)
-          - width_bucket(exposed.exposed_at - slot.before_period - interval '1 microsecond', step.occurred_at)
-      )::numeric as before
+      width_bucket(period.until - interval '1 microsecond', step.occurred_at)
+        - width_bucket(period.since - interval '1 microsecond', step.occurred_at) as outcome,
+      width_bucket(exposed.exposed_at - interval '1 microsecond', step.occurred_at)
+        - width_bucket(exposed.exposed_at - slot.before_period - interval '1 microsecond', step.occurred_at) as before
     from exposed
     join step on step.person_id = exposed.person_id
-    join slot
+    join stepped_slot as slot
       on slot.experiment_id = exposed.experiment_id
-      and slot.is_stepped
-      and step.event_type_id = any (slot.event_type_ids)
+      and slot.event_type_id = step.event_type_id
     cross join lateral (
       select
         exposed.exposed_at + slot.delay as since,
@@ -57,12 +65,16 @@ begin
           least(exposed.exposed_at + slot.delay + coalesce(slot.period, 'infinity'), slot.ends_at)
         ) as until
     ) as period
-    group by exposed.person_id, exposed.experiment_id, slot.place
   ),
 
   read as (
-    select stepped.person_id, stepped.experiment_id, stepped.place, stepped.outcome, stepped.before
+    select
+      stepped.person_id, stepped.experiment_id, stepped.place,
+      sum(stepped.outcome)::numeric as outcome, sum(stepped.before)::numeric as before
     from stepped
+    where stepped.outcome > 0
+      or stepped.before > 0
+    group by stepped.person_id, stepped.experiment_id, stepped.place
 
     union all
 
@@ -87,14 +99,15 @@ begin
       read.person_id, read.experiment_id,
       array_agg(read.place) as places,
       array_agg(least(coalesce(read.outcome, 0), case when slot.reading = 'any' then 1 else slot.cap end)) as outcomes,
-      array_agg(least(coalesce(read.before, 0), case when slot.reading = 'any' then 1 else slot.cap end)) as outcomes_before
+      array_agg(least(coalesce(read.before, 0), case when slot.reading = 'any' then 1 else slot.cap end))
+        as outcomes_before
     from read
     join slot on slot.experiment_id = read.experiment_id and slot.place = read.place
     group by read.person_id, read.experiment_id
   ),
 
-  size as (
-    select slot.experiment_id, max(slot.place) as slots
+  nothing as (
+    select slot.experiment_id, array_fill(0::numeric, array[max(slot.place)]) as outcomes
     from slot
     group by slot.experiment_id
   )
@@ -102,10 +115,16 @@ begin
   select
     exposed.person_id, exposed.experiment_id, exposed.variation, exposed.exposed_at, exposed.exposed_on,
     exposed.is_counted, exposed.stratum, exposed.probability,
-    experiment._placed(coalesce(size.slots, 0), listed.places, listed.outcomes),
-    experiment._placed(coalesce(size.slots, 0), listed.places, listed.outcomes_before)
+    case
+      when listed.places is null then coalesce(nothing.outcomes, '{}')
+      else experiment._placed(nothing.outcomes, listed.places, listed.outcomes)
+    end,
+    case
+      when listed.places is null then coalesce(nothing.outcomes, '{}')
+      else experiment._placed(nothing.outcomes, listed.places, listed.outcomes_before)
+    end
   from exposed
-  left join size on size.experiment_id = exposed.experiment_id
+  left join nothing on nothing.experiment_id = exposed.experiment_id
   left join listed on listed.person_id = exposed.person_id and listed.experiment_id = exposed.experiment_id;
 end;
 $$;

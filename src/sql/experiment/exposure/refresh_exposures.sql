@@ -162,9 +162,7 @@ begin
   v_new := array(
     select computed
     from experiment._exposures_of(
-      array(
-        select entry.person_id from unnest(v_people) as entry (person_id) where entry.person_id <> all (v_refused)
-      )
+      array(select unnest(v_people) except select unnest(v_refused))
     ) as computed
   );
 
@@ -175,15 +173,13 @@ begin
   into v_old, v_new;
 
   delete from experiment.exposure
-  using unnest(v_old) as old
-  where exposure.person_id = old.person_id
-    and exposure.experiment_id = old.experiment_id
-    and not exists (
-      select
-      from unnest(v_new) as new
-      where new.person_id = old.person_id
-        and new.experiment_id = old.experiment_id
-    );
+  using (
+    select old.person_id, old.experiment_id from unnest(v_old) as old
+    except
+    select new.person_id, new.experiment_id from unnest(v_new) as new
+  ) as gone
+  where exposure.person_id = gone.person_id
+    and exposure.experiment_id = gone.experiment_id;
   insert into experiment.exposure (
     person_id, experiment_id, variation, exposed_at, exposed_on, is_counted, stratum, probability, outcomes,
     outcomes_before
