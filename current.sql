@@ -585,6 +585,31 @@ create index if not exists event_value_experiment on experiment.event_value (exp
 
 do $do$
 begin
+  create type experiment.exposure_check as (
+    experiment text,
+    people int,
+    wrong_people int,
+    sums int,
+    wrong_sums int
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.exposure_check is $$
+The result of a check of exposures and sums; see `experiment.check_exposures`.
+$$;
+comment on column experiment.exposure_check.experiment is $$Experiment.$$;
+comment on column experiment.exposure_check.people is $$Number of people whose exposures were recomputed.$$;
+comment on column experiment.exposure_check.wrong_people is $$
+Number of people whose exposures differed; they are queued for a refresh.
+$$;
+comment on column experiment.exposure_check.sums is $$Number of rows of sums that were recomputed.$$;
+comment on column experiment.exposure_check.wrong_sums is $$Number of rows of sums that differed; they were replaced.$$;
+
+do $do$
+begin
   create type experiment.slot as (
     experiment_id int,
     place int,
@@ -630,6 +655,12 @@ insert into track.consumer (consumer, position, refresh, inputs, description)
 values (
   'experiment.exposure', 5, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
   'The exposures of people to experiments, with their outcomes.'
+)
+on conflict do nothing;
+
+insert into privacy.handler (room, position, erase_function, description)
+values (
+  'experiment', 15, 'experiment.erase', 'Exposures and outcomes in experiments, and names of authors of changes.'
 )
 on conflict do nothing;
 

@@ -707,6 +707,9 @@
 --!include experiment/exposure/_day_sums.sql
 --!include experiment/exposure/_event_values.sql
 --!include experiment/exposure/_store_event_values.sql
+--!include experiment/exposure/_refused_people.sql
+--!include experiment/exposure/_touched_people.sql
+--!include experiment/exposure/_change_day_sums.sql
 --!include experiment/exposure/refresh_exposures.sql
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql
@@ -714,6 +717,9 @@
 --!include experiment/exposure/arm_people.sql
 --!include experiment/exposure/define_arms.sql
 --!include experiment/exposure/drop_arms.sql
+--!include experiment/exposure/rebuild.sql
+--!include experiment/exposure/_added_sums.sql
+--!include experiment/exposure/check_exposures.sql
 --!include experiment/results/_among.sql
 --!include experiment/results/_arm_sums.sql
 --!include experiment/results/_sums_statistic.sql
@@ -728,6 +734,9 @@
 --!include experiment/results/_shown_result.sql
 --!include experiment/results/results.sql
 --!include experiment/results/health.sql
+--!include experiment/access/erase.sql
+--!include experiment/access/_named_outcomes.sql
+--!include experiment/access/export.sql
 --!include experiment/decisions/decision.sql
 --!include experiment/decisions/report.sql
 --!include experiment/decisions/decide_experiments.sql

@@ -562,6 +562,25 @@ comment on column experiment.event_value.event_values is $$Values of the events 
 
 create index event_value_experiment on experiment.event_value (experiment_id, position);
 
+create type experiment.exposure_check as (
+  experiment text,
+  people int,
+  wrong_people int,
+  sums int,
+  wrong_sums int
+);
+
+comment on type experiment.exposure_check is $$
+The result of a check of exposures and sums; see `experiment.check_exposures`.
+$$;
+comment on column experiment.exposure_check.experiment is $$Experiment.$$;
+comment on column experiment.exposure_check.people is $$Number of people whose exposures were recomputed.$$;
+comment on column experiment.exposure_check.wrong_people is $$
+Number of people whose exposures differed; they are queued for a refresh.
+$$;
+comment on column experiment.exposure_check.sums is $$Number of rows of sums that were recomputed.$$;
+comment on column experiment.exposure_check.wrong_sums is $$Number of rows of sums that differed; they were replaced.$$;
+
 create type experiment.slot as (
   experiment_id int,
   place int,
@@ -603,6 +622,11 @@ insert into track.consumer (consumer, position, refresh, inputs, description)
 values (
   'experiment.exposure', 5, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
   'The exposures of people to experiments, with their outcomes.'
+);
+
+insert into privacy.handler (room, position, erase_function, description)
+values (
+  'experiment', 15, 'experiment.erase', 'Exposures and outcomes in experiments, and names of authors of changes.'
 );
 
 insert into track.event_type (name, is_automatic, description)

@@ -3,6 +3,8 @@ returns date
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
+-- A day has 24 hours.
+set timezone to 'UTC'
 as $$
 declare
   v_period constant interval := (
