@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
+import { deploy } from "../../support/recommend.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { makeHistory, trainOnHistory } from "./history.ts";
 
@@ -78,6 +79,12 @@ test("a version that is marked, or without weights, is refused", () =>
     expect((await db.rejects(check, ["recommend.course", '{"model": 1}'])).message).toBe(
       "the weights of version 1 of recommend.course were deleted",
     );
+  }));
+
+test("a version of lists by popularity has no weights", () =>
+  database.as("postgres", {}, async (db) => {
+    const version = await deploy(db, "popularity");
+    await db.query(check, ["recommend.course", JSON.stringify({ model: version })]);
   }));
 
 test("is for analysts, admins and workers", async () => {

@@ -109,7 +109,8 @@ begin
       'CF006', format('version %s of %s must be trained again', v_model.version, left(v_project, 100)),
       'A person that it learned from was erased: use a version that was trained since.'
     );
-  elsif not recommend._has_weights(v_model.model_id) then
+  -- A version of lists by popularity has no parts.
+  elsif v_model.parameters -> 'parts' is distinct from '[]' and not recommend._has_weights(v_model.model_id) then
     perform common.refuse(
       'CF006', format('the weights of version %s of %s were deleted', v_model.version, left(v_project, 100)),
       'The last versions keep theirs (recommend.setting.versions_kept): use one of them.'
