@@ -55,6 +55,7 @@ create table if not exists experiment.feature (
 );
 
 comment on table experiment.feature is $$
+@name experiment_feature_definition
 Features: values that an application reads by key, such as whether a page shows the new player.
 Experiments on the feature and its rules decide the value for a person; see `experiment.features`.
 $$;
