@@ -12,9 +12,6 @@ import { runs } from "../support/runs.ts";
  */
 const database = await testDatabase();
 await database.query("update track.setting set clock_tolerance = '1 hour'");
-// TEMPORARY
-await database.query(`do $$ begin if to_regprocedure('experiment.eval_condition(jsonb,jsonb,jsonb)') is null then
-create function experiment.eval_condition(a jsonb, c jsonb, g jsonb default '{}') returns boolean language sql immutable as 'select a @> c'; end if; end $$`);
 await send(database, [
   { person: "zoe", event: "Task Submitted", day: 1, properties: { item: "task", itemParent: "course" } },
   { person: "zoe", event: "Order Completed", day: 1 },
@@ -27,7 +24,8 @@ await database.query(`
     experiment.define_metric('revenue', 'mean', '{Order Completed}', value_property => 'value', cap => 100),
     experiment.define_metric('late', 'retention', '{Task Submitted}', delay => '1 day', period => '2 days'),
     experiment.define_metric('on_task', 'count', '{Task Submitted}', item => 'task'),
-    experiment.define_metric('median', 'quantile', '{Order Completed}', value_property => 'value', quantile => 0.5)`);
+    experiment.define_metric('median', 'quantile', '{Order Completed}', value_property => 'value', quantile => 0.5),
+    experiment.define_metric('large', 'count', '{Order Completed}', property_filter => '{"value": {"$gt": 5}}')`);
 await database.query(
   "select experiment.define_metric('per_time', 'ratio', numerator => 'revenue', denominator => 'times')",
 );
@@ -37,7 +35,7 @@ await start(
     key: "first",
     goals: ["submits", "times"],
     secondary: ["revenue", "per_time", "median"],
-    guardrails: ["late", "on_task"],
+    guardrails: ["late", "on_task", "large"],
     strata: "trait.plan",
     before_period: "4 days",
   },
@@ -261,6 +259,9 @@ const oracle = `
         and case when is_before then occurred_at >= exposed_at - before_period and occurred_at < exposed_at
         else occurred_at >= exposed_at + interval '1 day' and occurred_at < exposed_at + interval '3 days'
           and occurred_at < ends_at end) as late,
+      (select count(*) from used where used.person_id = exposed.person_id and name = 'Order Completed' and value > 5
+        and case when is_before then occurred_at >= exposed_at - before_period and occurred_at < exposed_at
+        else occurred_at >= exposed_at and occurred_at < ends_at end) as large,
       (select count(*) from used where used.person_id = exposed.person_id and name = 'Task Submitted' and item = 'task'
         and case when is_before then occurred_at >= exposed_at - before_period and occurred_at < exposed_at
         else occurred_at >= exposed_at and occurred_at < ends_at end) as on_task
@@ -271,7 +272,7 @@ const oracle = `
   listed as (
     select person_id, experiment_id, is_before,
       case experiment_key
-        when 'first' then array[submits, times, revenue, revenue, times, amounts, late, on_task]::numeric[]
+        when 'first' then array[submits, times, revenue, revenue, times, amounts, late, on_task, large]::numeric[]
         else array[revenue, times]::numeric[]
       end as figures
     from figure
@@ -339,7 +340,7 @@ const wrongSums = (db: Queries) =>
         select counted.*, slot.position, outcomes[slot.place] as y, outcomes_before[slot.place] as x
         from counted
         join (
-          values ('first', 0, 1), ('first', 1, 2), ('first', 2, 3), ('first', 4, 6), ('first', 5, 7), ('first', 6, 8),
+          values ('first', 0, 1), ('first', 1, 2), ('first', 2, 3), ('first', 4, 6), ('first', 5, 7), ('first', 6, 8), ('first', 7, 9),
             ('second', 0, 1), ('second', 1, 2)
         ) as slot (experiment_key, position, place) on true
         join experiment.experiment using (experiment_id, experiment_key)
@@ -410,6 +411,9 @@ test("exposures and sums that are kept are those that plain SQL computes", { tim
         await refresh(db, 3);
         expect(await differences(db)).toEqual([]);
         expect(await wrongSums(db)).toEqual([]);
+        expect(await db.rows("select wrong_people, wrong_sums from experiment.check_exposures('first')")).toEqual([
+          { wrong_people: 0, wrong_sums: 0 },
+        ]);
         const tables = "experiment.exposure, experiment.day_sum, experiment.event_value";
         const kept = await db.rows("select exposure::text from experiment.exposure order by person_id, experiment_id");
         seen.exposures += kept.length;

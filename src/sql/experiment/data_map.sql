@@ -7,10 +7,6 @@ values
     'Person who takes part in an experiment.', null
   ),
   (
-    'experiment', 'exposure', 'stratum', 'person', 'analytics', 'deleted',
-    'Trait of the person at the exposure.', null
-  ),
-  (
     'experiment', 'event_value', 'person_id', 'person', 'analytics', 'deleted',
     'Person with values in a metric of an experiment.', null
   ),
@@ -35,6 +31,10 @@ values
   (
     'experiment', 'exposure', 'outcomes_before', 'behaviour', 'analytics', 'deleted',
     'The same, of a period before the exposure.', null
+  ),
+  (
+    'experiment', 'event_value', 'event_values', 'behaviour', 'analytics', 'deleted',
+    'Values of the events of the person in a metric.', null
   ),
   ('experiment', 'exposure', 'stratum', 'derived', 'analytics', 'deleted', 'Trait or set at the exposure.', null),
   (
@@ -76,7 +76,7 @@ from (
       'experiment', 'handler', '{room,check_function,ship_function,exposure_function,description}',
       'Names of schemas and functions.'
     ),
-    ('experiment', 'day_sum', '{stratum,sums}', 'Sums over people, by day.'),
+    ('experiment', 'day_sum', '{sums}', 'Sums over people, by day.'),
     ('experiment', 'change', '{change_id}', 'Random keys.'),
     (
       'experiment', 'change', '{key,action,before,after}',

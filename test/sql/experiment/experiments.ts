@@ -28,8 +28,8 @@ export const message = ({ person, event, day, properties = {} }: Sent): Record<s
 
 /** Sends events; none may be rejected. */
 export async function send(db: Queries, events: readonly Sent[]): Promise<void> {
-  for (let start = 0; start < events.length; start += 1000) {
-    const batch = events.slice(start, start + 1000).map(message);
+  for (let start = 0; start < events.length; start += 5000) {
+    const batch = events.slice(start, start + 5000).map(message);
     const { accepted, errors } = await ingest(db, batch);
     if (accepted !== batch.length) throw new Error(`not all accepted: ${JSON.stringify(errors)}`);
   }

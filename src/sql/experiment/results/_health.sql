@@ -90,7 +90,9 @@ begin
     array_agg(arm.expected order by arm.place), array_agg(coalesce(arm.people, 0) order by arm.place)
   into v_result.expected, v_tested
   from arm;
-  v_result.srm_p := experiment.srm(v_tested, v_result.expected);
+  if v_tested is not null then
+    v_result.srm_p := experiment.srm(v_tested, v_result.expected);
+  end if;
   if smallest_group > 1 then
     v_result.srm_p := experiment._rounded(v_result.srm_p, v_result.srm_p / 10);
     v_result.people := array(
@@ -111,7 +113,11 @@ begin
       case
         when v_result.is_mismatched then format(
           'Sample ratio mismatch (p = %s): people are not distributed by the weights. Do not use the results.',
-          to_char(v_result.srm_p, '9.9EEEE')
+          case when v_result.srm_p < 1e-10 then 'less than 1e-10' else round(v_result.srm_p::numeric, 10)::text end
+        )
+        when v_result.srm_p < 0.01 then format(
+          'A sample ratio mismatch is likely (p = %s): look for its cause before you use the results.',
+          round(v_result.srm_p::numeric, 4)
         )
       end,
       case

@@ -10,7 +10,7 @@ set jit to off
 as $$
   select experiment._health(
     experiment._find_experiment($1),
-    case when $2 is not null then array(select among from experiment._among($2) as among) end
+    case when $2 is not null then array(select member from experiment._among($2) as member) end
   );
 $$;
 

@@ -42,7 +42,7 @@ as $$
   select *
   from experiment._results(
     experiment._find_experiment($1),
-    case when $2 is not null then array(select among from experiment._among($2) as among) end,
+    case when $2 is not null then array(select member from experiment._among($2) as member) end,
     $3, $4, $5, $6, $7
   );
 $$;
@@ -72,7 +72,7 @@ as $$
   select shown.*
   from experiment._results(
     experiment._find_experiment($1),
-    case when $2 is not null then array(select among from experiment._among($2) as among) end,
+    case when $2 is not null then array(select member from experiment._among($2) as member) end,
     $3, $4, $5, $6, least($7, (now() at time zone 'UTC')::date - 1)
   ) as result
   cross join lateral experiment._shown_result(result, (select smallest_group from experiment.setting)) as shown;
