@@ -379,7 +379,8 @@ const checks: Record<string, Check> = {
           select called || '(text)' from privacy.setting
           cross join unnest(array[subject_function, hold_function]) as called where called is not null
           union all
-          select names_function || '(bigint[])' from privacy.setting where names_function is not null
+          select called || '(bigint[])' from privacy.setting
+          cross join unnest(array[names_function, held_names_function]) as called where called is not null
           union all
           select lock_function || '(text, bigint)' from privacy.setting where lock_function is not null
           union all

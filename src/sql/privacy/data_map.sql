@@ -51,6 +51,15 @@ values
     'Without it, a message with the name would be stored again (GDPR article 17(3)(b)).'
   ),
   ('privacy', 'export_log', 'identity_id', 'identity', 'service', 'deleted', 'Person whose data was exported.', null),
+  ('privacy', 'disclosure', 'identity_id', 'identity', 'service', 'deleted', 'Person whose record was read.', null),
+  ('privacy', 'disclosure', 'subject_name', 'identity', 'service', 'deleted', 'Name of this person.', null),
+  ('privacy', 'disclosure', 'reason', 'decision', 'service', 'deleted', 'Interest of the reader, in her words.', null),
+  (
+    'privacy', 'disclosure', 'read_by', 'identity', 'service', 'kept',
+    'Reader, such as an instructor, of the record of another.',
+    'The law requires the names of the readers as long as the record is kept (34 CFR 99.32; GDPR article 17(3)(b)).'
+  ),
+  ('privacy', 'disclosure', 'salt', 'decision', 'service', 'deleted', 'Salt of the entry in the ledger.', null),
   ('privacy', 'export_log', 'exported_by', 'identity', 'service', 'cleared', 'Administrator who exported it.', null),
   (
     'privacy', 'erasure', 'subject_hash', 'identity', 'service', 'kept',
@@ -130,10 +139,13 @@ from (
   values
     ('privacy', 'consent', '{consent_id}', 'Random keys.'),
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
+    ('privacy', 'disclosure', '{disclosure_id}', 'Random keys.'),
+    ('privacy', 'disclosure', '{role,function_name}', 'Names of roles, logins and functions of the installation.'),
     ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
     (
       'privacy', 'setting',
-      '{subject_function,lock_function,names_function,unshared_function,hold_function,returned_function}',
+      '{subject_function,lock_function,names_function,held_names_function,unshared_function,hold_function,'
+        'returned_function}',
       'Names of functions.'
     ),
     ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),

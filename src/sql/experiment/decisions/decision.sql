@@ -192,11 +192,14 @@ grant execute on function experiment._decide(
 )
 to insights_analyst, insights_admin, insights_worker;
 
+/* A definer owned by insights_reader: analysts may not read the handlers. */
 create or replace function experiment._value_problems(experiment_id int)
 returns text[]
 language plpgsql
 stable
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 as $$
 declare
   v_variation record;
@@ -234,14 +237,15 @@ begin
 end;
 $$;
 
+alter function experiment._value_problems(int) owner to insights_reader;
+
 comment on function experiment._value_problems(int) is $$
 @behavior -*
 Returns what the schema of the placement finds wrong with the variations of a running experiment now, such as a version
 of a model that was marked since.
 $$;
 
-grant execute on function experiment._value_problems(int)
-to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant execute on function experiment._value_problems(int) to insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment.decision(experiment text)
 returns experiment.decision

@@ -15,13 +15,13 @@ begin
   perform experiment._refuse_unknown(
     v_options, 'options', array['test', 'side', 'difference', 'alpha', 'tuning', 'power', 'allocation']
   );
-  v_plan.test := experiment._option(v_options, 'test', 'welch', array['welch', 'sequential']);
-  v_plan.side := experiment._option(v_options, 'side', 'both', array['both', 'greater', 'less']);
-  v_plan.difference := experiment._option(v_options, 'difference', 'relative', array['relative', 'absolute']);
-  v_plan.alpha := experiment._option(v_options, 'alpha', 0.05);
-  v_plan.tuning := experiment._option(v_options, 'tuning', 5000);
-  v_plan.power := experiment._option(v_options, 'power', 0.8);
-  v_plan.allocation := experiment._option(v_options, 'allocation', 1);
+  v_plan.test := experiment._word_option(v_options, 'test', 'welch', array['welch', 'sequential']);
+  v_plan.side := experiment._word_option(v_options, 'side', 'both', array['both', 'greater', 'less']);
+  v_plan.difference := experiment._word_option(v_options, 'difference', 'relative', array['relative', 'absolute']);
+  v_plan.alpha := experiment._number_option(v_options, 'alpha', 0.05);
+  v_plan.tuning := experiment._number_option(v_options, 'tuning', 5000);
+  v_plan.power := experiment._number_option(v_options, 'power', 0.8);
+  v_plan.allocation := experiment._number_option(v_options, 'allocation', 1);
   if not (v_plan.alpha >= 1e-15 and v_plan.alpha < 0.5) then
     perform common.refuse('CF001', format('alpha is %s', v_plan.alpha), 'Give a number below 0.5, such as 0.05.');
   elsif not (v_plan.power > v_plan.alpha and v_plan.power < 1) then
@@ -36,7 +36,7 @@ begin
   v_plan.explained := 0;
   if baseline is not null and jsonb_typeof(baseline) = 'object' and baseline ? 'mean' then
     perform experiment._refuse_unknown(baseline, 'baseline', array['type', 'mean', 'variance', 'correlation']);
-    v_plan.type := experiment._option(baseline, 'type', 'mean', array['proportion', 'mean', 'ratio']);
+    v_plan.type := experiment._word_option(baseline, 'type', 'mean', array['proportion', 'mean', 'ratio']);
     v_plan.mean := experiment._number(baseline, 'mean', 'baseline');
     v_plan.variance := case
       when v_plan.type = 'proportion' then v_plan.mean * (1 - v_plan.mean)

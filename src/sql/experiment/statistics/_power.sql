@@ -45,7 +45,7 @@ end;
 $$;
 
 comment on function experiment._power(experiment.plan, float8, float8, float8) is $$
-Returns the probability that a test of a plan finds an effect with so many users.
+Returns the probability that a test of a plan finds an effect with the given users.
 Of a mean, for normal outcomes, by the noncentral t distribution; otherwise by the normal distribution.
 $$;
 

@@ -21,11 +21,11 @@ begin
   perform experiment._refuse_unknown(
     v_options, 'options', array['method', 'posterior', 'prior', 'minimum_weight', 'minimum_users', 'inverse']
   );
-  v_method := experiment._option(v_options, 'method', 'thompson', array['thompson', 'top_two']);
-  v_posterior := experiment._option(v_options, 'posterior', 'gaussian', array['gaussian', 'beta']);
-  v_floor := experiment._option(v_options, 'minimum_weight', 0.01);
-  v_least := experiment._option(v_options, 'minimum_users', 100);
-  v_is_inverse := experiment._option(v_options, 'inverse', false);
+  v_method := experiment._word_option(v_options, 'method', 'thompson', array['thompson', 'top_two']);
+  v_posterior := experiment._word_option(v_options, 'posterior', 'gaussian', array['gaussian', 'beta']);
+  v_floor := experiment._number_option(v_options, 'minimum_weight', 0.01);
+  v_least := experiment._number_option(v_options, 'minimum_users', 100);
+  v_is_inverse := experiment._boolean_option(v_options, 'inverse', false);
   if arms is null or jsonb_typeof(arms) <> 'array' or jsonb_array_length(arms) not between 2 and 50 then
     perform common.refuse('CF001', format('arms is %s', coalesce(left(arms::text, 100), 'null')),
       'Give an array of the statistics of 2 to 50 arms.');
@@ -104,9 +104,9 @@ declare
   v_deviations float8[] := '{}';
 begin
   perform experiment._refuse_unknown(v_prior, 'prior', array['mean', 'variance', 'proper']);
-  v_mean := experiment._option(v_prior, 'mean', 0);
-  v_variance := experiment._option(v_prior, 'variance', 1);
-  v_is_proper := experiment._option(v_prior, 'proper', false);
+  v_mean := experiment._number_option(v_prior, 'mean', 0);
+  v_variance := experiment._number_option(v_prior, 'variance', 1);
+  v_is_proper := experiment._boolean_option(v_prior, 'proper', false);
   if v_is_proper and not v_variance > 0 then
     perform common.refuse('CF001', format('variance of prior is %s', v_variance), 'Give a number above 0.');
   end if;
@@ -155,8 +155,8 @@ declare
   v_failures float8[] := '{}';
 begin
   perform experiment._refuse_unknown(v_prior, 'prior', array['alpha', 'beta']);
-  v_alpha := experiment._option(v_prior, 'alpha', 1);
-  v_beta := experiment._option(v_prior, 'beta', 1);
+  v_alpha := experiment._number_option(v_prior, 'alpha', 1);
+  v_beta := experiment._number_option(v_prior, 'beta', 1);
   if not (v_alpha >= 0.5 and v_alpha <= 1e12) or not (v_beta >= 0.5 and v_beta <= 1e12) then
     perform common.refuse('CF001', format('alpha of prior is %s and beta %s', v_alpha, v_beta),
       'Give numbers from 0.5 to 1e12.');

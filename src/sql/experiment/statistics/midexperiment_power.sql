@@ -14,10 +14,10 @@ declare
   v_effect constant experiment.effect := experiment._effect(
     experiment._with_theta(v_arms), v_options.difference = 'relative'
   );
-  v_target constant float8 := abs(experiment._option(options, 'target_effect', 0.01));
-  v_power constant float8 := experiment._option(options, 'target_power', 0.8);
-  v_metrics constant float8 := experiment._option(options, 'goal_metrics', 1);
-  v_variations constant float8 := experiment._option(options, 'variations', 2);
+  v_target constant float8 := abs(experiment._number_option(options, 'target_effect', 0.01));
+  v_power constant float8 := experiment._number_option(options, 'target_power', 0.8);
+  v_metrics constant float8 := experiment._number_option(options, 'goal_metrics', 1);
+  v_variations constant float8 := experiment._number_option(options, 'variations', 2);
   v_tests float8 := 1;
   v_adjusted float8;
   v_low float8 := 0;
@@ -37,7 +37,7 @@ begin
     perform common.refuse('CF001', format('goal_metrics is %s, and variations %s', v_metrics, v_variations),
       'Give 1 to 1000 metrics and 2 to 1000 variations.');
   end if;
-  if experiment._option(options, 'corrected', false) then
+  if experiment._boolean_option(options, 'corrected', false) then
     v_tests := (v_variations - 1) * v_metrics;
   end if;
   -- all goal metrics together reach the power

@@ -51,7 +51,7 @@ end;
 $$;
 
 comment on function experiment.minimum_detectable_effect(jsonb, float8[], jsonb) is $$
-Returns the smallest effect that an experiment with so many users of control and treatment finds with a given power.
+Returns the smallest effect that an experiment with the given users finds with a given power.
 The arguments are those of `experiment.power`, with the option `power` (0.8). CF004 when it finds no effect.
 $$;
 

@@ -19,10 +19,10 @@ end;
 $$;
 
 comment on function experiment.power(jsonb, float8, float8[], jsonb) is $$
-Returns the probability that an experiment with so many users of control and treatment finds an effect.
+Returns the probability that an experiment with the given users of control and treatment finds an effect.
 The baseline is a statistic of the past as in `experiment.compare` (with the time before: the variance that it explains
 is taken off), or `{"type": "proportion", "mean"}`, `{"type": "mean" or "ratio", "mean", "variance"}`, with the
-`correlation` to the time before. Options: `test` (`welch`, or `sequential`: at the last look), `side`, `difference`
+`correlation` to the time before. Options: `test` (`welch`, or `sequential`: its last interval), `side`, `difference`
 (`relative`, `absolute`), `alpha`, `tuning`.
 Of a mean it is that of the t test for normal outcomes, otherwise of its normal approximation.
 $$;
