@@ -346,6 +346,14 @@
 --!include privacy/erasure/erasure_list.sql
 --!include privacy/erasure/_suppression_key.sql
 --!include privacy/erasure/replay_erasures.sql
+--!include privacy/retention/_retention_horizon.sql
+--!include privacy/retention/_check_retention_class.sql
+--!include privacy/retention/_retained_rows.sql
+--!include privacy/retention/set_retention.sql
+--!include privacy/retention/drop_retention.sql
+--!include privacy/retention/kept_for.sql
+--!include privacy/retention/retention_plan.sql
+--!include privacy/retention/apply_retention.sql
 --!include privacy/views.sql
 --!include privacy/policies.sql
 
@@ -495,6 +503,7 @@
 --!include track/presence/_change_presence.sql
 --!include track/presence/_change_item_sums.sql
 --!include track/presence/_change_type_sums.sql
+--!include track/presence/_activity_since.sql
 --!include track/presence/_refresh_presence.sql
 --!include track/presence/_refresh_course_presence.sql
 --!include track/properties/stored_values.sql
@@ -590,6 +599,11 @@
 --!include track/erasure/hold_subject.sql
 --!include track/functions/rectify.sql
 --!include track/erasure/erase.sql
+--!include track/retention/_event_partitions.sql
+--!include track/retention/_types_of_purpose.sql
+--!include track/retention/plan_event_retention.sql
+--!include track/retention/_keep_sums.sql
+--!include track/retention/apply_event_retention.sql
 --!include track/policies.sql
 --!include track/data_map.sql
 

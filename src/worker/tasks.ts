@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
+import applyRetention from "../../tasks/apply_retention.ts";
 import checkRollups from "../../tasks/check_rollups.ts";
 import decideExperiments from "../../tasks/decide_experiments.ts";
 import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
@@ -24,6 +25,7 @@ import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
 const tasks = {
+  apply_retention: applyRetention,
   check_rollups: checkRollups,
   decide_experiments: decideExperiments,
   delete_old_refusals: deleteOldRefusals,

@@ -136,7 +136,7 @@ const expected = (db: Queries) =>
     select 'excluded', person_id from named where excluded
     union all
     select 'visitors', person_id from named where not excluded
-     union all
+    union all
     select 'shareable', person_id from named
     union all
     select 'listed', person_id from named where listed
