@@ -1067,3 +1067,642 @@ alter table experiment.day_sum enable row level security;
 alter table experiment.change enable row level security;
 alter table experiment.setting enable row level security;
 -- experiment: end
+
+/* -------------------------------------------------------------------------------- minimisation at the collection -- */
+
+alter table track.setting
+  add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000),
+  add column if not exists allowed_traits text[] check (cardinality(allowed_traits) <= 1000),
+  add column if not exists personal_data text not null default 'report'
+    check (personal_data in ('off', 'report', 'mask', 'refuse')),
+  add column if not exists contact_traits text[] not null default '{email,phone}'
+    check (cardinality(contact_traits) <= 100),
+  add column if not exists agent_properties text[] not null default '{browser,os,device}'
+    check (agent_properties <@ '{browser,browserVersion,os,device}'),
+  add column if not exists bots text not null default 'exclude' check (bots in ('store', 'exclude', 'refuse'));
+comment on column track.setting.allowed_properties is $$
+Properties that are stored of events of a new type, and those that the system itself needs; null: all.
+An event type gets it as its `track.event_type.allowed_properties` when it is first seen.
+$$;
+comment on column track.setting.allowed_traits is $$
+Traits that are stored; null: all. The time zone is stored always.
+Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
+$$;
+comment on column track.setting.personal_data is $$
+Treatment of e-mail addresses and phone numbers in properties, traits, paths and names of events.
+`report` counts them (`track.personal_data_found`), `mask` also replaces them by `[e-mail]` and `[phone]`, `refuse`
+rejects the message, `off` does not look for them.
+$$;
+comment on column track.setting.contact_traits is $$
+Traits that may hold e-mail addresses and phone numbers: in them, none are looked for.
+$$;
+comment on column track.setting.agent_properties is $$
+Properties that an event gets of the user agent of its message, which is not stored itself.
+$$;
+comment on column track.setting.bots is $$
+Treatment of messages whose user agent is that of a bot.
+`store`: they are stored, and `device` is `bot`. `exclude`: a browser whose first message is one is also excluded, as by
+`track.exclude_person`. `refuse`: they are rejected.
+$$;
+
+alter table track.event_type
+  add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000);
+comment on column track.event_type.allowed_properties is $$
+Properties that are stored of such events, and those that the system itself needs; null: all.
+Of a merged type, the list of its target applies. Changed by `track.allow_properties` and its opposites.
+$$;
+
+do $block$
+begin
+  if not exists (
+    select from pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'bots'
+  ) then
+    alter type track.message_sender
+      add attribute user_agent text,
+      add attribute allowed_properties text[],
+      add attribute allowed_traits text[],
+      add attribute personal_data text,
+      add attribute contact_traits text[],
+      add attribute agent_properties text[],
+      add attribute bots text;
+    alter type track.parsed_message add attribute user_agent text, add attribute agent_hints jsonb;
+    create type track.user_agent as (browser text, browser_version int, os text, device text, is_bot boolean);
+    create type track.finding as (event_name text, property text, kind text, found int);
+    create type track.data_finding as (
+      event text,
+      property text,
+      kind text,
+      found bigint,
+      first_day date,
+      last_day date
+    );
+  end if;
+end;
+$block$;
+
+comment on column track.message_sender.user_agent is $$
+User agent of the request, for messages without one; null for servers, which send the messages of others.
+$$;
+comment on column track.message_sender.allowed_properties is $$As `track.setting.allowed_properties`.$$;
+comment on column track.message_sender.allowed_traits is $$As `track.setting.allowed_traits`.$$;
+comment on column track.message_sender.personal_data is $$As `track.setting.personal_data`.$$;
+comment on column track.message_sender.contact_traits is $$As `track.setting.contact_traits`.$$;
+comment on column track.message_sender.agent_properties is $$As `track.setting.agent_properties`.$$;
+comment on column track.message_sender.bots is $$As `track.setting.bots`.$$;
+
+comment on column track.parsed_message.user_agent is $$
+User agent that the message states; null when none is given, and from `track._minimise` on.
+$$;
+comment on column track.parsed_message.agent_hints is $$
+Client hints of the message (`context.userAgentData`); null when none are given, and from `track._minimise` on.
+$$;
+
+comment on type track.user_agent is $$
+Browser and device of a user agent, as `track.parse_user_agent` returns them.
+$$;
+comment on column track.user_agent.browser is $$Family of the browser, such as `Firefox`; null when unknown.$$;
+comment on column track.user_agent.browser_version is $$Major version of the browser; null when unknown.$$;
+comment on column track.user_agent.os is $$Operating system, without a version; null when unknown.$$;
+comment on column track.user_agent.device is $$`desktop`, `mobile`, `tablet`, `bot` or `other`.$$;
+comment on column track.user_agent.is_bot is $$Whether it is that of a program.$$;
+
+comment on type track.finding is $$
+Values that were found in a message, or dropped of it, as a number.
+$$;
+comment on column track.finding.event_name is $$Name of the event; null for `identify` and such.$$;
+comment on column track.finding.property is $$Path of the property.$$;
+comment on column track.finding.kind is $$As `track.found_data.kind`.$$;
+comment on column track.finding.found is $$Number of values.$$;
+
+comment on type track.data_finding is $$
+Values of a property that were found or dropped at their arrival, as a number.
+$$;
+comment on column track.data_finding.event is $$Name of the event; null for traits.$$;
+comment on column track.data_finding.property is $$
+Path of the property, such as `properties.form.comment`, `traits.note` or `context.page`.
+$$;
+comment on column track.data_finding.kind is $$`e-mail`, `phone`, `ip`, `user_agent` or `not_allowed`.$$;
+comment on column track.data_finding.found is $$Number of values.$$;
+comment on column track.data_finding.first_day is $$First day of arrival, UTC.$$;
+comment on column track.data_finding.last_day is $$Last day of arrival, UTC.$$;
+
+create table if not exists track.found_data (
+  found_data_id bigint generated always as identity primary key,
+  day date not null,
+  event_type_id int references track.event_type on delete cascade,
+  property text not null check (length(property) <= 200),
+  kind text not null check (kind in ('e-mail', 'phone', 'ip', 'user_agent', 'not_allowed')),
+  backend int not null,
+  found bigint not null check (found > 0),
+  constraint found_data_key unique nulls not distinct (day, event_type_id, property, kind, backend)
+);
+
+create index if not exists found_data_event_type on track.found_data (event_type_id);
+
+comment on table track.found_data is $$
+@behavior -*
+Numbers of values that were found in messages, or dropped of them, by event type, property and day of arrival.
+One row per backend process, so that concurrent batches do not wait for each other. Contains no value.
+`track.personal_data_found` and `track.dropped_data` return the sums.
+$$;
+comment on column track.found_data.found_data_id is $$Key of the row.$$;
+comment on column track.found_data.day is $$Day of arrival (UTC).$$;
+comment on column track.found_data.event_type_id is $$Event type; null for traits.$$;
+comment on column track.found_data.property is $$
+Path of the property. Keys that contain an e-mail address or a phone number are masked; `…` above 2,000 paths per day.
+$$;
+comment on column track.found_data.kind is $$
+`e-mail` or `phone`: found in a value. Dropped: `ip` and `user_agent`, by the name of the property, and `not_allowed`.
+$$;
+comment on column track.found_data.backend is $$
+Process that counted: its process id; 0 for days that `track.delete_old_refusals` has summed.
+$$;
+comment on column track.found_data.found is $$Number of values.$$;
+
+create table if not exists track.disallowed_month (
+  month date primary key
+);
+
+comment on table track.disallowed_month is $$
+@behavior -*
+Months whose events may have properties that are not allowed any more; `track.apply_allow_lists` takes the latest.
+$$;
+comment on column track.disallowed_month.month is $$First day of the month (UTC).$$;
+
+alter table track.found_data enable row level security;
+alter table track.disallowed_month enable row level security;
+
+/* --- Opt-out of sale and sharing, limit of use, business days --- */
+
+alter table privacy.purpose add column if not exists opt_in_age smallint check (opt_in_age between 0 and 30);
+alter table privacy.purpose add column if not exists shares_data boolean not null default false;
+
+comment on column privacy.purpose.opt_in_age is $$
+Age in years below which a purpose needs a grant, whatever its basis (CCPA section 1798.120(c)); null: at no age.
+From `minimum_age` on, the grant of the person herself is enough.
+$$;
+comment on column privacy.purpose.shares_data is $$
+Whether data leaves the organization for the purpose: see `privacy.may_share`.
+$$;
+
+insert into privacy.purpose (
+  purpose, basis, without_basis, opted_out_by_gpc, description, minimum_age, opt_in_age, shares_data
+)
+values
+  (
+    'sale', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for a consideration (CCPA section 1798.140(ad)).', 13, 16, true
+  ),
+  (
+    'sharing', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for advertising across contexts (CCPA section 1798.140(ah)).', 13, 16, true
+  ),
+  (
+    'sensitive', 'legitimate_interests', 'anonymize', false,
+    'Using sensitive data for more than the service needs (CCPA section 1798.121).', null, null, false
+  )
+on conflict do nothing;
+
+alter table privacy.regime add column if not exists opt_out_days smallint check (opt_out_days between 1 and 100);
+comment on column privacy.regime.opt_out_days is $$
+Time for requests of the kinds `opt_out` and `limit_use`, in days from Monday to Friday, without an extension.
+Null: `answer_within`. Public holidays count, so that the time is never longer than the law allows.
+$$;
+update privacy.regime set opt_out_days = 15 where regime = 'ccpa' and opt_out_days is null;
+
+alter table privacy.request drop constraint if exists request_kind_check;
+alter table privacy.request add constraint request_kind_check check (kind in (
+  'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit_use'
+)) not valid;
+alter table privacy.request validate constraint request_kind_check;
+comment on column privacy.request.kind is $$
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection`, `opt_out` or `limit_use`.
+$$;
+
+do $$
+begin
+  -- Also when the block runs again, so that the set is complete after the next refresh.
+  insert into track.person_set (name, description, members)
+  values (
+    'shareable', 'People whose data may leave the organization: see privacy.may_share.', 'track.shareable_people'
+  )
+  on conflict do nothing;
+  if found then
+    insert into track.changed (person_id, consumer, since, until)
+    select person.person_id, 'track.person_set', '-infinity', 'infinity'
+    from track.person
+    where person.person_id <> 0;
+  end if;
+end;
+$$;
+
+drop function if exists privacy._ages(text[]);
+drop function if exists privacy.optional_purposes();
+
+/* --- Disclosures and pseudonyms --- */
+
+alter table privacy.setting add column if not exists needs_read_reason boolean not null default false;
+comment on column privacy.setting.needs_read_reason is $$
+Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
+$$;
+alter table privacy.setting add column if not exists held_names_function text
+  check (held_names_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+comment on column privacy.setting.held_names_function is $$
+Name of the function that returns the names under which people are known, and holds them.
+With its schema. It takes `people bigint[]` and returns `setof privacy.identity_name`; until the transaction ends, no
+other one deletes them.
+$$;
+update privacy.setting set held_names_function = 'track.held_names';
+
+create sequence if not exists privacy.read_id;
+
+create table if not exists privacy.disclosure (
+  disclosure_id uuid primary key default gen_random_uuid(),
+  read_id bigint not null,
+  identity_id bigint,
+  subject_name text,
+  read_at timestamptz not null default clock_timestamp(),
+  read_by text not null,
+  role text not null,
+  function_name text not null,
+  reason text check (length(reason) <= 200),
+  salt bytea,
+  ledger_position bigint
+);
+
+comment on table privacy.disclosure is $$
+Reads of the records of people by others, append-only (FERPA, 34 CFR 99.32): one row per person and read.
+Of a person who was merged, one for each of her names, so that each has the read after a split.
+Each is written by the function that reads: see `privacy.record_disclosure`. Reads by workers are not in it.
+$$;
+comment on column privacy.disclosure.disclosure_id is $$Key of the disclosure.$$;
+comment on column privacy.disclosure.read_id is $$
+Number of the read, which the people whose records it returned have in common.
+A read whose transaction was rolled back leaves a gap in these numbers.
+$$;
+comment on column privacy.disclosure.identity_id is $$
+Identity of the person whose record was read.
+The row follows it when people are merged or split. Null: a table of people was read, in a statement of an
+administrator to the API.
+$$;
+comment on column privacy.disclosure.subject_name is $$
+Name of this identity; null for a table.
+$$;
+comment on column privacy.disclosure.read_at is $$Time of the read.$$;
+comment on column privacy.disclosure.read_by is $$
+Person who read the record: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.disclosure.role is $$
+Role of the reader, such as `instructor` or `admin`; the login, when no role was set.
+$$;
+comment on column privacy.disclosure.function_name is $$Function that returned the record, or table, with its schema.$$;
+comment on column privacy.disclosure.reason is $$
+Legitimate interest of the reader, from the setting `insights.read_reason`; null when none was given.
+$$;
+comment on column privacy.disclosure.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the disclosure is sealed.
+$$;
+comment on column privacy.disclosure.ledger_position is $$
+Entry of `privacy.ledger` that seals the disclosure; null until then.
+$$;
+
+create index if not exists disclosure_identity on privacy.disclosure (identity_id, read_at);
+create index if not exists disclosure_unsealed on privacy.disclosure (disclosure_id) where ledger_position is null;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values (
+  'disclosure', 'privacy.disclosure', 'disclosure_id', 'read_at',
+  '{disclosure_id,read_id,subject_name,read_at,read_by,role,function_name,reason}',
+  'Reads of the records of people.'
+)
+on conflict do nothing;
+
+do $$
+begin
+  if to_regtype('privacy.disclosed') is null then
+    create type privacy.disclosed as (
+      read_at timestamptz,
+      read_by text,
+      role text,
+      function_name text,
+      reason text,
+      subject_name text
+    );
+  end if;
+end;
+$$;
+
+comment on type privacy.disclosed is $$
+A read of the record of a person by another: see `privacy.disclosure`.
+$$;
+comment on column privacy.disclosed.read_at is $$Time of the read.$$;
+comment on column privacy.disclosed.read_by is $$Person or login that read the record.$$;
+comment on column privacy.disclosed.role is $$Role of the reader.$$;
+comment on column privacy.disclosed.function_name is $$Function that returned the record, or table.$$;
+comment on column privacy.disclosed.reason is $$Legitimate interest that was given; null without.$$;
+comment on column privacy.disclosed.subject_name is $$
+Name under which the person was read; null when a table of all people was read.
+$$;
+
+alter table privacy.disclosure enable row level security;
+
+insert into privacy.secret (purpose) values ('pseudonym_analysts') on conflict do nothing;
+
+drop function if exists analytics.cohort_people(text);
+revoke execute on function track._journey(bigint, timestamptz, timestamptz) from insights_admin;
+
+-- Keys in models from outside can be names of people.
+revoke select on ml.embedding, ml.score from insights_analyst;
+revoke execute on function ml.nearest(text, text, int, int) from insights_analyst;
+
+/* --- retention --- */
+
+create table if not exists privacy.retention_class (
+  data_class text primary key check (data_class ~ '^[a-z][a-z_]{0,62}$'),
+  position smallint not null unique,
+  table_name text not null check (table_name ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  time_column text check (time_column ~ '^[a-z][a-z_]*$'),
+  person_column text check (person_column ~ '^[a-z][a-z_]*$'),
+  condition text,
+  sealed_columns text[] not null default '{}',
+  default_keep interval,
+  plan_function text check (plan_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  apply_function text check (apply_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  description text not null,
+  check ((plan_function is null) = (apply_function is null)),
+  check ((plan_function is null) = (time_column is not null))
+);
+
+comment on table privacy.retention_class is $$
+Classes of data for which a rule of retention can be set: see `privacy.set_retention`. Every room registers its own.
+Rows of a class are deleted by the time in `time_column`, or by the functions of the class. These take a rule
+(`privacy.retention`) and a time; `apply_function` also takes the maximum number of rows. Both return
+`setof privacy.retention_step`: what would be deleted, or what one step has deleted, no row when nothing is left. What
+is derived from the rows has no class: it follows them.
+$$;
+comment on column privacy.retention_class.data_class is $$Name of the class.$$;
+comment on column privacy.retention_class.position is $$Place in the order in which rules are applied.$$;
+comment on column privacy.retention_class.table_name is $$Table with its schema. It has a primary key.$$;
+comment on column privacy.retention_class.time_column is $$
+Column with the time, or the day, that decides. Null when the class has functions.
+$$;
+comment on column privacy.retention_class.person_column is $$
+Column with the person; rows of people whose data is restricted are kept. Null when rows are of no person.
+$$;
+comment on column privacy.retention_class.condition is $$
+@behavior -*
+Condition in SQL that a row must meet to be deleted, in which the table is `stored`; null without one.
+$$;
+comment on column privacy.retention_class.sealed_columns is $$
+Columns with positions in `privacy.ledger`, which account for the deletion of sealed rows.
+$$;
+comment on column privacy.retention_class.default_keep is $$
+Time after which a task deletes the rows when there is no rule; null: without a rule they are kept.
+$$;
+comment on column privacy.retention_class.plan_function is $$Function that counts; null without functions.$$;
+comment on column privacy.retention_class.apply_function is $$Function that deletes; null without functions.$$;
+comment on column privacy.retention_class.description is $$Rows of the class, and what a deletion means.$$;
+
+create table if not exists privacy.retention (
+  rule text not null primary key generated always as (data_class || coalesce('/' || purpose, '')) stored,
+  data_class text not null references privacy.retention_class,
+  purpose text references privacy.purpose,
+  keep interval not null check (keep between '1 day' and '1000 years'),
+  counted_from text not null default 'event' check (counted_from in ('event', 'arrival')),
+  method text not null default 'delete' check (method in ('delete', 'anonymize')),
+  keeps_rollups boolean not null default false,
+  set_at timestamptz not null default clock_timestamp(),
+  check (purpose is null or data_class = 'events'),
+  check (data_class = 'events' or counted_from = 'event' and method = 'delete'),
+  check (
+    not keeps_rollups
+    or data_class = 'events' and purpose is null and method = 'delete' and counted_from = 'event'
+  )
+);
+
+comment on table privacy.retention is $$
+@foreignKey (purpose) references privacy.purpose (purpose)
+Rules of retention: the time for which data of a class, or events of a purpose, is kept. Each rule applies on its own.
+Without a rule nothing is deleted, except as `privacy.retention_class.default_keep` specifies.
+$$;
+comment on column privacy.retention.rule is $$
+Name of the rule: the class, followed by `/` and the purpose if there is one.
+$$;
+comment on column privacy.retention.data_class is $$Class of data.$$;
+comment on column privacy.retention.purpose is $$
+Purpose of the event types to which the rule applies; null: all of them.
+$$;
+comment on column privacy.retention.keep is $$
+Time for which the data is kept. It ends at 00:00 UTC, so that whole days are deleted.
+$$;
+comment on column privacy.retention.counted_from is $$
+Time from which `keep` counts: `event` (when it happened) or `arrival` (when it was stored).
+$$;
+comment on column privacy.retention.method is $$
+`delete`, or `anonymize`: events stay without person, identity and properties.
+$$;
+comment on column privacy.retention.keeps_rollups is $$
+True: the sums of whole months that are deleted stay, without people. False: they are those of the events that are left.
+$$;
+comment on column privacy.retention.set_at is $$Time of the last change of the rule.$$;
+
+create index if not exists retention_purpose on privacy.retention (purpose);
+create index if not exists retention_class_of on privacy.retention (data_class);
+
+create table if not exists privacy.retention_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  rule text not null,
+  action text not null check (action in ('set', 'dropped', 'clock confirmed')),
+  actor text not null,
+  details jsonb not null default '{}'
+);
+
+comment on table privacy.retention_log is $$
+Log of the changes of the rules of retention, append-only.
+$$;
+comment on column privacy.retention_log.log_id is $$Key of the entry.$$;
+comment on column privacy.retention_log.logged_at is $$Time of the change.$$;
+comment on column privacy.retention_log.rule is $$Rule that changed; `all` when the clock was confirmed.$$;
+comment on column privacy.retention_log.action is $$
+`set`, `dropped`, or `clock confirmed`: an administrator applied the rules although the clock was implausible.
+$$;
+comment on column privacy.retention_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.retention_log.details is $$New values; for a dropped rule, those that it had.$$;
+
+create index if not exists retention_log_time on privacy.retention_log (logged_at);
+
+create table if not exists privacy.retention_total (
+  rule text not null,
+  day date not null,
+  table_name text not null,
+  method text not null,
+  row_count bigint not null,
+  partitions text[] not null default '{}',
+  primary key (rule, day, table_name, method)
+);
+
+comment on table privacy.retention_total is $$
+Rows that the rules of retention deleted, by rule and day: the record that they are applied.
+$$;
+comment on column privacy.retention_total.rule is $$Rule, as in `privacy.retention.rule`.$$;
+comment on column privacy.retention_total.day is $$Day of the deletion (UTC).$$;
+comment on column privacy.retention_total.table_name is $$Table with its schema.$$;
+comment on column privacy.retention_total.method is $$As in `privacy.retention_step.method`.$$;
+comment on column privacy.retention_total.row_count is $$Number of rows.$$;
+comment on column privacy.retention_total.partitions is $$Partitions that were removed as a whole.$$;
+
+create table if not exists privacy.retention_clock (
+  only_row boolean primary key default true check (only_row),
+  applied_at timestamptz not null default now()
+);
+
+comment on table privacy.retention_clock is $$
+@behavior -*
+The latest time at which the rules of retention were applied: one row. A run whose clock contradicts it is refused.
+$$;
+comment on column privacy.retention_clock.only_row is $$Always true, so that the table has one row.$$;
+comment on column privacy.retention_clock.applied_at is $$
+Latest time of the clock; at first, that of the installation.
+$$;
+
+insert into privacy.retention_clock default values
+on conflict do nothing;
+
+do $do$
+begin
+  create type privacy.retention_step as (
+    rule text,
+    table_name text,
+    method text,
+    row_count bigint,
+    partitions text[],
+    held_count bigint,
+    oldest_at timestamptz,
+    horizon timestamptz
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.retention_step is $$
+Rows that a rule of retention deletes with the next run, or that one step has deleted.
+$$;
+comment on column privacy.retention_step.rule is $$Rule, as in `privacy.retention.rule`.$$;
+comment on column privacy.retention_step.table_name is $$Table with its schema.$$;
+comment on column privacy.retention_step.method is $$
+`delete`, `anonymize`, `sum` (the sums of a month are kept without people), `refresh` (people were refreshed before
+that), or `wait` (other transactions held a lock: nothing was done, and the step can be tried again).
+$$;
+comment on column privacy.retention_step.row_count is $$Number of rows.$$;
+comment on column privacy.retention_step.partitions is $$Partitions that are removed as a whole.$$;
+comment on column privacy.retention_step.held_count is $$
+Number of rows that stay, because the data of their person is restricted; null for a step.
+$$;
+comment on column privacy.retention_step.oldest_at is $$Time of the oldest row; null without rows.$$;
+comment on column privacy.retention_step.horizon is $$Time before which rows are deleted.$$;
+
+alter table privacy.retention_class enable row level security;
+alter table privacy.retention enable row level security;
+alter table privacy.retention_log enable row level security;
+alter table privacy.retention_total enable row level security;
+alter table privacy.retention_clock enable row level security;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, person_column, condition, sealed_columns, default_keep, description
+)
+values
+  (
+    'requests', 60, 'privacy.request', 'completed_at', null, 'stored.completed_at is not null',
+    '{ledger_position,answer_position}', null, 'Requests of people that are answered, by the time of the answer.'
+  ),
+  (
+    'receipts', 61, 'privacy.erasure', 'erased_at', null, 'stored.completed_at is not null', '{ledger_position}', null,
+    'Receipts of erasures that are complete. They are needed after the restore of a backup: keep them longer than it.'
+  ),
+  (
+    'exports', 62, 'privacy.export_log', 'exported_at', null, null, '{}', null,
+    'The log of exports of data of people.'
+  ),
+  (
+    'retention_log', 63, 'privacy.retention_log', 'logged_at', null, null, '{}', null,
+    'The log of changes of the rules of retention.'
+  )
+on conflict do nothing;
+
+alter table track.setting add column if not exists sums_kept_before date not null default '-infinity';
+do $do$
+begin
+  alter table track.setting add constraint setting_deleted_months
+    check (sums_kept_before = '-infinity' or oldest_event >= sums_kept_before::timestamp at time zone 'UTC');
+exception when duplicate_object then null;
+end
+$do$;
+comment on column track.setting.oldest_event is $$
+Events with an earlier time are rejected.
+A rule of retention for all events sets it to the time before which it deletes.
+$$;
+comment on column track.setting.sums_kept_before is $$
+Day before which the rollups are sums that a rule of retention keeps: their events are deleted, and refreshes and checks
+do not change them. `-infinity` without such a rule. See `privacy.set_retention`.
+$$;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, plan_function, apply_function, description
+)
+values
+  (
+    'events', 10, 'track.event', null, null, null, 'track.plan_event_retention', 'track.apply_event_retention',
+    'Events. Sessions, journeys, rollups, interactions and what else is derived from them follow.'
+  ),
+  (
+    'refusals', 20, 'track.refusal', 'day', null, '400 days', null, null, 'Numbers of refused messages.'
+  ),
+  (
+    'refusal_samples', 21, 'track.refusal_sample', 'refused_at', null, '7 days', null, null,
+    'Samples of refused messages, without values.'
+  ),
+  (
+    'write_key_log', 22, 'track.write_key_log', 'logged_at', null, null, null, null, 'The log of changes of write keys.'
+  ),
+  (
+    'name_log', 23, 'track.name_log', 'logged_at', null, null, null, null,
+    'The log of changed names of events and items.'
+  )
+on conflict do nothing;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, description
+)
+values (
+  'runs', 50, 'monitor.run', 'started_at',
+  'exists (select from monitor.run as later where later.task = stored.task and later.started_at > stored.started_at)',
+  '90 days', 'Runs of tasks, except the latest of each task.'
+)
+on conflict do nothing;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, person_column, condition, description
+)
+values
+  (
+    'impressions', 30, 'recommend.impression', 'listed_at', 'person_id', null,
+    'Recommended items that people were shown, with their answers. An event that names a row brings it back.'
+  ),
+  (
+    'taken', 32, 'recommend.taken', 'last_at', 'person_id', null,
+    'Items that people took, finished or rejected, whose events are deleted. Without them, items are recommended again.'
+  ),
+  (
+    'dismissed_topics', 33, 'recommend.dismissed_topic', 'first_at', 'person_id',
+    'greatest(stored.dismissed_at, stored.withdrawn_at) < $1',
+    'Topics that people rejected. An event brings them back as long as it is kept.'
+  ),
+  (
+    'rule_log', 31, 'recommend.rule_log', 'logged_at', null, null, 'The log of changes of rules of recommendations.'
+  )
+on conflict do nothing;
+/* --- end of retention --- */

@@ -78,6 +78,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "erase a person, or repeat erasures after a restore",
     load: () => import("./commands/erase.ts"),
   },
+  retention: {
+    summary: "set how long data is kept, print what expires, and delete it",
+    load: () => import("./commands/retention.ts"),
+  },
   doctor: {
     summary: "report problems of server, extension, roles, migrations and models, each with its fix",
     load: () => import("./commands/doctor.ts"),
