@@ -37,7 +37,7 @@ begin
       left join experiment.variation
         on variation.experiment_id = exposure.experiment_id
         and variation.variation = exposure.variation
-      where exposure.person_id = subject.person_id
+      where exposure.person_id = (export.subject).person_id
     )
   );
   return next privacy.exported_rows(
@@ -50,7 +50,7 @@ begin
         order by change.changed_at, change.change_id
       )
       from experiment.change
-      where change.actor = any (privacy.user_names(subject))
+      where change.actor = any (privacy.user_names(export.subject))
     ),
     'Changes of experiments that the person made.'
   );

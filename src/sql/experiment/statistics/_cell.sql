@@ -31,8 +31,8 @@ begin
   v_result.covariances := array_fill(0::float8, array[4 * v_count * v_count]);
   for i in 1..v_count loop
     v_result.means := v_result.means || array[
-      (v_arms[1].sums[i] / v_arms[1].n)::float8,
-      (v_arms[2].sums[i] / v_arms[2].n - v_arms[1].sums[i] / v_arms[1].n)::float8
+      v_arms[1].sums[i]::float8 / v_control.n,
+      experiment._quotient_difference(v_arms[2].sums[i], v_arms[2].n, v_arms[1].sums[i], v_arms[1].n)
     ];
     for j in 1..v_count loop
       v_a := v_control.covariances[(i - 1) * v_count + j] * v_users / v_control.n;
@@ -80,8 +80,8 @@ end;
 $$;
 
 comment on function experiment._with_block(float8[], int, int, int, float8, float8, float8) is $$
-Returns the covariance matrix of a cell with the covariances of two variables i and j set: of their control means, of
-the control mean of one with the difference of the other, and of their differences.
+Returns the covariance matrix of a cell with the covariances of two variables i and j set.
+They are of the control means, of the control mean of one with the difference of the other, and of the differences.
 $$;
 
 grant execute on function experiment._with_block(float8[], int, int, int, float8, float8, float8)
@@ -138,8 +138,11 @@ begin
     ];
   end if;
   for i in 1..v_count loop
-    v_u := v_u || (v_total.sums[v_count + i] / v_total.n - arms[1].sums[v_count + i] / arms[1].n)::float8;
-    v_w := v_w || (arms[2].sums[v_count + i] / arms[2].n - arms[1].sums[v_count + i] / arms[1].n)::float8;
+    v_w := v_w || experiment._quotient_difference(
+      arms[2].sums[v_count + i], arms[2].n, arms[1].sums[v_count + i], arms[1].n
+    );
+    -- from the mean of the control to that of both arms
+    v_u := v_u || v_w[i] * v_b / v_users;
     for j in 1..v_count loop
       v_trace := v_trace + v_inverse[(i - 1) * v_count + j]
         * v_baseline[(v_count + i - 1) * v_size + v_count + j] / v_users;
@@ -157,8 +160,8 @@ begin
   v_result.covariances := array_fill(0::float8, array[4 * v_count * v_count]);
   for i in 1..v_count loop
     v_result.means := v_result.means || array[
-      (arms[1].sums[i] / arms[1].n)::float8,
-      (arms[2].sums[i] / arms[2].n - arms[1].sums[i] / arms[1].n)::float8
+      arms[1].sums[i]::float8 / v_a,
+      experiment._quotient_difference(arms[2].sums[i], arms[2].n, arms[1].sums[i], arms[1].n)
     ];
     for k in 1..v_count loop
       v_result.means[2 * i - 1] := v_result.means[2 * i - 1] + v_slopes[(i - 1) * v_count + k] * v_u[k];
@@ -188,8 +191,8 @@ end;
 $$;
 
 comment on function experiment._regression_cell(experiment.statistic[]) is $$
-Returns control mean and difference of a stratum at the mean of the time before the exposure, by linear regression with
-one residual variance for both arms; null where numerator and denominator before are collinear.
+Returns control mean and difference of a stratum, at the mean of the time before the exposure, by linear regression.
+Both arms have one residual variance. Null where numerator and denominator before are collinear.
 $$;
 
 grant execute on function experiment._regression_cell(experiment.statistic[])

@@ -15,24 +15,24 @@ begin
     array['test', 'side', 'difference', 'alpha', 'tuning', 'prior', 'prior_type', 'inverse', 'traffic', 'days', 'users']
     || further
   );
-  v_result.test := experiment._option(v_options, 'test', 'welch', array['welch', 'sequential', 'bayesian']);
-  v_result.side := experiment._option(v_options, 'side', 'both', array['both', 'greater', 'less']);
-  v_result.difference := experiment._option(
+  v_result.test := experiment._word_option(v_options, 'test', 'welch', array['welch', 'sequential', 'bayesian']);
+  v_result.side := experiment._word_option(v_options, 'side', 'both', array['both', 'greater', 'less']);
+  v_result.difference := experiment._word_option(
     v_options, 'difference', 'relative', array['relative', 'absolute', 'scaled']
   );
-  v_result.alpha := experiment._option(v_options, 'alpha', 0.05);
-  v_result.tuning := experiment._option(v_options, 'tuning', 5000);
-  v_result.prior_type := experiment._option(v_options, 'prior_type', 'relative', array['relative', 'absolute']);
-  v_result.is_inverse := experiment._option(v_options, 'inverse', false);
-  v_result.traffic := experiment._option(v_options, 'traffic', 1);
-  v_result.days := experiment._option(v_options, 'days', 1);
-  v_result.users := experiment._option(v_options, 'users', null::float8);
-  v_result.is_pooled := experiment._option(v_options, 'pool', false);
+  v_result.alpha := experiment._number_option(v_options, 'alpha', 0.05);
+  v_result.tuning := experiment._number_option(v_options, 'tuning', 5000);
+  v_result.prior_type := experiment._word_option(v_options, 'prior_type', 'relative', array['relative', 'absolute']);
+  v_result.is_inverse := experiment._boolean_option(v_options, 'inverse', false);
+  v_result.traffic := experiment._number_option(v_options, 'traffic', 1);
+  v_result.days := experiment._number_option(v_options, 'days', 1);
+  v_result.users := experiment._number_option(v_options, 'users', null::float8);
+  v_result.is_pooled := experiment._boolean_option(v_options, 'pool', false);
   v_prior := case when coalesce(v_options -> 'prior', 'null') = 'null' then '{}' else v_options -> 'prior' end;
   perform experiment._refuse_unknown(v_prior, 'prior', array['mean', 'variance', 'proper']);
-  v_result.prior_mean := experiment._option(v_prior, 'mean', 0);
-  v_result.prior_variance := experiment._option(v_prior, 'variance', 1);
-  v_result.prior_is_proper := experiment._option(v_prior, 'proper', false);
+  v_result.prior_mean := experiment._number_option(v_prior, 'mean', 0);
+  v_result.prior_variance := experiment._number_option(v_prior, 'variance', 1);
+  v_result.prior_is_proper := experiment._boolean_option(v_prior, 'proper', false);
 
   if not (v_result.alpha >= 1e-15 and v_result.alpha < 1) then
     perform common.refuse('CF001', format('alpha is %s', v_result.alpha), 'Give a number below 1, such as 0.05.');

@@ -11,7 +11,7 @@ declare
   v_result experiment.effect;
   v_weights float8[] := v_control.gradient;
   v_scale float8 := 1;
-  v_ratio float8;
+  v_ratio float8 := 1;
   v_variance float8;
 begin
   perform experiment._check_variance(arms[1], v_control, 'control');
@@ -19,7 +19,7 @@ begin
   if v_control.mean = 0 or v_control.unadjusted_mean = 0 then
     perform common.refuse('CF007', 'the mean of control is 0', 'A difference is compared with the mean of control.');
   end if;
-  v_result.effect := v_treatment.mean - v_control.mean;
+  v_result.effect := experiment._difference(arms);
   if is_relative then
     v_scale := abs(v_control.unadjusted_mean);
     -- the control's variables of the time after the exposure are in the divisor too
@@ -28,13 +28,15 @@ begin
         then v_treatment.unadjusted_mean / v_control.unadjusted_mean
       else 1 + v_result.effect / v_control.unadjusted_mean
     end;
-    for i in 1..cardinality(v_weights) / case when arms[1].is_adjusted then 2 else 1 end loop
+    for i in 1..cardinality(v_weights) / 2 loop
       v_weights[i] := v_weights[i] * v_ratio;
     end loop;
     v_result.effect := v_result.effect / v_scale;
   end if;
-  v_variance := experiment._bilinear(v_control.covariances, v_weights, v_weights) / v_control.n
-    + experiment._bilinear(v_treatment.covariances, v_treatment.gradient, v_treatment.gradient) / v_treatment.n;
+  v_variance := v_treatment.variance / v_treatment.n + case
+    when arms[1].is_adjusted then experiment._bilinear(v_control.covariances, v_weights, v_weights)
+    else v_control.variance * v_ratio * v_ratio
+  end / v_control.n;
   if not v_variance > 0 then
     perform common.refuse('CF007', 'the variance of the difference is 0', 'Wait for outcomes that differ.');
   end if;

@@ -22,7 +22,7 @@ begin
   end if;
   v_result.covariances := experiment._covariances(statistic);
   if statistic.n > 0 then
-    select array_agg((sum / statistic.n)::float8 order by position)
+    select array_agg(sum::float8 / statistic.n::float8 order by position)
     into v_means
     from unnest(statistic.sums) with ordinality as variable (sum, position);
   else
@@ -51,7 +51,19 @@ begin
         || array[-v_theta / v_means[4], v_theta * (v_means[3] / v_means[4]) / v_means[4]];
     end if;
   end if;
-  v_result.variance := experiment._bilinear(v_result.covariances, v_result.gradient, v_result.gradient);
+  if statistic.type = 'ratio' and not statistic.is_adjusted and statistic.n > 1 and v_means[2] <> 0
+    and statistic.is_binary[1] = statistic.is_binary[2] then
+    -- the sum of squares of numerator - mean * denominator, times the squared sum of the denominator: exact, where the
+    -- three terms of the delta method nearly cancel
+    v_result.variance := (
+      statistic.sums[2] * statistic.sums[2] * statistic.products[1]
+      - 2 * statistic.sums[1] * statistic.sums[2] * statistic.products[2]
+      + statistic.sums[1] * statistic.sums[1] * statistic.products[4]
+    )::float8 / statistic.sums[2]::float8 / statistic.sums[2]::float8 / v_means[2] / v_means[2]
+      / (statistic.n - case when statistic.is_binary[1] then 0 else 1 end)::float8;
+  else
+    v_result.variance := experiment._bilinear(v_result.covariances, v_result.gradient, v_result.gradient);
+  end if;
   return v_result;
 end;
 $$;

@@ -90,11 +90,12 @@ begin
   v_result.stddev := 0;
   if cardinality(means) = 2 then
     v_control := means[1];
-    v_treatment := means[1] + means[2];
+    v_result.effect := means[2];
     v_gradient := array[0, 1];
   elsif means[3] <> 0 and means[3] + means[4] <> 0 then
     v_control := means[1] / means[3];
     v_treatment := (means[1] + means[2]) / (means[3] + means[4]);
+    v_result.effect := (means[2] - v_control * means[4]) / (means[3] + means[4]);
     v_gradient := array[
       1 / (means[3] + means[4]) - 1 / means[3],
       1 / (means[3] + means[4]),
@@ -105,7 +106,6 @@ begin
   if v_control is null or v_control = 0 then
     return v_result;
   end if;
-  v_result.effect := v_treatment - v_control;
   if is_relative then
     v_gradient[1] := v_gradient[1] - v_result.effect / v_control / case
       when cardinality(means) = 2 then 1 else means[3]

@@ -16,7 +16,7 @@ begin
   if statistic.n <= 1 then
     return 0;
   end if;
-  v_variance := (statistic.n_star / statistic.n)::float8 * (statistic.n - 1)::float8
+  v_variance := statistic.n_star::float8 / statistic.n::float8 * (statistic.n - 1)::float8
     * ((statistic.quantile_upper - statistic.quantile_lower) / (2 * ml.normal_quantile(0.975))) ^ 2;
   if v_clusters is null then
     return v_variance;
@@ -39,8 +39,8 @@ end;
 $$;
 
 comment on function experiment._quantile_variance(experiment.statistic) is $$
-Returns the variance of one observation of a quantile: from the width of its interval, with the design effect of the
-clusters when there are any.
+Returns the variance of one observation of a quantile, from the width of its interval.
+With clusters, it is multiplied by their design effect.
 $$;
 
 grant execute on function experiment._quantile_variance(experiment.statistic)

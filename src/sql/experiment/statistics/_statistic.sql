@@ -21,7 +21,7 @@ begin
     perform common.refuse('CF001', format('%s is %s', place, coalesce(left(value::text, 100), 'null')),
       'Give an object such as {"type": "proportion", "n": 1000, "sum": 120}.');
   end if;
-  v_type := experiment._option(value, 'type', null::text, array['proportion', 'mean', 'ratio', 'quantile']);
+  v_type := experiment._word_option(value, 'type', null::text, array['proportion', 'mean', 'ratio', 'quantile']);
   if v_type is null then
     perform common.refuse('CF001', format('type of %s is missing', place),
       'Give one of: proportion, mean, ratio, quantile.');

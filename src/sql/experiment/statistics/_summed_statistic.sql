@@ -39,7 +39,7 @@ begin
         perform common.refuse('CF001', format('%s is missing', v_place), 'Give an object with its sums.');
       end if;
       perform experiment._refuse_unknown(v_part, v_place, array['type', 'n', 'sum', 'sum_squares']);
-      v_type := experiment._option(
+      v_type := experiment._word_option(
         v_part, 'type', case when statistic.type = 'ratio' then 'mean' else statistic.type end,
         array['proportion', 'mean']
       );

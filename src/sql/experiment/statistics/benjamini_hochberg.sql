@@ -29,7 +29,7 @@ end;
 $$;
 
 comment on function experiment.benjamini_hochberg(float8[]) is $$
-Returns p-values adjusted for their number by the method of Benjamini and Hochberg, in the order in which they are given.
+Returns p-values adjusted for their number by the method of Benjamini and Hochberg, in the order of the given ones.
 Declaring those below alpha significant keeps the expected share of false ones among them below alpha.
 A null stays null and is not counted.
 $$;

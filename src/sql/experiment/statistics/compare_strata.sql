@@ -24,7 +24,10 @@ begin
         'Give a pair: [control, treatment].');
     end if;
     v_arms := experiment._pair(
-      strata -> s - 1 -> 0, strata -> s - 1 -> 1, format('control of stratum %s', s), format('treatment of stratum %s', s)
+      strata -> s - 1 -> 0,
+      strata -> s - 1 -> 1,
+      format('control of stratum %s', s),
+      format('treatment of stratum %s', s)
     );
     if v_arms[1].type = 'quantile' and jsonb_array_length(strata) > 1 then
       perform common.refuse('CF001', format('stratum %s has a quantile', s), 'Quantiles cannot be added up.');
@@ -62,8 +65,8 @@ comment on function experiment.compare_strata(jsonb, jsonb) is $$
 Returns the difference of treatment and control over strata of users, such as countries: [[control, treatment], …].
 Post-stratified: the differences of the strata are weighted by their users, so that a stratum that is more frequent in
 one arm by chance does not bias the difference. A stratum without variance in an arm is added to the largest one. With
-the option `pool`, all strata are added up instead. The other arguments and the answer are those of `experiment.compare`;
-`post_stratified` is false where the strata were added up, since too few had a variance.
+the option `pool`, all strata are added up instead. The other options and the answer are those of
+`experiment.compare`; `post_stratified` is false where the strata were added up.
 $$;
 
 grant execute on function experiment.compare_strata(jsonb, jsonb)

@@ -29,7 +29,7 @@ end;
 $$;
 
 comment on function experiment.holm(float8[]) is $$
-Returns p-values adjusted for their number by the method of Holm and Bonferroni, in the order in which they are given.
+Returns p-values adjusted for their number by the method of Holm and Bonferroni, in the order of the given ones.
 Declaring those below alpha significant keeps the probability of any false positive below alpha.
 A null stays null and is not counted.
 $$;

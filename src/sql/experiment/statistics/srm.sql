@@ -22,7 +22,8 @@ begin
       'Give the users and the weight of each variation, of at most 1000.');
   end if;
   foreach v_number in array users || weights loop
-    if v_number < 0 or v_number = 'NaN' or v_number > 1e30 or v_number is null and array_position(weights, null) > 0 then
+    if v_number < 0 or v_number = 'NaN' or v_number > 1e30
+      or v_number is null and array_position(weights, null) > 0 then
       perform common.refuse('CF001', format('a number of users or a weight is %s', coalesce(v_number::text, 'null')),
         'Give numbers from 0.');
     end if;
@@ -49,7 +50,7 @@ end;
 $$;
 
 comment on function experiment.srm(float8[], float8[]) is $$
-Returns the p-value of a sample ratio mismatch: that so many users are in each variation by chance, given the weights.
+Returns the p-value of a sample ratio mismatch: of users whose numbers differ from the weights by chance.
 A chi-squared test over the variations with a weight above 0; 1 with fewer than two of them, or without users. A value
 below 0.001 means that assignment or logging is broken: the results should not be used.
 $$;

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { testDatabase } from "../../support/database.ts";
-import { dataset, hasDataset } from "../../support/datasets.ts";
-import { refresh } from "../track/messages.ts";
-import { type Sent, send, start, viewed } from "./experiments.ts";
+import { testDatabase } from "../../../support/database.ts";
+import { dataset, hasDataset } from "../../../support/datasets.ts";
+import { refresh } from "../../track/messages.ts";
+import { type Sent, send, start, viewed } from "../experiments.ts";
 
 /*
  * 90,189 players of a mobile game, whose gate was at level 30 or 40, as events. The published answers: retention after
