@@ -183,16 +183,29 @@ const some = <T extends Json>(members: { [K in keyof T]: fc.Arbitrary<T[K]> }): 
     )
     .map(([all, kept]) => Object.fromEntries(Object.entries(all).filter(([key]) => kept.includes(key))) as Partial<T>);
 
+/** Those on which the documents of sticky buckets have an effect. */
+const stickyMembers = fc.record({
+  hashAttribute: fc.constant("id"),
+  fallbackAttribute: fc.constantFrom("anonymousId", ""),
+  bucketVersion: fc.constantFrom(0, 1),
+  minBucketVersion: fc.constantFrom(0, 1, 2),
+  meta: assignment.meta,
+  coverage: fc.constantFrom(0.1, 1),
+});
+
 const experiment = fc
   .tuple(
-    some({
-      ...assignment,
-      force: fc.integer({ min: -1, max: 3 }),
-      active: fc.boolean(),
-      status: fc.constantFrom("draft", "running", "stopped"),
-      parentConditions: parents,
-      groups: fc.subarray(["staff", "beta"]),
-    }),
+    fc.oneof(
+      stickyMembers,
+      some({
+        ...assignment,
+        force: fc.integer({ min: -1, max: 3 }),
+        active: fc.boolean(),
+        status: fc.constantFrom("draft", "running", "stopped"),
+        parentConditions: parents,
+        groups: fc.subarray(["staff", "beta"]),
+      }),
+    ),
     variations,
     assignment.key,
   )
@@ -203,7 +216,7 @@ const featureRule = fc.oneof(
     .tuple(some({ ...assignment, id: word, parentConditions: parents, range }), value)
     .map(([members, force]) => ({ ...members, force })),
   fc
-    .tuple(some({ ...assignment, id: word, parentConditions: parents }), variations)
+    .tuple(fc.oneof(stickyMembers, some({ ...assignment, id: word, parentConditions: parents })), variations)
     .map(([members, values]) => ({ ...members, variations: values })),
   fc
     .tuple(some({ ...assignment, parentConditions: parents }), variations)
@@ -215,10 +228,10 @@ const feature = fc.record(
 );
 
 const doc = fc.tuple(
-  attribute,
-  fc.constantFrom("u1", "u2", "7"),
+  fc.constantFrom("id", "id", "anonymousId", "country"),
+  fc.constantFrom("u1", "u1", "7"),
   fc.dictionary(
-    fc.constantFrom("player__0", "player__1", "checkout__0", "checkout__2", "ü__0", "first__0", "second__1"),
+    fc.constantFrom("player__0", "player__1", "checkout__0", "checkout__1", "ü__0", "first__0", "second__0"),
     fc.constantFrom("a", "b", "c", "0", "1"),
   ),
 );
@@ -229,7 +242,7 @@ const payload = fc
         attributes: fc
           .tuple(
             attributes,
-            fc.dictionary(attribute, fc.constantFrom("u1", "u2", "7", 7, 1e21, true, "", [7, "u"], "ü😀")),
+            fc.dictionary(attribute, fc.constantFrom("u1", "u1", "u1", "7", 7, 1e21, true, "", [7, "u"], "ü😀")),
           )
           .map(([some, ids]) => ({ ...some, ...ids })),
         features: fc.dictionary(fc.constantFrom("first", "second", "third"), feature),
