@@ -8,7 +8,9 @@ A/B tests and bandits: assignment, exposure, metrics, statistics and decisions.
 $$;
 
 grant usage on schema experiment
-to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+-- Owner of the functions that read for roles without privileges on the tables.
+grant usage, create on schema experiment to insights_reader;
 
 /* ---------------------------------------------------------------------------------------- layers and holdouts -- */
 
@@ -35,7 +37,7 @@ create table if not exists experiment.holdout (
 comment on table experiment.holdout is $$
 Holdouts: shares of people who take part in none of the experiments of the holdout, as a lasting control group.
 $$;
-comment on column experiment.holdout.holdout is $$Name of the holdout, which is also the seed of its hash.$$;
+comment on column experiment.holdout.holdout is $$Name of the holdout; its hash has the seed `holdout.` with this name.$$;
 comment on column experiment.holdout.description is $$Description of the holdout.$$;
 comment on column experiment.holdout.share is $$Share of people who are held out, greater than 0 and less than 1.$$;
 comment on column experiment.holdout.created_at is $$Time at which the holdout was created.$$;
@@ -53,6 +55,7 @@ create table if not exists experiment.feature (
 );
 
 comment on table experiment.feature is $$
+@name experiment_feature_definition
 Features: values that an application reads by key, such as whether a page shows the new player.
 Experiments on the feature and its rules decide the value for a person; see `experiment.features`.
 $$;
@@ -117,7 +120,8 @@ create table if not exists experiment.experiment (
   check ((state in ('stopped', 'shipped')) = (stopped_at is not null)),
   check ((state = 'shipped') = (shipped_variation is not null)),
   check (started_at <= stopped_at),
-  check (min_bucket_version <= bucket_version)
+  check (min_bucket_version <= bucket_version),
+  shipped_at timestamptz check ((state = 'shipped') = (shipped_at is not null))
 );
 
 comment on table experiment.experiment is $$
@@ -144,7 +148,7 @@ comment on column experiment.experiment.fallback_attribute is $$
 Attribute that takes the place of `hash_attribute` for people without it; null when there is none.
 $$;
 comment on column experiment.experiment.hash_version is $$Version of GrowthBook's hash: 2, or 1 for old clients.$$;
-comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people anew.$$;
+comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people to other variations.$$;
 comment on column experiment.experiment.layer is $$Layer; null when the experiment is in none.$$;
 comment on column experiment.experiment.layer_from is $$Start of its range of the layer, 0 to 1, inclusive.$$;
 comment on column experiment.experiment.layer_until is $$End of its range of the layer, 0 to 1, exclusive.$$;
@@ -152,7 +156,7 @@ comment on column experiment.experiment.holdout is $$
 Holdout whose people do not take part; null when there is none.
 $$;
 comment on column experiment.experiment.condition is $$
-Condition on the attributes of a person, in GrowthBook's form; null: everybody may take part.
+Condition on the attributes of a person, in GrowthBook's form; null: all people may take part.
 $$;
 comment on column experiment.experiment.parent_conditions is $$
 Prerequisites: features that must have a value, in GrowthBook's form; null when there are none.
@@ -161,7 +165,7 @@ comment on column experiment.experiment.is_sticky is $$
 Whether people keep their variation when weights, coverage or condition change.
 $$;
 comment on column experiment.experiment.bucket_version is $$
-Version of the sticky assignments; a greater one assigns everybody anew.
+Version of the sticky assignments; a greater one assigns all people again.
 $$;
 comment on column experiment.experiment.min_bucket_version is $$
 People with sticky assignments of an earlier version than this one do not take part.
@@ -202,8 +206,9 @@ comment on column experiment.experiment.created_at is $$Time at which the experi
 comment on column experiment.experiment.started_at is $$Time of the start; null while it is a draft.$$;
 comment on column experiment.experiment.stopped_at is $$Time of the end; null before it.$$;
 comment on column experiment.experiment.shipped_variation is $$
-Position of the variation that everybody gets; null when none was shipped.
+Position of the variation that all people get; null when none was shipped.
 $$;
+comment on column experiment.experiment.shipped_at is $$Time at which it was shipped; null when none was.$$;
 
 create index if not exists experiment_feature on experiment.experiment (feature_key);
 create index if not exists experiment_layer on experiment.experiment (layer);
@@ -312,6 +317,21 @@ comment on column experiment.metric.created_at is $$Time at which the metric was
 create index if not exists metric_item on experiment.metric (item_id);
 create index if not exists metric_numerator on experiment.metric (numerator_metric_id);
 create index if not exists metric_denominator on experiment.metric (denominator_metric_id);
+
+create table if not exists experiment.metric_event (
+  metric_id int not null references experiment.metric on delete cascade,
+  event_type_id int not null references track.event_type,
+  primary key (metric_id, event_type_id)
+);
+
+comment on table experiment.metric_event is $$
+@behavior -*
+Types of the events of the metrics, as in `experiment.metric.event_type_ids`, which keeps them from being deleted.
+$$;
+comment on column experiment.metric_event.metric_id is $$Metric.$$;
+comment on column experiment.metric_event.event_type_id is $$Type of events.$$;
+
+create index if not exists metric_event_type on experiment.metric_event (event_type_id);
 
 create table if not exists experiment.measured (
   experiment_id int not null references experiment.experiment on delete cascade,
@@ -423,7 +443,8 @@ comment on column experiment.exposure.probability is $$
 Weight of the variation at the time of the exposure; null for a person with several variations.
 $$;
 comment on column experiment.exposure.outcomes is $$
-Outcome of each metric, in the order of `experiment.measured.position`; null while it is unknown.
+Outcome of each metric, in the order of `experiment.measured.position`: one number, or two for a ratio (numerator and
+denominator). Of a quantile, the number of values.
 $$;
 comment on column experiment.exposure.outcomes_before is $$
 The same, of the period of `before_period` before the exposure.
@@ -458,9 +479,296 @@ comment on column experiment.day_sum.exposed_on is $$Day (UTC) of the exposure.$
 comment on column experiment.day_sum.stratum is $$Stratum; empty when there is none.$$;
 comment on column experiment.day_sum.people is $$Number of people.$$;
 comment on column experiment.day_sum.sums is $$
-Sums over these people: of the outcome, its square, and, with a period before, of the outcome before, its square and
-the product of both; for a ratio, the same of numerator and denominator and their products.
+Sums over these people: of the outcome y, y², the outcome before x, x² and xy. For a ratio of the numerator m and the
+denominator d, with M and D before: m, m², M, M², mM, d, d², D, D², dD, md, mD, Md and MD. Empty for position -1.
 $$;
+
+create table if not exists experiment.event_value (
+  person_id bigint not null,
+  experiment_id int not null references experiment.experiment,
+  position smallint not null,
+  event_values numeric[] not null check (event_values <> '{}'),
+  primary key (person_id, experiment_id, position)
+);
+
+comment on table experiment.event_value is $$
+@behavior -*
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
+Values of the events of people in quantile metrics: a quantile is no function of sums.
+One row per person, experiment and metric with values, beside the row of `experiment.exposure`.
+$$;
+comment on column experiment.event_value.person_id is $$Person.$$;
+comment on column experiment.event_value.experiment_id is $$Experiment.$$;
+comment on column experiment.event_value.position is $$Position of the metric.$$;
+comment on column experiment.event_value.event_values is $$Values of the events since the exposure, ascending.$$;
+
+create index if not exists event_value_experiment on experiment.event_value (experiment_id, position);
+
+do $do$
+begin
+  create type experiment.exposure_check as (
+    experiment text,
+    people int,
+    wrong_people int,
+    sums int,
+    wrong_sums int
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.exposure_check is $$
+The result of a check of exposures and sums; see `experiment.check_exposures`.
+$$;
+comment on column experiment.exposure_check.experiment is $$Experiment.$$;
+comment on column experiment.exposure_check.people is $$Number of people whose exposures were recomputed.$$;
+comment on column experiment.exposure_check.wrong_people is $$
+Number of people whose exposures differed; they are queued for a refresh.
+$$;
+comment on column experiment.exposure_check.sums is $$Number of rows of sums that were recomputed.$$;
+comment on column experiment.exposure_check.wrong_sums is $$Number of rows of sums that differed; they were replaced.$$;
+
+do $do$
+begin
+  create type experiment.slot as (
+    experiment_id int,
+    place int,
+    position smallint,
+    reading text,
+    event_type_ids int[],
+    item_id bigint,
+    property_filter jsonb,
+    value_property text,
+    cap numeric,
+    delay interval,
+    period interval,
+    ends_at timestamptz,
+    before_period interval,
+    is_stepped boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.slot is $$
+An outcome of an experiment: of a metric, or of the numerator or denominator of a ratio.
+$$;
+comment on column experiment.slot.experiment_id is $$Experiment.$$;
+comment on column experiment.slot.place is $$Place in `experiment.exposure.outcomes`, from 1.$$;
+comment on column experiment.slot.position is $$Position of the metric.$$;
+comment on column experiment.slot.reading is $$
+`any` (1 when there is an event), `count` (events), `sum` (of values) or `values` (number of values).
+$$;
+comment on column experiment.slot.event_type_ids is $$Types of the events.$$;
+comment on column experiment.slot.item_id is $$Item of the events; null: any.$$;
+comment on column experiment.slot.property_filter is $$Condition on the properties of the events; null: none.$$;
+comment on column experiment.slot.value_property is $$Property with the value; null: each event has the value 1.$$;
+comment on column experiment.slot.cap is $$Maximum of the outcome of a person; null: no limit.$$;
+comment on column experiment.slot.delay is $$Time after the exposure from which events count.$$;
+comment on column experiment.slot.period is $$Period after the delay; null: until the end of the experiment.$$;
+comment on column experiment.slot.ends_at is $$End of the experiment; `infinity` while it runs.$$;
+comment on column experiment.slot.before_period is $$Period before the exposure.$$;
+comment on column experiment.slot.is_stepped is $$Whether `track.step` has all that the outcome needs.$$;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'experiment.exposure', 5, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
+  'The exposures of people to experiments, with their outcomes.'
+)
+on conflict do nothing;
+
+insert into privacy.handler (room, position, erase_function, description)
+values (
+  'experiment', 15, 'experiment.erase', 'Exposures and outcomes in experiments, and names of authors of changes.'
+)
+on conflict do nothing;
+
+insert into track.event_type (name, is_automatic, description)
+values ('Experiment Viewed', true, 'The person was shown a variation of an experiment.')
+on conflict do nothing;
+
+insert into track.person_set (name, description, members)
+values (
+  'visitors', 'All people who are not excluded, signed in or not: those that an experiment on visitors counts.',
+  'experiment.visitors'
+)
+on conflict do nothing;
+
+/* --------------------------------------------------------------------------------------------------- results -- */
+
+create table if not exists experiment.setting (
+  only_row boolean primary key default true check (only_row),
+  smallest_group int not null default 5 check (smallest_group > 0)
+);
+
+comment on table experiment.setting is $$
+Settings of this room: one row.
+$$;
+comment on column experiment.setting.only_row is $$Always true: the table has one row.$$;
+comment on column experiment.setting.smallest_group is $$
+Number of people in each variation below which analysts see no results; 1 shows all.
+$$;
+
+insert into experiment.setting default values
+on conflict do nothing;
+
+do $do$
+begin
+  create type experiment.result as (
+    metric text,
+    role text,
+    type text,
+    variation text,
+    people bigint,
+    figure double precision,
+    figure_stddev double precision,
+    effect double precision,
+    stddev double precision,
+    low double precision,
+    high double precision,
+    p double precision,
+    adjusted_p double precision,
+    chance_to_win double precision,
+    risk double precision,
+    verdict text,
+    variance_reduction double precision,
+    difference text,
+    test text,
+    alpha double precision,
+    population text,
+    complete_until date,
+    note text,
+    variation_number smallint
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.result is $$
+The result of a metric in a variation, compared with the control.
+$$;
+comment on column experiment.result.metric is $$Metric.$$;
+comment on column experiment.result.role is $$`goal`, `secondary` or `guardrail`.$$;
+comment on column experiment.result.type is $$Type of the metric.$$;
+comment on column experiment.result.variation is $$Variation.$$;
+comment on column experiment.result.people is $$Number of people; of a quantile those with values.$$;
+comment on column experiment.result.figure is $$
+Figure of the variation: share, mean per person, ratio or quantile, without an adjustment; null without people.
+$$;
+comment on column experiment.result.figure_stddev is $$
+Standard deviation of the outcome of a person; of a ratio and a quantile null.
+$$;
+comment on column experiment.result.effect is $$
+Difference to the control, relative (0.1 is 10 % more) or absolute, adjusted by the behaviour before the exposure; null
+for the control, and when there is no result (see `note`).
+$$;
+comment on column experiment.result.stddev is $$Standard error of the effect.$$;
+comment on column experiment.result.low is $$Lower bound of the interval of the effect; null: no bound.$$;
+comment on column experiment.result.high is $$Upper bound of the interval of the effect; null: no bound.$$;
+comment on column experiment.result.p is $$p-value of the effect; null for the test `bayesian`.$$;
+comment on column experiment.result.adjusted_p is $$
+p-value with the correction of the experiment for several goals and variations; null for other metrics than goals.
+$$;
+comment on column experiment.result.chance_to_win is $$
+Probability that the variation is better than the control; null for other tests than `bayesian`.
+$$;
+comment on column experiment.result.risk is $$
+Expected loss of choosing the variation; null for other tests than `bayesian`.
+$$;
+comment on column experiment.result.verdict is $$
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+$$;
+comment on column experiment.result.variance_reduction is $$
+Share of the variance that the behaviour before the exposure explains (CUPED); null when there is no adjustment.
+$$;
+comment on column experiment.result.difference is $$`relative` or `absolute`.$$;
+comment on column experiment.result.test is $$`welch`, `sequential` or `bayesian`.$$;
+comment on column experiment.result.alpha is $$Significance level.$$;
+comment on column experiment.result.population is $$Set of people that are counted.$$;
+comment on column experiment.result.complete_until is $$
+Last day of exposure that is contained; null for a metric without period and delay: all days are.
+$$;
+comment on column experiment.result.note is $$Why there is no result, or a warning; null otherwise.$$;
+comment on column experiment.result.variation_number is $$Position of the variation.$$;
+
+do $do$
+begin
+  create type experiment.arm as (
+    position smallint,
+    variation smallint,
+    stratum text,
+    people bigint,
+    statistic jsonb,
+    adjusted jsonb
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.arm is $$
+The outcomes of the people of a variation, as the functions of the statistics read them.
+$$;
+comment on column experiment.arm.position is $$Position of the metric.$$;
+comment on column experiment.arm.variation is $$Position of the variation.$$;
+comment on column experiment.arm.stratum is $$Stratum; null: all people.$$;
+comment on column experiment.arm.people is $$Number of people.$$;
+comment on column experiment.arm.statistic is $$Statistic; see `experiment.compare`.$$;
+comment on column experiment.arm.adjusted is $$
+The same with the period before the exposure; without it where there is none.
+$$;
+
+do $do$
+begin
+  create type experiment.health as (
+    experiment text,
+    state text,
+    population text,
+    first_day date,
+    last_day date,
+    variations text[],
+    people bigint[],
+    expected double precision[],
+    srm_p double precision,
+    is_mismatched boolean,
+    multiple bigint,
+    not_counted bigint,
+    warnings text[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.health is $$
+How many people an experiment has exposed, and whether they are distributed as planned.
+$$;
+comment on column experiment.health.experiment is $$Experiment.$$;
+comment on column experiment.health.state is $$State of the experiment.$$;
+comment on column experiment.health.population is $$Set of people that are counted.$$;
+comment on column experiment.health.first_day is $$First day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.last_day is $$Last day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.variations is $$Variations, in their order.$$;
+comment on column experiment.health.people is $$Number of counted people of each variation.$$;
+comment on column experiment.health.expected is $$
+Expected number of people of each variation, from the weights of each day. Days on which they changed are not contained.
+$$;
+comment on column experiment.health.srm_p is $$
+p-value of a sample ratio mismatch, from the days of `expected`; null without people.
+$$;
+comment on column experiment.health.is_mismatched is $$
+Whether `srm_p` is below 0.001: assignment or logging is broken, and the results should not be used.
+$$;
+comment on column experiment.health.multiple is $$
+Number of people who were exposed to several variations: they are not counted.
+$$;
+comment on column experiment.health.not_counted is $$
+Number of people who are not in the population of the experiment.
+$$;
+comment on column experiment.health.warnings is $$Warnings; empty when there are none.$$;
 
 /* ---------------------------------------------------------------------------------------------------- history -- */
 
@@ -491,11 +799,257 @@ comment on column experiment.change.after is $$Values after the change; null for
 
 create index if not exists change_subject on experiment.change (subject, key, changed_at);
 
+/* --------------------------------------------------------------------------------------------------- design -- */
+
+do $do$
+begin
+  create type experiment.assigned as (
+    experiment_id int,
+    experiment_key text,
+    variation smallint,
+    value jsonb,
+    probability double precision
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.assigned is $$
+Variation of a person in the experiment on a placement.
+$$;
+comment on column experiment.assigned.experiment_id is $$Experiment.$$;
+comment on column experiment.assigned.experiment_key is $$Name of the experiment.$$;
+comment on column experiment.assigned.variation is $$
+Position of the variation; null for a person who does not take part.
+$$;
+comment on column experiment.assigned.value is $$
+Value of the variation, or of the control for a person who does not take part.
+$$;
+comment on column experiment.assigned.probability is $$
+Present weight of the variation; null for a person who does not take part.
+$$;
+
+/* ------------------------------------------------------------------------------------------------- statistics -- */
+
+do $do$
+begin
+  create type experiment.statistic as (
+    type text,
+    is_adjusted boolean,
+    n numeric,
+    is_binary boolean[],
+    sums numeric[],
+    products numeric[],
+    theta float8,
+    n_star numeric,
+    level float8,
+    quantile_hat float8,
+    quantile_lower float8,
+    quantile_upper float8,
+    n_clusters numeric
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.statistic is $$
+@behavior -*
+Sufficient statistics of a metric in one arm: a checked `statistic` of `experiment.compare`.
+A proportion or mean has one variable, a ratio two (numerator, denominator). With the time before the exposure, the same
+variables of that time follow.
+$$;
+comment on column experiment.statistic.type is $$`proportion`, `mean`, `ratio` or `quantile`.$$;
+comment on column experiment.statistic.is_adjusted is $$
+Whether the second half of the variables is of the time before the exposure.
+$$;
+comment on column experiment.statistic.n is $$Number of users; of a quantile, of its events or users.$$;
+comment on column experiment.statistic.is_binary is $$Whether each variable is a proportion.$$;
+comment on column experiment.statistic.sums is $$
+Sum of each variable; of a clustered quantile, the main and the denominator sum.
+$$;
+comment on column experiment.statistic.products is $$
+Sums of products of each two variables, row by row.
+$$;
+comment on column experiment.statistic.theta is $$
+Coefficient of the time before the exposure; null: computed from both arms.
+$$;
+comment on column experiment.statistic.n_star is $$
+Of a quantile: number of observations for which its bounds were computed.
+$$;
+comment on column experiment.statistic.level is $$Of a quantile: its level, such as 0.9 (`nu`).$$;
+comment on column experiment.statistic.quantile_hat is $$Of a quantile: its estimate.$$;
+comment on column experiment.statistic.quantile_lower is $$Of a quantile: lower bound of its 95 % interval.$$;
+comment on column experiment.statistic.quantile_upper is $$Of a quantile: upper bound of its 95 % interval.$$;
+comment on column experiment.statistic.n_clusters is $$
+Of a quantile: number of users of whom the events are; null when each is an observation of its own.
+$$;
+
+do $do$
+begin
+  create type experiment.estimate as (
+    n float8,
+    mean float8,
+    unadjusted_mean float8,
+    variance float8,
+    gradient float8[],
+    covariances float8[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.estimate is $$
+@behavior -*
+Moments of a metric in one arm, with what the delta method needs.
+$$;
+comment on column experiment.estimate.n is $$Number of users.$$;
+comment on column experiment.estimate.mean is $$Mean, adjusted by the time before the exposure.$$;
+comment on column experiment.estimate.unadjusted_mean is $$Mean without adjustment.$$;
+comment on column experiment.estimate.variance is $$Variance of one observation; divided by `n`, of the mean.$$;
+comment on column experiment.estimate.gradient is $$Derivatives of the mean by the means of the variables.$$;
+comment on column experiment.estimate.covariances is $$Covariances of the variables, row by row.$$;
+
+do $do$
+begin
+  create type experiment.effect as (
+    effect float8,
+    stddev float8,
+    degrees float8,
+    users float8,
+    control_mean float8,
+    is_post_stratified boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.effect is $$
+@behavior -*
+Difference of two arms with its standard error.
+$$;
+comment on column experiment.effect.effect is $$Difference, absolute or relative to the control.$$;
+comment on column experiment.effect.stddev is $$Standard error of the difference.$$;
+comment on column experiment.effect.degrees is $$Degrees of freedom by Satterthwaite's formula.$$;
+comment on column experiment.effect.users is $$Number of users of both arms.$$;
+comment on column experiment.effect.control_mean is $$Mean of the control without adjustment.$$;
+comment on column experiment.effect.is_post_stratified is $$Whether the difference is weighted by strata.$$;
+
+do $do$
+begin
+  create type experiment.cell as (
+    users float8,
+    means float8[],
+    covariances float8[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.cell is $$
+@behavior -*
+Control mean and difference in a stratum; of a ratio, those of the numerator and then of the denominator.
+$$;
+comment on column experiment.cell.users is $$Number of users of both arms.$$;
+comment on column experiment.cell.means is $$Control mean and difference of each variable.$$;
+comment on column experiment.cell.covariances is $$Covariances of the means times the number of users, row by row.$$;
+
+do $do$
+begin
+  create type experiment.comparison as (
+    test text,
+    side text,
+    difference text,
+    alpha float8,
+    tuning float8,
+    prior_mean float8,
+    prior_variance float8,
+    prior_is_proper boolean,
+    prior_type text,
+    is_inverse boolean,
+    traffic float8,
+    days float8,
+    users float8,
+    is_pooled boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.comparison is $$
+@behavior -*
+Options of `experiment.compare`, checked and with defaults.
+$$;
+comment on column experiment.comparison.test is $$`welch`, `sequential` or `bayesian`.$$;
+comment on column experiment.comparison.side is $$`both`, `greater` or `less`.$$;
+comment on column experiment.comparison.difference is $$`relative`, `absolute` or `scaled`.$$;
+comment on column experiment.comparison.alpha is $$Probability that the interval misses the difference.$$;
+comment on column experiment.comparison.tuning is $$
+Number of users for which the sequential interval is narrowest.
+$$;
+comment on column experiment.comparison.prior_mean is $$Mean of the prior of the difference.$$;
+comment on column experiment.comparison.prior_variance is $$Variance of the prior of the difference.$$;
+comment on column experiment.comparison.prior_is_proper is $$Whether there is a prior; otherwise it is flat.$$;
+comment on column experiment.comparison.prior_type is $$
+Whether the prior is of the `relative` or the `absolute` difference.
+$$;
+comment on column experiment.comparison.is_inverse is $$Whether less is better.$$;
+comment on column experiment.comparison.traffic is $$Share of the traffic in the experiment, for `scaled`.$$;
+comment on column experiment.comparison.days is $$Length of the experiment in days, for `scaled`.$$;
+comment on column experiment.comparison.users is $$Users of all arms, for `scaled`.$$;
+comment on column experiment.comparison.is_pooled is $$Whether strata are added up.$$;
+
+do $do$
+begin
+  create type experiment.plan as (
+    type text,
+    mean float8,
+    variance float8,
+    explained float8,
+    test text,
+    side text,
+    difference text,
+    alpha float8,
+    tuning float8,
+    power float8,
+    allocation float8
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.plan is $$
+@behavior -*
+Baseline and options of the power functions, checked and with defaults.
+$$;
+comment on column experiment.plan.type is $$`proportion`, `mean` or `ratio`.$$;
+comment on column experiment.plan.mean is $$Mean of the control.$$;
+comment on column experiment.plan.variance is $$Variance of one observation of the control, without adjustment.$$;
+comment on column experiment.plan.explained is $$
+Share of the variance that the time before the exposure explains, from 0 to 1.
+$$;
+comment on column experiment.plan.test is $$`welch` or `sequential`.$$;
+comment on column experiment.plan.side is $$`both`, `greater` or `less`.$$;
+comment on column experiment.plan.difference is $$`relative` or `absolute`.$$;
+comment on column experiment.plan.alpha is $$Probability of a false positive.$$;
+comment on column experiment.plan.tuning is $$
+Number of users for which the sequential interval is narrowest.
+$$;
+comment on column experiment.plan.power is $$Power to reach.$$;
+comment on column experiment.plan.allocation is $$Users of the treatment for each user of the control.$$;
+
 /* --------------------------------------------------------------------------------------- in the other rooms' lists -- */
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values
-  ('experiment', 'exposure', 'person_id', 'track.event', 'Exposures and outcomes of people.')
+  ('experiment', 'exposure', 'person_id', 'track.event', 'Exposures and outcomes of people.'),
+  ('experiment', 'event_value', 'person_id', 'track.event', 'Values of people in quantile metrics.')
 on conflict do nothing;
 
 alter table experiment.layer enable row level security;
@@ -506,7 +1060,650 @@ alter table experiment.variation enable row level security;
 alter table experiment.weighting enable row level security;
 alter table experiment.metric enable row level security;
 alter table experiment.measured enable row level security;
+alter table experiment.metric_event enable row level security;
+alter table experiment.handler enable row level security;
 alter table experiment.exposure enable row level security;
+alter table experiment.event_value enable row level security;
 alter table experiment.day_sum enable row level security;
 alter table experiment.change enable row level security;
+alter table experiment.setting enable row level security;
 -- experiment: end
+
+/* -------------------------------------------------------------------------------- minimisation at the collection -- */
+
+alter table track.setting
+  add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000),
+  add column if not exists allowed_traits text[] check (cardinality(allowed_traits) <= 1000),
+  add column if not exists personal_data text not null default 'report'
+    check (personal_data in ('off', 'report', 'mask', 'refuse')),
+  add column if not exists contact_traits text[] not null default '{email,phone}'
+    check (cardinality(contact_traits) <= 100),
+  add column if not exists agent_properties text[] not null default '{browser,os,device}'
+    check (agent_properties <@ '{browser,browserVersion,os,device}'),
+  add column if not exists bots text not null default 'exclude' check (bots in ('store', 'exclude', 'refuse'));
+comment on column track.setting.allowed_properties is $$
+Properties that are stored of events of a new type, and those that the system itself needs; null: all.
+An event type gets it as its `track.event_type.allowed_properties` when it is first seen.
+$$;
+comment on column track.setting.allowed_traits is $$
+Traits that are stored; null: all. The time zone is stored always.
+Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
+$$;
+comment on column track.setting.personal_data is $$
+Treatment of e-mail addresses and phone numbers in properties, traits, paths and names of events.
+`report` counts them (`track.personal_data_found`), `mask` also replaces them by `[e-mail]` and `[phone]`, `refuse`
+rejects the message, `off` does not look for them.
+$$;
+comment on column track.setting.contact_traits is $$
+Traits that may hold e-mail addresses and phone numbers: in them, none are looked for.
+$$;
+comment on column track.setting.agent_properties is $$
+Properties that an event gets of the user agent of its message, which is not stored itself.
+$$;
+comment on column track.setting.bots is $$
+Treatment of messages whose user agent is that of a bot.
+`store`: they are stored, and `device` is `bot`. `exclude`: a browser whose first message is one is also excluded, as by
+`track.exclude_person`. `refuse`: they are rejected.
+$$;
+
+alter table track.event_type
+  add column if not exists allowed_properties text[] check (cardinality(allowed_properties) <= 1000);
+comment on column track.event_type.allowed_properties is $$
+Properties that are stored of such events, and those that the system itself needs; null: all.
+Of a merged type, the list of its target applies. Changed by `track.allow_properties` and its opposites.
+$$;
+
+do $block$
+begin
+  if not exists (
+    select from pg_attribute where attrelid = 'track.message_sender'::regclass and attname = 'bots'
+  ) then
+    alter type track.message_sender
+      add attribute user_agent text,
+      add attribute allowed_properties text[],
+      add attribute allowed_traits text[],
+      add attribute personal_data text,
+      add attribute contact_traits text[],
+      add attribute agent_properties text[],
+      add attribute bots text;
+    alter type track.parsed_message add attribute user_agent text, add attribute agent_hints jsonb;
+    create type track.user_agent as (browser text, browser_version int, os text, device text, is_bot boolean);
+    create type track.finding as (event_name text, property text, kind text, found int);
+    create type track.data_finding as (
+      event text,
+      property text,
+      kind text,
+      found bigint,
+      first_day date,
+      last_day date
+    );
+  end if;
+end;
+$block$;
+
+comment on column track.message_sender.user_agent is $$
+User agent of the request, for messages without one; null for servers, which send the messages of others.
+$$;
+comment on column track.message_sender.allowed_properties is $$As `track.setting.allowed_properties`.$$;
+comment on column track.message_sender.allowed_traits is $$As `track.setting.allowed_traits`.$$;
+comment on column track.message_sender.personal_data is $$As `track.setting.personal_data`.$$;
+comment on column track.message_sender.contact_traits is $$As `track.setting.contact_traits`.$$;
+comment on column track.message_sender.agent_properties is $$As `track.setting.agent_properties`.$$;
+comment on column track.message_sender.bots is $$As `track.setting.bots`.$$;
+
+comment on column track.parsed_message.user_agent is $$
+User agent that the message states; null when none is given, and from `track._minimise` on.
+$$;
+comment on column track.parsed_message.agent_hints is $$
+Client hints of the message (`context.userAgentData`); null when none are given, and from `track._minimise` on.
+$$;
+
+comment on type track.user_agent is $$
+Browser and device of a user agent, as `track.parse_user_agent` returns them.
+$$;
+comment on column track.user_agent.browser is $$Family of the browser, such as `Firefox`; null when unknown.$$;
+comment on column track.user_agent.browser_version is $$Major version of the browser; null when unknown.$$;
+comment on column track.user_agent.os is $$Operating system, without a version; null when unknown.$$;
+comment on column track.user_agent.device is $$`desktop`, `mobile`, `tablet`, `bot` or `other`.$$;
+comment on column track.user_agent.is_bot is $$Whether it is that of a program.$$;
+
+comment on type track.finding is $$
+Values that were found in a message, or dropped of it, as a number.
+$$;
+comment on column track.finding.event_name is $$Name of the event; null for `identify` and such.$$;
+comment on column track.finding.property is $$Path of the property.$$;
+comment on column track.finding.kind is $$As `track.found_data.kind`.$$;
+comment on column track.finding.found is $$Number of values.$$;
+
+comment on type track.data_finding is $$
+Values of a property that were found or dropped at their arrival, as a number.
+$$;
+comment on column track.data_finding.event is $$Name of the event; null for traits.$$;
+comment on column track.data_finding.property is $$
+Path of the property, such as `properties.form.comment`, `traits.note` or `context.page`.
+$$;
+comment on column track.data_finding.kind is $$`e-mail`, `phone`, `ip`, `user_agent` or `not_allowed`.$$;
+comment on column track.data_finding.found is $$Number of values.$$;
+comment on column track.data_finding.first_day is $$First day of arrival, UTC.$$;
+comment on column track.data_finding.last_day is $$Last day of arrival, UTC.$$;
+
+create table if not exists track.found_data (
+  found_data_id bigint generated always as identity primary key,
+  day date not null,
+  event_type_id int references track.event_type on delete cascade,
+  property text not null check (length(property) <= 200),
+  kind text not null check (kind in ('e-mail', 'phone', 'ip', 'user_agent', 'not_allowed')),
+  backend int not null,
+  found bigint not null check (found > 0),
+  constraint found_data_key unique nulls not distinct (day, event_type_id, property, kind, backend)
+);
+
+create index if not exists found_data_event_type on track.found_data (event_type_id);
+
+comment on table track.found_data is $$
+@behavior -*
+Numbers of values that were found in messages, or dropped of them, by event type, property and day of arrival.
+One row per backend process, so that concurrent batches do not wait for each other. Contains no value.
+`track.personal_data_found` and `track.dropped_data` return the sums.
+$$;
+comment on column track.found_data.found_data_id is $$Key of the row.$$;
+comment on column track.found_data.day is $$Day of arrival (UTC).$$;
+comment on column track.found_data.event_type_id is $$Event type; null for traits.$$;
+comment on column track.found_data.property is $$
+Path of the property. Keys that contain an e-mail address or a phone number are masked; `…` above 2,000 paths per day.
+$$;
+comment on column track.found_data.kind is $$
+`e-mail` or `phone`: found in a value. Dropped: `ip` and `user_agent`, by the name of the property, and `not_allowed`.
+$$;
+comment on column track.found_data.backend is $$
+Process that counted: its process id; 0 for days that `track.delete_old_refusals` has summed.
+$$;
+comment on column track.found_data.found is $$Number of values.$$;
+
+create table if not exists track.disallowed_month (
+  month date primary key
+);
+
+comment on table track.disallowed_month is $$
+@behavior -*
+Months whose events may have properties that are not allowed any more; `track.apply_allow_lists` takes the latest.
+$$;
+comment on column track.disallowed_month.month is $$First day of the month (UTC).$$;
+
+alter table track.found_data enable row level security;
+alter table track.disallowed_month enable row level security;
+
+/* --- Opt-out of sale and sharing, limit of use, business days --- */
+
+alter table privacy.purpose add column if not exists opt_in_age smallint check (opt_in_age between 0 and 30);
+alter table privacy.purpose add column if not exists shares_data boolean not null default false;
+
+comment on column privacy.purpose.opt_in_age is $$
+Age in years below which a purpose needs a grant, whatever its basis (CCPA section 1798.120(c)); null: at no age.
+From `minimum_age` on, the grant of the person herself is enough.
+$$;
+comment on column privacy.purpose.shares_data is $$
+Whether data leaves the organization for the purpose: see `privacy.may_share`.
+$$;
+
+insert into privacy.purpose (
+  purpose, basis, without_basis, opted_out_by_gpc, description, minimum_age, opt_in_age, shares_data
+)
+values
+  (
+    'sale', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for a consideration (CCPA section 1798.140(ad)).', 13, 16, true
+  ),
+  (
+    'sharing', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for advertising across contexts (CCPA section 1798.140(ah)).', 13, 16, true
+  ),
+  (
+    'sensitive', 'legitimate_interests', 'anonymize', false,
+    'Using sensitive data for more than the service needs (CCPA section 1798.121).', null, null, false
+  )
+on conflict do nothing;
+
+alter table privacy.regime add column if not exists opt_out_days smallint check (opt_out_days between 1 and 100);
+comment on column privacy.regime.opt_out_days is $$
+Time for requests of the kinds `opt_out` and `limit_use`, in days from Monday to Friday, without an extension.
+Null: `answer_within`. Public holidays count, so that the time is never longer than the law allows.
+$$;
+update privacy.regime set opt_out_days = 15 where regime = 'ccpa' and opt_out_days is null;
+
+alter table privacy.request drop constraint if exists request_kind_check;
+alter table privacy.request add constraint request_kind_check check (kind in (
+  'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit_use'
+)) not valid;
+alter table privacy.request validate constraint request_kind_check;
+comment on column privacy.request.kind is $$
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection`, `opt_out` or `limit_use`.
+$$;
+
+do $$
+begin
+  -- Also when the block runs again, so that the set is complete after the next refresh.
+  insert into track.person_set (name, description, members)
+  values (
+    'shareable', 'People whose data may leave the organization: see privacy.may_share.', 'track.shareable_people'
+  )
+  on conflict do nothing;
+  if found then
+    insert into track.changed (person_id, consumer, since, until)
+    select person.person_id, 'track.person_set', '-infinity', 'infinity'
+    from track.person
+    where person.person_id <> 0;
+  end if;
+end;
+$$;
+
+drop function if exists privacy._ages(text[]);
+drop function if exists privacy.optional_purposes();
+
+/* --- Disclosures and pseudonyms --- */
+
+alter table privacy.setting add column if not exists needs_read_reason boolean not null default false;
+comment on column privacy.setting.needs_read_reason is $$
+Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
+$$;
+alter table privacy.setting add column if not exists held_names_function text
+  check (held_names_function ~ '^[a-z][a-z_]*\.[a-z_]+$');
+comment on column privacy.setting.held_names_function is $$
+Name of the function that returns the names under which people are known, and holds them.
+With its schema. It takes `people bigint[]` and returns `setof privacy.identity_name`; until the transaction ends, no
+other one deletes them.
+$$;
+update privacy.setting set held_names_function = 'track.held_names';
+
+create sequence if not exists privacy.read_id;
+
+create table if not exists privacy.disclosure (
+  disclosure_id uuid primary key default gen_random_uuid(),
+  read_id bigint not null,
+  identity_id bigint,
+  subject_name text,
+  read_at timestamptz not null default clock_timestamp(),
+  read_by text not null,
+  role text not null,
+  function_name text not null,
+  reason text check (length(reason) <= 200),
+  salt bytea,
+  ledger_position bigint
+);
+
+comment on table privacy.disclosure is $$
+Reads of the records of people by others, append-only (FERPA, 34 CFR 99.32): one row per person and read.
+Of a person who was merged, one for each of her names, so that each has the read after a split.
+Each is written by the function that reads: see `privacy.record_disclosure`. Reads by workers are not in it.
+$$;
+comment on column privacy.disclosure.disclosure_id is $$Key of the disclosure.$$;
+comment on column privacy.disclosure.read_id is $$
+Number of the read, which the people whose records it returned have in common.
+A read whose transaction was rolled back leaves a gap in these numbers.
+$$;
+comment on column privacy.disclosure.identity_id is $$
+Identity of the person whose record was read.
+The row follows it when people are merged or split. Null: a table of people was read, in a statement of an
+administrator to the API.
+$$;
+comment on column privacy.disclosure.subject_name is $$
+Name of this identity; null for a table.
+$$;
+comment on column privacy.disclosure.read_at is $$Time of the read.$$;
+comment on column privacy.disclosure.read_by is $$
+Person who read the record: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.disclosure.role is $$
+Role of the reader, such as `instructor` or `admin`; the login, when no role was set.
+$$;
+comment on column privacy.disclosure.function_name is $$Function that returned the record, or table, with its schema.$$;
+comment on column privacy.disclosure.reason is $$
+Legitimate interest of the reader, from the setting `insights.read_reason`; null when none was given.
+$$;
+comment on column privacy.disclosure.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the disclosure is sealed.
+$$;
+comment on column privacy.disclosure.ledger_position is $$
+Entry of `privacy.ledger` that seals the disclosure; null until then.
+$$;
+
+create index if not exists disclosure_identity on privacy.disclosure (identity_id, read_at);
+create index if not exists disclosure_unsealed on privacy.disclosure (disclosure_id) where ledger_position is null;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values (
+  'disclosure', 'privacy.disclosure', 'disclosure_id', 'read_at',
+  '{disclosure_id,read_id,subject_name,read_at,read_by,role,function_name,reason}',
+  'Reads of the records of people.'
+)
+on conflict do nothing;
+
+do $$
+begin
+  if to_regtype('privacy.disclosed') is null then
+    create type privacy.disclosed as (
+      read_at timestamptz,
+      read_by text,
+      role text,
+      function_name text,
+      reason text,
+      subject_name text
+    );
+  end if;
+end;
+$$;
+
+comment on type privacy.disclosed is $$
+A read of the record of a person by another: see `privacy.disclosure`.
+$$;
+comment on column privacy.disclosed.read_at is $$Time of the read.$$;
+comment on column privacy.disclosed.read_by is $$Person or login that read the record.$$;
+comment on column privacy.disclosed.role is $$Role of the reader.$$;
+comment on column privacy.disclosed.function_name is $$Function that returned the record, or table.$$;
+comment on column privacy.disclosed.reason is $$Legitimate interest that was given; null without.$$;
+comment on column privacy.disclosed.subject_name is $$
+Name under which the person was read; null when a table of all people was read.
+$$;
+
+alter table privacy.disclosure enable row level security;
+
+insert into privacy.secret (purpose) values ('pseudonym_analysts') on conflict do nothing;
+
+drop function if exists analytics.cohort_people(text);
+revoke execute on function track._journey(bigint, timestamptz, timestamptz) from insights_admin;
+
+-- Keys in models from outside can be names of people.
+revoke select on ml.embedding, ml.score from insights_analyst;
+revoke execute on function ml.nearest(text, text, int, int) from insights_analyst;
+
+/* --- retention --- */
+
+create table if not exists privacy.retention_class (
+  data_class text primary key check (data_class ~ '^[a-z][a-z_]{0,62}$'),
+  position smallint not null unique,
+  table_name text not null check (table_name ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  time_column text check (time_column ~ '^[a-z][a-z_]*$'),
+  person_column text check (person_column ~ '^[a-z][a-z_]*$'),
+  condition text,
+  sealed_columns text[] not null default '{}',
+  default_keep interval,
+  plan_function text check (plan_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  apply_function text check (apply_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  description text not null,
+  check ((plan_function is null) = (apply_function is null)),
+  check ((plan_function is null) = (time_column is not null))
+);
+
+comment on table privacy.retention_class is $$
+Classes of data for which a rule of retention can be set: see `privacy.set_retention`. Every room registers its own.
+Rows of a class are deleted by the time in `time_column`, or by the functions of the class. These take a rule
+(`privacy.retention`) and a time; `apply_function` also takes the maximum number of rows. Both return
+`setof privacy.retention_step`: what would be deleted, or what one step has deleted, no row when nothing is left. What
+is derived from the rows has no class: it follows them.
+$$;
+comment on column privacy.retention_class.data_class is $$Name of the class.$$;
+comment on column privacy.retention_class.position is $$Place in the order in which rules are applied.$$;
+comment on column privacy.retention_class.table_name is $$Table with its schema. It has a primary key.$$;
+comment on column privacy.retention_class.time_column is $$
+Column with the time, or the day, that decides. Null when the class has functions.
+$$;
+comment on column privacy.retention_class.person_column is $$
+Column with the person; rows of people whose data is restricted are kept. Null when rows are of no person.
+$$;
+comment on column privacy.retention_class.condition is $$
+@behavior -*
+Condition in SQL that a row must meet to be deleted, in which the table is `stored`; null without one.
+$$;
+comment on column privacy.retention_class.sealed_columns is $$
+Columns with positions in `privacy.ledger`, which account for the deletion of sealed rows.
+$$;
+comment on column privacy.retention_class.default_keep is $$
+Time after which a task deletes the rows when there is no rule; null: without a rule they are kept.
+$$;
+comment on column privacy.retention_class.plan_function is $$Function that counts; null without functions.$$;
+comment on column privacy.retention_class.apply_function is $$Function that deletes; null without functions.$$;
+comment on column privacy.retention_class.description is $$Rows of the class, and what a deletion means.$$;
+
+create table if not exists privacy.retention (
+  rule text not null primary key generated always as (data_class || coalesce('/' || purpose, '')) stored,
+  data_class text not null references privacy.retention_class,
+  purpose text references privacy.purpose,
+  keep interval not null check (keep between '1 day' and '1000 years'),
+  counted_from text not null default 'event' check (counted_from in ('event', 'arrival')),
+  method text not null default 'delete' check (method in ('delete', 'anonymize')),
+  keeps_rollups boolean not null default false,
+  set_at timestamptz not null default clock_timestamp(),
+  check (purpose is null or data_class = 'events'),
+  check (data_class = 'events' or counted_from = 'event' and method = 'delete'),
+  check (
+    not keeps_rollups
+    or data_class = 'events' and purpose is null and method = 'delete' and counted_from = 'event'
+  )
+);
+
+comment on table privacy.retention is $$
+@foreignKey (purpose) references privacy.purpose (purpose)
+Rules of retention: the time for which data of a class, or events of a purpose, is kept. Each rule applies on its own.
+Without a rule nothing is deleted, except as `privacy.retention_class.default_keep` specifies.
+$$;
+comment on column privacy.retention.rule is $$
+Name of the rule: the class, followed by `/` and the purpose if there is one.
+$$;
+comment on column privacy.retention.data_class is $$Class of data.$$;
+comment on column privacy.retention.purpose is $$
+Purpose of the event types to which the rule applies; null: all of them.
+$$;
+comment on column privacy.retention.keep is $$
+Time for which the data is kept. It ends at 00:00 UTC, so that whole days are deleted.
+$$;
+comment on column privacy.retention.counted_from is $$
+Time from which `keep` counts: `event` (when it happened) or `arrival` (when it was stored).
+$$;
+comment on column privacy.retention.method is $$
+`delete`, or `anonymize`: events stay without person, identity and properties.
+$$;
+comment on column privacy.retention.keeps_rollups is $$
+True: the sums of whole months that are deleted stay, without people. False: they are those of the events that are left.
+$$;
+comment on column privacy.retention.set_at is $$Time of the last change of the rule.$$;
+
+create index if not exists retention_purpose on privacy.retention (purpose);
+create index if not exists retention_class_of on privacy.retention (data_class);
+
+create table if not exists privacy.retention_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  rule text not null,
+  action text not null check (action in ('set', 'dropped', 'clock confirmed')),
+  actor text not null,
+  details jsonb not null default '{}'
+);
+
+comment on table privacy.retention_log is $$
+Log of the changes of the rules of retention, append-only.
+$$;
+comment on column privacy.retention_log.log_id is $$Key of the entry.$$;
+comment on column privacy.retention_log.logged_at is $$Time of the change.$$;
+comment on column privacy.retention_log.rule is $$Rule that changed; `all` when the clock was confirmed.$$;
+comment on column privacy.retention_log.action is $$
+`set`, `dropped`, or `clock confirmed`: an administrator applied the rules although the clock was implausible.
+$$;
+comment on column privacy.retention_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.retention_log.details is $$New values; for a dropped rule, those that it had.$$;
+
+create index if not exists retention_log_time on privacy.retention_log (logged_at);
+
+create table if not exists privacy.retention_total (
+  rule text not null,
+  day date not null,
+  table_name text not null,
+  method text not null,
+  row_count bigint not null,
+  partitions text[] not null default '{}',
+  primary key (rule, day, table_name, method)
+);
+
+comment on table privacy.retention_total is $$
+Rows that the rules of retention deleted, by rule and day: the record that they are applied.
+$$;
+comment on column privacy.retention_total.rule is $$Rule, as in `privacy.retention.rule`.$$;
+comment on column privacy.retention_total.day is $$Day of the deletion (UTC).$$;
+comment on column privacy.retention_total.table_name is $$Table with its schema.$$;
+comment on column privacy.retention_total.method is $$As in `privacy.retention_step.method`.$$;
+comment on column privacy.retention_total.row_count is $$Number of rows.$$;
+comment on column privacy.retention_total.partitions is $$Partitions that were removed as a whole.$$;
+
+create table if not exists privacy.retention_clock (
+  only_row boolean primary key default true check (only_row),
+  applied_at timestamptz not null default now()
+);
+
+comment on table privacy.retention_clock is $$
+@behavior -*
+The latest time at which the rules of retention were applied: one row. A run whose clock contradicts it is refused.
+$$;
+comment on column privacy.retention_clock.only_row is $$Always true, so that the table has one row.$$;
+comment on column privacy.retention_clock.applied_at is $$
+Latest time of the clock; at first, that of the installation.
+$$;
+
+insert into privacy.retention_clock default values
+on conflict do nothing;
+
+do $do$
+begin
+  create type privacy.retention_step as (
+    rule text,
+    table_name text,
+    method text,
+    row_count bigint,
+    partitions text[],
+    held_count bigint,
+    oldest_at timestamptz,
+    horizon timestamptz
+  );
+exception when duplicate_object then null;
+end
+$do$;
+
+comment on type privacy.retention_step is $$
+Rows that a rule of retention deletes with the next run, or that one step has deleted.
+$$;
+comment on column privacy.retention_step.rule is $$Rule, as in `privacy.retention.rule`.$$;
+comment on column privacy.retention_step.table_name is $$Table with its schema.$$;
+comment on column privacy.retention_step.method is $$
+`delete`, `anonymize`, `sum` (the sums of a month are kept without people), `refresh` (people were refreshed before
+that), or `wait` (other transactions held a lock: nothing was done, and the step can be tried again).
+$$;
+comment on column privacy.retention_step.row_count is $$Number of rows.$$;
+comment on column privacy.retention_step.partitions is $$Partitions that are removed as a whole.$$;
+comment on column privacy.retention_step.held_count is $$
+Number of rows that stay, because the data of their person is restricted; null for a step.
+$$;
+comment on column privacy.retention_step.oldest_at is $$Time of the oldest row; null without rows.$$;
+comment on column privacy.retention_step.horizon is $$Time before which rows are deleted.$$;
+
+alter table privacy.retention_class enable row level security;
+alter table privacy.retention enable row level security;
+alter table privacy.retention_log enable row level security;
+alter table privacy.retention_total enable row level security;
+alter table privacy.retention_clock enable row level security;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, person_column, condition, sealed_columns, default_keep, description
+)
+values
+  (
+    'requests', 60, 'privacy.request', 'completed_at', null, 'stored.completed_at is not null',
+    '{ledger_position,answer_position}', null, 'Requests of people that are answered, by the time of the answer.'
+  ),
+  (
+    'receipts', 61, 'privacy.erasure', 'erased_at', null, 'stored.completed_at is not null', '{ledger_position}', null,
+    'Receipts of erasures that are complete. They are needed after the restore of a backup: keep them longer than it.'
+  ),
+  (
+    'exports', 62, 'privacy.export_log', 'exported_at', null, null, '{}', null,
+    'The log of exports of data of people.'
+  ),
+  (
+    'retention_log', 63, 'privacy.retention_log', 'logged_at', null, null, '{}', null,
+    'The log of changes of the rules of retention.'
+  )
+on conflict do nothing;
+
+alter table track.setting add column if not exists sums_kept_before date not null default '-infinity';
+do $do$
+begin
+  alter table track.setting add constraint setting_deleted_months
+    check (sums_kept_before = '-infinity' or oldest_event >= sums_kept_before::timestamp at time zone 'UTC');
+exception when duplicate_object then null;
+end
+$do$;
+comment on column track.setting.oldest_event is $$
+Events with an earlier time are rejected.
+A rule of retention for all events sets it to the time before which it deletes.
+$$;
+comment on column track.setting.sums_kept_before is $$
+Day before which the rollups are sums that a rule of retention keeps: their events are deleted, and refreshes and checks
+do not change them. `-infinity` without such a rule. See `privacy.set_retention`.
+$$;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, plan_function, apply_function, description
+)
+values
+  (
+    'events', 10, 'track.event', null, null, null, 'track.plan_event_retention', 'track.apply_event_retention',
+    'Events. Sessions, journeys, rollups, interactions and what else is derived from them follow.'
+  ),
+  (
+    'refusals', 20, 'track.refusal', 'day', null, '400 days', null, null, 'Numbers of refused messages.'
+  ),
+  (
+    'refusal_samples', 21, 'track.refusal_sample', 'refused_at', null, '7 days', null, null,
+    'Samples of refused messages, without values.'
+  ),
+  (
+    'write_key_log', 22, 'track.write_key_log', 'logged_at', null, null, null, null, 'The log of changes of write keys.'
+  ),
+  (
+    'name_log', 23, 'track.name_log', 'logged_at', null, null, null, null,
+    'The log of changed names of events and items.'
+  )
+on conflict do nothing;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, description
+)
+values (
+  'runs', 50, 'monitor.run', 'started_at',
+  'exists (select from monitor.run as later where later.task = stored.task and later.started_at > stored.started_at)',
+  '90 days', 'Runs of tasks, except the latest of each task.'
+)
+on conflict do nothing;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, person_column, condition, description
+)
+values
+  (
+    'impressions', 30, 'recommend.impression', 'listed_at', 'person_id', null,
+    'Recommended items that people were shown, with their answers. An event that names a row brings it back.'
+  ),
+  (
+    'taken', 32, 'recommend.taken', 'last_at', 'person_id', null,
+    'Items that people took, finished or rejected, whose events are deleted. Without them, items are recommended again.'
+  ),
+  (
+    'dismissed_topics', 33, 'recommend.dismissed_topic', 'first_at', 'person_id',
+    'greatest(stored.dismissed_at, stored.withdrawn_at) < $1',
+    'Topics that people rejected. An event brings them back as long as it is kept.'
+  ),
+  (
+    'rule_log', 31, 'recommend.rule_log', 'logged_at', null, null, 'The log of changes of rules of recommendations.'
+  )
+on conflict do nothing;
+/* --- end of retention --- */

@@ -1,5 +1,6 @@
 import type { WithPgClient } from "postgraphile/@dataplan/pg";
 import "postgraphile/grafast";
+import { logTableReads } from "./table-reads.ts";
 
 /**
  * Row policies compare `person_id` with the setting `insights.person_id`, which only the database can derive from the
@@ -43,7 +44,7 @@ export const PersonPlugin: GraphileConfig.Plugin = {
           const context = args.contextValue as unknown as Record<string, unknown>;
           for (const { schemas, withPgClientKey } of args.resolvedPreset?.pgServices ?? []) {
             if (schemas?.includes("track"))
-              context[withPgClientKey] = withPerson(context[withPgClientKey] as WithPgClient);
+              context[withPgClientKey] = logTableReads(withPerson(context[withPgClientKey] as WithPgClient));
           }
           // An application may pass the same object again: nothing is kept from an earlier request.
           const pgSettings = context["pgSettings"] as Record<string, string> | undefined;

@@ -153,6 +153,25 @@ const BatchPlugin: GraphileConfig.Plugin = {
   },
 };
 
+/**
+ * A function that logs what it reads is volatile, and a query for clients, which its tag `+queryField` states: it is read
+ * by pages as every other query. Each statement is committed before its rows are returned, with the log.
+ */
+const LoggedReadsPlugin: GraphileConfig.Plugin = {
+  name: "InsightsLoggedReadsPlugin",
+  version: "1.0.0",
+  gather: {
+    hooks: {
+      pgProcedures_PgResourceOptions(_info, { pgProc, resourceOptions }) {
+        const { behavior } = pgProc.getTagsAndDescription().tags;
+        if (resourceOptions.isMutation && [behavior].flat().join(" ").split(/\s+/).includes("+queryField")) {
+          resourceOptions.isMutation = false;
+        }
+      },
+    },
+  },
+};
+
 /** A time may be infinite, which PostGraphile's own format turns into null. */
 const timeCodec: typeof TYPES.timestamptz = {
   ...TYPES.timestamptz,
@@ -287,6 +306,7 @@ export const preset: GraphileConfig.Preset = {
     RoomsPlugin,
     ForeignKeysPlugin,
     BatchPlugin,
+    LoggedReadsPlugin,
     InfinityPlugin,
     AuthenticationPlugin,
     PersonPlugin,

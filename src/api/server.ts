@@ -65,7 +65,7 @@ const pageHeaders = {
  */
 const corsHeaders = {
   "access-control-allow-methods": "GET, POST, OPTIONS",
-  "access-control-allow-headers": "authorization, content-type, accept, x-write-key",
+  "access-control-allow-headers": "authorization, content-type, accept, x-write-key, x-read-reason",
   "access-control-expose-headers": "retry-after",
   "access-control-max-age": "86400",
   vary: "Origin",

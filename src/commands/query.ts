@@ -20,6 +20,7 @@ interface Options {
   output?: string;
   as: (typeof roles)[number];
   person?: string;
+  reason?: string;
   set?: Record<string, unknown>;
   list?: true;
   raw?: true;
@@ -87,8 +88,8 @@ async function ask<Row extends unknown[]>(
   return { rows, fields };
 }
 
-/** Opens a cursor named `answer` for the rows of a statement; lists and composite values are JSON. */
-async function openCursor(client: pg.PoolClient, statement: string): Promise<Column[]> {
+/** The columns of a statement, and the statement that returns them as texts; lists and composite values are JSON. */
+async function describe(client: pg.PoolClient, statement: string): Promise<{ columns: Column[]; rows: string }> {
   const { fields } = await ask(client, `select * from (\n${statement}\n) as answer limit 0`);
   if (fields.length === 0) {
     throw new InsightsError("the query has no columns", { hint: "Name columns, or use *." });
@@ -109,27 +110,36 @@ async function openCursor(client: pg.PoolClient, statement: string): Promise<Col
     return { name, kind, text };
   });
   const names = fields.map((_, index) => `c${index}`).join(", ");
-  await ask(
-    client,
-    `declare answer no scroll cursor for
-     select ${columns.map(({ text }) => text).join(", ")} from (\n${statement}\n) as answer (${names})`,
-  );
-  return columns.map(({ name, kind }) => ({ name, kind }));
+  return {
+    columns: columns.map(({ name, kind }) => ({ name, kind })),
+    rows: `select ${columns.map(({ text }) => text).join(", ")} from (\n${statement}\n) as answer (${names})`,
+  };
 }
 
 type Cells = (string | null)[];
 
+/** Times in the format of ISO 8601. */
+function withIsoTimes(rows: Cells[], columns: Column[]): Cells[] {
+  for (const row of rows) {
+    for (const [index, { kind }] of columns.entries()) {
+      const value = row[index] ?? null;
+      if (kind === "time" && value !== null) row[index] = isoTime(value);
+    }
+  }
+  return rows;
+}
+
 async function* readCursor(client: pg.PoolClient, columns: Column[]): AsyncGenerator<Cells[]> {
   for (;;) {
     const { rows } = await ask<Cells>(client, `fetch ${batch} from answer`);
-    for (const row of rows) {
-      for (const [index, { kind }] of columns.entries()) {
-        const value = row[index] ?? null;
-        if (kind === "time" && value !== null) row[index] = isoTime(value);
-      }
-    }
-    if (rows.length > 0) yield rows;
+    if (rows.length > 0) yield withIsoTimes(rows, columns);
     if (rows.length < batch) return;
+  }
+}
+
+async function* inBatches(rows: Cells[], columns: Column[]): AsyncGenerator<Cells[]> {
+  for (let start = 0; start < rows.length; start += batch) {
+    yield withIsoTimes(rows.slice(start, start + batch), columns);
   }
 }
 
@@ -239,7 +249,20 @@ const hints: Record<string, string> = {
   "42501": "--as admin runs the query as an administrator, if the login is a member of the role.",
 };
 
-/** Opens a read-only transaction under the role and runs the query in it. */
+/** The function that a query by name calls, when it logs what it reads: it is volatile. */
+async function logsItsReads(client: pg.PoolClient, statement: string): Promise<boolean> {
+  const [, name = ""] = /^select \* from ([a-z_]+\.[a-z0-9_]+)\(/.exec(statement) ?? [];
+  const { rows } = await client.query<{ logs: boolean }>(
+    "select provolatile = 'v' as logs from pg_catalog.pg_proc where oid = pg_catalog.to_regproc($1)",
+    [name],
+  );
+  return rows[0]?.logs ?? false;
+}
+
+/**
+ * Opens a read-only transaction under the role and runs the query in it. A function that logs which records of people it
+ * reads, called by its name, runs in one that is committed before the rows are printed.
+ */
 async function run<T>(
   { pool, database }: Session,
   query: string,
@@ -249,7 +272,7 @@ async function run<T>(
 ): Promise<T> {
   const client = await pool.connect();
   try {
-    await client.query("begin transaction read only");
+    await client.query("begin");
     await client.query(
       `set local timezone to 'UTC'; set local datestyle to 'ISO, MDY'; set local intervalstyle to 'iso_8601';
        set local extra_float_digits to 1; set local bytea_output to 'hex'; set local cursor_tuple_fraction to 1`,
@@ -279,7 +302,20 @@ async function run<T>(
           ])
           .then((answer) => answer.rows[0]?.statement ?? "")
       : query.replace(/;\s*$/, "");
-    const columns = await openCursor(client, statement);
+    const logs = nameOfQuery.test(query) && (await logsItsReads(client, statement));
+    if (logs) {
+      await client.query("select set_config('insights.read_reason', $1, true)", [options.reason ?? ""]);
+    } else {
+      await client.query("set transaction read only");
+    }
+    const { columns, rows: answer } = await describe(client, statement);
+    if (logs) {
+      const { rows: read } = await ask<Cells>(client, answer);
+      // Only rows whose log is stored are printed.
+      await client.query("commit");
+      return await put(format(columns, inBatches(read, columns), options));
+    }
+    await ask(client, `declare answer no scroll cursor for\n${answer}`);
     return await put(format(columns, readCursor(client, columns), options));
   } catch (error) {
     const hint = hints[errorCode(error) ?? ""];
@@ -322,6 +358,7 @@ export default new Command()
   .option("--set <name=value>", "argument of a saved query or a function; repeat it for several", argument)
   .addOption(new Option("--as <role>", "role that the query runs as").choices(roles).default("analyst"))
   .option("--person <person>", "with --as learner or instructor: as this person")
+  .option("--reason <reason>", "why records of people are read, for functions that log it")
   .option("--raw", "in CSV, texts as they are, also those that a spreadsheet would evaluate as a formula")
   .option("--list", "list the saved queries")
   .addHelpText(

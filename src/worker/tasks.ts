@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
+import applyRetention from "../../tasks/apply_retention.ts";
 import checkRollups from "../../tasks/check_rollups.ts";
 import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
 import deleteOldRuns from "../../tasks/delete_old_runs.ts";
@@ -22,6 +23,7 @@ import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
 const tasks = {
+  apply_retention: applyRetention,
   check_rollups: checkRollups,
   delete_old_refusals: deleteOldRefusals,
   delete_old_runs: deleteOldRuns,

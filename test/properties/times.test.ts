@@ -159,6 +159,7 @@ const steps: Record<string, string> = {
     "select privacy.record_birth_dates(array[track.find_person('t')], array[0::bigint], array['2001-10-26'::date])",
   "stored dates of birth": "select birth_date, is_verified from privacy.person_age order by identity_id",
   "purposes of a minor": "select * from privacy.minor_purposes('2999-03-30')",
+  "purposes that need a grant": "select * from privacy.opt_in_purposes('2012-03-30')",
   "published text":
     "select valid_from from privacy.publish_text('service', '1', 'text', valid_from => '2025-03-30 01:30Z')",
   sealed: "select privacy.seal()",

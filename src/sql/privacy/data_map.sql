@@ -51,7 +51,20 @@ values
     'Without it, a message with the name would be stored again (GDPR article 17(3)(b)).'
   ),
   ('privacy', 'export_log', 'identity_id', 'identity', 'service', 'deleted', 'Person whose data was exported.', null),
+  ('privacy', 'disclosure', 'identity_id', 'identity', 'service', 'deleted', 'Person whose record was read.', null),
+  ('privacy', 'disclosure', 'subject_name', 'identity', 'service', 'deleted', 'Name of this person.', null),
+  ('privacy', 'disclosure', 'reason', 'decision', 'service', 'deleted', 'Interest of the reader, in her words.', null),
+  (
+    'privacy', 'disclosure', 'read_by', 'identity', 'service', 'kept',
+    'Reader, such as an instructor, of the record of another.',
+    'The law requires the names of the readers as long as the record is kept (34 CFR 99.32; GDPR article 17(3)(b)).'
+  ),
+  ('privacy', 'disclosure', 'salt', 'decision', 'service', 'deleted', 'Salt of the entry in the ledger.', null),
   ('privacy', 'export_log', 'exported_by', 'identity', 'service', 'cleared', 'Administrator who exported it.', null),
+  (
+    'privacy', 'retention_log', 'actor', 'identity', 'service', 'cleared',
+    'Administrator who changed a rule of retention.', null
+  ),
   (
     'privacy', 'erasure', 'subject_hash', 'identity', 'service', 'kept',
     'Hash of the names of an erased person.',
@@ -130,10 +143,13 @@ from (
   values
     ('privacy', 'consent', '{consent_id}', 'Random keys.'),
     ('privacy', 'export_log', '{export_id}', 'Random keys.'),
+    ('privacy', 'disclosure', '{disclosure_id}', 'Random keys.'),
+    ('privacy', 'disclosure', '{role,function_name}', 'Names of roles, logins and functions of the installation.'),
     ('privacy', 'erasure', '{erasure_id,salt}', 'Random keys.'),
     (
       'privacy', 'setting',
-      '{subject_function,lock_function,names_function,unshared_function,hold_function,returned_function}',
+      '{subject_function,lock_function,names_function,held_names_function,unshared_function,hold_function,'
+        'returned_function}',
       'Names of functions.'
     ),
     ('privacy', 'request', '{request_id,salt,answer_salt}', 'Random keys.'),
@@ -145,6 +161,19 @@ from (
     ('privacy', 'consent_text', '{purpose,version,language,body,url}', 'Texts for all people.'),
     ('privacy', 'ledger', '{kind}', 'Kinds of records.'),
     ('privacy', 'removal', '{removal_id,salt}', 'Random keys.'),
+    (
+      'privacy', 'retention_class',
+      '{data_class,table_name,time_column,person_column,condition,sealed_columns,plan_function,apply_function}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    (
+      'privacy', 'retention_class', '{description}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    ('privacy', 'retention', '{rule,data_class,purpose}', 'Rules of retention.'),
+    ('privacy', 'retention_log', '{log_id}', 'Random keys.'),
+    ('privacy', 'retention_log', '{rule,details}', 'Rules of retention.'),
+    ('privacy', 'retention_total', '{rule,table_name,method,partitions}', 'Rules of retention.'),
     ('privacy', 'removal', '{positions,reason}', 'Entries of the ledger without records.'),
     (
       'privacy', 'sealed_table',

@@ -11,7 +11,7 @@ grant select on privacy.consent, privacy.current_consent, privacy.person_age
 to insights_reader, insights_learner, insights_admin, insights_worker;
 grant select on privacy.ledger, privacy.removal, privacy.sealed_table to insights_admin, insights_worker;
 grant insert, update on privacy.purpose to insights_admin;
-grant update (age_of_consent) on privacy.setting to insights_admin;
+grant update (age_of_consent, needs_read_reason) on privacy.setting to insights_admin;
 
 drop policy if exists all_rows on privacy.purpose;
 create policy all_rows on privacy.purpose for select using (true);
@@ -79,3 +79,21 @@ using (true);
 drop policy if exists own on privacy.restriction;
 create policy own on privacy.restriction for select to insights_learner
 using (person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+
+grant select on privacy.disclosure to insights_reader, insights_admin;
+
+drop policy if exists all_rows on privacy.disclosure;
+create policy all_rows on privacy.disclosure for select to insights_reader, insights_admin using (true);
+
+grant select on privacy.retention_class, privacy.retention, privacy.retention_total
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on privacy.retention_log to insights_reader, insights_admin;
+
+drop policy if exists all_rows on privacy.retention_class;
+create policy all_rows on privacy.retention_class for select using (true);
+drop policy if exists all_rows on privacy.retention;
+create policy all_rows on privacy.retention for select using (true);
+drop policy if exists all_rows on privacy.retention_total;
+create policy all_rows on privacy.retention_total for select using (true);
+drop policy if exists all_rows on privacy.retention_log;
+create policy all_rows on privacy.retention_log for select to insights_reader, insights_admin using (true);

@@ -17,7 +17,9 @@ create table privacy.purpose (
   opted_out_by_gpc boolean not null default false,
   description text not null,
   opted_out_by_dnt boolean not null default false,
-  minimum_age smallint check (minimum_age between 0 and 30)
+  minimum_age smallint check (minimum_age between 0 and 30),
+  opt_in_age smallint check (opt_in_age between 0 and 30),
+  shares_data boolean not null default false
 );
 
 comment on table privacy.purpose is $$
@@ -44,6 +46,13 @@ comment on column privacy.purpose.minimum_age is $$
 Age in years below which the purpose needs the consent of a guardian, whatever its basis; 0: at no age.
 Null: `privacy.setting.age_of_consent` for the basis `consent`, none for the others.
 $$;
+comment on column privacy.purpose.opt_in_age is $$
+Age in years below which a purpose needs a grant, whatever its basis (CCPA section 1798.120(c)); null: at no age.
+From `minimum_age` on, the grant of the person herself is enough.
+$$;
+comment on column privacy.purpose.shares_data is $$
+Whether data leaves the organization for the purpose: see `privacy.may_share`.
+$$;
 
 insert into privacy.purpose (purpose, basis, without_basis, opted_out_by_gpc, opted_out_by_dnt, description)
 values
@@ -54,6 +63,23 @@ values
   ),
   ('personalization', 'legitimate_interests', 'anonymize', false, true, 'Recommending courses that suit the person.'),
   ('advertising', 'consent', 'refuse', true, true, 'Measuring and targeting advertising.');
+
+insert into privacy.purpose (
+  purpose, basis, without_basis, opted_out_by_gpc, description, minimum_age, opt_in_age, shares_data
+)
+values
+  (
+    'sale', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for a consideration (CCPA section 1798.140(ad)).', 13, 16, true
+  ),
+  (
+    'sharing', 'legitimate_interests', 'anonymize', true,
+    'Giving data to others for advertising across contexts (CCPA section 1798.140(ah)).', 13, 16, true
+  ),
+  (
+    'sensitive', 'legitimate_interests', 'anonymize', false,
+    'Using sensitive data for more than the service needs (CCPA section 1798.121).', null, null, false
+  );
 
 create table privacy.consent (
   person_id bigint not null,
@@ -275,7 +301,9 @@ create table privacy.setting (
   lock_function text check (lock_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   unshared_function text check (unshared_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
   hold_function text check (hold_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
-  returned_function text check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
+  returned_function text check (returned_function ~ '^[a-z][a-z_]*\.[a-z_]+$'),
+  needs_read_reason boolean not null default false,
+  held_names_function text check (held_names_function ~ '^[a-z][a-z_]*\.[a-z_]+$')
 );
 
 comment on table privacy.setting is $$
@@ -312,6 +340,14 @@ $$;
 comment on column privacy.setting.returned_function is $$
 Name of the function that returns the people whose names are suppressed although they are stored.
 With its schema; called by `privacy.replay_erasures`.
+$$;
+comment on column privacy.setting.needs_read_reason is $$
+Whether the record of a person can be read only with a reason (`insights.read_reason`): see `privacy.disclosure`.
+$$;
+comment on column privacy.setting.held_names_function is $$
+Name of the function that returns the names under which people are known, and holds them.
+With its schema. It takes `people bigint[]` and returns `setof privacy.identity_name`; until the transaction ends, no
+other one deletes them.
 $$;
 
 insert into privacy.setting default values;
@@ -737,7 +773,8 @@ create table privacy.regime (
   regime text primary key check (regime ~ '^[a-z][a-z_]{0,62}$'),
   answer_within interval not null check (answer_within > '0'),
   extension interval check (extension > '0'),
-  description text not null
+  description text not null,
+  opt_out_days smallint check (opt_out_days between 1 and 100)
 );
 
 comment on table privacy.regime is $$
@@ -749,17 +786,22 @@ comment on column privacy.regime.extension is $$
 Time by which the answer may be extended once, when the person is informed why; null when the law allows none.
 $$;
 comment on column privacy.regime.description is $$The law and its articles.$$;
+comment on column privacy.regime.opt_out_days is $$
+Time for requests of the kinds `opt_out` and `limit_use`, in days from Monday to Friday, without an extension.
+Null: `answer_within`. Public holidays count, so that the time is never longer than the law allows.
+$$;
 
 insert into privacy.regime (regime, answer_within, extension, description)
 values
   ('gdpr', '1 month', '2 months', 'General Data Protection Regulation (EU, UK), article 12(3).'),
   ('ccpa', '45 days', '45 days', 'California Consumer Privacy Act, section 1798.130(a)(2).'),
   ('ferpa', '45 days', null, 'Family Educational Rights and Privacy Act, 34 CFR 99.10(b).');
+update privacy.regime set opt_out_days = 15 where regime = 'ccpa';
 
 create table privacy.request (
   request_id uuid primary key default gen_random_uuid(),
   kind text not null check (kind in (
-    'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out'
+    'access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit_use'
   )),
   regime text not null references privacy.regime,
   person_id bigint,
@@ -791,7 +833,7 @@ with the salt that `privacy.open_request` returned.
 $$;
 comment on column privacy.request.request_id is $$Key of the request.$$;
 comment on column privacy.request.kind is $$
-`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`.
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection`, `opt_out` or `limit_use`.
 $$;
 comment on column privacy.request.regime is $$Law under which the request was made.$$;
 comment on column privacy.request.person_id is $$
@@ -904,3 +946,305 @@ create index restriction_person on privacy.restriction (person_id);
 alter table privacy.restriction enable row level security;
 
 update privacy.handler set rectify_function = 'privacy.rectify_birthday' where room = 'privacy';
+
+/* --- Disclosures: who read the record of a person --- */
+
+create sequence privacy.read_id;
+
+create table privacy.disclosure (
+  disclosure_id uuid primary key default gen_random_uuid(),
+  read_id bigint not null,
+  identity_id bigint,
+  subject_name text,
+  read_at timestamptz not null default clock_timestamp(),
+  read_by text not null,
+  role text not null,
+  function_name text not null,
+  reason text check (length(reason) <= 200),
+  salt bytea,
+  ledger_position bigint
+);
+
+comment on table privacy.disclosure is $$
+Reads of the records of people by others, append-only (FERPA, 34 CFR 99.32): one row per person and read.
+Of a person who was merged, one for each of her names, so that each has the read after a split.
+Each is written by the function that reads: see `privacy.record_disclosure`. Reads by workers are not in it.
+$$;
+comment on column privacy.disclosure.disclosure_id is $$Key of the disclosure.$$;
+comment on column privacy.disclosure.read_id is $$
+Number of the read, which the people whose records it returned have in common.
+A read whose transaction was rolled back leaves a gap in these numbers.
+$$;
+comment on column privacy.disclosure.identity_id is $$
+Identity of the person whose record was read.
+The row follows it when people are merged or split. Null: a table of people was read, in a statement of an
+administrator to the API.
+$$;
+comment on column privacy.disclosure.subject_name is $$
+Name of this identity; null for a table.
+$$;
+comment on column privacy.disclosure.read_at is $$Time of the read.$$;
+comment on column privacy.disclosure.read_by is $$
+Person who read the record: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.disclosure.role is $$
+Role of the reader, such as `instructor` or `admin`; the login, when no role was set.
+$$;
+comment on column privacy.disclosure.function_name is $$Function that returned the record, or table, with its schema.$$;
+comment on column privacy.disclosure.reason is $$
+Legitimate interest of the reader, from the setting `insights.read_reason`; null when none was given.
+$$;
+comment on column privacy.disclosure.salt is $$
+@behavior -*
+Random bytes in the commitment of `privacy.ledger`; null until the disclosure is sealed.
+$$;
+comment on column privacy.disclosure.ledger_position is $$
+Entry of `privacy.ledger` that seals the disclosure; null until then.
+$$;
+
+create index disclosure_identity on privacy.disclosure (identity_id, read_at);
+create index disclosure_unsealed on privacy.disclosure (disclosure_id) where ledger_position is null;
+
+insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)
+values (
+  'disclosure', 'privacy.disclosure', 'disclosure_id', 'read_at',
+  '{disclosure_id,read_id,subject_name,read_at,read_by,role,function_name,reason}',
+  'Reads of the records of people.'
+);
+
+create type privacy.disclosed as (
+  read_at timestamptz,
+  read_by text,
+  role text,
+  function_name text,
+  reason text,
+  subject_name text
+);
+
+comment on type privacy.disclosed is $$
+A read of the record of a person by another: see `privacy.disclosure`.
+$$;
+comment on column privacy.disclosed.read_at is $$Time of the read.$$;
+comment on column privacy.disclosed.read_by is $$Person or login that read the record.$$;
+comment on column privacy.disclosed.role is $$Role of the reader.$$;
+comment on column privacy.disclosed.function_name is $$Function that returned the record, or table.$$;
+comment on column privacy.disclosed.reason is $$Legitimate interest that was given; null without.$$;
+comment on column privacy.disclosed.subject_name is $$
+Name under which the person was read; null when a table of all people was read.
+$$;
+
+alter table privacy.disclosure enable row level security;
+
+/* --- Pseudonyms --- */
+
+insert into privacy.secret (purpose) values ('pseudonym_analysts');
+
+/* --- Retention: how long data is kept --- */
+
+create table privacy.retention_class (
+  data_class text primary key check (data_class ~ '^[a-z][a-z_]{0,62}$'),
+  position smallint not null unique,
+  table_name text not null check (table_name ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  time_column text check (time_column ~ '^[a-z][a-z_]*$'),
+  person_column text check (person_column ~ '^[a-z][a-z_]*$'),
+  condition text,
+  sealed_columns text[] not null default '{}',
+  default_keep interval,
+  plan_function text check (plan_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  apply_function text check (apply_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  description text not null,
+  check ((plan_function is null) = (apply_function is null)),
+  check ((plan_function is null) = (time_column is not null))
+);
+
+comment on table privacy.retention_class is $$
+Classes of data for which a rule of retention can be set: see `privacy.set_retention`. Every room registers its own.
+Rows of a class are deleted by the time in `time_column`, or by the functions of the class. These take a rule
+(`privacy.retention`) and a time; `apply_function` also takes the maximum number of rows. Both return
+`setof privacy.retention_step`: what would be deleted, or what one step has deleted, no row when nothing is left. What
+is derived from the rows has no class: it follows them.
+$$;
+comment on column privacy.retention_class.data_class is $$Name of the class.$$;
+comment on column privacy.retention_class.position is $$Place in the order in which rules are applied.$$;
+comment on column privacy.retention_class.table_name is $$Table with its schema. It has a primary key.$$;
+comment on column privacy.retention_class.time_column is $$
+Column with the time, or the day, that decides. Null when the class has functions.
+$$;
+comment on column privacy.retention_class.person_column is $$
+Column with the person; rows of people whose data is restricted are kept. Null when rows are of no person.
+$$;
+comment on column privacy.retention_class.condition is $$
+@behavior -*
+Condition in SQL that a row must meet to be deleted, in which the table is `stored`; null without one.
+$$;
+comment on column privacy.retention_class.sealed_columns is $$
+Columns with positions in `privacy.ledger`, which account for the deletion of sealed rows.
+$$;
+comment on column privacy.retention_class.default_keep is $$
+Time after which a task deletes the rows when there is no rule; null: without a rule they are kept.
+$$;
+comment on column privacy.retention_class.plan_function is $$Function that counts; null without functions.$$;
+comment on column privacy.retention_class.apply_function is $$Function that deletes; null without functions.$$;
+comment on column privacy.retention_class.description is $$Rows of the class, and what a deletion means.$$;
+
+create table privacy.retention (
+  rule text not null primary key generated always as (data_class || coalesce('/' || purpose, '')) stored,
+  data_class text not null references privacy.retention_class,
+  purpose text references privacy.purpose,
+  keep interval not null check (keep between '1 day' and '1000 years'),
+  counted_from text not null default 'event' check (counted_from in ('event', 'arrival')),
+  method text not null default 'delete' check (method in ('delete', 'anonymize')),
+  keeps_rollups boolean not null default false,
+  set_at timestamptz not null default clock_timestamp(),
+  check (purpose is null or data_class = 'events'),
+  check (data_class = 'events' or counted_from = 'event' and method = 'delete'),
+  check (
+    not keeps_rollups
+    or data_class = 'events' and purpose is null and method = 'delete' and counted_from = 'event'
+  )
+);
+
+comment on table privacy.retention is $$
+@foreignKey (purpose) references privacy.purpose (purpose)
+Rules of retention: the time for which data of a class, or events of a purpose, is kept. Each rule applies on its own.
+Without a rule nothing is deleted, except as `privacy.retention_class.default_keep` specifies.
+$$;
+comment on column privacy.retention.rule is $$
+Name of the rule: the class, followed by `/` and the purpose if there is one.
+$$;
+comment on column privacy.retention.data_class is $$Class of data.$$;
+comment on column privacy.retention.purpose is $$
+Purpose of the event types to which the rule applies; null: all of them.
+$$;
+comment on column privacy.retention.keep is $$
+Time for which the data is kept. It ends at 00:00 UTC, so that whole days are deleted.
+$$;
+comment on column privacy.retention.counted_from is $$
+Time from which `keep` counts: `event` (when it happened) or `arrival` (when it was stored).
+$$;
+comment on column privacy.retention.method is $$
+`delete`, or `anonymize`: events stay without person, identity and properties.
+$$;
+comment on column privacy.retention.keeps_rollups is $$
+True: the sums of whole months that are deleted stay, without people. False: they are those of the events that are left.
+$$;
+comment on column privacy.retention.set_at is $$Time of the last change of the rule.$$;
+
+create index retention_purpose on privacy.retention (purpose);
+create index retention_class_of on privacy.retention (data_class);
+
+create table privacy.retention_log (
+  log_id uuid primary key default gen_random_uuid(),
+  logged_at timestamptz not null default clock_timestamp(),
+  rule text not null,
+  action text not null check (action in ('set', 'dropped', 'clock confirmed')),
+  actor text not null,
+  details jsonb not null default '{}'
+);
+
+comment on table privacy.retention_log is $$
+Log of the changes of the rules of retention, append-only.
+$$;
+comment on column privacy.retention_log.log_id is $$Key of the entry.$$;
+comment on column privacy.retention_log.logged_at is $$Time of the change.$$;
+comment on column privacy.retention_log.rule is $$Rule that changed; `all` when the clock was confirmed.$$;
+comment on column privacy.retention_log.action is $$
+`set`, `dropped`, or `clock confirmed`: an administrator applied the rules although the clock was implausible.
+$$;
+comment on column privacy.retention_log.actor is $$
+Administrator who made the change: the signed-in person, or else the login of the database.
+$$;
+comment on column privacy.retention_log.details is $$New values; for a dropped rule, those that it had.$$;
+
+create index retention_log_time on privacy.retention_log (logged_at);
+
+create table privacy.retention_total (
+  rule text not null,
+  day date not null,
+  table_name text not null,
+  method text not null,
+  row_count bigint not null,
+  partitions text[] not null default '{}',
+  primary key (rule, day, table_name, method)
+);
+
+comment on table privacy.retention_total is $$
+Rows that the rules of retention deleted, by rule and day: the record that they are applied.
+$$;
+comment on column privacy.retention_total.rule is $$Rule, as in `privacy.retention.rule`.$$;
+comment on column privacy.retention_total.day is $$Day of the deletion (UTC).$$;
+comment on column privacy.retention_total.table_name is $$Table with its schema.$$;
+comment on column privacy.retention_total.method is $$As in `privacy.retention_step.method`.$$;
+comment on column privacy.retention_total.row_count is $$Number of rows.$$;
+comment on column privacy.retention_total.partitions is $$Partitions that were removed as a whole.$$;
+
+create table privacy.retention_clock (
+  only_row boolean primary key default true check (only_row),
+  applied_at timestamptz not null default now()
+);
+
+comment on table privacy.retention_clock is $$
+@behavior -*
+The latest time at which the rules of retention were applied: one row. A run whose clock contradicts it is refused.
+$$;
+comment on column privacy.retention_clock.only_row is $$Always true, so that the table has one row.$$;
+comment on column privacy.retention_clock.applied_at is $$
+Latest time of the clock; at first, that of the installation.
+$$;
+
+insert into privacy.retention_clock default values;
+
+create type privacy.retention_step as (
+  rule text,
+  table_name text,
+  method text,
+  row_count bigint,
+  partitions text[],
+  held_count bigint,
+  oldest_at timestamptz,
+  horizon timestamptz
+);
+
+comment on type privacy.retention_step is $$
+Rows that a rule of retention deletes with the next run, or that one step has deleted.
+$$;
+comment on column privacy.retention_step.rule is $$Rule, as in `privacy.retention.rule`.$$;
+comment on column privacy.retention_step.table_name is $$Table with its schema.$$;
+comment on column privacy.retention_step.method is $$
+`delete`, `anonymize`, `sum` (the sums of a month are kept without people), `refresh` (people were refreshed before
+that), or `wait` (other transactions held a lock: nothing was done, and the step can be tried again).
+$$;
+comment on column privacy.retention_step.row_count is $$Number of rows.$$;
+comment on column privacy.retention_step.partitions is $$Partitions that are removed as a whole.$$;
+comment on column privacy.retention_step.held_count is $$
+Number of rows that stay, because the data of their person is restricted; null for a step.
+$$;
+comment on column privacy.retention_step.oldest_at is $$Time of the oldest row; null without rows.$$;
+comment on column privacy.retention_step.horizon is $$Time before which rows are deleted.$$;
+
+alter table privacy.retention_class enable row level security;
+alter table privacy.retention enable row level security;
+alter table privacy.retention_log enable row level security;
+alter table privacy.retention_total enable row level security;
+alter table privacy.retention_clock enable row level security;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, person_column, condition, sealed_columns, default_keep, description
+)
+values
+  (
+    'requests', 60, 'privacy.request', 'completed_at', null, 'stored.completed_at is not null',
+    '{ledger_position,answer_position}', null, 'Requests of people that are answered, by the time of the answer.'
+  ),
+  (
+    'receipts', 61, 'privacy.erasure', 'erased_at', null, 'stored.completed_at is not null', '{ledger_position}', null,
+    'Receipts of erasures that are complete. They are needed after the restore of a backup: keep them longer than it.'
+  ),
+  (
+    'exports', 62, 'privacy.export_log', 'exported_at', null, null, '{}', null,
+    'The log of exports of data of people.'
+  ),
+  (
+    'retention_log', 63, 'privacy.retention_log', 'logged_at', null, null, '{}', null,
+    'The log of changes of the rules of retention.'
+  );

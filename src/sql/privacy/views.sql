@@ -45,7 +45,7 @@ Requests of people that are not answered yet, with the time until which they mus
 $$;
 comment on column privacy.open_requests.request_id is $$Key of the request.$$;
 comment on column privacy.open_requests.kind is $$
-`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`.
+`access`, `portability`, `erasure`, `rectification`, `restriction`, `objection`, `opt_out` or `limit_use`.
 $$;
 comment on column privacy.open_requests.regime is $$Law under which the request was made.$$;
 comment on column privacy.open_requests.received_at is $$Time at which the request was received.$$;

@@ -1663,3 +1663,26 @@ insert into track.distribution (schema_name, table_name, column_name, colocated_
 values (
   'recommend', 'learned', 'person_id', 'track.event', 'What recommenders learned from the person.'
 );
+
+/* --- retention --- */
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, person_column, condition, description
+)
+values
+  (
+    'impressions', 30, 'recommend.impression', 'listed_at', 'person_id', null,
+    'Recommended items that people were shown, with their answers. An event that names a row brings it back.'
+  ),
+  (
+    'taken', 32, 'recommend.taken', 'last_at', 'person_id', null,
+    'Items that people took, finished or rejected, whose events are deleted. Without them, items are recommended again.'
+  ),
+  (
+    'dismissed_topics', 33, 'recommend.dismissed_topic', 'first_at', 'person_id',
+    'greatest(stored.dismissed_at, stored.withdrawn_at) < $1',
+    'Topics that people rejected. An event brings them back as long as it is kept.'
+  ),
+  (
+    'rule_log', 31, 'recommend.rule_log', 'logged_at', null, null, 'The log of changes of rules of recommendations.'
+  );

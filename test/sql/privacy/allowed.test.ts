@@ -11,7 +11,10 @@ test("without a decision the lawful basis answers, and an unknown purpose has no
     { purpose: "advertising", allowed: false },
     { purpose: "analytics", allowed: true },
     { purpose: "personalization", allowed: true },
+    { purpose: "sale", allowed: true },
+    { purpose: "sensitive", allowed: true },
     { purpose: "service", allowed: true },
+    { purpose: "sharing", allowed: true },
   ]);
   expect(await database.value("select privacy.allowed(7, 'spying')")).toBeNull();
 });

@@ -16,7 +16,7 @@ interface Document {
 }
 
 const comparable = ({ data, index }: Document): object => ({
-  data: { ...data, "privacy.export_log": [] },
+  data: { ...data, "privacy.export_log": [], "privacy.disclosure": [] },
   tables: index.map(({ table }) => table),
 });
 

@@ -44,6 +44,20 @@ test("not when the law allows none, when it was answered, or when it is late", a
   });
 });
 
+test("not of an opt-out where the law has a time of its own for it", async () => {
+  await inside(async (db) => {
+    await ingest(db, [message()]);
+    for (const kind of ["opt_out", "limit_use"]) {
+      const id = await db.value("select request_id from privacy.open_request('ada', $1, 'ccpa')", [kind]);
+      expect(await db.rejects("select privacy.extend_request($1)", [id])).toMatchObject({ code: "CF005" });
+    }
+    const id = await db.value("select request_id from privacy.open_request('ada', 'objection', 'ccpa')");
+    expect(
+      await db.value("select extended_until = due_at + interval '45 days' from privacy.extend_request($1)", [id]),
+    ).toBe(true);
+  });
+});
+
 test("an unknown request is CF002; is for admins", async () => {
   const sql = "select privacy.extend_request('00000000-0000-0000-0000-000000000000')";
   expect(await database.rejects(sql)).toMatchObject({ code: "CF002" });

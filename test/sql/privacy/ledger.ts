@@ -41,7 +41,8 @@ export async function seal(db: Queries): Promise<void> {
     `select track.ingest('[
        {"type": "identify", "messageId": "1", "userId": "ada"}, {"type": "identify", "messageId": "2", "userId": "ben"},
        {"type": "track", "messageId": "3", "userId": "ada", "event": "consent_preferences", "properties": {
-         "eventType": "allow_selected", "consentScopes": ["advertising"], "consentVersion": "1", "gdprApplies": true}}]')`,
+         "eventType": "withdrawn", "consentScopes": ["analytics", "personalization"],
+         "categoryPreferences": {"advertising": true}, "consentVersion": "1", "gdprApplies": true}}]')`,
   );
   await db.query("select privacy.publish_text('advertising', '1', 'We count clicks.')");
   await db.query(

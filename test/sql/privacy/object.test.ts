@@ -27,7 +27,14 @@ const profiled = <T>(work: (db: Queries) => Promise<T>): Promise<T> =>
 
 test("no profiling: no segment and prediction, no interaction and list", async () => {
   await profiled(async (db) => {
-    expect(await db.value("select privacy.object('ada')")).toEqual(["advertising", "analytics", "personalization"]);
+    expect(await db.value("select privacy.object('ada')")).toEqual([
+      "advertising",
+      "analytics",
+      "personalization",
+      "sale",
+      "sensitive",
+      "sharing",
+    ]);
     await refresh(db);
     const ben = await db.rows("select track.find_person('ben') as person_id");
     expect(await db.rows("select person_id from recommend.interaction")).toEqual(ben);
@@ -35,7 +42,7 @@ test("no profiling: no segment and prediction, no interaction and list", async (
     expect(await db.rows("select person_id from analytics.cohort_people('pro')")).toEqual(ben);
     expect(await db.rows("select person_id from analytics.person_rfm()")).toEqual(ben);
     expect(await db.rows("select purpose, granted, evidence from privacy.consent order by 1")).toEqual(
-      ["advertising", "analytics", "personalization"].map((purpose) => ({
+      ["advertising", "analytics", "personalization", "sale", "sensitive", "sharing"].map((purpose) => ({
         purpose,
         granted: false,
         evidence: { objection: "GDPR article 21" },
@@ -69,8 +76,17 @@ test("belongs to the name that was given, and answers its requests", async () =>
   await profiled(async (db) => {
     await db.query("select track.merge_persons('ada', 'ben')");
     await db.query("select privacy.open_request('ben', 'objection'), privacy.open_request('ben', 'opt_out', 'ccpa')");
+    await db.query("select privacy.open_request('ben', 'limit_use', 'ccpa')");
+    const open = () => db.value("select array_agg(kind order by kind) from privacy.open_requests");
     await db.query("select privacy.object('ben', 'personalization')");
-    expect(await db.value("select count(*)::int from privacy.open_requests")).toBe(0);
+    expect(await open()).toEqual(["limit_use", "opt_out"]);
+    // By the CCPA, an opt-out is one of sale and of sharing.
+    await db.query("select privacy.object('ben', 'sale')");
+    expect(await open()).toEqual(["limit_use", "opt_out"]);
+    await db.query("select privacy.object('ben', 'sharing')");
+    expect(await open()).toEqual(["limit_use"]);
+    await db.query("select privacy.object('ben', 'sensitive')");
+    expect(await open()).toBeNull();
     await db.query("select track.split_person('ada', '{ben}')");
     expect(
       await db.rows(

@@ -32,6 +32,42 @@ test.each([
   });
 });
 
+test("every kind has the time of its law: by the CCPA, 45 days, and 15 days from Monday to Friday for an opt-out", async () => {
+  /** Day by day. A request of a weekend counts as one of the Friday before. */
+  const afterBusinessDays = (received: Date): Date => {
+    const due = new Date(received);
+    while ([0, 6].includes(due.getUTCDay())) due.setUTCDate(due.getUTCDate() - 1);
+    for (let left = 15; left > 0; ) {
+      due.setUTCDate(due.getUTCDate() + 1);
+      if (![0, 6].includes(due.getUTCDay())) left -= 1;
+    }
+    return due;
+  };
+  const kinds = "access portability erasure rectification restriction objection opt_out limit_use".split(" ");
+  await known(async (db) => {
+    for (let day = 1; day <= 14; day++) {
+      const received = new Date(Date.UTC(2026, 5, day, 21, 30));
+      for (const kind of kinds) {
+        const due = await db.value<Date>("select due_at from privacy.open_request('ada', $1, 'ccpa', $2)", [
+          kind,
+          received.toISOString(),
+        ]);
+        const expected = ["opt_out", "limit_use"].includes(kind)
+          ? afterBusinessDays(received)
+          : new Date(received.getTime() + 45 * 86_400_000);
+        expect(due.toISOString(), `${kind} of day ${day}`).toBe(expected.toISOString());
+      }
+      await db.query("select privacy.complete_request(request_id) from privacy.open_requests");
+    }
+    // Another law has one time for all.
+    expect(
+      await db.value(
+        "select due_at = received_at + interval '45 days' from privacy.open_request('ada', 'opt_out', 'ferpa')",
+      ),
+    ).toBe(true);
+  });
+});
+
 test("refers to the person and proves the request by the salt, which is not stored", async () => {
   await known(async (db) => {
     const [opened] = await db.rows<{ request_id: string; subject_hash: string; subject_salt: string }>(

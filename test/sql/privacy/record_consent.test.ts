@@ -64,7 +64,9 @@ test.each([
 
 test("an unknown purpose is answered with those there are, a long one is cut", async () => {
   const error = await database.rejects("select privacy.record_consent(7, repeat('spying', 1000), true)");
-  expect(error.hint).toBe("The purposes are advertising, analytics, personalization, service.");
+  expect(error.hint).toBe(
+    "The purposes are advertising, analytics, personalization, sale, sensitive, service, sharing.",
+  );
   expect(error.message.length).toBeLessThan(150);
 });
 

@@ -7,7 +7,8 @@ const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as
 
 test("records one decision per purpose; without a list, about all that a person can decide", async () => {
   await inside(async (db) => {
-    const all = ["advertising", "analytics", "personalization"];
+    const all = ["advertising", "analytics", "personalization", "sensitive"];
+    const shared = ["sale", "sharing"];
     for (const granted of [true, false]) {
       expect(
         await db.rows("select purpose, granted, basis from privacy.record_consents(7, $1) order by 1", [granted]),
@@ -15,8 +16,13 @@ test("records one decision per purpose; without a list, about all that a person 
         { purpose: "advertising", granted, basis: "consent" },
         { purpose: "analytics", granted, basis: "legitimate_interests" },
         { purpose: "personalization", granted, basis: "legitimate_interests" },
+        // Data leaves the organization by a grant of this purpose alone, never by one of all.
+        ...(granted ? [] : [{ purpose: "sale", granted, basis: "legitimate_interests" }]),
+        { purpose: "sensitive", granted, basis: "legitimate_interests" },
+        ...(granted ? [] : [{ purpose: "sharing", granted, basis: "legitimate_interests" }]),
       ]);
       for (const purpose of all) expect(await db.value("select privacy.allowed(7, $1)", [purpose])).toBe(granted);
+      for (const purpose of shared) expect(await db.value("select privacy.allowed(7, $1)", [purpose])).toBe(granted);
       // A contract is not ended by a decision about consent.
       expect(await db.value("select privacy.allowed(7, 'service')")).toBe(true);
     }

@@ -366,7 +366,7 @@ describe("opt-out signals of a request", () => {
       }
       expect(await decisions(db)).toEqual([
         { purpose: "advertising", granted: true, source: "event" },
-        { purpose: "advertising", granted: false, source: "gpc" },
+        ...["advertising", "sale", "sharing"].map((purpose) => ({ purpose, granted: false, source: "gpc" })),
       ]);
       expect(await ingest(db, [message({ event: "Ad Clicked" })])).toMatchObject({ rejected: 1 });
     });
@@ -378,7 +378,9 @@ describe("opt-out signals of a request", () => {
       expect(
         await request(db, { person: "new", optOut: "gpc" }, [message({ userId: "new", event: "Ad Clicked" })]),
       ).toMatchObject({ accepted: 0, rejected: 1 });
-      expect(await decisions(db)).toEqual([{ purpose: "advertising", granted: false, source: "gpc" }]);
+      expect(await decisions(db)).toEqual(
+        ["advertising", "sale", "sharing"].map((purpose) => ({ purpose, granted: false, source: "gpc" })),
+      );
     });
   });
 
@@ -391,7 +393,7 @@ describe("opt-out signals of a request", () => {
       await db.query("update privacy.consent set decided_at = decided_at - interval '1 hour'");
       await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', true)");
       expect(await request(db, { person: "ada", optOut: "gpc" }, ad())).toMatchObject({ accepted: 1 });
-      expect(await decisions(db)).toHaveLength(2);
+      expect(await decisions(db)).toHaveLength(4);
       await db.query("select privacy.record_consent(track.find_person('ada'), 'advertising', false)");
       expect(await request(db, { person: "ada", optOut: "gpc" }, ad())).toMatchObject({ rejected: 1 });
     });
@@ -426,6 +428,8 @@ describe("opt-out signals of a request", () => {
         { purpose: "advertising", source: "gpc" },
         { purpose: "analytics", source: "dnt" },
         { purpose: "personalization", source: "dnt" },
+        { purpose: "sale", source: "gpc" },
+        { purpose: "sharing", source: "gpc" },
       ]);
     });
   });

@@ -6,7 +6,8 @@ const database = await testDatabase();
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 const send = (properties: Record<string, unknown>, event = "consent_preferences") => message({ event, properties });
-const all = ["advertising", "analytics", "personalization"];
+const own = ["advertising", "analytics", "personalization", "sensitive"];
+const all = [...own, "sale", "sharing"];
 const decided = async (db: Queries) =>
   Object.fromEntries(
     (
@@ -19,7 +20,9 @@ const each = (purposes: string[], granted: boolean) =>
   Object.fromEntries(purposes.map((purpose) => [purpose, granted]));
 
 test.each([
-  [{ eventType: "allow_all" }, each(all, true)],
+  // Data leaves the organization by a grant of this purpose alone.
+  [{ eventType: "allow_all" }, each(own, true)],
+  [{ eventType: "allow_all", consentScopes: ["sale"] }, { sale: true }],
   [{ eventType: "allow_all", consentScopes: ["analytics"] }, { analytics: true }],
   [{ eventType: "allow_all", consentScopes: [] }, {}],
   [
@@ -44,7 +47,7 @@ test.each([
   // Details have precedence.
   [
     { eventType: "allow_all", categoryPreferences: { analytics: false } },
-    { ...each(all, true), analytics: false },
+    { ...each(own, true), analytics: false },
   ],
 ])("%j", async (properties, expected) => {
   for (const event of ["consent_preferences", "Segment Consent Preference Updated"])
@@ -121,5 +124,7 @@ test("the nearest purpose is named", async () => {
     return errors[0]?.hint;
   };
   expect(await hint("analytcs")).toBe('The nearest name is "analytics".');
-  expect(await hint("qq")).toBe("The purposes are advertising, analytics, personalization, service.");
+  expect(await hint("qq")).toBe(
+    "The purposes are advertising, analytics, personalization, sale, sensitive, service, sharing.",
+  );
 });

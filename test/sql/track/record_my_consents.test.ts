@@ -16,7 +16,10 @@ test("grants and withdraws several purposes, or all, in one call", async () => {
       { purpose: "analytics", granted: true, source: "api", subject_name: "ada" },
     ]);
     expect(await db.rows("select purpose, granted from track.record_my_consents(false) order by 1")).toEqual(
-      ["advertising", "analytics", "personalization"].map((purpose) => ({ purpose, granted: false })),
+      ["advertising", "analytics", "personalization", "sale", "sensitive", "sharing"].map((purpose) => ({
+        purpose,
+        granted: false,
+      })),
     );
     expect(await db.value("select bool_or(granted) from privacy.current_consent")).toBe(false);
   });

@@ -1,3 +1,28 @@
+create or replace function analytics._course_learner(course_id bigint, person text)
+returns bigint
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select learner.person_id
+    from track.identity
+    cross join lateral analytics._course_people(_course_learner.course_id, array[identity.person_id]) as learner
+    where identity.external_id = _course_learner.person
+      and identity.kind = 'user'
+      and learner.is_shown
+  );
+end;
+$$;
+
+comment on function analytics._course_learner(bigint, text) is $$
+Returns the key of the learner with a `userId` whose activity in a course is shown; null when there is none.
+$$;
+
+grant execute on function analytics._course_learner(bigint, text) to insights_reader;
+
 create or replace function analytics._course_journey(
   course_id bigint, person text, since timestamptz, until timestamptz
 )
@@ -8,14 +33,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_person_id constant bigint := (
-    select learner.person_id
-    from track.identity
-    cross join lateral analytics._course_people(_course_journey.course_id, array[identity.person_id]) as learner
-    where identity.external_id = _course_journey.person
-      and identity.kind = 'user'
-      and learner.is_shown
-  );
+  v_person_id constant bigint := analytics._course_learner(_course_journey.course_id, _course_journey.person);
 begin
   return query
   select
@@ -59,8 +77,7 @@ create or replace function analytics.course_journey(
 )
 returns setof analytics.course_action
 language plpgsql
-stable
-parallel safe
+volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -69,6 +86,9 @@ declare
   v_course_id constant bigint := analytics._course_id(course_journey.course);
 begin
   perform common.check_period(course_journey.since, course_journey.until);
+  perform privacy.record_disclosure(
+    array[analytics._course_learner(v_course_id, course_journey.person)], 'analytics.course_journey'
+  );
   return query
   select *
   from analytics._course_journey(v_course_id, course_journey.person, course_journey.since, course_journey.until);
@@ -78,11 +98,13 @@ $$;
 alter function analytics.course_journey(text, text, timestamptz, timestamptz) owner to insights_reader;
 
 comment on function analytics.course_journey(text, text, timestamptz, timestamptz) is $$
+@behavior -mutationField +queryField
 Returns what a learner did in a course between two times (`until` exclusive), in order of time.
 `person` is a `userId`. Instructors call it for courses that they teach now. Only events of the course and of what it
 contains are returned, without their properties and sessions, which may tell what the person did elsewhere.
 No rows for an unknown person, and for people whose activity `analytics.course_learners` does not return.
 Errors: CF001 for a period, CF002 for an unknown course, or one that the instructor does not teach.
+These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 
 grant execute on function analytics.course_journey(text, text, timestamptz, timestamptz)

@@ -202,25 +202,38 @@ create or replace function analytics.course_learners(
 )
 returns setof analytics.course_learner
 language plpgsql
-stable
-parallel safe
+volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
   v_course_id constant bigint := analytics._course_id(course_learners.course);
+  v_learners analytics.course_learner[];
 begin
   perform common.check_period(course_learners.since, course_learners.until);
+  v_learners := array(
+    select learner
+    from analytics._course_learners(v_course_id, course_learners.since, course_learners.until) as learner
+  );
+  perform privacy.record_disclosure(
+    array(
+      select identity.person_id
+      from unnest(v_learners) as learner
+      join track.identity on identity.external_id = learner.person and identity.kind = 'user'
+    ),
+    'analytics.course_learners'
+  );
   return query
-  select *
-  from analytics._course_learners(v_course_id, course_learners.since, course_learners.until);
+  select learner.*
+  from unnest(v_learners) as learner;
 end;
 $$;
 
 alter function analytics.course_learners(text, timestamptz, timestamptz) owner to insights_reader;
 
 comment on function analytics.course_learners(text, timestamptz, timestamptz) is $$
+@behavior -mutationField +queryField
 Returns the learners of a course, with their enrolment and their activity in the course between two times.
 `until` is exclusive. Instructors call it for courses that they teach now.
 Learners are the enrolled people, and those who were active in the course within the period without an enrolment. Of the
@@ -229,6 +242,7 @@ Figures are exact and about the course only, including what it contains. Events 
 engaged time, and who is counted, are as of the last refresh.
 Of people who have opted out of the purpose `analytics`, only the enrolment is returned.
 Errors: CF001 for a period, CF002 for an unknown course, or one that the instructor does not teach.
+These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 
 grant execute on function analytics.course_learners(text, timestamptz, timestamptz)

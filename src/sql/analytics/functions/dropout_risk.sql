@@ -1,19 +1,33 @@
 /* A definer owned by insights_reader: it reads the activity of people, and is granted to roles that may read it. */
 create or replace function analytics.dropout_risk(course text, as_of timestamptz default now(), top int default 50)
 returns setof analytics.learner_prediction
-language sql
-stable
-parallel safe
+language plpgsql
+volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
-  select * from analytics._predict_learners('dropout', $1, $2, $3, false);
+declare
+  v_learners constant analytics.learner_prediction[] := array(
+    select learner
+    from analytics._predict_learners(
+      'dropout', dropout_risk.course, dropout_risk.as_of, dropout_risk.top, false
+    ) as learner
+  );
+begin
+  perform privacy.record_disclosure(
+    array(select learner.person_id from unnest(v_learners) as learner), 'analytics.dropout_risk'
+  );
+  return query
+  select learner.*
+  from unnest(v_learners) as learner;
+end;
 $$;
 
 alter function analytics.dropout_risk(text, timestamptz, int) owner to insights_reader;
 
 comment on function analytics.dropout_risk(text, timestamptz, int) is $$
+@behavior -mutationField +queryField
 Returns the learners of a course who are most likely to drop out, with reasons.
 `score` is the probability that there is no further activity in the course within the horizon
 (`analytics.prediction_target`; 14 days), or that it is dropped, without being completed. All learners are scored who
@@ -25,6 +39,7 @@ project `analytics.dropout`, trained by `analytics.train_predictions`.
 People who have opted out of the purpose `analytics` are excluded. Instructors call it for courses that they teach now;
 their reasons do not contain activity outside of the course. Errors: CF001 (as_of, top), CF002 (unknown course, or one
 that the instructor does not teach), CF006 (not trained).
+These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 
 grant execute on function analytics.dropout_risk(text, timestamptz, int)

@@ -3,19 +3,34 @@ create or replace function analytics.expected_next_week_activity(
   course text, as_of timestamptz default now(), top int default 50
 )
 returns setof analytics.learner_prediction
-language sql
-stable
-parallel safe
+language plpgsql
+volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
-  select * from analytics._predict_learners('activity', $1, $2, $3, true);
+declare
+  v_learners constant analytics.learner_prediction[] := array(
+    select learner
+    from analytics._predict_learners(
+      'activity', expected_next_week_activity.course, expected_next_week_activity.as_of,
+      expected_next_week_activity.top, true
+    ) as learner
+  );
+begin
+  perform privacy.record_disclosure(
+    array(select learner.person_id from unnest(v_learners) as learner), 'analytics.expected_next_week_activity'
+  );
+  return query
+  select learner.*
+  from unnest(v_learners) as learner;
+end;
 $$;
 
 alter function analytics.expected_next_week_activity(text, timestamptz, int) owner to insights_reader;
 
 comment on function analytics.expected_next_week_activity(text, timestamptz, int) is $$
+@behavior -mutationField +queryField
 Returns the learners of a course with the least expected activity next week, with reasons.
 `score` is the expected number of days with activity in the course within the horizon (`analytics.prediction_target`;
 7 days). All learners are scored who take the course as of the time, and who have not been idle for longer than
@@ -26,6 +41,7 @@ project `analytics.activity`, trained by `analytics.train_predictions`.
 People who have opted out of the purpose `analytics` are excluded. Instructors call it for courses that they teach now;
 their reasons do not contain activity outside of the course. Errors: CF001 (as_of, top), CF002 (unknown course, or one
 that the instructor does not teach), CF006 (not trained).
+These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 
 grant execute on function analytics.expected_next_week_activity(text, timestamptz, int)

@@ -30,7 +30,8 @@ begin
   where namespace.nspname in ('privacy', 'track', 'experiment', 'analytics', 'recommend', 'monitor')
     and procedure.proname !~ '^_'
     and procedure.prokind = 'f'
-    and procedure.provolatile <> 'v'
+    -- A read that is logged is volatile.
+    and (procedure.provolatile <> 'v' or description.text ~ '@behavior [^\n]*\+queryField')
     and procedure.proname <> 'run_query'
     and description.text !~ '@behavior [^\n]*-(queryField|\*)'
     and has_function_privilege(procedure.oid, 'execute')

@@ -51,5 +51,4 @@ of the second key where the model has two, otherwise the other things of the sam
 Errors: CF001 (no embeddings, top), CF002 (no such project or key), CF006 (none is deployed).
 $$;
 
-grant execute on function ml.nearest(text, text, int, int) to insights_reader, insights_analyst, insights_admin,
-  insights_worker;
+grant execute on function ml.nearest(text, text, int, int) to insights_reader, insights_admin, insights_worker;

@@ -102,12 +102,35 @@ begin
       where export_log.identity_id = any ((export.subject).identity_ids)
     )
   );
+  return next privacy.exported_rows(
+    'privacy.disclosure',
+    (
+      -- With the names of the readers, to which she has a right (34 CFR 99.32(c)).
+      select jsonb_agg(
+        jsonb_build_object(
+          'read_at', disclosure.read_at,
+          'read_by', disclosure.read_by,
+          'role', disclosure.role,
+          'function_name', disclosure.function_name,
+          'reason', disclosure.reason,
+          'identity', (export.subject).names[array_position((export.subject).identity_ids, disclosure.identity_id)],
+          'subject_name', disclosure.subject_name,
+          'ledger_position', disclosure.ledger_position,
+          'salt', encode(disclosure.salt, 'hex')
+        )
+        order by disclosure.read_at, disclosure.disclosure_id
+      )
+      from privacy.disclosure
+      where disclosure.identity_id = any ((export.subject).identity_ids)
+        or disclosure.identity_id is null
+    )
+  );
 end;
 $$;
 
 comment on function privacy.export(privacy.subject) is $$
 @behavior -*
-Returns the decisions, date of birth, open requests and restrictions of a person, and the log of her exports.
+Returns the decisions, date of birth, open requests and restrictions of a person, and the logs of her exports and reads.
 Decisions have the texts that were shown, and the position in `privacy.ledger` and the salt, with which she can prove
 later what she decided. For `privacy.export_person`.
 $$;

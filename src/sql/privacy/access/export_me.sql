@@ -7,24 +7,8 @@ security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
-declare
-  v_name constant text := nullif(current_setting('insights.person', true), '');
-  v_subject privacy.subject;
 begin
-  if v_name is null then
-    perform common.refuse('CF005', 'no person is signed in', 'Sign in first: the export is that of a person.');
-  end if;
-  v_subject := privacy._subject(v_name);
-  -- The name of a browser is not the proof that the token of a user is.
-  if not exists (
-    select
-    from unnest(v_subject.kinds, v_subject.names) as named (kind, name)
-    where named.kind = 'user' and named.name = v_name
-  ) then
-    perform common.refuse('CF002', format('there is no person "%s"', left(v_name, 100)),
-      'No data of the signed-in person is stored.');
-  end if;
-  return privacy._export_document(v_subject);
+  return privacy._export_document(privacy._signed_in_subject());
 end;
 $$;
 

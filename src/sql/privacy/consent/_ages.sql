@@ -1,5 +1,5 @@
 create or replace function privacy._ages(purposes text[])
-returns table (purpose text, age smallint)
+returns table (purpose text, age smallint, is_own boolean)
 language plpgsql
 stable
 parallel safe
@@ -7,13 +7,19 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   return query
-  select aged.purpose, aged.age
+  select aged.purpose, aged.age, aged.is_own
   from (
-    select
-      purpose.purpose,
-      coalesce(purpose.minimum_age, case purpose.basis when 'consent' then setting.age_of_consent end) as age
+    select purpose.purpose, limited.age, limited.is_own
     from privacy.purpose
     cross join privacy.setting
+    cross join lateral (
+      values
+        (
+          coalesce(purpose.minimum_age, case purpose.basis when 'consent' then setting.age_of_consent end),
+          false
+        ),
+        (purpose.opt_in_age, true)
+    ) as limited (age, is_own)
     where _ages.purposes is null
       or purpose.purpose = any (_ages.purposes)
   ) as aged
@@ -22,7 +28,9 @@ end;
 $$;
 
 comment on function privacy._ages(text[]) is $$
-Returns the purposes that need an age, with this age in years: see `privacy.purpose.minimum_age`. Null: all purposes.
+Returns the purposes that need an age, with this age in years. Null: all purposes.
+`is_own` false: below the age, a guardian decides (`privacy.purpose.minimum_age`). True: below it, the purpose needs a
+grant (`privacy.purpose.opt_in_age`).
 $$;
 
 grant execute on function privacy._ages(text[])

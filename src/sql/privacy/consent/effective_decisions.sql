@@ -75,9 +75,13 @@ begin
   ),
 
   gate as materialized (
-    select born.person_id, aged.purpose, privacy._of_age_at(born.birth_date, aged.age) as of_age_at
+    select
+      born.person_id, aged.purpose,
+      max(privacy._of_age_at(born.birth_date, aged.age)) filter (where not aged.is_own) as of_age_at,
+      max(privacy._of_age_at(born.birth_date, aged.age)) filter (where aged.is_own) as opt_in_until
     from born
     cross join privacy._ages(effective_decisions.purposes) as aged
+    group by born.person_id, aged.purpose
   ),
 
   -- A grant that a person gave before she was of age stays void afterwards.
@@ -114,7 +118,17 @@ begin
   from gate
   left join latest on latest.person_id = gate.person_id and latest.purpose = gate.purpose
   where gate.of_age_at > now()
-    and latest.granted is not true;
+    and latest.granted is not true
+
+  union all
+
+  -- Any grant is later.
+  select gate.person_id, gate.purpose, false, '-infinity'::timestamptz, latest.signalled_at
+  from gate
+  left join latest on latest.person_id = gate.person_id and latest.purpose = gate.purpose
+  where gate.opt_in_until > now()
+    and coalesce(gate.of_age_at, '-infinity') <= now()
+    and latest.granted is null;
 end;
 $$;
 
@@ -124,7 +138,8 @@ Returns the decision that applies now for each person and purpose; where there i
 It is the latest decision, except that
 - an expired grant (`valid_until`) counts as if the person had not decided,
 - a grant that a person gave before she was of age is void, unless a guardian gave it,
-- for a minor without the consent of a guardian, the answer is false (`decided_at` is then `infinity`).
+- for a minor without the consent of a guardian, the answer is false (`decided_at` is then `infinity`),
+- below the `opt_in_age` of a purpose, it is false until a grant (`decided_at` is then `-infinity`).
 The one place that decides: `privacy.allowed`, `privacy.latest_decisions` and `track.ingest` read it.
 `people` null: all people. `born_people` and `birth_dates`: dates of birth that are not stored yet. `signalled_at`: time
 of the latest opt-out signal of a browser.

@@ -9,7 +9,8 @@ begin
   return query
   select aged.purpose
   from privacy._ages(null) as aged
-  where privacy._of_age_at(minor_purposes.birth_date, aged.age) > now();
+  where privacy._of_age_at(minor_purposes.birth_date, aged.age) > now()
+    and not aged.is_own;
 end;
 $$;
 

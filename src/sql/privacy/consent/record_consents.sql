@@ -22,7 +22,10 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_purposes constant text[] := coalesce(record_consents.purposes, array(select privacy.optional_purposes()));
+  v_purposes constant text[] := coalesce(
+    record_consents.purposes,
+    array(select privacy.optional_purposes(to_grant => record_consents.granted))
+  );
   v_names_function constant text := (select setting.names_function from privacy.setting);
   v_named privacy.identity_name;
   -- The key of a person who was merged into another one is that of an identity of hers.

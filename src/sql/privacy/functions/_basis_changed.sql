@@ -14,13 +14,16 @@ $$;
 
 comment on function privacy._basis_changed() is $$
 Trigger: notifies the listeners when a default changes.
-It is that of the lawful basis or the minimum age of a purpose, or of the age of consent.
+It is that of the lawful basis or an age of a purpose, of whether it shares data, or of the age of consent.
 $$;
 
 create or replace trigger basis_changed
 after update on privacy.purpose
 for each row
-when ((old.basis, old.minimum_age) is distinct from (new.basis, new.minimum_age))
+when (
+  (old.basis, old.minimum_age, old.opt_in_age, old.shares_data)
+    is distinct from (new.basis, new.minimum_age, new.opt_in_age, new.shares_data)
+)
 execute function privacy._basis_changed();
 
 create or replace trigger age_of_consent_changed

@@ -23,10 +23,16 @@ begin
       'The open requests are in privacy.open_requests.'
     );
   end if;
-  v_extension := (select regime.extension from privacy.regime where regime.regime = v_request.regime);
+  v_extension := (
+    select regime.extension
+    from privacy.regime
+    where regime.regime = v_request.regime
+      and (regime.opt_out_days is null or v_request.kind not in ('opt_out', 'limit_use'))
+  );
   if v_extension is null then
     perform common.refuse(
-      'CF005', format('the law of the request, %s, allows no extension', v_request.regime),
+      'CF005',
+      format('the law of the request, %s, allows no extension of the kind %s', v_request.regime, v_request.kind),
       format('Answer it until %s.', date_trunc('second', v_request.due_at))
     );
   end if;
@@ -61,6 +67,7 @@ $$;
 
 comment on function privacy.extend_request(uuid) is $$
 Extends the time to answer a request once, by the `extension` of its law. Tell the person why.
+A law with a time of its own for opt-outs (`privacy.regime.opt_out_days`) allows no extension of it.
 Errors: CF002 for an unknown request, CF003 when it was answered or extended before, CF005 when the law allows no
 extension or the time to answer is over.
 $$;

@@ -23,6 +23,14 @@ begin
   if move_subjects.new_identities is null then
     return;
   end if;
+  update privacy.disclosure
+  set identity_id = named.new_identity_id
+  from unnest(move_subjects.identities, move_subjects.new_identities) as named (identity_id, new_identity_id)
+  where disclosure.identity_id = named.identity_id;
+  update privacy.export_log
+  set identity_id = named.new_identity_id
+  from unnest(move_subjects.identities, move_subjects.new_identities) as named (identity_id, new_identity_id)
+  where export_log.identity_id = named.identity_id;
   -- Of several requests of a kind, those that keep the deleted identity are answered with its new person.
   update privacy.request
   set identity_id = moved.new_identity_id
@@ -61,6 +69,7 @@ $$;
 comment on function privacy.move_subjects(bigint[], bigint[], bigint[]) is $$
 @behavior -*
 Moves open requests and restrictions of identities to their new people; the lists have the same length.
-`new_identities`: of identities that are about to be deleted, those that have their names from then on.
+`new_identities`: of identities that are about to be deleted, those that have their names from then on; the logs of
+exports and reads follow, too.
 Called by `track` when people are merged or split.
 $$;

@@ -51,7 +51,27 @@ begin
     array_fill(object.person, array[cardinality(v_purposes)])
   );
   perform privacy._answer_requests(
-    v_subject.person_id, array['objection', 'opt_out'],
+    v_subject.person_id,
+    array['objection']
+    || case when 'sensitive' = any (v_purposes) then '{limit_use}'::text[] else '{}' end
+    -- A law with a time for opt-outs means the sale and sharing of data by them.
+    || case
+      when not exists (
+        select
+        from privacy.purpose as known
+        where known.shares_data
+          and privacy.may_store(v_subject.person_id, known.purpose)
+      ) or not exists (
+        select
+        from privacy.request
+        join privacy.regime using (regime)
+        where request.person_id = v_subject.person_id
+          and request.kind = 'opt_out'
+          and request.completed_at is null
+          and regime.opt_out_days is not null
+      ) then '{opt_out}'::text[]
+      else '{}'
+    end,
     format('The person opted out of %s.', array_to_string(v_purposes, ', '))
   );
   return v_purposes;
@@ -63,7 +83,8 @@ Records the objection of a person to a purpose (GDPR article 21), and returns th
 Null: to all that have the basis `legitimate_interests` or `public_task`, and to the sale and sharing of data
 (`privacy.purpose.opted_out_by_gpc`, CCPA). From the next refresh on there is no profiling for these purposes: without
 `personalization` no interactions, lists and feedback of the person, without `analytics` no predictions and segments.
-A later grant of the person ends it. Completes her open requests of the kinds `objection` and `opt_out`.
+A later grant of the person ends it. Completes her open requests of the kinds `objection` and `opt_out`, the latter by
+the CCPA when no sale and sharing is left, and `limit_use` with the purpose `sensitive`.
 Errors: CF002 for an unknown person or purpose, CF005 for a purpose that rests on a contract or a legal obligation.
 $$;
 

@@ -1,3 +1,26 @@
+create or replace function privacy._after_business_days(received_at timestamptz, days int)
+returns timestamptz
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+as $$
+declare
+  v_weekday constant int := extract(isodow from _after_business_days.received_at);
+  -- A request of a weekend counts as one of Friday: the time is never longer than the law allows.
+  v_start constant int := least(v_weekday, 5);
+begin
+  return _after_business_days.received_at + make_interval(
+    days => v_start - v_weekday + days + 2 * ((v_start - 1 + days) / 5)
+  );
+end;
+$$;
+
+comment on function privacy._after_business_days(timestamptz, int) is $$
+Returns the time that is a number of days from Monday to Friday later, in UTC.
+$$;
+
 create or replace function privacy._open_request(person text, kind text, regime text, received_at timestamptz)
 returns privacy.opened_request
 language plpgsql
@@ -9,7 +32,7 @@ set datestyle to 'ISO, MDY'
 as $$
 declare
   v_kinds constant text[] :=
-    '{access,portability,erasure,rectification,restriction,objection,opt_out}';
+    '{access,portability,erasure,rectification,restriction,objection,opt_out,limit_use}';
   v_subject privacy.subject;
   v_identity_id bigint;
   v_regime privacy.regime;
@@ -60,7 +83,12 @@ begin
     insert into privacy.request (kind, regime, person_id, identity_id, subject_hash, received_at, due_at)
     values (
       _open_request.kind, v_regime.regime, v_subject.person_id, v_identity_id, decode(v_opened.subject_hash, 'hex'),
-      v_opened.received_at, v_opened.received_at + v_regime.answer_within
+      v_opened.received_at,
+      case
+        when v_regime.opt_out_days is not null and _open_request.kind in ('opt_out', 'limit_use')
+          then privacy._after_business_days(v_opened.received_at, v_regime.opt_out_days)
+        else v_opened.received_at + v_regime.answer_within
+      end
     )
     on conflict do nothing
     returning * into v_request;
@@ -121,8 +149,9 @@ $$;
 
 comment on function privacy.open_request(text, text, text, timestamptz) is $$
 Records the request of a person about her data, and the time until which the law requires an answer.
-`kind`: `access`, `portability`, `erasure`, `rectification`, `restriction`, `objection` or `opt_out`. `regime`: a row of
-`privacy.regime` (`gdpr`: one month; `ccpa`, `ferpa`: 45 days). `received_at`: of a letter, the day on which it arrived.
+`kind`: `access`, `portability`, `erasure`, `rectification`, `restriction`, `objection`, `opt_out` or `limit_use`.
+`regime`: a row of `privacy.regime` (`gdpr`: one month; `ccpa`, `ferpa`: 45 days; an opt-out or a limit of the use of
+sensitive data by `ccpa`: 15 business days). `received_at`: of a letter, the day on which it arrived.
 A person has one open request of a kind, also after a merge of people.
 Errors: CF001 for an unknown kind or a time that is older than a year or in the future, CF002 for an unknown person or
 regime, CF003 when such a request is open.

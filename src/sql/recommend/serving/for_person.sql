@@ -10,8 +10,7 @@ create or replace function recommend.for_person(
 )
 returns setof recommend.recommendation
 language plpgsql
-stable
-parallel safe
+volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -23,6 +22,7 @@ declare
     for_person.diversity, for_person.page
   );
 begin
+  perform privacy.record_disclosure(array[track.find_person(for_person.person)], 'recommend.for_person');
   return query
   select *
   from recommend._rank(recommend._named_context(for_person.person, for_person.kind), v_request);
@@ -32,12 +32,14 @@ $$;
 alter function recommend.for_person(text, int, text, text[], text[], float8, text) owner to insights_reader;
 
 comment on function recommend.for_person(text, int, text, text[], text[], float8, text) is $$
+@behavior -mutationField +queryField
 Returns recommended items for a person, best first, each with reasons that add up to its score.
 `person` is a `userId` or `anonymousId`. As many rows as `top` are returned while items are available: `basis` states
 what a row is based on. An unknown person, and one who has opted out of `personalization`, gets what is popular and new.
 The further arguments, and what is excluded, are those of `recommend.for_me`.
 Errors: CF001 for an empty name, `top`, `diversity` and `page`, CF002 for a kind that no item has and for an unknown
 item, CF008 for more than 1,000 items.
+These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 
 grant execute on function recommend.for_person(text, int, text, text[], text[], float8, text)

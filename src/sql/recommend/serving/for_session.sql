@@ -10,8 +10,7 @@ create or replace function recommend.for_session(
 )
 returns setof recommend.recommendation
 language plpgsql
-stable
-parallel safe
+volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
@@ -23,6 +22,7 @@ declare
     for_session.diversity, for_session.page
   );
 begin
+  perform privacy.record_disclosure(array[track.find_person(for_session.person)], 'recommend.for_session');
   return query
   select *
   from recommend._rank(
@@ -37,12 +37,14 @@ $$;
 alter function recommend.for_session(text, int, text, text[], text[], float8, text) owner to insights_reader;
 
 comment on function recommend.for_session(text, int, text, text[], text[], float8, text) is $$
+@behavior -mutationField +queryField
 Returns recommended items for what a person does now: by the items of the last session alone.
 `person` is an `anonymousId` or a `userId`. The items of the last 20 events count, up to a pause that ends a session
 (`track.setting.session_timeout`); a page or a task counts as the course that contains it. Everything else, such as what
 is left out, is as in `recommend.for_person`.
 Errors: CF001 for an empty name, `top`, `diversity` and `page`, CF002 for a kind that no item has and for an unknown
 item, CF008 for more than 1,000 items.
+These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 
 grant execute on function recommend.for_session(text, int, text, text[], text[], float8, text)

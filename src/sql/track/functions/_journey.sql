@@ -45,4 +45,4 @@ Returns the actions of a person between two times, in order of time, with their 
 Events of an automatic type or source have no session.
 $$;
 
-grant execute on function track._journey(bigint, timestamptz, timestamptz) to insights_learner, insights_admin;
+grant execute on function track._journey(bigint, timestamptz, timestamptz) to insights_learner;

@@ -18,7 +18,7 @@ declare
 begin
   case v_kind
     when 'allow_all' then
-      v_granted := coalesce(v_scopes, array(select privacy.optional_purposes()));
+      v_granted := coalesce(v_scopes, array(select privacy.optional_purposes(to_grant => true)));
     when 'allow_selected' then
       v_granted := v_scopes;
       v_refused := array(select privacy.optional_purposes() except select unnest(v_scopes));

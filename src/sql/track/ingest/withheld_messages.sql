@@ -131,9 +131,17 @@ begin
 
   -- Names that are new, of a person who is not of age.
   minor as materialized (
-    select valid.external_id, valid.identity_kind, purpose.purpose
+    select valid.external_id, valid.identity_kind, limited.purpose, limited.decided_at
     from valid
-    cross join lateral privacy.minor_purposes(valid.birth_date) as purpose (purpose)
+    cross join lateral (
+      select minor.purpose, 'infinity'::timestamptz as decided_at
+      from privacy.minor_purposes(valid.birth_date) as minor (purpose)
+
+      union all
+
+      select opt_in.purpose, '-infinity'
+      from privacy.opt_in_purposes(valid.birth_date) as opt_in (purpose)
+    ) as limited
     where valid.birth_date is not null
       and not exists (
         select
@@ -156,7 +164,7 @@ begin
     -- No other decision of a minor is later: see privacy.effective_decisions. The message that states the date of birth
     -- ties the name to itself.
     select
-      tied.user_name, 'tied', null, minor.purpose, false, 'infinity'::timestamptz, null, tied.since, tied.position
+      tied.user_name, 'tied', null, minor.purpose, false, minor.decided_at, null, tied.since, tied.position
     from minor
     join tied_name as tied
       on tied.external_id = minor.external_id

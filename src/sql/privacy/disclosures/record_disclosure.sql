@@ -1,0 +1,68 @@
+create or replace function privacy.record_disclosure(people bigint[], function_name text)
+returns void
+language plpgsql
+volatile
+-- A definer: it writes privacy.disclosure, which no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+declare
+  v_reason text;
+  v_reader constant bigint := nullif(current_setting('insights.person_id', true), '')::bigint;
+  v_function constant text := (select setting.held_names_function from privacy.setting);
+begin
+  -- The scheduled jobs of the system, and services that act for the person, disclose nothing to another person.
+  if current_setting('role') = 'insights_worker' then
+    return;
+  end if;
+  v_reason := privacy._read_reason(record_disclosure.function_name);
+
+  execute format(
+    $statement$
+      with given as materialized (
+        select distinct person_id
+        from unnest($1) as entry (person_id)
+        where person_id <> 0
+          and person_id is distinct from $2
+      ),
+
+      -- The erasure of a person waits for the end of the transaction, and then deletes the row, too.
+      held as materialized (
+        select held.identity_id, held.name
+        from %I.%I(array(select person_id from given)) as held
+      ),
+
+      read as materialized (
+        select nextval('privacy.read_id') as read_id
+        where exists (select from held)
+      )
+
+      insert into privacy.disclosure (read_id, identity_id, subject_name, read_by, role, function_name, reason)
+      select read.read_id, held.identity_id, held.name, common.author(), $3, $4, $5
+      from read
+      cross join held
+    $statement$,
+    split_part(v_function, '.', 1), split_part(v_function, '.', 2)
+  )
+  using
+    record_disclosure.people,
+    v_reader,
+    privacy._reader_role(),
+    record_disclosure.function_name,
+    v_reason;
+end;
+$$;
+
+comment on function privacy.record_disclosure(bigint[], text) is $$
+@behavior -*
+Records that the caller reads the records of people, in `privacy.disclosure`: for the functions that return them.
+Called before the rows are returned, in the same transaction. `people`: their keys; unknown people (null), anonymised
+events (person 0) and the caller herself are left out. The reason is the setting `insights.read_reason` of the
+transaction. Reads in the role `insights_worker` are not recorded: those of scheduled jobs, and of services that act
+for the person.
+Errors: CF005 in a read-only transaction, and without a reason where `privacy.setting.needs_read_reason` is set; CF008
+for a reason of more than 200 characters.
+$$;
+
+grant execute on function privacy.record_disclosure(bigint[], text) to insights_reader;

@@ -1,0 +1,42 @@
+create or replace function privacy.record_table_reads(tables text[])
+returns void
+language plpgsql
+volatile
+-- A definer: it writes privacy.disclosure, which no role may write.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+declare
+  v_tables constant text[] := array(
+    select distinct named.name
+    from unnest(record_table_reads.tables[:1000]) as named (name)
+    join pg_attribute as attribute on attribute.attrelid = to_regclass(named.name)
+    join pg_class as class on class.oid = attribute.attrelid
+    join pg_namespace as namespace on namespace.oid = class.relnamespace
+    where named.name = namespace.nspname || '.' || class.relname
+      and namespace.nspname in ('privacy', 'track', 'experiment', 'analytics', 'recommend')
+      and class.relkind in ('r', 'p', 'v', 'm')
+      and attribute.attname in ('person_id', 'identity_id')
+      and not attribute.attisdropped
+      and named.name not in ('privacy.disclosure', 'privacy.export_log')
+  );
+begin
+  if v_tables = '{}' then
+    return;
+  end if;
+  insert into privacy.disclosure (read_id, read_by, role, function_name, reason)
+  select
+    reading.read_id, common.author(), privacy._reader_role(), named.name, privacy._read_reason('The table')
+  from (select nextval('privacy.read_id') as read_id) as reading
+  cross join unnest(v_tables) as named (name);
+end;
+$$;
+
+comment on function privacy.record_table_reads(text[]) is $$
+@behavior -*
+Records in `privacy.disclosure` that the caller reads tables of people, without the people: for the API.
+Names that are not tables with data of people are left out. Errors: those of `privacy.record_disclosure`.
+$$;
+
+grant execute on function privacy.record_table_reads(text[]) to insights_admin;
