@@ -25,7 +25,7 @@ test("what a refresh has stored has no difference", async () => {
   expect((await check(", most_people => 7"))["people"]).toBe(7);
 });
 
-test("exposures and sums that were changed by hand are repaired", async () => {
+test("exposures and sums that were changed by a statement are repaired", async () => {
   const before = await sums();
   await database.query("update experiment.exposure set outcomes = '{0}' where person_id % 5 = 0");
   await database.query("update experiment.day_sum set people = people + 1 where position = -1 and variation = 0");
@@ -38,7 +38,7 @@ test("exposures and sums that were changed by hand are repaired", async () => {
   expect(await sums()).toEqual(before);
 });
 
-test("people who are queued are about to change, and are no difference", async () => {
+test("people who are queued are about to change, and do not differ", async () => {
   await send(database, [
     {
       person: "person 1",

@@ -65,7 +65,7 @@ test("a browser that was shown another variation makes its person one of several
   });
 });
 
-test("numbers of any size are added exactly, and an unknown variation is no exposure", async () => {
+test("numbers of any size are added exactly, and an unknown variation is not an exposure", async () => {
   await database.as("postgres", {}, async (db) => {
     await send(db as typeof database, [
       viewed("ben", "page", 0, 6),
