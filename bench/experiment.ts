@@ -158,7 +158,7 @@ function interval(hits: number, of: number): string {
   const z = 1.96;
   const middle = (hits + (z * z) / 2) / (of + z * z);
   const half = (z / (of + z * z)) * Math.sqrt((hits * (of - hits)) / of + (z * z) / 4);
-  const percent = (x: number): string => `${(x * 100).toFixed(1)} %`;
+  const percent = (x: number): string => `${(Math.max(x, 0) * 100).toFixed(1)} %`;
   return `${percent(hits / of).padStart(7)} (${percent(middle - half)} to ${percent(middle + half)}, ${hits} of ${of})`;
 }
 
@@ -197,21 +197,22 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
       timestamp: new Date(at).toISOString(),
     });
   };
-  track(names[0] ?? "", "Bonus", start - 30 * day, { experiment: "none" });
+  for (let index = 1; index < experiments; index += 2) track(names[0] ?? "", `Bonus ${index}`, start - 50 * day, {});
   await flush(0);
   for (let index = 0; index < experiments; index += 1) {
     const key = `x${index}`;
     const isReal = index % 2 === 1;
-    await client.query(
-      "select experiment.define_metric($1, 'count', '{Page Viewed,Bonus}', period => '7 days', property_filter => $2)",
-      [`m${index}`, JSON.stringify({ $or: [{ experiment: key }, { experiment: { $exists: false } }] })],
-    );
+    if (isReal) {
+      await client.query("select experiment.define_metric($1, 'count', $2, period => '7 days')", [
+        `m${index}`,
+        ["Page Viewed", `Bonus ${index}`],
+      ]);
+    }
     await client.query("select experiment.define_experiment($1)", [
       JSON.stringify({
         key,
         variations: [{ key: "control" }, { key: "treatment" }],
         goals: [isReal ? `m${index}` : "views"],
-        ...(isReal ? {} : {}),
         before_period: "14 days",
       }),
     ]);
@@ -225,7 +226,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
       const isChosen = random.uniform() < share;
       if (isReal && isChosen) {
         added += 6;
-        if (arm === 1) for (let i = 0; i < 6; i += 1) track(name, "Bonus", at + (i + 1) * 60_000, { experiment: key });
+        if (arm === 1) for (let i = 0; i < 6; i += 1) track(name, `Bonus ${index}`, at + (i + 1) * 60_000, {});
       }
     }
     effects.set(key, isReal ? added / names.length : 0);

@@ -46,7 +46,9 @@ test("an earlier exposure that arrives later moves the exposure, and the sums wi
   await refresh(database);
   expect(await exposure("ada")).toMatchObject({ outcomes: ["11.3"], before: ["1000"] });
   expect(
-    await database.rows("select exposed_on::text, people::int, sums::text[] from experiment.day_sum where position = 0"),
+    await database.rows(
+      "select exposed_on::text, people::int, sums::text[] from experiment.day_sum where position = 0",
+    ),
   ).toEqual([{ exposed_on: "2026-01-06", people: 1, sums: ["11.3", "127.69", "1000", "1000000", "11300.0"] }]);
 });
 
