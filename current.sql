@@ -55,6 +55,7 @@ create table if not exists experiment.feature (
 );
 
 comment on table experiment.feature is $$
+@name experiment_feature_definition
 Features: values that an application reads by key, such as whether a page shows the new player.
 Experiments on the feature and its rules decide the value for a person; see `experiment.features`.
 $$;
@@ -356,6 +357,86 @@ Of a guardrail: relative worsening that is accepted (non-inferiority), such as 0
 $$;
 
 create index if not exists measured_metric on experiment.measured (metric_id);
+
+/* ------------------------------------------------------------------------------------------------- decisions -- */
+
+do $do$
+begin
+  create type experiment.decision as (
+    experiment text,
+    state text,
+    verdict text,
+    variation text,
+    reason text,
+    days double precision,
+    people bigint,
+    warnings text[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.decision is $$
+What the rule of decision states about an experiment: see the function `experiment.decision`.
+$$;
+comment on column experiment.decision.experiment is $$Experiment.$$;
+comment on column experiment.decision.state is $$State of the experiment.$$;
+comment on column experiment.decision.verdict is $$
+`ship`, `harm`, `no_decision`, `running`, `invalid` or `draft`.
+$$;
+comment on column experiment.decision.variation is $$
+Variation that the verdict is about: the one to ship, or the one that harms; null for the other verdicts.
+$$;
+comment on column experiment.decision.reason is $$Reason of the verdict, with numbers.$$;
+comment on column experiment.decision.days is $$Number of days since the start, until the end; null for a draft.$$;
+comment on column experiment.decision.people is $$Number of counted people in all variations; null for a draft.$$;
+comment on column experiment.decision.warnings is $$Warnings; empty when there are none.$$;
+
+do $do$
+begin
+  create type experiment.policy_value as (
+    policy text,
+    weights double precision[],
+    people bigint,
+    mean_weight double precision,
+    effective_sample_size double precision,
+    ips double precision,
+    ips_standard_error double precision,
+    snips double precision,
+    snips_standard_error double precision
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.policy_value is $$
+Estimated mean outcome per person under other weights of the variations.
+$$;
+comment on column experiment.policy_value.policy is $$
+Variation that all people get, `equal` for equal weights, or `given` for given ones.
+$$;
+comment on column experiment.policy_value.weights is $$Weight of each variation.$$;
+comment on column experiment.policy_value.people is $$Number of people with an outcome.$$;
+comment on column experiment.policy_value.mean_weight is $$
+Mean of the weights of people: about 1 when people were assigned by the logged weights.
+$$;
+comment on column experiment.policy_value.effective_sample_size is $$
+Number of people whose outcomes, without weights, would give an estimate of the same precision.
+$$;
+comment on column experiment.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome.
+$$;
+comment on column experiment.policy_value.ips_standard_error is $$
+Standard error of `ips`; null for fewer than two people, and when all deviations are 0.
+$$;
+comment on column experiment.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights; null when that is 0.
+$$;
+comment on column experiment.policy_value.snips_standard_error is $$
+Standard error of `snips`; null for fewer than two people, and when all deviations are 0.
+$$;
 
 /* --------------------------------------------------------------------------------------------------- exposure -- */
 
@@ -1068,6 +1149,113 @@ alter table experiment.change enable row level security;
 alter table experiment.setting enable row level security;
 -- experiment: end
 
+-- recommend: experiments
+do $do$
+begin
+  create type recommend.arm as (
+    experiment_id int,
+    variation smallint,
+    model_id bigint,
+    tiers text[],
+    diversity float8,
+    explored_slots int[],
+    explored_pool_size int
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type recommend.arm is $$
+@behavior -*
+What decides how the list of a person is made: the variation of an experiment, and the parameters of the kind.
+$$;
+comment on column recommend.arm.experiment_id is $$Experiment; null when the person is in none.$$;
+comment on column recommend.arm.variation is $$Variation of the experiment; null when the person is in none.$$;
+comment on column recommend.arm.model_id is $$
+Version of the model; 0 for a version that cannot be used any more; null: the deployed one.
+$$;
+comment on column recommend.arm.tiers is $$Tiers of candidates in their order; null: the usual ones.$$;
+comment on column recommend.arm.diversity is $$Weight of diversity; null: that of `recommend.setting`.$$;
+comment on column recommend.arm.explored_slots is $$Marked slots; null: those of `recommend.setting`.$$;
+comment on column recommend.arm.explored_pool_size is $$
+Number of items from which they are drawn; null: that of `recommend.setting`.
+$$;
+
+create table if not exists recommend.list_parameters (
+  kind text primary key check (length(kind) between 1 and 200),
+  parameters jsonb not null check (jsonb_typeof(parameters) = 'object'),
+  updated_at timestamptz not null default now()
+);
+
+comment on table recommend.list_parameters is $$
+Parameters of the lists for people, by kind of items, in place of those of `recommend.setting`.
+They are the result of experiments: `recommend.ship_variation` writes them.
+$$;
+comment on column recommend.list_parameters.kind is $$Kind of the items.$$;
+comment on column recommend.list_parameters.parameters is $$
+`tiers`, `diversity`, `explored_slots` and `explored_pool_size`, as in a variation: see `recommend.check_variation`.
+$$;
+comment on column recommend.list_parameters.updated_at is $$Time of the last change.$$;
+
+alter table recommend.list_parameters enable row level security;
+
+insert into experiment.handler (room, check_function, ship_function, exposure_function, description)
+values (
+  'recommend', 'recommend.check_variation', 'recommend.ship_variation', 'recommend.exposures',
+  'Lists for people: the placement is "recommend." and the kind of the items.'
+)
+on conflict do nothing;
+
+do $do$
+begin
+  alter type recommend.serving add attribute experiment_id int, add attribute variation smallint;
+exception when duplicate_column then
+  null;
+end;
+$do$;
+do $do$
+begin
+  alter type recommend.page add attribute experiment_id int, add attribute variation smallint;
+exception when duplicate_column then
+  null;
+end;
+$do$;
+comment on column recommend.serving.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.serving.variation is $$Variation of the experiment; null when there was none.$$;
+comment on column recommend.page.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.page.variation is $$Variation of the experiment; null when there was none.$$;
+alter table recommend.impression
+add column if not exists experiment_id int,
+add column if not exists variation smallint;
+comment on table recommend.impression is $$
+@foreignKey (item_id) references track.item (item_id)
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
+Recommended items that were served to people or seen by them, one row per row of a list.
+`recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
+when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
+order of arrival. Rows follow their identity in merges of people.
+$$;
+comment on column recommend.impression.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.impression.variation is $$Variation of the experiment; null when there was none.$$;
+drop function if exists recommend._serving_id(
+  recommend.secret, bigint, bigint, int, float8, timestamptz, bigint, text, bigint[]
+);
+drop function if exists recommend._explain(
+  recommend.person_context, text, text[], bigint, int, int, bigint[], text[], float8[], bigint[], int, text
+);
+drop function if exists recommend._explore(recommend.person_context, bigint[], int, bigint[]);
+drop function if exists recommend._rank(recommend.person_context, recommend.request, text[], bigint[]);
+drop function if exists recommend._rank_given(recommend.person_context, text, text[]);
+drop function if exists recommend._why_not(recommend.person_context, bigint, int);
+-- recommend: end
+
 /* -------------------------------------------------------------------------------- minimisation at the collection -- */
 
 alter table track.setting
@@ -1594,8 +1782,9 @@ $$;
 comment on column privacy.retention_step.rule is $$Rule, as in `privacy.retention.rule`.$$;
 comment on column privacy.retention_step.table_name is $$Table with its schema.$$;
 comment on column privacy.retention_step.method is $$
-`delete`, `anonymize`, `sum` (the sums of a month are kept without people), `refresh` (people were refreshed before
-that), or `wait` (other transactions held a lock: nothing was done, and the step can be tried again).
+Treatment of the rows, or result of a step.
+`delete`, `anonymize`, `sum` (the sums of a month are kept without people, or kept sums are deleted), `refresh` (people
+were refreshed before that), or `wait` (other transactions held a lock: nothing was done, and it can be tried again).
 $$;
 comment on column privacy.retention_step.row_count is $$Number of rows.$$;
 comment on column privacy.retention_step.partitions is $$Partitions that are removed as a whole.$$;
@@ -1630,6 +1819,14 @@ values
   (
     'retention_log', 63, 'privacy.retention_log', 'logged_at', null, null, '{}', null,
     'The log of changes of the rules of retention.'
+  ),
+  (
+    'disclosures', 64, 'privacy.disclosure', 'read_at', null,
+    'stored.identity_id is null or not exists (
+      select from privacy.restriction where restriction.identity_id = stored.identity_id
+    )',
+    '{ledger_position}', null,
+    'Reads of the records of people. FERPA requires them as long as the records (34 CFR 99.32(a)(2)).'
   )
 on conflict do nothing;
 
@@ -1646,8 +1843,8 @@ Events with an earlier time are rejected.
 A rule of retention for all events sets it to the time before which it deletes.
 $$;
 comment on column track.setting.sums_kept_before is $$
-Day before which the rollups are sums that a rule of retention keeps: their events are deleted, and refreshes and checks
-do not change them. `-infinity` without such a rule. See `privacy.set_retention`.
+Day before which the rollups are sums that a rule of retention keeps; `-infinity` without such a rule.
+The events of these days are deleted, and refreshes and checks do not change the sums. See `privacy.set_retention`.
 $$;
 
 insert into privacy.retention_class (

@@ -721,6 +721,7 @@
 --!include experiment/design/_metric_user.sql
 --!include experiment/design/define_metric.sql
 --!include experiment/design/drop_metric.sql
+--!include experiment/design/_double_of.sql
 --!include experiment/design/_definition_fields.sql
 --!include experiment/design/_read_fields.sql
 --!include experiment/design/_check_weights.sql
@@ -732,6 +733,7 @@
 --!include experiment/design/_check_layer.sql
 --!include experiment/design/_check_strata.sql
 --!include experiment/design/_read_definition.sql
+--!include experiment/design/_check_definition.sql
 --!include experiment/design/_store_definition.sql
 --!include experiment/design/definition.sql
 --!include experiment/design/define_experiment.sql
@@ -783,9 +785,6 @@
 --!include experiment/exposure/rebuild.sql
 --!include experiment/exposure/_added_sums.sql
 --!include experiment/exposure/check_exposures.sql
---!include experiment/access/erase.sql
---!include experiment/access/_named_outcomes.sql
---!include experiment/access/export.sql
 --!include experiment/results/_among.sql
 --!include experiment/results/_arm_sums.sql
 --!include experiment/results/_sums_statistic.sql
@@ -800,6 +799,14 @@
 --!include experiment/results/_shown_result.sql
 --!include experiment/results/results.sql
 --!include experiment/results/health.sql
+--!include experiment/access/erase.sql
+--!include experiment/access/_named_outcomes.sql
+--!include experiment/access/export.sql
+--!include experiment/decisions/decision.sql
+--!include experiment/decisions/report.sql
+--!include experiment/decisions/decide_experiments.sql
+--!include experiment/decisions/update_bandits.sql
+--!include experiment/decisions/off_policy_estimate.sql
 --!include experiment/policies.sql
 --!include experiment/data_map.sql
 
@@ -944,6 +951,9 @@
 --!include recommend/interactions/_recomputed_of.sql
 --!include recommend/interactions/_context.sql
 --!include recommend/interactions/_my_context.sql
+--!include recommend/experiments/_arm.sql
+--!include recommend/experiments/_arm_versions.sql
+--!include recommend/experiments/exposures.sql
 --!include recommend/feedback/_sign.sql
 --!include recommend/feedback/_serving_id.sql
 --!include recommend/feedback/_read_serving_id.sql
@@ -974,6 +984,8 @@
 --!include recommend/serving/_check_person.sql
 --!include recommend/serving/_find_items.sql
 --!include recommend/serving/_request.sql
+--!include recommend/experiments/check_variation.sql
+--!include recommend/experiments/ship_variation.sql
 --!include recommend/serving/_popularity.sql
 --!include recommend/serving/refresh_lists.sql
 --!include recommend/serving/refresh_item_vectors.sql

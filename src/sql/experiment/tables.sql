@@ -52,6 +52,7 @@ create table experiment.feature (
 );
 
 comment on table experiment.feature is $$
+@name experiment_feature_definition
 Features: values that an application reads by key, such as whether a page shows the new player.
 Experiments on the feature and its rules decide the value for a person; see `experiment.features`.
 $$;
@@ -353,6 +354,74 @@ Of a guardrail: relative worsening that is accepted (non-inferiority), such as 0
 $$;
 
 create index measured_metric on experiment.measured (metric_id);
+
+/* ------------------------------------------------------------------------------------------------- decisions -- */
+
+create type experiment.decision as (
+  experiment text,
+  state text,
+  verdict text,
+  variation text,
+  reason text,
+  days double precision,
+  people bigint,
+  warnings text[]
+);
+
+comment on type experiment.decision is $$
+What the rule of decision states about an experiment: see the function `experiment.decision`.
+$$;
+comment on column experiment.decision.experiment is $$Experiment.$$;
+comment on column experiment.decision.state is $$State of the experiment.$$;
+comment on column experiment.decision.verdict is $$
+`ship`, `harm`, `no_decision`, `running`, `invalid` or `draft`.
+$$;
+comment on column experiment.decision.variation is $$
+Variation that the verdict is about: the one to ship, or the one that harms; null for the other verdicts.
+$$;
+comment on column experiment.decision.reason is $$Reason of the verdict, with numbers.$$;
+comment on column experiment.decision.days is $$Number of days since the start, until the end; null for a draft.$$;
+comment on column experiment.decision.people is $$Number of counted people in all variations; null for a draft.$$;
+comment on column experiment.decision.warnings is $$Warnings; empty when there are none.$$;
+
+create type experiment.policy_value as (
+  policy text,
+  weights double precision[],
+  people bigint,
+  mean_weight double precision,
+  effective_sample_size double precision,
+  ips double precision,
+  ips_standard_error double precision,
+  snips double precision,
+  snips_standard_error double precision
+);
+
+comment on type experiment.policy_value is $$
+Estimated mean outcome per person under other weights of the variations.
+$$;
+comment on column experiment.policy_value.policy is $$
+Variation that all people get, `equal` for equal weights, or `given` for given ones.
+$$;
+comment on column experiment.policy_value.weights is $$Weight of each variation.$$;
+comment on column experiment.policy_value.people is $$Number of people with an outcome.$$;
+comment on column experiment.policy_value.mean_weight is $$
+Mean of the weights of people: about 1 when people were assigned by the logged weights.
+$$;
+comment on column experiment.policy_value.effective_sample_size is $$
+Number of people whose outcomes, without weights, would give an estimate of the same precision.
+$$;
+comment on column experiment.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome.
+$$;
+comment on column experiment.policy_value.ips_standard_error is $$
+Standard error of `ips`; null for fewer than two people, and when all deviations are 0.
+$$;
+comment on column experiment.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights; null when that is 0.
+$$;
+comment on column experiment.policy_value.snips_standard_error is $$
+Standard error of `snips`; null for fewer than two people, and when all deviations are 0.
+$$;
 
 /* --------------------------------------------------------------------------------------------------- exposure -- */
 

@@ -218,3 +218,23 @@ test.each<[unknown, unknown, string]>([
   expect(error.code).toMatch(/^CF00[17]$/);
   expect(error.message).toContain(message);
 });
+
+test("each role that may call the functions of the statistics may call what they call", async () => {
+  const calls = [
+    `experiment.bandit_weights('${JSON.stringify(four)}')`,
+    `experiment.moments('${JSON.stringify(three[0])}')`,
+    "experiment.srm('{10, 20}', '{1, 1}')",
+    "experiment.holm('{0.1}')",
+    "experiment.benjamini_hochberg('{0.1}')",
+    `experiment.power('{"mean": 1, "variance": 1}', 0.1, '{50, 50}')`,
+    `experiment.minimum_detectable_effect('{"type": "proportion", "mean": 0.1}', '{500, 500}', '{"test": "sequential"}')`,
+    `experiment.sample_size('{"type": "ratio", "mean": 1, "variance": 1}', 0.1)`,
+    `experiment.midexperiment_power('${JSON.stringify(three[0])}', '${JSON.stringify(three[1])}')`,
+    `experiment.compare_strata('${JSON.stringify([three.slice(0, 2), three.slice(1)])}')`,
+  ];
+  for (const role of ["insights_analyst", "insights_admin", "insights_worker"]) {
+    await database.as(role, {}, async (db) => {
+      for (const call of calls) expect(await db.value(`select ${call} is not null`), call).toBe(true);
+    });
+  }
+});

@@ -757,3 +757,21 @@ describe("bad input", () => {
     );
   });
 });
+
+test("the roles that may call it, and no setting of the session changes the answer", async () => {
+  const rows = golden.filter((row, i) => row.control && i % 20 === 0);
+  for (const { control, treatment, options } of rows) {
+    const expected = await compare(database, control ?? {}, treatment ?? {}, options);
+    for (const role of ["insights_analyst", "insights_admin", "insights_worker"]) {
+      const answer = await database.as(role, { extra_float_digits: "-10", search_path: "pg_temp" }, (db) =>
+        compare(db, control ?? {}, treatment ?? {}, options),
+      );
+      expect(answer).toEqual(expected);
+    }
+  }
+  for (const role of ["insights_learner", "insights_visitor"]) {
+    await database.as(role, {}, async (db) => {
+      expect(await db.rejects("select experiment.compare('{}', '{}')")).toMatchObject({ code: "42501" });
+    });
+  }
+});

@@ -8,12 +8,16 @@ as $$
 declare
   v_z float8;
 begin
-  if degrees <= 1e8 then
+  if degrees <= 1e4 or (degrees <= 1e8 and least(p, 1 - p) < 1e-12) then
     return ml.students_t_quantile(p, degrees);
   end if;
-  -- Cornish and Fisher's first term; the next is of the order of 1 / degrees^2
+  -- the expansion in 1 / degrees (Abramowitz and Stegun 26.7.5): to about 14 digits, at a fraction of the time
   v_z := ml.normal_quantile(p);
-  return v_z + (v_z ^ 3 + v_z) / (4 * degrees);
+  return v_z + (
+    (v_z ^ 3 + v_z) / 4
+    + ((5 * v_z ^ 5 + 16 * v_z ^ 3 + 3 * v_z) / 96
+      + (3 * v_z ^ 7 + 19 * v_z ^ 5 + 17 * v_z ^ 3 - 15 * v_z) / 384 / degrees) / degrees
+  ) / degrees;
 end;
 $$;
 

@@ -40,7 +40,7 @@ test("is null while no experiment runs on the placement", async () => {
   });
 });
 
-test("returns what experiment.assign returns, with the weight in force", async () => {
+test("returns what experiment.assign returns, with the present weight", async () => {
   await database.as("insights_reader", {}, async (db) => {
     await db.query("reset role");
     await define(db, { ...value, weights: [0.3, 0.7] });

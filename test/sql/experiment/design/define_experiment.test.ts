@@ -145,7 +145,7 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
     "CF001",
     'Did you mean "value"?',
   ],
-  ["a variation that is no object", { variations: ["a", "b"] }, "CF001", 'a variation is "a"'],
+  ["a variation that is a string", { variations: ["a", "b"] }, "CF001", 'a variation is "a"'],
   ["weights that do not add up to 1", { weights: [0.5, 0.6] }, "CF001", "the weights add up to 1.1"],
   ["weights that nearly add up to 1", { weights: [0.5, 0.500001] }, "CF001", "the weights add up to 1.000001"],
   ["too few weights", { weights: [1] }, "CF001", "list of 2 to 50"],
@@ -220,7 +220,7 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
   ["strata that are neither", { strata: "plan" }, "CF001", 'Give "trait." or "set."'],
   ["an unknown test", { test: "sequentiel" }, "CF001", 'Did you mean "sequential"?'],
   ["a level above a half", { alpha: 0.5 }, "CF001", "alpha is 0.5"],
-  ["a duration that is not one", { minimum_duration: "soon" }, "CF001", 'minimum_duration is "soon"'],
+  ["a duration that cannot be read", { minimum_duration: "soon" }, "CF001", 'minimum_duration is "soon"'],
   ["a duration without end", { maximum_duration: "infinity" }, "CF001", 'maximum_duration is "infinity"'],
   ["an end before the minimum", { maximum_duration: "1 day" }, "CF001", "at least minimum_duration"],
   ["a version below the minimum", { min_bucket_version: 1 }, "CF001", "at most bucket_version"],
@@ -239,14 +239,64 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
     "add up to 1 at most",
   ],
   ["an unknown metric", { goals: ["submited"] }, "CF002", 'Did you mean "submitted"?'],
+  [
+    "a weight that is almost 0",
+    {
+      weights: [0.5, 0.5, 1e-320],
+      variations: [
+        { key: "a", value: true },
+        { key: "b", value: true },
+        { key: "c", value: true },
+      ],
+    },
+    "CF001",
+    "the weight of a variation is 0",
+  ],
   ["a bandit whose people move", { bandit: "thompson", is_sticky: false }, "CF001", "is_sticky is false"],
   ["an empty list", { guardrails: [] }, "CF001", "guardrails is []"],
   ["a metric twice", { guardrails: ["submitted"] }, "CF001", "is given twice"],
   ["a margin of a goal", { goals: [{ metric: "submitted", margin: 0.1 }] }, "CF001", "Only guardrails have a margin"],
   ["a negative margin", { guardrails: [{ metric: "lessons", margin: -1 }] }, "CF001", "margin is -1"],
-  ["a goal that is no metric", { goals: [1] }, "CF001", "an element of goals is 1"],
+  ["a goal that is a number", { goals: [1] }, "CF001", "an element of goals is 1"],
   ["a definition that is too long", { hypothesis: "x".repeat(200_000) }, "CF008", "200,000 bytes"],
 ];
+
+test("the weights of a started bandit are no longer those of its definition", async () => {
+  await database.as("insights_admin", {}, async (db) => {
+    await define(db, { bandit: "thompson" });
+    await db.query("select experiment.start('new-player')");
+    await db.query("reset role");
+    await db.query(
+      "insert into experiment.weighting select experiment_id, clock_timestamp(), '{0.1,0.9}' from experiment.experiment where bandit is not null",
+    );
+    await db.query("set local role insights_admin");
+    expect(
+      await db.value("select (experiment.define_experiment($1)).state", [definition({ bandit: "thompson" })]),
+    ).toBe("running");
+    const error = await db.rejects("select experiment.define_experiment($1)", [definition({ bandit: "top_two" })]);
+    expect([error.code, error.message]).toEqual(["CF003", expect.stringContaining('its field "bandit" differs')]);
+  });
+});
+
+test("the same definition changes nothing when others have its layer, its holdout or its traits meanwhile", async () => {
+  await database.as("insights_admin", {}, async (db) => {
+    const fields = {
+      layer: "page",
+      layer_from: 0.5,
+      holdout: "none-2026",
+      condition: { plan: "pro" },
+      strata: "trait.plan",
+    };
+    await define(db, fields);
+    await db.query("select experiment.start('new-player')");
+    await db.query("select experiment.stop('new-player', 'Enough.')");
+    await db.query("select experiment.end_holdout('none-2026')");
+    await define(db, { key: "next", layer: "page", layer_from: 0.5 });
+    await db.query("reset role");
+    await db.query("delete from track.trait");
+    expect(await db.value("select (experiment.define_experiment($1)).state", [definition(fields)])).toBe("stopped");
+  });
+});
 
 test.each(invalid)("refuses %s", async (_why, fields, code, message) => {
   const error = await database.rejects("select experiment.define_experiment($1)", [definition(fields)]);
@@ -254,7 +304,7 @@ test.each(invalid)("refuses %s", async (_why, fields, code, message) => {
   expect(error.message.length).toBeLessThan(300);
 });
 
-test("refuses a condition of hostile depth, and what is no object, before anything is stored", async () => {
+test("refuses a condition of hostile depth, and other values than objects, before anything is stored", async () => {
   let condition: unknown = { plan: "pro" };
   for (let level = 0; level < 2000; level += 1) condition = { $not: condition };
   for (const [given, code] of [

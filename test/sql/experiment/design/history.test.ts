@@ -34,7 +34,7 @@ test("cannot be changed or deleted, also by the owner and the superuser; only a 
   await database.as("insights_owner", {}, async (db) => {
     for (const statement of [
       "update experiment.change set action = 'nothing'",
-      "update experiment.change set actor = 'somebody else'",
+      "update experiment.change set actor = 'another'",
       "update experiment.change set actor = 'erased', key = 'x'",
       "delete from experiment.change",
       "truncate experiment.change",
