@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { AuthenticationError, type Client } from "./authentication.ts";
 
 /*
-/*
  * The contents of the headers of a request: a person's token, a write key, the page's origin, the user agent (which is
  * passed to the database and not stored), whether the visitor opted out of tracking, and why records of people are read.
  * A write key is read from `X-Write-Key`, or, as Segment's and RudderStack's clients send it, from `Authorization: Basic`

@@ -34,7 +34,10 @@ create table track.setting (
   contact_traits text[] not null default '{email,phone}' check (cardinality(contact_traits) <= 100),
   agent_properties text[] not null default '{browser,os,device}'
     check (agent_properties <@ '{browser,browserVersion,os,device}'),
-  bots text not null default 'exclude' check (bots in ('store', 'exclude', 'refuse'))
+  bots text not null default 'exclude' check (bots in ('store', 'exclude', 'refuse')),
+  sums_kept_before date not null default '-infinity',
+  constraint setting_deleted_months
+    check (sums_kept_before = '-infinity' or oldest_event >= sums_kept_before::timestamp at time zone 'UTC')
 );
 
 comment on table track.setting is $$
@@ -52,7 +55,10 @@ comment on column track.setting.minimum_visit is $$Engaged time that the first h
 comment on column track.setting.longest_gap is $$
 Maximum engaged time that is counted for the gap after an event, for clients without heartbeats.
 $$;
-comment on column track.setting.oldest_event is $$Events with an earlier time are rejected.$$;
+comment on column track.setting.oldest_event is $$
+Events with an earlier time are rejected.
+A rule of retention for all events sets it to the time before which it deletes.
+$$;
 comment on column track.setting.oldest_client_event is $$
 Maximum age of events of learners and visitors; older ones are rejected.
 Importers and workers may send older events, back to `oldest_event`.
@@ -111,6 +117,10 @@ comment on column track.setting.bots is $$
 Treatment of messages whose user agent is that of a bot.
 `store`: they are stored, and `device` is `bot`. `exclude`: a browser whose first message is one is also excluded, as by
 `track.exclude_person`. `refuse`: they are rejected.
+$$;
+comment on column track.setting.sums_kept_before is $$
+Day before which the rollups are sums that a rule of retention keeps; `-infinity` without such a rule.
+The events of these days are deleted, and refreshes and checks do not change the sums. See `privacy.set_retention`.
 $$;
 
 insert into track.setting default values;
@@ -2242,6 +2252,31 @@ insert into privacy.handler (room, position, erase_function, description, rectif
 values (
   'track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.', 'track.rectify'
 );
+
+/* ---------------------------------------------------------------------------------------------------- retention -- */
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, plan_function, apply_function, description
+)
+values
+  (
+    'events', 10, 'track.event', null, null, null, 'track.plan_event_retention', 'track.apply_event_retention',
+    'Events. Sessions, journeys, rollups, interactions and what else is derived from them follow.'
+  ),
+  (
+    'refusals', 20, 'track.refusal', 'day', null, '400 days', null, null, 'Numbers of refused messages.'
+  ),
+  (
+    'refusal_samples', 21, 'track.refusal_sample', 'refused_at', null, '7 days', null, null,
+    'Samples of refused messages, without values.'
+  ),
+  (
+    'write_key_log', 22, 'track.write_key_log', 'logged_at', null, null, null, null, 'The log of changes of write keys.'
+  ),
+  (
+    'name_log', 23, 'track.name_log', 'logged_at', null, null, null, null,
+    'The log of changed names of events and items.'
+  );
 
 alter table track.setting enable row level security;
 alter table track.source enable row level security;
