@@ -220,7 +220,7 @@ test("what is left are the events that no rule deletes, and what they give", asy
           "create table pg_temp.ever (event_id uuid primary key, at timestamptz, is_expired boolean default false)",
         );
         const rules = new Map<string, typeof last>();
-        // Whether a rule that was in force at some time may have deleted the event.
+        // Whether a rule that was set at some time may have deleted the event.
         const note = async (): Promise<void> => {
           await db.query(
             "insert into pg_temp.ever select event_id, occurred_at from track.event on conflict do nothing",
@@ -344,7 +344,7 @@ test("sums of deleted months stay without people, whatever happens later", async
           };
           kept += sums.types.length + sums.items.length;
           for (const [index, one] of after.entries()) {
-            // What arrives before the first run is in the sums, too: the run comes first.
+            // An event that arrives before the first run is in the sums, too: the run comes first.
             if (index === 0) await applyAll(db);
             await perform(db, one, 2000 + index);
           }

@@ -1,5 +1,5 @@
 /*
- * What the rollups contain, and what plain SQL over the events gives: pairs of queries for the property tests.
+ * Pairs of queries for the property tests: the rollups as stored, and as plain SQL computes them from the events.
  */
 
 export const isCounted = (of: string): string =>

@@ -1211,8 +1211,9 @@ $$;
 comment on column privacy.retention_step.rule is $$Rule, as in `privacy.retention.rule`.$$;
 comment on column privacy.retention_step.table_name is $$Table with its schema.$$;
 comment on column privacy.retention_step.method is $$
-`delete`, `anonymize`, `sum` (the sums of a month are kept without people), `refresh` (people were refreshed before
-that), or `wait` (other transactions held a lock: nothing was done, and the step can be tried again).
+Treatment of the rows, or result of a step.
+`delete`, `anonymize`, `sum` (the sums of a month are kept without people, or kept sums are deleted), `refresh` (people
+were refreshed before that), or `wait` (other transactions held a lock: nothing was done, and it can be tried again).
 $$;
 comment on column privacy.retention_step.row_count is $$Number of rows.$$;
 comment on column privacy.retention_step.partitions is $$Partitions that are removed as a whole.$$;
@@ -1247,4 +1248,12 @@ values
   (
     'retention_log', 63, 'privacy.retention_log', 'logged_at', null, null, '{}', null,
     'The log of changes of the rules of retention.'
+  ),
+  (
+    'disclosures', 64, 'privacy.disclosure', 'read_at', null,
+    'stored.identity_id is null or not exists (
+      select from privacy.restriction where restriction.identity_id = stored.identity_id
+    )',
+    '{ledger_position}', null,
+    'Reads of the records of people. FERPA requires them as long as the records (34 CFR 99.32(a)(2)).'
   );

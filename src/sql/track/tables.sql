@@ -119,8 +119,8 @@ Treatment of messages whose user agent is that of a bot.
 `track.exclude_person`. `refuse`: they are rejected.
 $$;
 comment on column track.setting.sums_kept_before is $$
-Day before which the rollups are sums that a rule of retention keeps: their events are deleted, and refreshes and checks
-do not change them. `-infinity` without such a rule. See `privacy.set_retention`.
+Day before which the rollups are sums that a rule of retention keeps; `-infinity` without such a rule.
+The events of these days are deleted, and refreshes and checks do not change the sums. See `privacy.set_retention`.
 $$;
 
 insert into track.setting default values;

@@ -46,7 +46,7 @@ test("whole months go as partitions, the rest in batches, and what is derived fo
       { event_count: 1 },
       { event_count: 2 },
     ]);
-    // What leaves the course out of lists stays, by the rule of another class.
+    // The reason to leave the course out of lists stays, by the rule of another class.
     expect(await db.value("select count(*)::int from recommend.taken where completed_at is not null")).toBe(2);
     await db.query("select privacy.set_retention('taken', '1 day')");
     expect(await applyAll(db)).toMatchObject([{ rule: "taken", table_name: "recommend.taken", row_count: 1 }]);
@@ -247,7 +247,7 @@ describe.skipIf(!database.native)("beside other sessions (needs parallel session
     expect((await applyAll(database)).flatMap(({ partitions }) => partitions).length).toBeGreaterThan(0);
   });
 
-  test("a run that is ended in the middle leaves nothing half done, and the next one goes on", async () => {
+  test("a run that is ended in the middle leaves nothing half done, and the next one continues", async () => {
     await database.query("update track.setting set oldest_event = '1990-01-01Z'");
     await happened(database, { cleo: [100, 101, 200] });
     const before = await count();
@@ -284,7 +284,7 @@ describe.skipIf(!database.native)("beside other sessions (needs parallel session
     expect(await count()).toBe(before - 18);
   });
 
-  test("while a person is being restricted it waits a moment, and says so", async () => {
+  test("while a person is being restricted it waits a moment, and reports it", async () => {
     const one = await session();
     await one.query("begin");
     await one.query("select privacy.restrict_person('cleo', 'claims')");

@@ -33,7 +33,7 @@ test("counts what the next run deletes, and changes nothing", async () => {
       { age: 9, keep: 3 },
     ]);
     expect(await db.value("select count(*)::int from track.event")).toBe(before);
-    // What it says is what happens. An event of both rules is counted by each.
+    // The run deletes the same. An event of both rules is counted by each.
     const steps = await applyAll(db);
     expect(steps.reduce((sum, { row_count: rows }) => sum + rows, 0)).toBe(5);
     expect((await plan(db)).map(({ row_count: rows }) => rows)).toEqual([0, 0, 0]);

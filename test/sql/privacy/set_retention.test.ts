@@ -88,7 +88,7 @@ test("refuses what cannot be a rule, with the nearest name", async () => {
   expect(await database.value("select count(*)::int from privacy.retention")).toBe(0);
 });
 
-test("only administrators may set rules; everybody else but learners and visitors may read them", async () => {
+test("only administrators may set rules; analysts and workers may read them", async () => {
   expect(await rolesThatMay(database, "select privacy.set_retention('events', '1 year')")).toEqual(["admin"]);
   for (const table of ["retention", "retention_class", "retention_total"])
     expect(await rolesThatMay(database, `select * from privacy.${table}`)).toEqual(["analyst", "admin", "worker"]);

@@ -37,8 +37,9 @@ end;
 $$;
 
 comment on function privacy.retention_plan() is $$
-Returns what the next run of the rules of retention deletes, one row per rule: numbers of rows, partitions, rows that
-stay because of a restriction, and the oldest row of today. Each rule is counted on its own; nothing is changed.
+Returns what the next run of the rules of retention deletes, one row per rule.
+The numbers of rows, the partitions, the rows that stay because of a restriction, and the oldest row of today. Each rule
+is counted on its own; nothing is changed.
 $$;
 
 grant execute on function privacy.retention_plan() to insights_admin, insights_worker;

@@ -4,12 +4,14 @@ create or replace function track._event_partitions(
   out until timestamptz
 )
 returns setof record
-language sql
+language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 set datestyle to 'ISO, MDY'
-begin atomic
+as $$
+begin
+  return query
   select
     listed.relname,
     substring(listed.bounds from 'FROM \(''([^'']*)''\)')::timestamptz,
@@ -22,6 +24,7 @@ begin atomic
   ) as listed
   order by 2;
 end;
+$$;
 
 comment on function track._event_partitions() is $$
 Returns the partitions of `track.event` with their bounds (`until` exclusive), in order of time.

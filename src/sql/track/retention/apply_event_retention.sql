@@ -46,6 +46,8 @@ begin
     _remove_month.name, case when _remove_month.by_arrival then 'received_at' else 'occurred_at' end
   )
   into v_step.row_count, v_step.oldest_at;
+  -- A batch that has found its months must not find them gone. Later batches create the month again, if they need it.
+  perform pg_advisory_xact_lock(hashtext('track.ingest'));
   lock table track.event in access exclusive mode;
   execute format('drop table track.%I', _remove_month.name);
   v_step.partitions := array['track.' || _remove_month.name];
@@ -58,8 +60,8 @@ end;
 $$;
 
 comment on function track._remove_month(text, timestamptz, boolean, bigint[]) is $$
-Removes a partition of `track.event` and queues its people for the refresh. Null when it holds events that stay, or when
-another transaction uses the table.
+Removes a partition of `track.event` and queues its people for the refresh.
+Null when it holds events that stay, or when another transaction uses the table.
 $$;
 
 /*
@@ -279,8 +281,9 @@ end;
 $$;
 
 comment on function track._follow_horizon(privacy.retention, timestamptz) is $$
-Prepares the deletion of all events before a time: later messages of that time are rejected, and the sums stay or go as
-the rule says. Returns a step; null when nothing is left to prepare.
+Prepares the deletion of all events before a time.
+Later messages of that time are rejected, and the sums stay or go as the rule specifies. Returns a step; null when
+nothing is left to prepare.
 $$;
 
 create or replace function track.apply_event_retention(
@@ -325,7 +328,10 @@ begin
   end if;
   if v_step.method is not null then
     v_step.rule := rule.rule;
-    v_step.table_name := case when v_step.method in ('delete', 'anonymize') then 'track.event' else 'track.presence' end;
+    v_step.table_name := case
+      when v_step.method in ('delete', 'anonymize') then 'track.event'
+      else 'track.presence'
+    end;
     v_step.partitions := coalesce(v_step.partitions, '{}');
     v_step.horizon := apply_event_retention.horizon;
     return next v_step;
