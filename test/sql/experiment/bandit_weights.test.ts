@@ -128,7 +128,21 @@ describe("exact values", () => {
     });
   });
 
+  test("a trillion users, whose Beta distributions are normal ones", async () => {
+    const [, second] = await best([1e14, 1e14 + 1e7], [9e14, 9e14 - 1e7], true);
+    const expected = await database.value<number>("select ml.normal_cdf($1)", [
+      1e-8 / Math.sqrt((2 * 0.1 * 0.9) / 1e15),
+    ]);
+    expect(second).toBeCloseTo(expected, 6);
+  });
+
   test("very different spreads, far arms and many arms", async () => {
+    // the narrow arms are steps in the integral of the wide one
+    for (const narrow of [1e-9, 1e-30]) {
+      const [first, other] = await best([0, 1, 1 + 1e-12], [2, narrow, narrow], false);
+      expect(first).toBeCloseTo(await database.value<number>("select ml.normal_cdf(-0.5)"), 6);
+      expect(other).toBeLessThan(0.7);
+    }
     const wide = await best([0, 100, 900], [100000, 1, 1], false);
     expect(wide[0]).toBeCloseTo(await database.value<number>("select 1 - ml.normal_cdf(900, 0, 100000)"), 7);
     expect(wide[1]).toBeLessThan(1e-12);
@@ -169,6 +183,13 @@ describe("the Beta distribution", () => {
     });
     expect(inverse[0]).toBeCloseTo(1 - exact, 7);
   });
+});
+
+test("a prior that outweighs the data, and arms without variance under it", async () => {
+  const arms = [proportion(1000, 500), proportion(1000, 1000), proportion(1000, 0)];
+  const prior = { mean: 100, variance: 1e-60, proper: true };
+  const actual = await weights(arms, { prior, minimum_weight: 0 });
+  for (const weight of actual) expect(weight).toBeCloseTo(1 / 3, 6);
 });
 
 test("the same arms give the same weights, in any order", async () => {

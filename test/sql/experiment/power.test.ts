@@ -73,6 +73,10 @@ test("proportions have the variance of their arm, as in the test", async () => {
   );
 });
 
+test("a treatment without any success differs for certain", async () => {
+  expect(await power({ type: "proportion", mean: 0.5 }, -1, [10, 10])).toBe(1);
+});
+
 describe("the time before the exposure", () => {
   test("takes off the variance that it explains", async () => {
     const adjusted = await power({ ...unit, correlation: 0.6 }, 0.1, [900, 700], { difference: "absolute" });
