@@ -287,6 +287,7 @@ comment on column experiment.metric.metric_id is $$Key of the metric.$$;
 comment on column experiment.metric.metric_key is $$Name of the metric.$$;
 comment on column experiment.metric.description is $$Description of the metric.$$;
 comment on column experiment.metric.type is $$
+Type of the metric.
 `proportion` (share of people with an event), `retention` (the same, from `delay` on), `count` (events per person),
 `mean` (sum of the values per person), `ratio` (of two metrics) or `quantile` (of the values of all events).
 $$;
@@ -369,7 +370,7 @@ create type experiment.decision as (
 );
 
 comment on type experiment.decision is $$
-What the rule of decision states about an experiment: see the function `experiment.decision`.
+Decision about an experiment by the rule of `experiment.decision`.
 $$;
 comment on column experiment.decision.experiment is $$Experiment.$$;
 comment on column experiment.decision.state is $$State of the experiment.$$;
