@@ -20,7 +20,8 @@ alter function experiment.evaluate_features(text, jsonb) owner to insights_reade
 
 comment on function experiment.evaluate_features(text, jsonb) is $$
 Returns the values of all features for a person.
-By key of the feature, the result of GrowthBook's clients (`value`, `source`, `experimentResult`, …). The arguments are those of `experiment.assign`.
+By key of the feature, the result of GrowthBook's clients (`value`, `source`, `experimentResult`, …). The
+arguments are those of `experiment.assign`.
 Errors: CF001 for an empty person, CF008 for too long attributes.
 $$;
 
