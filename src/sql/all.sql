@@ -721,6 +721,7 @@
 --!include experiment/design/_metric_user.sql
 --!include experiment/design/define_metric.sql
 --!include experiment/design/drop_metric.sql
+--!include experiment/design/_double_of.sql
 --!include experiment/design/_definition_fields.sql
 --!include experiment/design/_read_fields.sql
 --!include experiment/design/_check_weights.sql
@@ -732,6 +733,7 @@
 --!include experiment/design/_check_layer.sql
 --!include experiment/design/_check_strata.sql
 --!include experiment/design/_read_definition.sql
+--!include experiment/design/_check_definition.sql
 --!include experiment/design/_store_definition.sql
 --!include experiment/design/definition.sql
 --!include experiment/design/define_experiment.sql

@@ -1,7 +1,8 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
 import { endAtEndOfFile, insights } from "../support/insights.ts";
 
@@ -81,6 +82,17 @@ test("define, list, show, start, weights, stop, ship and history", async () => {
   expect(history.out).toMatch(/defined[\s\S]*started[\s\S]*weights changed[^\n]*coverage[\s\S]*stopped[\s\S]*shipped/);
   expect(JSON.parse((await call("history", "new-player", "--json")).out)).toHaveLength(5);
   expect(await call("history", "other")).toMatchObject({ code: 0, out: '"other" has no history\n' });
+}, 60_000);
+
+test("the plan of the guide can be defined and started", async () => {
+  await database.query(
+    `select track.ingest('[{"type": "track", "messageId": "2", "userId": "ada", "event": "Playback Failed"}]')`,
+  );
+  const guide = await readFile(join(packageRoot, "docs/experiments.md"), "utf8");
+  const [, content = ""] = /```json\n(.*?)```/s.exec(guide) ?? [];
+  const own = content.replaceAll("new-player", "of-the-guide").replaceAll('"player"', '"guide"');
+  expect(await call("define", await file("guide.json", own))).toMatchObject({ code: 0 });
+  expect(await call("start", "of-the-guide")).toMatchObject({ code: 0 });
 }, 60_000);
 
 test("an error changes nothing, and names the value and the way out", async () => {

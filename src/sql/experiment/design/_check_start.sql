@@ -16,7 +16,7 @@ begin
       'Name the metric that decides in the field "goals" of its definition.');
   end if;
   -- Features, metrics and names can have changed since the definition was checked.
-  perform experiment._read_definition(experiment.definition(v_experiment.experiment_key));
+  perform experiment._check_definition(experiment.definition(v_experiment.experiment_key));
 
   select * into v_other
   from experiment.experiment as known

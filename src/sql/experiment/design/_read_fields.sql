@@ -91,7 +91,7 @@ begin
       end if;
       v_value := case v_field.type
         when 'integer' then to_jsonb(v_size::int)
-        when 'number' then to_jsonb(v_size::float8)
+        when 'number' then to_jsonb(experiment._double_of(v_size))
         else v_value
       end;
     end if;

@@ -43,7 +43,7 @@ begin
           perform experiment._refuse_field('margin', v_entry -> 'margin',
             'Give the relative worsening that is accepted, from 0 to 1.');
         end if;
-        v_entry := v_entry || jsonb_build_object('margin', (v_entry ->> 'margin')::float8);
+        v_entry := v_entry || jsonb_build_object('margin', experiment._double_of((v_entry ->> 'margin')::numeric));
         v_list := v_list || jsonb_build_array(v_entry);
       else
         v_list := v_list || jsonb_build_array(v_entry -> 'metric');

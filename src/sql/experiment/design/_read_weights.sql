@@ -13,7 +13,7 @@ begin
     if jsonb_typeof(v_weight) <> 'number' or not (v_weight #>> '{}')::numeric between 0 and 1 then
       perform experiment._refuse_field('a weight', v_weight, 'Give numbers from 0 to 1.');
     end if;
-    v_weights := v_weights || (v_weight #>> '{}')::float8;
+    v_weights := v_weights || experiment._double_of((v_weight #>> '{}')::numeric);
   end loop;
   if 0 = any (v_weights) and not coalesce(_read_weights.is_bandit, false) then
     perform common.refuse(

@@ -23,6 +23,8 @@ begin
       select field.key
       from jsonb_object_keys(v_former || v_definition) as field (key)
       where v_former -> field.key is distinct from v_definition -> field.key
+        -- Those of a bandit follow its results.
+        and not (field.key = 'weights' and v_former ? 'bandit' and v_before.state <> 'draft')
       order by field.key = 'variations' desc, field.key = 'weights', field.key
       limit 1
     );
@@ -45,6 +47,7 @@ begin
     end if;
   end if;
 
+  perform experiment._check_definition(v_definition);
   -- Sets of people are named after experiments, with "_" for "-".
   v_changed := (
     select min(known.experiment_key)

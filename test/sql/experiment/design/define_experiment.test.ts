@@ -239,6 +239,19 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
     "add up to 1 at most",
   ],
   ["an unknown metric", { goals: ["submited"] }, "CF002", 'Did you mean "submitted"?'],
+  [
+    "a weight that is almost 0",
+    {
+      weights: [0.5, 0.5, 1e-320],
+      variations: [
+        { key: "a", value: true },
+        { key: "b", value: true },
+        { key: "c", value: true },
+      ],
+    },
+    "CF001",
+    "the weight of a variation is 0",
+  ],
   ["a bandit whose people move", { bandit: "thompson", is_sticky: false }, "CF001", "is_sticky is false"],
   ["an empty list", { guardrails: [] }, "CF001", "guardrails is []"],
   ["a metric twice", { guardrails: ["submitted"] }, "CF001", "is given twice"],
@@ -247,6 +260,43 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
   ["a goal that is a number", { goals: [1] }, "CF001", "an element of goals is 1"],
   ["a definition that is too long", { hypothesis: "x".repeat(200_000) }, "CF008", "200,000 bytes"],
 ];
+
+test("the weights of a started bandit are no longer those of its definition", async () => {
+  await database.as("insights_admin", {}, async (db) => {
+    await define(db, { bandit: "thompson" });
+    await db.query("select experiment.start('new-player')");
+    await db.query("reset role");
+    await db.query(
+      "insert into experiment.weighting select experiment_id, clock_timestamp(), '{0.1,0.9}' from experiment.experiment where bandit is not null",
+    );
+    await db.query("set local role insights_admin");
+    expect(
+      await db.value("select (experiment.define_experiment($1)).state", [definition({ bandit: "thompson" })]),
+    ).toBe("running");
+    const error = await db.rejects("select experiment.define_experiment($1)", [definition({ bandit: "top_two" })]);
+    expect([error.code, error.message]).toEqual(["CF003", expect.stringContaining('its field "bandit" differs')]);
+  });
+});
+
+test("the same definition changes nothing when others have its layer, its holdout or its traits meanwhile", async () => {
+  await database.as("insights_admin", {}, async (db) => {
+    const fields = {
+      layer: "page",
+      layer_from: 0.5,
+      holdout: "none-2026",
+      condition: { plan: "pro" },
+      strata: "trait.plan",
+    };
+    await define(db, fields);
+    await db.query("select experiment.start('new-player')");
+    await db.query("select experiment.stop('new-player', 'Enough.')");
+    await db.query("select experiment.end_holdout('none-2026')");
+    await define(db, { key: "next", layer: "page", layer_from: 0.5 });
+    await db.query("reset role");
+    await db.query("delete from track.trait");
+    expect(await db.value("select (experiment.define_experiment($1)).state", [definition(fields)])).toBe("stopped");
+  });
+});
 
 test.each(invalid)("refuses %s", async (_why, fields, code, message) => {
   const error = await database.rejects("select experiment.define_experiment($1)", [definition(fields)]);
