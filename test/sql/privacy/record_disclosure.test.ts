@@ -44,7 +44,7 @@ test("one row for each person, with the number of the read in common", async () 
   });
 });
 
-test("nobody, the caller herself and anonymised events are no read", async () => {
+test("nothing is recorded for unknown people, the caller herself and anonymised events", async () => {
   await inside({}, async (db) => {
     await db.query(record, [[]]);
     await db.query("select privacy.record_disclosure(null, 'lab.read')");
