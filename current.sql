@@ -516,15 +516,14 @@ comment on column experiment.exposure.exposed_at is $$Time of the first exposure
 comment on column experiment.exposure.exposed_on is $$Day (UTC) of the first exposure.$$;
 comment on column experiment.exposure.is_counted is $$Whether the person is in the population of the experiment.$$;
 comment on column experiment.exposure.stratum is $$
-Value of the trait, or whether the person is in the set, by which the results are post-stratified; null when there is
-none.
+Value of the trait, or whether the person is in the set, by which results are stratified; null when there is none.
 $$;
 comment on column experiment.exposure.probability is $$
 Weight of the variation at the time of the exposure; null for a person with several variations.
 $$;
 comment on column experiment.exposure.outcomes is $$
-Outcome of each metric, in the order of `experiment.measured.position`: one number, or two for a ratio (numerator and
-denominator). Of a quantile, the number of values.
+Outcome of each metric, in the order of `experiment.measured.position`.
+One number, or two for a ratio (numerator and denominator); for a quantile the number of values.
 $$;
 comment on column experiment.exposure.outcomes_before is $$
 The same, of the period of `before_period` before the exposure.
@@ -559,8 +558,9 @@ comment on column experiment.day_sum.exposed_on is $$Day (UTC) of the exposure.$
 comment on column experiment.day_sum.stratum is $$Stratum; empty when there is none.$$;
 comment on column experiment.day_sum.people is $$Number of people.$$;
 comment on column experiment.day_sum.sums is $$
-Sums over these people: of the outcome y, y², the outcome before x, x² and xy. For a ratio of the numerator m and the
-denominator d, with M and D before: m, m², M, M², mM, d, d², D, D², dD, md, mD, Md and MD. Empty for position -1.
+Sums over these people, empty for position -1.
+Of the outcome y, y², the outcome before x, x² and xy. For a ratio of the numerator m and the denominator d, with M
+and D before: m, m², M, M², mM, d, d², D, D², dD, md, mD, Md and MD.
 $$;
 
 create table if not exists experiment.event_value (
@@ -574,7 +574,7 @@ create table if not exists experiment.event_value (
 comment on table experiment.event_value is $$
 @behavior -*
 @foreignKey (experiment_id) references experiment.experiment (experiment_id)
-Values of the events of people in quantile metrics: a quantile is no function of sums.
+Values of the events of people in quantile metrics: a quantile is not a function of sums.
 One row per person, experiment and metric with values, beside the row of `experiment.exposure`.
 $$;
 comment on column experiment.event_value.person_id is $$Person.$$;
@@ -742,8 +742,8 @@ comment on column experiment.result.figure_stddev is $$
 Standard deviation of the outcome of a person; of a ratio and a quantile null.
 $$;
 comment on column experiment.result.effect is $$
-Difference to the control, relative (0.1 is 10 % more) or absolute, adjusted by the behaviour before the exposure; null
-for the control, and when there is no result (see `note`).
+Difference to the control, relative (0.1 is 10 % more) or absolute, adjusted by the behaviour before the exposure.
+Null for the control, and when there is no result (see `note`).
 $$;
 comment on column experiment.result.stddev is $$Standard error of the effect.$$;
 comment on column experiment.result.low is $$Lower bound of the interval of the effect; null: no bound.$$;

@@ -207,7 +207,7 @@ async function take(db: Queries, one: Step): Promise<void> {
   }
 }
 
-/** What the tables must contain, in plain SQL over the events; it calls no function of the room. */
+/** The expected rows, in plain SQL over the events; it calls no function of the room. */
 const oracle = `
   with viewed as (
     select

@@ -13,9 +13,9 @@ export interface Sent {
   properties?: Record<string, unknown>;
 }
 
-/** Names of browsers begin with "b". */
+/** Browsers are named b1, b2, … */
 export const named = (person: string): Record<string, string> =>
-  person.startsWith("b") ? { anonymousId: person } : { userId: person };
+  /^b\d/.test(person) ? { anonymousId: person } : { userId: person };
 
 export const message = ({ person, event, day, properties = {} }: Sent): Record<string, unknown> => ({
   type: "track",

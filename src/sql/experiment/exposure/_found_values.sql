@@ -85,5 +85,5 @@ $$;
 
 comment on function experiment._found_values(experiment.exposure[], experiment.slot[]) is $$
 Returns the events of exposed people that belong to the given outcomes, since the exposure and in the period before it.
-`value` is null for an event whose property is no number.
+`value` is null for an event whose property is not a number.
 $$;

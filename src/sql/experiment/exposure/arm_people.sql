@@ -27,6 +27,6 @@ $$;
 
 comment on function experiment.arm_people(text, bigint[]) is $$
 @behavior -*
-Returns which of the given people the experiment counts in a variation. The members of the sets `arm.…`; see
-`track.person_set`.
+Returns which of the given people the experiment counts in a variation.
+The members of the sets `arm.…`; see `track.person_set`.
 $$;

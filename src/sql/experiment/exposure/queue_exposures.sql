@@ -11,6 +11,6 @@ $$;
 
 comment on function experiment.queue_exposures(bigint[]) is $$
 @behavior -*
-Queues people for the refresh of their exposures. For the rooms of `experiment.handler`, after they have stored, moved
-or deleted what shows an exposure.
+Queues people for the refresh of their exposures.
+For the rooms of `experiment.handler`, after they have stored, moved or deleted what shows an exposure.
 $$;

@@ -27,7 +27,7 @@ begin
 
     union
 
-    -- Whoever was shown something may have been exposed.
+    -- An impression may be an exposure.
     select person.person_id
     from track.person
     where v_experiment.placement is not null

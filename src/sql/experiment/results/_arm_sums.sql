@@ -38,8 +38,8 @@ $$;
 
 comment on function experiment._arm_sums(int, track.person_set_block[]) is $$
 @behavior -*
-Returns the sums of an experiment: those of `experiment.day_sum`, or for some people (`among`) those of their exposures,
-in any number of rows per day.
+Returns the sums of an experiment, in any number of rows per day.
+Those of `experiment.day_sum`, or for some people (`among`) those of their exposures.
 $$;
 
 grant execute on function experiment._arm_sums(int, track.person_set_block[]) to insights_reader;

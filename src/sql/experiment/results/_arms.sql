@@ -112,8 +112,8 @@ $$;
 comment on function experiment._arms(experiment.experiment, track.person_set_block[], boolean, date) is $$
 @behavior -*
 Returns the statistics of each metric and variation of an experiment, by stratum and of all people.
-`among`: the exposed people that count; null: all. `only_complete`: those whose period of the metric has passed. `until`:
-those who were exposed on this day (UTC) at the latest. Quantiles are not stratified.
+`among`: the exposed people that count; null: all. `only_complete`: those whose period of the metric has passed.
+`until`: those who were exposed on this day (UTC) at the latest. Quantiles are not stratified.
 $$;
 
 grant execute on function experiment._arms(experiment.experiment, track.person_set_block[], boolean, date)

@@ -104,7 +104,7 @@ $$;
 comment on function experiment._quantile_statistics(int, smallint, float8, date, track.person_set_block[]) is $$
 @behavior -*
 Returns the quantile of the values of all events of counted people by variation, with people as clusters.
-Reads the values of all exposed people: a quantile is no function of sums.
+Reads the values of all exposed people: a quantile is not a function of sums.
 $$;
 
 grant execute on function experiment._quantile_statistics(int, smallint, float8, date, track.person_set_block[])

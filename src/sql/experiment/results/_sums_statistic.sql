@@ -1,7 +1,7 @@
 create or replace function experiment._sums_statistic(type text, people bigint, sums numeric[], is_adjusted boolean)
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select case

@@ -154,7 +154,7 @@ test("a guardrail that became worse by more than its margin is harm, with interv
   expect(orders.verdict).toBe("unclear");
 });
 
-test("without variance there is no result, and a note says why", async () => {
+test("without variance there is no result, and a note states why", async () => {
   const orders = await one("orders");
   expect([orders.effect, orders.p]).toEqual([null, null]);
   expect(orders.note).toMatch(/variance/);
