@@ -294,6 +294,30 @@ const history = new Command("history")
     );
   });
 
+const report = new Command("report")
+  .description("Prints a report of an experiment as Markdown: decision, people, results, warnings and history.")
+  .argument("<key>", "key of the experiment")
+  .action(async (key: string) => {
+    await asAdministrator("experiment", async (client) => {
+      const { rows } = await client.query<{ report: string }>("select experiment.report($1)", [key]);
+      process.stdout.write(rows[0]?.report ?? "");
+    });
+  });
+
+const decide = new Command("decide")
+  .description(
+    "Ends the experiments that do harm, and those that are decided automatically, as the worker does hourly.",
+  )
+  .option("--json", "print JSON")
+  .action(async (options: { json?: true }) => {
+    await printRows(
+      "select experiment, verdict, variation, reason from experiment.decide_experiments()",
+      [],
+      "no experiment is decided",
+      options.json,
+    );
+  });
+
 const experiment = new Command("experiment").description("Defines, starts, stops and ships experiments.").addHelpText(
   "after",
   `
@@ -304,6 +328,7 @@ Examples:
   insights experiment results new-player --among segment.power
   insights experiment stop new-player --reason "The new player fails on phones."
   insights experiment ship new-player new
+  insights experiment report new-player > report.md
 
 A file holds the definition of one experiment, or all parts that it needs:
   {
@@ -316,7 +341,7 @@ A file holds the definition of one experiment, or all parts that it needs:
   }
 The same file again changes nothing. See docs/experiments.md.`,
 );
-for (const command of [list, show, define, start, weights, results, health, stop, ship, history]) {
+for (const command of [list, show, define, start, weights, results, health, report, decide, stop, ship, history]) {
   experiment.addCommand(command.exitOverride());
 }
 

@@ -8,7 +8,7 @@ import { deploy, send } from "../support/recommend.ts";
 /*
  * Two recommenders, an experiment between them, its decision and the deployment. The learners, their history and their
  * true preferences are those of the simulator: a learner enrols in a recommended course with a probability that follows
- * from her preferences, which only the simulator knows.
+ * from her preferences, which only the simulator has.
  */
 const database = await testDatabase();
 const next = generator(17);
@@ -76,7 +76,7 @@ const begin = async (key: string, treatment: Record<string, unknown>) => {
     JSON.stringify({
       key,
       name: "Two recommenders",
-      hypothesis: "What a learner took says more than what is popular",
+      hypothesis: "What a learner took predicts more than what is popular",
       placement: "recommend.course",
       variations: [
         { key: "control", name: "As it is", value: {} },

@@ -116,7 +116,7 @@ describe("lists of people in an experiment", () => {
           drawn.push(rows[1]?.propensity ?? 0);
         }
       }
-      // Of three items, where so many are left.
+      // Of three items, where they are left.
       expect(Math.min(...drawn)).toBe(1 / 3);
     }));
 
@@ -129,7 +129,7 @@ describe("lists of people in an experiment", () => {
       await db.query("select privacy.record_consent(track.find_person('p1'), 'personalization', false)");
       for (const call of [
         "recommend.for_person('p1', 5)",
-        "recommend.for_person('stranger', 5)",
+        "recommend.for_person('unknown', 5)",
         "recommend.for_items(array['art-1'], 5)",
         "recommend.trending(5)",
       ]) {
@@ -153,7 +153,7 @@ describe("lists of people in an experiment", () => {
       const second = await list(db, call, [page(first)]);
       expect([...first, ...second].map(({ item }) => item)).toEqual(whole.map(({ item }) => item));
       expect(armOf(second[0]?.serving_id ?? "")).toEqual(armOf(first[0]?.serving_id ?? ""));
-      // Begun before the experiment: its rows count for no variation.
+      // Started before the experiment: its rows count for no variation.
       const continued = await list(db, call, [page(early)]);
       expect(continued.map(({ serving_id }) => armOf(serving_id))).toEqual([null, null, null]);
       await stopExperiment(db, id);
@@ -245,7 +245,7 @@ describe("recommend.exposures", () => {
         { experiment_id: id, variation: 0 },
         { experiment_id: id, variation: 1 },
       ]);
-      // The events of a row that was read enter the impressions, with the variation, and are no exposure.
+      // The events of a row that was read enter the impressions, with the variation, and do not count as an exposure.
       const [third] = names.filter((name) => name !== zero && name !== one);
       const [row] = await forPerson(db, third ?? "", 1);
       await become(db, "insights_learner", third ?? "");

@@ -241,8 +241,8 @@ alter function experiment._value_problems(int) owner to insights_reader;
 
 comment on function experiment._value_problems(int) is $$
 @behavior -*
-Returns what the schema of the placement finds wrong with the variations of a running experiment now, such as a version
-of a model that was marked since.
+Returns what the schema of the placement finds wrong with the variations of a running experiment now.
+Such as a version of a model that was marked since.
 $$;
 
 grant execute on function experiment._value_problems(int) to insights_analyst, insights_admin, insights_worker;

@@ -53,8 +53,8 @@ $$;
 
 comment on function experiment._policy_value(smallint[], float8[], float8[], float8[]) is $$
 @behavior -*
-Returns the estimates of the value of a policy of fixed weights, from the variation, the probability and the outcome of
-each person.
+Returns the estimates of the value of a policy of fixed weights.
+They follow from the variation, the probability and the outcome of each person.
 Sources: D. G. Horvitz and D. J. Thompson, Journal of the American Statistical Association 47 (1952), 663-685;
 A. Swaminathan and T. Joachims, The self-normalized estimator for counterfactual learning, NIPS 2015.
 $$;

@@ -227,8 +227,8 @@ begin
     ),
     case
       when v_results <> '{}' then e'## Results\n\n' || experiment._results_table(v_results)
-        || e'\n\nA difference is relative to the control: +10 % of 20 % is 22 %. In brackets is the range in which the true '
-        || format('difference lies with %s %% confidence.', to_char((1 - v_experiment.alpha) * 100, 'FM990.099'))
+        || e'\n\nA difference is relative to the control: +10 % of 20 % is 22 %. In brackets is the range of the true '
+        || format('difference, with %s %% confidence.', to_char((1 - v_experiment.alpha) * 100, 'FM990.099'))
     end,
     case
       when v_decision.warnings || v_notes <> '{}' then e'## Warnings\n\n' || (

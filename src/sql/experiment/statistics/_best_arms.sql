@@ -24,6 +24,12 @@ declare
   v_height float8;
   v_arms int;
 begin
+  if not is_beta then
+    -- differences of nearly equal means are exact, and their sum with a small step is another number
+    for i in 1..v_count loop
+      v_centres[i] := a[i] - (select max(mean) from unnest(a) as mean);
+    end loop;
+  end if;
   for i in 1..v_count loop
     if is_beta then
       -- over the angle whose squared sine is the proportion, a Beta density is bounded, and nearly normal
@@ -49,20 +55,28 @@ begin
   select max(v_ends[i]) - min(v_starts[i])
   into v_spread
   from unnest(v_kept) as i;
+  -- a much narrower arm than that is a step in the integral of the others
+  for i in 1..v_count loop
+    if v_scales[i] < v_spread * 1e-10 then
+      v_scales[i] := v_spread * 1e-10;
+      v_starts[i] := v_centres[i] - 9 * v_scales[i];
+      v_ends[i] := v_centres[i] + 9 * v_scales[i];
+    end if;
+  end loop;
   v_grid := experiment._grid(
     array(select v_starts[i] from unnest(v_kept) as i order by i),
     array(select v_ends[i] from unnest(v_kept) as i order by i),
-    array(select greatest(v_scales[i] / 40, v_spread * 1e-12) from unnest(v_kept) as i order by i)
+    array(select v_scales[i] / 40 from unnest(v_kept) as i order by i)
   );
 
   -- Simpson's rule, first for the totals of the densities and then for the probabilities
   for pass in 1..2 loop
     v_mass := array_fill(0::float8, array[v_arms]);
-    v_left := experiment._densities(a, b, v_centres, v_kept, v_grid[1], is_beta);
+    v_left := experiment._densities(a, b, v_centres, v_scales, v_kept, v_grid[1], is_beta);
     for k in 2..cardinality(v_grid) loop
       v_height := v_grid[k] - v_grid[k - 1];
-      v_middle := experiment._densities(a, b, v_centres, v_kept, v_grid[k - 1] + v_height / 2, is_beta);
-      v_right := experiment._densities(a, b, v_centres, v_kept, v_grid[k], is_beta);
+      v_middle := experiment._densities(a, b, v_centres, v_scales, v_kept, v_grid[k - 1] + v_height / 2, is_beta);
+      v_right := experiment._densities(a, b, v_centres, v_scales, v_kept, v_grid[k], is_beta);
       if pass = 2 then
         v_best := experiment._with_panel(
           v_best, v_kept, v_left, v_middle, v_right, v_mass, v_totals, v_height
@@ -141,6 +155,7 @@ create or replace function experiment._densities(
   a float8[],
   b float8[],
   centres float8[],
+  scales float8[],
   kept int[],
   x float8,
   is_beta boolean
@@ -153,28 +168,62 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_result float8[] := '{}';
-  v_sine constant float8 := case when is_beta then ln(greatest(sin(x), 1e-300)) end;
-  v_cosine constant float8 := case when is_beta then ln(greatest(cos(x), 1e-300)) end;
   v_log float8;
+  v_sine float8;
   i int;
 begin
   foreach i in array kept loop
-    v_log := case
-      when not is_beta then -0.5 * (least(abs(x - centres[i]) / b[i], 50)) ^ 2
-      else (2 * a[i] - 1) * (v_sine - ln(greatest(sin(centres[i]), 1e-300)))
-        + (2 * b[i] - 1) * (v_cosine - ln(greatest(cos(centres[i]), 1e-300)))
-    end;
+    if not is_beta then
+      v_log := -0.5 * (least(abs(x - centres[i]) / scales[i], 50)) ^ 2;
+    else
+      -- quotients of the sines and cosines of x and the centre, minus 1, which are small for large parameters
+      v_sine := 2 * sin((x - centres[i]) / 2);
+      v_log := experiment._power_log(2 * a[i] - 1, v_sine * cos((x + centres[i]) / 2), sin(centres[i]))
+        + experiment._power_log(2 * b[i] - 1, -v_sine * sin((x + centres[i]) / 2), cos(centres[i]));
+    end if;
     v_result := v_result || case when v_log < -200 then 0 else exp(least(v_log, 200)) end;
   end loop;
   return v_result;
 end;
 $$;
 
-comment on function experiment._densities(float8[], float8[], float8[], int[], float8, boolean) is $$
+comment on function experiment._densities(float8[], float8[], float8[], float8[], int[], float8, boolean) is $$
 Returns the density of each kept arm at x, divided by that at its centre.
 $$;
 
-grant execute on function experiment._densities(float8[], float8[], float8[], int[], float8, boolean)
+grant execute on function experiment._densities(float8[], float8[], float8[], float8[], int[], float8, boolean)
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+
+create or replace function experiment._power_log(exponent float8, change float8, base float8)
+returns float8
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_relative float8;
+  v_sum float8;
+begin
+  if exponent = 0 then
+    return 0;
+  end if;
+  v_relative := change / greatest(base, 1e-300);
+  v_sum := 1 + v_relative;
+  -- the division cancels the rounding error of the sum (Goldberg 1991, theorem 4)
+  return exponent * case
+    when v_sum <= 1e-300 then -690
+    when v_sum = 1 then v_relative
+    else ln(v_sum) * (v_relative / (v_sum - 1))
+  end;
+end;
+$$;
+
+comment on function experiment._power_log(float8, float8, float8) is $$
+Returns the logarithm of ((base + change) / base) ^ exponent, accurate for small changes.
+$$;
+
+grant execute on function experiment._power_log(float8, float8, float8)
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._with_panel(

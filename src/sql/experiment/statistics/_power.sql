@@ -20,11 +20,14 @@ declare
     * (v_ratio * v_ratio - 2 * plan.explained * v_ratio + plan.explained);
   v_treatment constant float8 := v_variance / treatment_users * (1 - plan.explained);
   v_stddev constant float8 := sqrt(v_control + v_treatment) / case when v_is_relative then abs(plan.mean) else 1 end;
-  v_z constant float8 := effect / v_stddev;
+  v_z constant float8 := effect / nullif(v_stddev, 0);
   v_degrees float8;
   v_width float8;
 begin
-  if plan.test = 'sequential' then
+  if v_z is null then
+    -- a proportion of 0 or 1 of the treatment, and a control that has no part in the error
+    return 1;
+  elsif plan.test = 'sequential' then
     v_width := experiment._sequential_width(
       1, control_users + treatment_users, plan.alpha, plan.alpha, plan.tuning, plan.side = 'both'
     );

@@ -24,6 +24,10 @@ begin
     v_result.is_adjusted := value ?| array['before', 'sum_products_before'];
     v_names := array[statistic.type] || case when v_result.is_adjusted then array['before'] else '{}' end;
   end if;
+  if statistic.theta is not null and not v_result.is_adjusted then
+    perform common.refuse('CF001', format('%s has a theta, and no sums of the time before', place),
+      'Give both, or none.');
+  end if;
   v_count := cardinality(v_names);
   v_result.sums := '{}';
   v_result.is_binary := '{}';

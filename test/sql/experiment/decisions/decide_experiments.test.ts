@@ -47,7 +47,7 @@ describe("experiment.decide_experiments", () => {
         await begin(db, { key, is_decided_automatically: automatic, maximum_duration: "9 days" });
         await expose(db, key, arms);
       }
-      await begin(db, { key: "young", is_decided_automatically: true }, 1);
+      await begin(db, { key: "recent", is_decided_automatically: true }, 1);
       const decided = await decide(db);
       expect(
         decided.map(({ experiment, verdict, variation, state }) => [experiment, verdict, variation, state]),
@@ -64,7 +64,7 @@ describe("experiment.decide_experiments", () => {
         "ship-2": "shipped",
         "end-1": "running",
         "end-2": "stopped",
-        young: "running",
+        recent: "running",
       });
       expect(
         await db.rows(

@@ -148,7 +148,7 @@ describe("the rule of decision", () => {
     expect(found.reason).toContain("-90.0 %");
   });
 
-  test("one arm without people, and none at all, are no decision and no error", async () => {
+  test("one arm without people, and none at all, give neither a decision nor an error", async () => {
     expect(
       await verdict([
         { people: 3, enrolled: 1 },

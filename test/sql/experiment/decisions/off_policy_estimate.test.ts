@@ -137,7 +137,7 @@ test.each([[[1]], [[0.5, 0.6]], [[1.5, -0.5]], [[null, 1]], [[0.2, 0.3, 0.5]], [
     }),
 );
 
-test("a draft, an unknown experiment, and a goal that is no mean are refused", () =>
+test("a draft, an unknown experiment, and a goal other than a mean are refused", () =>
   world(async (db) => {
     const define = (goals: string[], key: string) =>
       db.query("select experiment.define_experiment($1)", [

@@ -3,7 +3,7 @@ import { send } from "../../../support/recommend.ts";
 
 const DAY = 86_400_000;
 
-/** What the people of a variation did: numbers of those with each outcome. */
+/** Outcomes of the people of a variation: numbers of those with each. */
 export interface Arm {
   people: number;
   /** People with the goal "enrolled". */

@@ -81,7 +81,7 @@ describe("experiment.update_bandits", () => {
       expect(await update(db)).toEqual([]);
     }));
 
-  test("with few people, without people in a variation, or stopped, weights stay; experiments that are no bandits too", () =>
+  test("with few people, without people in a variation, or stopped, weights stay, as those of experiments without a bandit", () =>
     world(async (db) => {
       await begin(db, bandit);
       expect(await update(db)).toEqual([]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { testDatabase } from "../../support/database.ts";
+import { testDatabase } from "../../../support/database.ts";
 import type { Json } from "./gbstats.ts";
 
 const database = await testDatabase();
@@ -71,6 +71,10 @@ test("proportions have the variance of their arm, as in the test", async () => {
     expected,
     4,
   );
+});
+
+test("a treatment without any success differs for certain", async () => {
+  expect(await power({ type: "proportion", mean: 0.5 }, -1, [10, 10])).toBe(1);
 });
 
 describe("the time before the exposure", () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { testDatabase } from "../../support/database.ts";
+import { testDatabase } from "../../../support/database.ts";
 import type { Json } from "./gbstats.ts";
 
 const database = await testDatabase();
@@ -48,6 +48,13 @@ describe("gbstats, whose weights are shares of 10,000 random draws", () => {
     expect(await weights([proportion(99, 3), proportion(1000, 30)])).toBeNull();
     expect(await weights([proportion(100, 3), proportion(1000, 30)])).not.toBeNull();
     expect(await weights([proportion(20, 3), proportion(1000, 30)], { minimum_users: 20 })).not.toBeNull();
+  });
+
+  test("outcomes that do not differ give no weights without a prior", async () => {
+    const arms = [proportion(1000, 0), proportion(1000, 30)];
+    expect(await weights(arms)).toBeNull();
+    expect(await weights(arms, { prior: { mean: 0.03, variance: 0.01, proper: true } })).not.toBeNull();
+    expect((await weights(arms, { posterior: "beta" }))[1]).toBeGreaterThan(0.98);
   });
 
   test("less is better for the top two as well; gbstats counts the second and third smallest", async () => {
@@ -128,7 +135,21 @@ describe("exact values", () => {
     });
   });
 
+  test("a trillion users, whose Beta distributions are normal ones", async () => {
+    const [, second] = await best([1e14, 1e14 + 1e7], [9e14, 9e14 - 1e7], true);
+    const expected = await database.value<number>("select ml.normal_cdf($1)", [
+      1e-8 / Math.sqrt((2 * 0.1 * 0.9) / 1e15),
+    ]);
+    expect(second).toBeCloseTo(expected, 6);
+  });
+
   test("very different spreads, far arms and many arms", async () => {
+    // the narrow arms are steps in the integral of the wide one
+    for (const narrow of [1e-9, 1e-30]) {
+      const [first, other] = await best([0, 1, 1 + 1e-12], [2, narrow, narrow], false);
+      expect(first).toBeCloseTo(await database.value<number>("select ml.normal_cdf(-0.5)"), 6);
+      expect(other).toBeLessThan(0.7);
+    }
     const wide = await best([0, 100, 900], [100000, 1, 1], false);
     expect(wide[0]).toBeCloseTo(await database.value<number>("select 1 - ml.normal_cdf(900, 0, 100000)"), 7);
     expect(wide[1]).toBeLessThan(1e-12);
@@ -171,6 +192,13 @@ describe("the Beta distribution", () => {
   });
 });
 
+test("a prior that outweighs the data, and arms without variance under it", async () => {
+  const arms = [proportion(1000, 500), proportion(1000, 1000), proportion(1000, 0)];
+  const prior = { mean: 100, variance: 1e-60, proper: true };
+  const actual = await weights(arms, { prior, minimum_weight: 0 });
+  for (const weight of actual) expect(weight).toBeCloseTo(1 / 3, 6);
+});
+
 test("the same arms give the same weights, in any order", async () => {
   const one = await weights(four);
   expect(await weights(four)).toEqual(one);
@@ -201,7 +229,6 @@ test.each<[unknown, unknown, string]>([
   [[proportion(100, 3)], {}, "arms is [{"],
   [[proportion(100, 3), mean(100, 3, 9)], {}, "arm 2 is a mean, and arm 1 a proportion"],
   [[proportion(100, 3), proportion(100, 300)], {}, "sum of arm 2 is 300, and n 100"],
-  [[proportion(100, 0), proportion(100, 3)], {}, "the variance of arm 1 is 0"],
   [four, { minimum_weight: -0.3 }, "minimum_weight is -0.3"],
   [four, { minimum_users: -1 }, "minimum_users is -1"],
   [four, { method: "ucb" }, 'method is "ucb"'],

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { testDatabase } from "../../support/database.ts";
+import { testDatabase } from "../../../support/database.ts";
 import { type Answer, compare, differences, golden, type Json } from "./gbstats.ts";
 
 const database = await testDatabase();
@@ -663,6 +663,7 @@ describe("bad input", () => {
     [{ ...good, before: { sum: 3 }, sum_products_before: 1 }, "CF001 control is a proportion with the time before"],
     [{ ...good, before: { sum: 3 } }, "CF001 sum_products_before of control is missing"],
     [{ ...good, sum_products_before: 3 }, "CF001 before of control is missing"],
+    [{ ...good, theta: 0.5 }, "CF001 control has a theta, and no sums of the time before"],
     [{ ...good, before: { n: 99, sum: 3 }, sum_products_before: 1 }, "CF001 n of before of control is 99"],
     [
       { ...mean(10, 5, 9), before: { sum: 5, sum_squares: 9 }, sum_products_before: 10 },
