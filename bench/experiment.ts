@@ -165,14 +165,14 @@ function interval(hits: number, of: number): string {
 async function rates(client: pg.Client, experiments: number, learners: number): Promise<void> {
   const day = 86_400_000;
   const until = new Date(Math.floor(Date.now() / day) * day);
-  await simulate(client, Options.parse({ learners, courses: 6, weeks: 8, seed: 7, until }));
+  await simulate(client, Options.parse({ learners, courses: 6, weeks: 10, seed: 7, until }));
   await refreshed(client, 10_000, null);
   const names = (
     await client.query<{ name: string }>(
       "select external_id as name from track.identity where kind = 'user' order by identity_id",
     )
   ).rows.map(({ name }) => name);
-  await client.query("select experiment.define_metric('views', 'count', '{Page Viewed}', period => '7 days')");
+  await client.query("select experiment.define_metric('views', 'count', '{Page Viewed}', period => '14 days')");
   const random = new Random("experiments");
   const share = 0.2;
   const start = until.getTime() - 28 * day;
@@ -203,7 +203,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
     const key = `x${index}`;
     const isReal = index % 2 === 1;
     if (isReal) {
-      await client.query("select experiment.define_metric($1, 'count', $2, period => '7 days')", [
+      await client.query("select experiment.define_metric($1, 'count', $2, period => '14 days')", [
         `m${index}`,
         ["Page Viewed", `Bonus ${index}`],
       ]);
@@ -213,7 +213,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
         key,
         variations: [{ key: "control" }, { key: "treatment" }],
         goals: [isReal ? `m${index}` : "views"],
-        before_period: "14 days",
+        before_period: "28 days",
       }),
     ]);
     await client.query("select experiment.start($1)", [key]);
@@ -222,7 +222,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
       const arm = random.uniform() < 0.5 ? 0 : 1;
       const at = start + random.uniform() * 14 * day;
       track(name, "Experiment Viewed", at, { experiment_id: key, variation_id: arm });
-      // The same for whoever could be treated: the mean effect on these people is the share of those chosen.
+      // Chosen before the arm is known: the mean effect on all people follows from their number.
       const isChosen = random.uniform() < share;
       if (isReal && isChosen) {
         added += 6;

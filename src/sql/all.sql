@@ -797,7 +797,9 @@
 --!include experiment/results/_result_of.sql
 --!include experiment/results/_results.sql
 --!include experiment/results/_shown_result.sql
+--!include experiment/results/_check_results.sql
 --!include experiment/results/results.sql
+--!include experiment/results/result_days.sql
 --!include experiment/results/health.sql
 --!include experiment/access/erase.sql
 --!include experiment/access/_named_outcomes.sql

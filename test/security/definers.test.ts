@@ -229,6 +229,7 @@ const samples: Record<string, Record<string, string>> = {
   "privacy.pseudonym": { project: "'analysts'" },
   "privacy.reidentify": { pseudonym: "privacy.pseudonym(person_id)", project: "'analysts'" },
   "privacy.rotate_pseudonyms": { project: "'study'" },
+  "privacy.record_table_reads": { tables: "'{track.event}'" },
   "privacy.record_disclosure": { people: "array[person_id]", function_name: "'track.journey'" },
   "privacy.seal": { most: "10" },
   "privacy.suppress": { kinds: "'{user}'", names: "'{gone}'" },

@@ -54,7 +54,8 @@ end;
 $$;
 
 comment on function experiment._context(jsonb) is $$
-Returns a payload with its attributes as JavaScript reads them, and the documents of sticky buckets of this person alone.
+Returns a payload with its attributes as JavaScript reads them, and of the documents of sticky buckets those of the
+person alone, whom the attributes describe.
 $$;
 
 grant execute on function experiment._context(jsonb)

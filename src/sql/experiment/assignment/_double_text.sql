@@ -1,6 +1,6 @@
 /*
- * PostgreSQL does not use the ends of the interval that rounds to a number, JavaScript does: 1e+23 is 9.999999999999999e+22
- * here. So a digit less is tried.
+ * PostgreSQL does not use the ends of the interval that rounds to a number, JavaScript does: 1e+23 is
+ * 9.999999999999999e+22 here. So a digit less is tried.
  */
 create or replace function experiment._double_text(value double precision)
 returns text

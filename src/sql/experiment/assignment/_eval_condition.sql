@@ -166,7 +166,10 @@ begin atomic
     when _compare_texts.a = _compare_texts.b then 0
     -- Surrogates come before the characters from U+E000.
     when _compare_texts.a || _compare_texts.b ~ '[\U00010000-\U0010ffff]' collate "C"
-      then case when experiment._code_units(_compare_texts.a) < experiment._code_units(_compare_texts.b) then -1 else 1 end
+      then case
+        when experiment._code_units(_compare_texts.a) < experiment._code_units(_compare_texts.b) then -1
+        else 1
+      end
     when _compare_texts.a < _compare_texts.b collate "C" then -1
     else 1
   end;

@@ -44,7 +44,8 @@ begin
     coalesce(
       (
         select sum(
-          (strpos('0123456789abcdef', lower(digit.value)) - 1) * (v_base::numeric ^ (length(v_text) - digit.number)::numeric)
+          (strpos('0123456789abcdef', lower(digit.value)) - 1)
+            * v_base::numeric ^ (length(v_text) - digit.number)::numeric
         )
         from unnest(string_to_array(v_text, null)) with ordinality as digit (value, number)
       ),

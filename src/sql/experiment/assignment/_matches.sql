@@ -292,7 +292,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   perform common.refuse(
-    case when _refuse_regex.problem like 'has more%' or _refuse_regex.problem like 'is too%' then 'CF008' else 'CF009' end,
+    case
+      when _refuse_regex.problem like 'has more%' or _refuse_regex.problem like 'is too%' then 'CF008'
+      else 'CF009'
+    end,
     format('the regular expression "%s" %s', left(_refuse_regex.pattern, 100), _refuse_regex.problem),
     'Write it without, such as with several conditions.'
   );
@@ -397,8 +400,8 @@ grant execute on function experiment._regex_class(text, text, boolean)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 /*
- * One pass over the characters of the pattern. A position of the stack is that of a group's first character in the result,
- * negative for an assertion, which a quantifier repeats in no way: it removes it or leaves it.
+ * One pass over the characters of the pattern. The stack holds the kinds of the open groups and where they start in the
+ * result. A quantifier does not repeat an assertion: it removes it or leaves it.
  */
 create or replace function experiment._regex(pattern text, insensitive boolean)
 returns text
@@ -539,16 +542,19 @@ begin
         if v_units is null or v_rest ~ '^\\\.' then
           select escape.unit, v_at + escape.length into v_unit, v_at
           from experiment._regex_escape(v_rest, false) as escape;
-          v_units := experiment._one_unit(v_unit);
+          v_units := experiment._one_unit(case
+            when _regex.insensitive and v_unit > 0
+              then experiment._unit_number(experiment._canonical(experiment._unit(v_unit)))
+            else v_unit
+          end);
         else
           v_at := v_at + 2;
         end if;
       else
-        v_units := experiment._one_unit(experiment._unit_number(v_letter));
+        v_units := experiment._one_unit(experiment._unit_number(
+          case when _regex.insensitive then experiment._canonical(v_letter) else v_letter end
+        ));
         v_at := v_at + 1;
-      end if;
-      if _regex.insensitive and v_letter <> '[' then
-        v_units := experiment._canonical_units(v_units);
       end if;
       v_result := v_result || experiment._bracket(v_units);
       v_kind := 'atom';
@@ -562,9 +568,10 @@ $$;
 
 comment on function experiment._regex(text, boolean) is $$
 Returns a regular expression of PostgreSQL that matches as one of JavaScript, null if JavaScript does not accept it.
-Both are without captures, and the subject has a character for each code unit (`experiment._units`), in upper case if the
-match is insensitive (`experiment._canonical`). Raises CF009 for references back to a group, octal numbers, more than 255
-repetitions and changes of flags, CF008 for more than 1,000 characters.
+Both are without captures, and the subject has a character for each code unit (`experiment._units`), in upper case if
+the match is insensitive (`experiment._canonical`). Raises CF009 for references back to a group, octal numbers, more
+than 255 repetitions, changes of flags and two groups of one name, CF008 for more than 1,000 characters and for
+repetitions of repetitions that come to more than 2,000 parts.
 $$;
 
 grant execute on function experiment._regex(text, boolean)

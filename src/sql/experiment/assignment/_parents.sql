@@ -46,7 +46,7 @@ $$;
 
 comment on function experiment._parents(jsonb, jsonb, text[], jsonb, integer) is $$
 Returns whether the features that an experiment or a rule needs have the values that it needs.
-The verdict is passed, failed, blocked (by a prerequisite that is a gate) or cyclic (one of the features under evaluation).
+The verdict is passed, failed, blocked (by a prerequisite that is a gate) or cyclic (it is under evaluation already).
 $$;
 
 grant execute on function experiment._parents(jsonb, jsonb, text[], jsonb, integer)

@@ -8,7 +8,12 @@ as $$
 begin
   perform common.refuse(
     'CF009',
-    format('%s is %s, not %s', left(_refuse_condition.place, 100), coalesce(left(_refuse_condition.value::text, 100), 'missing'), _refuse_condition.wanted),
+    format(
+      '%s is %s, not %s',
+      left(_refuse_condition.place, 100),
+      coalesce(left(_refuse_condition.value::text, 100), 'missing'),
+      _refuse_condition.wanted
+    ),
     'Give what GrowthBook''s clients read, such as {"condition": {"country": {"$in": ["DE", "AT"]}}}.'
   );
 end;

@@ -94,7 +94,9 @@ begin
   from experiment._hash_attribute(
     _result.payload -> 'attributes',
     _result.experiment -> 'hashAttribute',
-    case when experiment._is_sticky(_result.payload, _result.experiment) then _result.experiment -> 'fallbackAttribute' end
+    case
+      when experiment._is_sticky(_result.payload, _result.experiment) then _result.experiment -> 'fallbackAttribute'
+    end
   ) as hashed;
   if experiment._truthy(_result.experiment -> 'meta') then
     v_meta := _result.experiment -> 'meta' -> v_variation;
@@ -274,7 +276,10 @@ begin
     if jsonb_typeof(_variation.experiment -> 'ranges') <> 'array' then
       perform experiment._refuse_condition(_variation.experiment -> 'ranges', 'ranges', 'an array of ranges');
     end if;
-    for v_range in select element.value from jsonb_array_elements(_variation.experiment -> 'ranges') as element (value) loop
+    for v_range in
+      select element.value
+      from jsonb_array_elements(_variation.experiment -> 'ranges') as element (value)
+    loop
       if experiment._in_json_range(_variation.n, v_range) then
         return v_number;
       end if;
@@ -428,7 +433,9 @@ begin
     if jsonb_typeof(_run.payload -> 'overrides' -> v_key) = 'object' then
       v_experiment := v_experiment || (_run.payload -> 'overrides' -> v_key);
     end if;
-    if jsonb_typeof(v_experiment -> 'contextualBandit') = 'object' and experiment._truthy(v_experiment -> 'weights') then
+    if jsonb_typeof(v_experiment -> 'contextualBandit') = 'object'
+      and experiment._truthy(v_experiment -> 'weights')
+    then
       v_experiment := jsonb_set(v_experiment, '{contextualBandit,variationWeights}', v_experiment -> 'weights');
     end if;
 
@@ -482,7 +489,10 @@ begin
     end if;
 
     v_n := experiment.hash(
-      case when experiment._truthy(v_experiment -> 'seed') then experiment._js_text(v_experiment -> 'seed') else v_key end,
+      case
+        when experiment._truthy(v_experiment -> 'seed') then experiment._js_text(v_experiment -> 'seed')
+        else v_key
+      end,
       experiment._js_text(v_value),
       experiment._hash_version(v_experiment -> 'hashVersion', 1)
     );

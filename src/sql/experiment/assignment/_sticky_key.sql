@@ -11,7 +11,10 @@ begin
     when 'array' then
       perform experiment._check_depth(_js_json.depth);
       return (
-        select '[' || coalesce(string_agg(experiment._js_json(element.value, _js_json.depth + 1), ',' order by element.number), '') || ']'
+        select '[' || coalesce(
+          string_agg(experiment._js_json(element.value, _js_json.depth + 1), ',' order by element.number),
+          ''
+        ) || ']'
         from jsonb_array_elements(_js_json.value) with ordinality as element (value, number)
       );
     when 'object' then

@@ -5,7 +5,8 @@ immutable
 parallel safe
 begin atomic
   select case
-    when _percent_encoded.value !~ ('[^!-~]|[' || _percent_encoded.letters || ']') collate "C" then _percent_encoded.value
+    when _percent_encoded.value !~ ('[^!-~]|[' || _percent_encoded.letters || ']') collate "C"
+      then _percent_encoded.value
     else (
       select string_agg(
         case
@@ -78,7 +79,9 @@ parallel safe
 begin atomic
   select
     experiment._form_decoded(split_part(pair.value, '=', 1)),
-    experiment._form_decoded(case when strpos(pair.value, '=') > 0 then substr(pair.value, strpos(pair.value, '=') + 1) end),
+    experiment._form_decoded(
+      case when strpos(pair.value, '=') > 0 then substr(pair.value, strpos(pair.value, '=') + 1) end
+    ),
     pair.number
   from unnest(string_to_array(_query_values.query, '&')) with ordinality as pair (value, number)
   where pair.value <> '';
@@ -92,8 +95,9 @@ grant execute on function experiment._query_values(text)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 /*
- * The parts of the standard that addresses of pages need: http and https, and addresses relative to a host. Other schemes
- * and hosts with characters outside ASCII have no parts, so that nothing targets them.
+ * The parts of the standard that addresses of pages need: http and https, and addresses relative to a host. Other
+ * schemes and hosts with characters outside ASCII have no parts, so that nothing targets them. The name and password
+ * of a user are left out.
  */
 create or replace function experiment._url(
   url text,
@@ -186,7 +190,8 @@ begin atomic
   select experiment._matches(
     _url_part_matches.actual,
     '^' || case
-      when _url_part_matches.is_path then '\/?' || regexp_replace(regexp_replace(part.escaped, '^/', ''), '/$', '') || '\/?'
+      when _url_part_matches.is_path
+        then '\/?' || regexp_replace(regexp_replace(part.escaped, '^/', ''), '/$', '') || '\/?'
       else part.escaped
     end || '$',
     true
@@ -217,6 +222,7 @@ declare
   v_expected record;
   v_target jsonb;
   v_pattern text;
+  v_page text;
   v_matches boolean;
   v_has_includes boolean := false;
   v_is_included boolean := false;
@@ -233,15 +239,9 @@ begin
     if v_actual.host is null or v_pattern is null then
       null;
     elsif v_target -> 'type' = '"regex"' then
-      v_matches := experiment._matches(
-        v_actual.origin || v_actual.pathname || coalesce('?' || v_actual.query, '') || coalesce('#' || v_actual.fragment, ''),
-        v_pattern,
-        false
-      ) or experiment._matches(
-        v_actual.pathname || coalesce('?' || v_actual.query, '') || coalesce('#' || v_actual.fragment, ''),
-        v_pattern,
-        false
-      );
+      v_page := v_actual.pathname || coalesce('?' || v_actual.query, '') || coalesce('#' || v_actual.fragment, '');
+      v_matches := experiment._matches(v_actual.origin || v_page, v_pattern, false)
+        or experiment._matches(v_page, v_pattern, false);
     elsif v_target -> 'type' = '"simple"' then
       select parts.* into v_expected
       from experiment._url(
@@ -253,7 +253,9 @@ begin
         and (
           coalesce(v_expected.fragment, '') = ''
           or experiment._url_part_matches(
-            case when v_actual.fragment <> '' then '#' || v_actual.fragment else '' end, '#' || v_expected.fragment, false
+            case when v_actual.fragment <> '' then '#' || v_actual.fragment else '' end,
+            '#' || v_expected.fragment,
+            false
           )
         )
         and coalesce(

@@ -42,7 +42,9 @@ begin
     or v_total < 0.99
     or v_total > 1.01 and v_total <> 'nan'
   then
-    v_weights := array_fill(1.0::double precision / nullif(bucket_ranges.variations, 0), array[greatest(bucket_ranges.variations, 0)]);
+    v_weights := array_fill(
+      1::double precision / nullif(bucket_ranges.variations, 0), array[greatest(bucket_ranges.variations, 0)]
+    );
   end if;
   foreach v_weight in array v_weights loop
     v_weight := coalesce(v_weight, 0);

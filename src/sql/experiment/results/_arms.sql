@@ -2,7 +2,8 @@ create or replace function experiment._arms(
   experiment experiment.experiment,
   among track.person_set_block[] default null,
   only_complete boolean default true,
-  until date default null
+  until date default null,
+  metric_position smallint default null
 )
 returns setof experiment.arm
 language plpgsql
@@ -40,6 +41,7 @@ begin
     from experiment.measured
     join experiment.metric using (metric_id)
     where measured.experiment_id = v_id
+      and (_arms.metric_position is null or measured.position = _arms.metric_position)
   ),
 
   stored as materialized (
@@ -105,16 +107,18 @@ begin
   ) as quantile
   cross join (values (''), (null)) as part (stratum)
   where measured.experiment_id = v_id
-    and metric.type = 'quantile';
+    and metric.type = 'quantile'
+    and (_arms.metric_position is null or measured.position = _arms.metric_position);
 end;
 $$;
 
-comment on function experiment._arms(experiment.experiment, track.person_set_block[], boolean, date) is $$
+comment on function experiment._arms(experiment.experiment, track.person_set_block[], boolean, date, smallint) is $$
 @behavior -*
 Returns the statistics of each metric and variation of an experiment, by stratum and of all people.
 `among`: the exposed people that count; null: all. `only_complete`: those whose period of the metric has passed.
 `until`: those who were exposed on this day (UTC) at the latest. Quantiles are not stratified.
+`metric_position`: only this metric.
 $$;
 
-grant execute on function experiment._arms(experiment.experiment, track.person_set_block[], boolean, date)
+grant execute on function experiment._arms(experiment.experiment, track.person_set_block[], boolean, date, smallint)
 to insights_reader;

@@ -5,7 +5,8 @@ create or replace function experiment._results(
   difference text default 'relative',
   is_adjusted boolean default true,
   only_complete boolean default true,
-  until date default null
+  until date default null,
+  metric_position smallint default null
 )
 returns setof experiment.result
 language plpgsql
@@ -26,7 +27,8 @@ declare
   v_arms constant experiment.arm[] := array(
     select arm
     from experiment._arms(
-      _results.experiment, _results.among, coalesce(_results.only_complete, true), _results.until
+      _results.experiment, _results.among, coalesce(_results.only_complete, true), _results.until,
+      _results.metric_position
     ) as arm
   );
 begin
@@ -59,6 +61,7 @@ begin
     join experiment.metric using (metric_id)
     join experiment.variation on variation.experiment_id = measured.experiment_id
     where measured.experiment_id = v_id
+      and (_results.metric_position is null or measured.position = _results.metric_position)
   ),
 
   goal as (
@@ -109,13 +112,13 @@ end;
 $$;
 
 comment on function experiment._results(
-  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date
+  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date, smallint
 ) is $$
 @behavior -*
 Computes the result of `experiment.results`, with the privileges of the caller.
 $$;
 
 grant execute on function experiment._results(
-  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date
+  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date, smallint
 )
 to insights_reader;

@@ -50,6 +50,9 @@ begin
     when 'beta' then experiment._beta_posteriors(v_arms, v_options -> 'prior', v_is_inverse)
     else experiment._gaussian_posteriors(v_arms, v_options -> 'prior', v_is_inverse)
   end;
+  if v_parameters is null then
+    return null;
+  end if;
   v_chances := experiment._best_arms(v_parameters[1:v_count], v_parameters[v_count + 1:], v_posterior = 'beta');
   v_result := v_chances[1:v_count];
   if v_method = 'top_two' then
@@ -73,8 +76,9 @@ Options: `method` (`thompson`: the probability that an arm is the best; `top_two
 best or the second best), `posterior` (`gaussian` of the mean; `beta` of a proportion), `prior` (`mean`, `variance`,
 `proper`: flat unless true; of `beta`: `alpha` and `beta`, 1 each), `minimum_weight` f (0.01; each weight w becomes
 f + (1 - n f) w, or all are equal where n f is 1 or more), `minimum_users` (100), `inverse` (less is better).
-Null while an arm has fewer than `minimum_users`: keep the present weights. The probabilities are computed by numerical
-integration, without random numbers: the same statistics give the same weights.
+Null while an arm has fewer than `minimum_users`, or outcomes that do not differ and a flat prior: keep the present
+weights. The probabilities are computed by numerical integration, without random numbers: the same statistics give the
+same weights.
 $$;
 
 grant execute on function experiment.bandit_weights(jsonb, jsonb)
@@ -113,10 +117,9 @@ begin
   for i in 1..cardinality(v_arms) loop
     v_estimate := experiment._estimate(v_arms[i]);
     if not v_estimate.variance > 0 then
-      -- as in gbstats, an arm without variance has no data
+      -- an arm without variance has no data, as in gbstats: the prior remains
       if not v_is_proper then
-        perform common.refuse('CF007', format('the variance of arm %s is 0', i),
-          'Wait for outcomes that differ, or give a proper prior.');
+        return null;
       end if;
       v_means := v_means || v_mean;
       v_deviations := v_deviations || sqrt(v_variance);
@@ -134,6 +137,7 @@ $$;
 
 comment on function experiment._gaussian_posteriors(experiment.statistic[], jsonb, boolean) is $$
 Returns the means and then the standard deviations of the means of the arms; negative means where less is better.
+Null when an arm has neither a variance nor a prior.
 $$;
 
 grant execute on function experiment._gaussian_posteriors(experiment.statistic[], jsonb, boolean)

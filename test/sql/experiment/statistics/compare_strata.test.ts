@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { testDatabase } from "../../support/database.ts";
+import { testDatabase } from "../../../support/database.ts";
 import { compare, compareStrata, differences, golden, type Json } from "./gbstats.ts";
 
 const database = await testDatabase();
@@ -168,21 +168,56 @@ describe("properties", () => {
   });
 
   test("pooled strata are compared as the sums of their statistics", async () => {
-    const count = fc.integer({ min: 20, max: 500 });
-    const arm = fc.tuple(count, fc.double({ min: 0.1, max: 0.9, noNaN: true }));
-    await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(arm, arm), { minLength: 2, maxLength: 6 }), async (drawn) => {
-        const pairs = drawn.map((pair) => pair.map(([n, p]) => proportion(n, Math.round(n * p)))) as [Json, Json][];
-        const total = (side: 0 | 1): Json =>
-          proportion(
-            pairs.reduce((sum, pair) => sum + (pair[side]["n"] as number), 0),
-            pairs.reduce((sum, pair) => sum + (pair[side]["sum"] as number), 0),
-          );
-        const { post_stratified, ...answer } = await compareStrata(database, pairs, { pool: true });
-        expect(post_stratified).toBe(false);
-        expect(answer).toEqual(await compare(database, total(0), total(1)));
+    const user = fc.tuple(...Array.from({ length: 4 }, () => fc.integer({ min: 1, max: 30 })));
+    const users = fc.array(user, { minLength: 4, maxLength: 15 });
+    const dot = (rows: number[][], i: number, j?: number): number =>
+      rows.reduce((sum, row) => sum + (row[i] ?? 0) * (j === undefined ? 1 : (row[j] ?? 0)), 0);
+    const sums = (rows: number[][], i: number): Json => ({ sum: dot(rows, i), sum_squares: dot(rows, i, i) });
+    const kinds: Record<string, (rows: number[][]) => Json> = {
+      proportion: (rows) => ({
+        type: "proportion",
+        n: rows.length,
+        sum: rows.filter(([value]) => (value ?? 0) > 15).length,
       }),
-      { numRuns: 30, seed: 20261112 },
+      mean: (rows) => ({
+        type: "mean",
+        n: rows.length,
+        ...sums(rows, 0),
+        before: sums(rows, 1),
+        sum_products_before: dot(rows, 0, 1),
+      }),
+      ratio: (rows) => ({
+        type: "ratio",
+        n: rows.length,
+        numerator: sums(rows, 0),
+        denominator: sums(rows, 1),
+        numerator_before: sums(rows, 2),
+        denominator_before: sums(rows, 3),
+        products: {
+          m_post_m_pre: dot(rows, 0, 2),
+          d_post_d_pre: dot(rows, 1, 3),
+          m_pre_d_pre: dot(rows, 2, 3),
+          m_post_d_post: dot(rows, 0, 1),
+          m_post_d_pre: dot(rows, 0, 3),
+          m_pre_d_post: dot(rows, 1, 2),
+        },
+      }),
+    };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom("proportion", "mean", "ratio"),
+        fc.array(fc.tuple(users, users), { minLength: 2, maxLength: 5 }),
+        async (kind, drawn) => {
+          const statistic = kinds[kind] as (rows: number[][]) => Json;
+          const all = ([0, 1] as const).map((side) => statistic(drawn.flatMap((pair) => pair[side])));
+          fc.pre(all.every((arm) => kind !== "proportion" || (Number(arm["sum"]) > 0 && arm["sum"] !== arm["n"])));
+          const pairs = drawn.map((pair) => pair.map(statistic)) as [Json, Json][];
+          const { post_stratified, ...answer } = await compareStrata(database, pairs, { pool: true });
+          expect(post_stratified).toBe(false);
+          expect(answer).toEqual(await compare(database, all[0] ?? {}, all[1] ?? {}));
+        },
+      ),
+      { numRuns: 40, seed: 20261112 },
     );
   });
 });

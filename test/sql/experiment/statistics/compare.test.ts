@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { testDatabase } from "../../support/database.ts";
+import { testDatabase } from "../../../support/database.ts";
 import { type Answer, compare, differences, golden, type Json } from "./gbstats.ts";
 
 const database = await testDatabase();

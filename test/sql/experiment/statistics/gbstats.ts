@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { TestDatabase } from "../../support/database.ts";
+import type { TestDatabase } from "../../../support/database.ts";
 
 /*
  * gbstats.jsonl: sufficient statistics with the answers of gbstats 0.8.0 (growthbook/growthbook, packages/stats, commit
