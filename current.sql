@@ -37,7 +37,9 @@ create table if not exists experiment.holdout (
 comment on table experiment.holdout is $$
 Holdouts: shares of people who take part in none of the experiments of the holdout, as a lasting control group.
 $$;
-comment on column experiment.holdout.holdout is $$Name of the holdout; the seed of its hash is `holdout.` and this name.$$;
+comment on column experiment.holdout.holdout is $$
+Name of the holdout. Its hash has the seed `holdout.` with this name.
+$$;
 comment on column experiment.holdout.description is $$Description of the holdout.$$;
 comment on column experiment.holdout.share is $$Share of people who are held out, greater than 0 and less than 1.$$;
 comment on column experiment.holdout.created_at is $$Time at which the holdout was created.$$;
