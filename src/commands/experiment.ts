@@ -210,6 +210,68 @@ const ship = new Command("ship")
     console.log(`"${variation}" of "${key}" is shipped`);
   });
 
+const results = new Command("results")
+  .description("Prints the result of each metric in each variation, and how people are distributed.")
+  .argument("<key>", "key of the experiment")
+  .option("--among <sets>", "people of these sets only, such as 'segment.power & ~excluded'")
+  .option("--test <test>", "another test than that of the plan: welch, sequential or bayesian")
+  .option("--absolute", "print absolute differences; otherwise they are relative")
+  .option("--all", "count people too whose period of the metric has not passed")
+  .option("--json", "print JSON, with all columns")
+  .action(async (key: string, options: { among?: string; test?: string; absolute?: true; all?: true; json?: true }) => {
+    await printRows(
+      `select ${
+        options.json
+          ? "*"
+          : `metric, role, variation, people, round(figure::numeric, 4) as figure, round(effect::numeric, 4) as effect,
+                round(low::numeric, 4) as low, round(high::numeric, 4) as high,
+                round(coalesce(adjusted_p, p, chance_to_win)::numeric, 4) as p_or_chance, verdict`
+      }
+         from experiment.results($1, among => $2, test => $3, difference => $4, only_complete => $5)`,
+      [
+        key,
+        options.among ?? null,
+        options.test ?? null,
+        options.absolute ? "absolute" : "relative",
+        options.all === undefined,
+      ],
+      `"${key}" measures no metric`,
+      options.json,
+    );
+    if (options.json) return;
+    const warnings = await asAdministrator(
+      "experiment",
+      async (client) => {
+        const { rows } = await client.query<{ warnings: string[] }>("select warnings from experiment.health($1, $2)", [
+          key,
+          options.among ?? null,
+        ]);
+        return rows[0]?.warnings ?? [];
+      },
+      { readOnly: true },
+    );
+    for (const warning of warnings) console.log(`warning: ${warning}`);
+  });
+
+const health = new Command("health")
+  .description("Prints the number of exposed people by variation, and whether they are distributed by the weights.")
+  .argument("<key>", "key of the experiment")
+  .option("--json", "print JSON")
+  .action(async (key: string, options: { json?: true }) => {
+    await printRows(
+      options.json
+        ? "select * from experiment.health($1)"
+        : `select
+             arm.variation, arm.people, round(arm.expected::numeric, 1) as expected, srm_p, multiple, not_counted,
+             array_to_string(warnings, ' ') as warnings
+           from experiment.health($1) as known
+           cross join lateral unnest(known.variations, known.people, known.expected) as arm (variation, people, expected)`,
+      [key],
+      `"${key}" has no variations`,
+      options.json,
+    );
+  });
+
 const history = new Command("history")
   .description("Prints who changed an experiment, when, and which fields.")
   .argument("<key>", "key of the experiment")
@@ -263,6 +325,7 @@ Examples:
   insights experiment define plan.json
   insights experiment start new-player
   insights experiment weights new-player 0.2 0.8
+  insights experiment results new-player --among segment.power
   insights experiment stop new-player --reason "The new player fails on phones."
   insights experiment ship new-player new
   insights experiment report new-player > report.md
@@ -278,7 +341,7 @@ A file holds the definition of one experiment, or all parts that it needs:
   }
 The same file again changes nothing. See docs/experiments.md.`,
 );
-for (const command of [list, show, define, start, weights, stop, ship, history, report, decide]) {
+for (const command of [list, show, define, start, weights, results, health, stop, ship, history, report, decide]) {
   experiment.addCommand(command.exitOverride());
 }
 

@@ -95,6 +95,32 @@ test("the plan of the guide can be defined and started", async () => {
   expect(await call("start", "of-the-guide")).toMatchObject({ code: 0 });
 }, 60_000);
 
+test("results and health of an experiment are printed, with warnings", async () => {
+  await database.query(`
+    select track.ingest(jsonb_agg(jsonb_build_object(
+      'type', 'track', 'messageId', 'v' || i, 'userId', 'person ' || i, 'event', 'Experiment Viewed',
+      'properties', jsonb_build_object('experiment_id', 'of-the-guide', 'variation_id', case when i <= 40 then 0 else 1 end)
+    )))
+    from generate_series(1, 44) as i`);
+  while ((await database.rows("select from track.refresh(1000)")).length > 0);
+  const results = await call("results", "of-the-guide");
+  expect(results).toMatchObject({ code: 0 });
+  expect(results.said).toMatch(/metric.*variation.*people.*effect/);
+  expect(results.said).toContain("warning: Sample ratio mismatch");
+  const rows = JSON.parse((await call("results", "of-the-guide", "--all", "--absolute", "--json")).said) as {
+    people: string;
+    difference: string;
+  }[];
+  expect(rows[0]).toMatchObject({ people: "40", difference: "absolute" });
+  const health = await call("health", "of-the-guide");
+  expect(health.said).toMatch(/control.*40.*22/);
+  expect(await call("results", "of-the-giude")).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('"of-the-guide"'),
+  });
+  expect(await call("results", "of-the-guide", "--test", "z")).toMatchObject({ code: 1 });
+}, 60_000);
+
 test("an error changes nothing, and names the value and the way out", async () => {
   const before = await database.value("select count(*)::int from experiment.change");
   const invalid: [content: unknown, said: string][] = [
