@@ -199,7 +199,7 @@ const steps: Record<string, string> = {
   "plan of events":
     "select step.row_count, step.horizon from privacy.retention cross join lateral track.plan_event_retention(retention, '2025-03-09 06:30Z') as step where retention.rule = 'events'",
   "applied to events":
-    "select step.row_count, step.horizon from privacy.retention cross join lateral track.apply_event_retention(retention, '1995-03-30 01:30Z', 10) as step where retention.rule = 'events'",
+    "select step.row_count, step.horizon from privacy.retention cross join lateral track.apply_event_retention(retention, '2025-03-09 06:30Z', 10) as step where retention.rule = 'events'",
   "plan of retention": "select rule, row_count, horizon from privacy.retention_plan()",
   "applied retention": "select rule, row_count, horizon from privacy.apply_retention()",
   "run to delete": "select started_at from monitor.run order by 1",
