@@ -8,7 +8,9 @@ A/B tests and bandits: assignment, exposure, metrics, statistics and decisions.
 $$;
 
 grant usage on schema experiment
-to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+to insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+-- Owner of the functions that read for roles without privileges on the tables.
+grant usage, create on schema experiment to insights_reader;
 
 /* ---------------------------------------------------------------------------------------- layers and holdouts -- */
 
@@ -35,7 +37,7 @@ create table if not exists experiment.holdout (
 comment on table experiment.holdout is $$
 Holdouts: shares of people who take part in none of the experiments of the holdout, as a lasting control group.
 $$;
-comment on column experiment.holdout.holdout is $$Name of the holdout, which is also the seed of its hash.$$;
+comment on column experiment.holdout.holdout is $$Name of the holdout; its hash has the seed `holdout.` with this name.$$;
 comment on column experiment.holdout.description is $$Description of the holdout.$$;
 comment on column experiment.holdout.share is $$Share of people who are held out, greater than 0 and less than 1.$$;
 comment on column experiment.holdout.created_at is $$Time at which the holdout was created.$$;
@@ -53,6 +55,7 @@ create table if not exists experiment.feature (
 );
 
 comment on table experiment.feature is $$
+@name experiment_feature_definition
 Features: values that an application reads by key, such as whether a page shows the new player.
 Experiments on the feature and its rules decide the value for a person; see `experiment.features`.
 $$;
@@ -117,7 +120,8 @@ create table if not exists experiment.experiment (
   check ((state in ('stopped', 'shipped')) = (stopped_at is not null)),
   check ((state = 'shipped') = (shipped_variation is not null)),
   check (started_at <= stopped_at),
-  check (min_bucket_version <= bucket_version)
+  check (min_bucket_version <= bucket_version),
+  shipped_at timestamptz check ((state = 'shipped') = (shipped_at is not null))
 );
 
 comment on table experiment.experiment is $$
@@ -144,7 +148,7 @@ comment on column experiment.experiment.fallback_attribute is $$
 Attribute that takes the place of `hash_attribute` for people without it; null when there is none.
 $$;
 comment on column experiment.experiment.hash_version is $$Version of GrowthBook's hash: 2, or 1 for old clients.$$;
-comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people anew.$$;
+comment on column experiment.experiment.seed is $$Seed of the hash; another seed assigns people to other variations.$$;
 comment on column experiment.experiment.layer is $$Layer; null when the experiment is in none.$$;
 comment on column experiment.experiment.layer_from is $$Start of its range of the layer, 0 to 1, inclusive.$$;
 comment on column experiment.experiment.layer_until is $$End of its range of the layer, 0 to 1, exclusive.$$;
@@ -152,7 +156,7 @@ comment on column experiment.experiment.holdout is $$
 Holdout whose people do not take part; null when there is none.
 $$;
 comment on column experiment.experiment.condition is $$
-Condition on the attributes of a person, in GrowthBook's form; null: everybody may take part.
+Condition on the attributes of a person, in GrowthBook's form; null: all people may take part.
 $$;
 comment on column experiment.experiment.parent_conditions is $$
 Prerequisites: features that must have a value, in GrowthBook's form; null when there are none.
@@ -161,7 +165,7 @@ comment on column experiment.experiment.is_sticky is $$
 Whether people keep their variation when weights, coverage or condition change.
 $$;
 comment on column experiment.experiment.bucket_version is $$
-Version of the sticky assignments; a greater one assigns everybody anew.
+Version of the sticky assignments; a greater one assigns all people again.
 $$;
 comment on column experiment.experiment.min_bucket_version is $$
 People with sticky assignments of an earlier version than this one do not take part.
@@ -202,8 +206,9 @@ comment on column experiment.experiment.created_at is $$Time at which the experi
 comment on column experiment.experiment.started_at is $$Time of the start; null while it is a draft.$$;
 comment on column experiment.experiment.stopped_at is $$Time of the end; null before it.$$;
 comment on column experiment.experiment.shipped_variation is $$
-Position of the variation that everybody gets; null when none was shipped.
+Position of the variation that all people get; null when none was shipped.
 $$;
+comment on column experiment.experiment.shipped_at is $$Time at which it was shipped; null when none was.$$;
 
 create index if not exists experiment_feature on experiment.experiment (feature_key);
 create index if not exists experiment_layer on experiment.experiment (layer);
@@ -313,6 +318,21 @@ create index if not exists metric_item on experiment.metric (item_id);
 create index if not exists metric_numerator on experiment.metric (numerator_metric_id);
 create index if not exists metric_denominator on experiment.metric (denominator_metric_id);
 
+create table if not exists experiment.metric_event (
+  metric_id int not null references experiment.metric on delete cascade,
+  event_type_id int not null references track.event_type,
+  primary key (metric_id, event_type_id)
+);
+
+comment on table experiment.metric_event is $$
+@behavior -*
+Types of the events of the metrics, as in `experiment.metric.event_type_ids`, which keeps them from being deleted.
+$$;
+comment on column experiment.metric_event.metric_id is $$Metric.$$;
+comment on column experiment.metric_event.event_type_id is $$Type of events.$$;
+
+create index if not exists metric_event_type on experiment.metric_event (event_type_id);
+
 create table if not exists experiment.measured (
   experiment_id int not null references experiment.experiment on delete cascade,
   metric_id int not null references experiment.metric,
@@ -337,6 +357,86 @@ Of a guardrail: relative worsening that is accepted (non-inferiority), such as 0
 $$;
 
 create index if not exists measured_metric on experiment.measured (metric_id);
+
+/* ------------------------------------------------------------------------------------------------- decisions -- */
+
+do $do$
+begin
+  create type experiment.decision as (
+    experiment text,
+    state text,
+    verdict text,
+    variation text,
+    reason text,
+    days double precision,
+    people bigint,
+    warnings text[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.decision is $$
+What the rule of decision states about an experiment: see the function `experiment.decision`.
+$$;
+comment on column experiment.decision.experiment is $$Experiment.$$;
+comment on column experiment.decision.state is $$State of the experiment.$$;
+comment on column experiment.decision.verdict is $$
+`ship`, `harm`, `no_decision`, `running`, `invalid` or `draft`.
+$$;
+comment on column experiment.decision.variation is $$
+Variation that the verdict is about: the one to ship, or the one that harms; null for the other verdicts.
+$$;
+comment on column experiment.decision.reason is $$Reason of the verdict, with numbers.$$;
+comment on column experiment.decision.days is $$Number of days since the start, until the end; null for a draft.$$;
+comment on column experiment.decision.people is $$Number of counted people in all variations; null for a draft.$$;
+comment on column experiment.decision.warnings is $$Warnings; empty when there are none.$$;
+
+do $do$
+begin
+  create type experiment.policy_value as (
+    policy text,
+    weights double precision[],
+    people bigint,
+    mean_weight double precision,
+    effective_sample_size double precision,
+    ips double precision,
+    ips_standard_error double precision,
+    snips double precision,
+    snips_standard_error double precision
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.policy_value is $$
+Estimated mean outcome per person under other weights of the variations.
+$$;
+comment on column experiment.policy_value.policy is $$
+Variation that all people get, `equal` for equal weights, or `given` for given ones.
+$$;
+comment on column experiment.policy_value.weights is $$Weight of each variation.$$;
+comment on column experiment.policy_value.people is $$Number of people with an outcome.$$;
+comment on column experiment.policy_value.mean_weight is $$
+Mean of the weights of people: about 1 when people were assigned by the logged weights.
+$$;
+comment on column experiment.policy_value.effective_sample_size is $$
+Number of people whose outcomes, without weights, would give an estimate of the same precision.
+$$;
+comment on column experiment.policy_value.ips is $$
+Inverse propensity score estimate: mean of weight times outcome.
+$$;
+comment on column experiment.policy_value.ips_standard_error is $$
+Standard error of `ips`; null for fewer than two people, and when all deviations are 0.
+$$;
+comment on column experiment.policy_value.snips is $$
+Self-normalized estimate: sum of weight times outcome, divided by the sum of the weights; null when that is 0.
+$$;
+comment on column experiment.policy_value.snips_standard_error is $$
+Standard error of `snips`; null for fewer than two people, and when all deviations are 0.
+$$;
 
 /* --------------------------------------------------------------------------------------------------- exposure -- */
 
@@ -416,14 +516,14 @@ comment on column experiment.exposure.exposed_at is $$Time of the first exposure
 comment on column experiment.exposure.exposed_on is $$Day (UTC) of the first exposure.$$;
 comment on column experiment.exposure.is_counted is $$Whether the person is in the population of the experiment.$$;
 comment on column experiment.exposure.stratum is $$
-Value of the trait, or whether the person is in the set, by which the results are post-stratified; null when there is
-none.
+Value of the trait, or whether the person is in the set, by which results are stratified; null when there is none.
 $$;
 comment on column experiment.exposure.probability is $$
 Weight of the variation at the time of the exposure; null for a person with several variations.
 $$;
 comment on column experiment.exposure.outcomes is $$
-Outcome of each metric, in the order of `experiment.measured.position`; null while it is unknown.
+Outcome of each metric, in the order of `experiment.measured.position`.
+One number, or two for a ratio (numerator and denominator); for a quantile the number of values.
 $$;
 comment on column experiment.exposure.outcomes_before is $$
 The same, of the period of `before_period` before the exposure.
@@ -458,9 +558,297 @@ comment on column experiment.day_sum.exposed_on is $$Day (UTC) of the exposure.$
 comment on column experiment.day_sum.stratum is $$Stratum; empty when there is none.$$;
 comment on column experiment.day_sum.people is $$Number of people.$$;
 comment on column experiment.day_sum.sums is $$
-Sums over these people: of the outcome, its square, and, with a period before, of the outcome before, its square and
-the product of both; for a ratio, the same of numerator and denominator and their products.
+Sums over these people, empty for position -1.
+Of the outcome y, y², the outcome before x, x² and xy. For a ratio of the numerator m and the denominator d, with M
+and D before: m, m², M, M², mM, d, d², D, D², dD, md, mD, Md and MD.
 $$;
+
+create table if not exists experiment.event_value (
+  person_id bigint not null,
+  experiment_id int not null references experiment.experiment,
+  position smallint not null,
+  event_values numeric[] not null check (event_values <> '{}'),
+  primary key (person_id, experiment_id, position)
+);
+
+comment on table experiment.event_value is $$
+@behavior -*
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
+Values of the events of people in quantile metrics: a quantile is not a function of sums.
+One row per person, experiment and metric with values, beside the row of `experiment.exposure`.
+$$;
+comment on column experiment.event_value.person_id is $$Person.$$;
+comment on column experiment.event_value.experiment_id is $$Experiment.$$;
+comment on column experiment.event_value.position is $$Position of the metric.$$;
+comment on column experiment.event_value.event_values is $$Values of the events since the exposure, ascending.$$;
+
+create index if not exists event_value_experiment on experiment.event_value (experiment_id, position);
+
+do $do$
+begin
+  create type experiment.exposure_check as (
+    experiment text,
+    people int,
+    wrong_people int,
+    sums int,
+    wrong_sums int
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.exposure_check is $$
+The result of a check of exposures and sums; see `experiment.check_exposures`.
+$$;
+comment on column experiment.exposure_check.experiment is $$Experiment.$$;
+comment on column experiment.exposure_check.people is $$Number of people whose exposures were recomputed.$$;
+comment on column experiment.exposure_check.wrong_people is $$
+Number of people whose exposures differed; they are queued for a refresh.
+$$;
+comment on column experiment.exposure_check.sums is $$Number of rows of sums that were recomputed.$$;
+comment on column experiment.exposure_check.wrong_sums is $$Number of rows of sums that differed; they were replaced.$$;
+
+do $do$
+begin
+  create type experiment.slot as (
+    experiment_id int,
+    place int,
+    position smallint,
+    reading text,
+    event_type_ids int[],
+    item_id bigint,
+    property_filter jsonb,
+    value_property text,
+    cap numeric,
+    delay interval,
+    period interval,
+    ends_at timestamptz,
+    before_period interval,
+    is_stepped boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.slot is $$
+An outcome of an experiment: of a metric, or of the numerator or denominator of a ratio.
+$$;
+comment on column experiment.slot.experiment_id is $$Experiment.$$;
+comment on column experiment.slot.place is $$Place in `experiment.exposure.outcomes`, from 1.$$;
+comment on column experiment.slot.position is $$Position of the metric.$$;
+comment on column experiment.slot.reading is $$
+`any` (1 when there is an event), `count` (events), `sum` (of values) or `values` (number of values).
+$$;
+comment on column experiment.slot.event_type_ids is $$Types of the events.$$;
+comment on column experiment.slot.item_id is $$Item of the events; null: any.$$;
+comment on column experiment.slot.property_filter is $$Condition on the properties of the events; null: none.$$;
+comment on column experiment.slot.value_property is $$Property with the value; null: each event has the value 1.$$;
+comment on column experiment.slot.cap is $$Maximum of the outcome of a person; null: no limit.$$;
+comment on column experiment.slot.delay is $$Time after the exposure from which events count.$$;
+comment on column experiment.slot.period is $$Period after the delay; null: until the end of the experiment.$$;
+comment on column experiment.slot.ends_at is $$End of the experiment; `infinity` while it runs.$$;
+comment on column experiment.slot.before_period is $$Period before the exposure.$$;
+comment on column experiment.slot.is_stepped is $$Whether `track.step` has all that the outcome needs.$$;
+
+insert into track.consumer (consumer, position, refresh, inputs, description)
+values (
+  'experiment.exposure', 5, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
+  'The exposures of people to experiments, with their outcomes.'
+)
+on conflict do nothing;
+
+insert into privacy.handler (room, position, erase_function, description)
+values (
+  'experiment', 15, 'experiment.erase', 'Exposures and outcomes in experiments, and names of authors of changes.'
+)
+on conflict do nothing;
+
+insert into track.event_type (name, is_automatic, description)
+values ('Experiment Viewed', true, 'The person was shown a variation of an experiment.')
+on conflict do nothing;
+
+insert into track.person_set (name, description, members)
+values (
+  'visitors', 'All people who are not excluded, signed in or not: those that an experiment on visitors counts.',
+  'experiment.visitors'
+)
+on conflict do nothing;
+
+/* --------------------------------------------------------------------------------------------------- results -- */
+
+create table if not exists experiment.setting (
+  only_row boolean primary key default true check (only_row),
+  smallest_group int not null default 5 check (smallest_group > 0)
+);
+
+comment on table experiment.setting is $$
+Settings of this room: one row.
+$$;
+comment on column experiment.setting.only_row is $$Always true: the table has one row.$$;
+comment on column experiment.setting.smallest_group is $$
+Number of people in each variation below which analysts see no results; 1 shows all.
+$$;
+
+insert into experiment.setting default values
+on conflict do nothing;
+
+do $do$
+begin
+  create type experiment.result as (
+    metric text,
+    role text,
+    type text,
+    variation text,
+    people bigint,
+    figure double precision,
+    figure_stddev double precision,
+    effect double precision,
+    stddev double precision,
+    low double precision,
+    high double precision,
+    p double precision,
+    adjusted_p double precision,
+    chance_to_win double precision,
+    risk double precision,
+    verdict text,
+    variance_reduction double precision,
+    difference text,
+    test text,
+    alpha double precision,
+    population text,
+    complete_until date,
+    note text,
+    variation_number smallint
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.result is $$
+The result of a metric in a variation, compared with the control.
+$$;
+comment on column experiment.result.metric is $$Metric.$$;
+comment on column experiment.result.role is $$`goal`, `secondary` or `guardrail`.$$;
+comment on column experiment.result.type is $$Type of the metric.$$;
+comment on column experiment.result.variation is $$Variation.$$;
+comment on column experiment.result.people is $$Number of people; of a quantile those with values.$$;
+comment on column experiment.result.figure is $$
+Figure of the variation: share, mean per person, ratio or quantile, without an adjustment; null without people.
+$$;
+comment on column experiment.result.figure_stddev is $$
+Standard deviation of the outcome of a person; of a ratio and a quantile null.
+$$;
+comment on column experiment.result.effect is $$
+Difference to the control, relative (0.1 is 10 % more) or absolute, adjusted by the behaviour before the exposure.
+Null for the control, and when there is no result (see `note`).
+$$;
+comment on column experiment.result.stddev is $$Standard error of the effect.$$;
+comment on column experiment.result.low is $$Lower bound of the interval of the effect; null: no bound.$$;
+comment on column experiment.result.high is $$Upper bound of the interval of the effect; null: no bound.$$;
+comment on column experiment.result.p is $$p-value of the effect; null for the test `bayesian`.$$;
+comment on column experiment.result.adjusted_p is $$
+p-value with the correction of the experiment for several goals and variations; null for other metrics than goals.
+$$;
+comment on column experiment.result.chance_to_win is $$
+Probability that the variation is better than the control; null for other tests than `bayesian`.
+$$;
+comment on column experiment.result.risk is $$
+Expected loss of choosing the variation; null for other tests than `bayesian`.
+$$;
+comment on column experiment.result.verdict is $$
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+$$;
+comment on column experiment.result.variance_reduction is $$
+Share of the variance that the behaviour before the exposure explains (CUPED); null when there is no adjustment.
+$$;
+comment on column experiment.result.difference is $$`relative` or `absolute`.$$;
+comment on column experiment.result.test is $$`welch`, `sequential` or `bayesian`.$$;
+comment on column experiment.result.alpha is $$Significance level.$$;
+comment on column experiment.result.population is $$Set of people that are counted.$$;
+comment on column experiment.result.complete_until is $$
+Last day of exposure that is contained; null for a metric without period and delay: all days are.
+$$;
+comment on column experiment.result.note is $$Why there is no result, or a warning; null otherwise.$$;
+comment on column experiment.result.variation_number is $$Position of the variation.$$;
+
+do $do$
+begin
+  create type experiment.arm as (
+    position smallint,
+    variation smallint,
+    stratum text,
+    people bigint,
+    statistic jsonb,
+    adjusted jsonb
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.arm is $$
+The outcomes of the people of a variation, as the functions of the statistics read them.
+$$;
+comment on column experiment.arm.position is $$Position of the metric.$$;
+comment on column experiment.arm.variation is $$Position of the variation.$$;
+comment on column experiment.arm.stratum is $$Stratum; null: all people.$$;
+comment on column experiment.arm.people is $$Number of people.$$;
+comment on column experiment.arm.statistic is $$Statistic; see `experiment.compare`.$$;
+comment on column experiment.arm.adjusted is $$
+The same with the period before the exposure; without it where there is none.
+$$;
+
+do $do$
+begin
+  create type experiment.health as (
+    experiment text,
+    state text,
+    population text,
+    first_day date,
+    last_day date,
+    variations text[],
+    people bigint[],
+    expected double precision[],
+    srm_p double precision,
+    is_mismatched boolean,
+    multiple bigint,
+    not_counted bigint,
+    warnings text[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.health is $$
+How many people an experiment has exposed, and whether they are distributed as planned.
+$$;
+comment on column experiment.health.experiment is $$Experiment.$$;
+comment on column experiment.health.state is $$State of the experiment.$$;
+comment on column experiment.health.population is $$Set of people that are counted.$$;
+comment on column experiment.health.first_day is $$First day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.last_day is $$Last day (UTC) with exposures; null without any.$$;
+comment on column experiment.health.variations is $$Variations, in their order.$$;
+comment on column experiment.health.people is $$Number of counted people of each variation.$$;
+comment on column experiment.health.expected is $$
+Expected number of people of each variation, from the weights of each day. Days on which they changed are not contained.
+$$;
+comment on column experiment.health.srm_p is $$
+p-value of a sample ratio mismatch, from the days of `expected`; null without people.
+$$;
+comment on column experiment.health.is_mismatched is $$
+Whether `srm_p` is below 0.001: assignment or logging is broken, and the results should not be used.
+$$;
+comment on column experiment.health.multiple is $$
+Number of people who were exposed to several variations: they are not counted.
+$$;
+comment on column experiment.health.not_counted is $$
+Number of people who are not in the population of the experiment.
+$$;
+comment on column experiment.health.warnings is $$Warnings; empty when there are none.$$;
 
 /* ---------------------------------------------------------------------------------------------------- history -- */
 
@@ -491,11 +879,257 @@ comment on column experiment.change.after is $$Values after the change; null for
 
 create index if not exists change_subject on experiment.change (subject, key, changed_at);
 
+/* --------------------------------------------------------------------------------------------------- design -- */
+
+do $do$
+begin
+  create type experiment.assigned as (
+    experiment_id int,
+    experiment_key text,
+    variation smallint,
+    value jsonb,
+    probability double precision
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.assigned is $$
+Variation of a person in the experiment on a placement.
+$$;
+comment on column experiment.assigned.experiment_id is $$Experiment.$$;
+comment on column experiment.assigned.experiment_key is $$Name of the experiment.$$;
+comment on column experiment.assigned.variation is $$
+Position of the variation; null for a person who does not take part.
+$$;
+comment on column experiment.assigned.value is $$
+Value of the variation, or of the control for a person who does not take part.
+$$;
+comment on column experiment.assigned.probability is $$
+Present weight of the variation; null for a person who does not take part.
+$$;
+
+/* ------------------------------------------------------------------------------------------------- statistics -- */
+
+do $do$
+begin
+  create type experiment.statistic as (
+    type text,
+    is_adjusted boolean,
+    n numeric,
+    is_binary boolean[],
+    sums numeric[],
+    products numeric[],
+    theta float8,
+    n_star numeric,
+    level float8,
+    quantile_hat float8,
+    quantile_lower float8,
+    quantile_upper float8,
+    n_clusters numeric
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.statistic is $$
+@behavior -*
+Sufficient statistics of a metric in one arm: a checked `statistic` of `experiment.compare`.
+A proportion or mean has one variable, a ratio two (numerator, denominator). With the time before the exposure, the same
+variables of that time follow.
+$$;
+comment on column experiment.statistic.type is $$`proportion`, `mean`, `ratio` or `quantile`.$$;
+comment on column experiment.statistic.is_adjusted is $$
+Whether the second half of the variables is of the time before the exposure.
+$$;
+comment on column experiment.statistic.n is $$Number of users; of a quantile, of its events or users.$$;
+comment on column experiment.statistic.is_binary is $$Whether each variable is a proportion.$$;
+comment on column experiment.statistic.sums is $$
+Sum of each variable; of a clustered quantile, the main and the denominator sum.
+$$;
+comment on column experiment.statistic.products is $$
+Sums of products of each two variables, row by row.
+$$;
+comment on column experiment.statistic.theta is $$
+Coefficient of the time before the exposure; null: computed from both arms.
+$$;
+comment on column experiment.statistic.n_star is $$
+Of a quantile: number of observations for which its bounds were computed.
+$$;
+comment on column experiment.statistic.level is $$Of a quantile: its level, such as 0.9 (`nu`).$$;
+comment on column experiment.statistic.quantile_hat is $$Of a quantile: its estimate.$$;
+comment on column experiment.statistic.quantile_lower is $$Of a quantile: lower bound of its 95 % interval.$$;
+comment on column experiment.statistic.quantile_upper is $$Of a quantile: upper bound of its 95 % interval.$$;
+comment on column experiment.statistic.n_clusters is $$
+Of a quantile: number of users of whom the events are; null when each is an observation of its own.
+$$;
+
+do $do$
+begin
+  create type experiment.estimate as (
+    n float8,
+    mean float8,
+    unadjusted_mean float8,
+    variance float8,
+    gradient float8[],
+    covariances float8[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.estimate is $$
+@behavior -*
+Moments of a metric in one arm, with what the delta method needs.
+$$;
+comment on column experiment.estimate.n is $$Number of users.$$;
+comment on column experiment.estimate.mean is $$Mean, adjusted by the time before the exposure.$$;
+comment on column experiment.estimate.unadjusted_mean is $$Mean without adjustment.$$;
+comment on column experiment.estimate.variance is $$Variance of one observation; divided by `n`, of the mean.$$;
+comment on column experiment.estimate.gradient is $$Derivatives of the mean by the means of the variables.$$;
+comment on column experiment.estimate.covariances is $$Covariances of the variables, row by row.$$;
+
+do $do$
+begin
+  create type experiment.effect as (
+    effect float8,
+    stddev float8,
+    degrees float8,
+    users float8,
+    control_mean float8,
+    is_post_stratified boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.effect is $$
+@behavior -*
+Difference of two arms with its standard error.
+$$;
+comment on column experiment.effect.effect is $$Difference, absolute or relative to the control.$$;
+comment on column experiment.effect.stddev is $$Standard error of the difference.$$;
+comment on column experiment.effect.degrees is $$Degrees of freedom by Satterthwaite's formula.$$;
+comment on column experiment.effect.users is $$Number of users of both arms.$$;
+comment on column experiment.effect.control_mean is $$Mean of the control without adjustment.$$;
+comment on column experiment.effect.is_post_stratified is $$Whether the difference is weighted by strata.$$;
+
+do $do$
+begin
+  create type experiment.cell as (
+    users float8,
+    means float8[],
+    covariances float8[]
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.cell is $$
+@behavior -*
+Control mean and difference in a stratum; of a ratio, those of the numerator and then of the denominator.
+$$;
+comment on column experiment.cell.users is $$Number of users of both arms.$$;
+comment on column experiment.cell.means is $$Control mean and difference of each variable.$$;
+comment on column experiment.cell.covariances is $$Covariances of the means times the number of users, row by row.$$;
+
+do $do$
+begin
+  create type experiment.comparison as (
+    test text,
+    side text,
+    difference text,
+    alpha float8,
+    tuning float8,
+    prior_mean float8,
+    prior_variance float8,
+    prior_is_proper boolean,
+    prior_type text,
+    is_inverse boolean,
+    traffic float8,
+    days float8,
+    users float8,
+    is_pooled boolean
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.comparison is $$
+@behavior -*
+Options of `experiment.compare`, checked and with defaults.
+$$;
+comment on column experiment.comparison.test is $$`welch`, `sequential` or `bayesian`.$$;
+comment on column experiment.comparison.side is $$`both`, `greater` or `less`.$$;
+comment on column experiment.comparison.difference is $$`relative`, `absolute` or `scaled`.$$;
+comment on column experiment.comparison.alpha is $$Probability that the interval misses the difference.$$;
+comment on column experiment.comparison.tuning is $$
+Number of users for which the sequential interval is narrowest.
+$$;
+comment on column experiment.comparison.prior_mean is $$Mean of the prior of the difference.$$;
+comment on column experiment.comparison.prior_variance is $$Variance of the prior of the difference.$$;
+comment on column experiment.comparison.prior_is_proper is $$Whether there is a prior; otherwise it is flat.$$;
+comment on column experiment.comparison.prior_type is $$
+Whether the prior is of the `relative` or the `absolute` difference.
+$$;
+comment on column experiment.comparison.is_inverse is $$Whether less is better.$$;
+comment on column experiment.comparison.traffic is $$Share of the traffic in the experiment, for `scaled`.$$;
+comment on column experiment.comparison.days is $$Length of the experiment in days, for `scaled`.$$;
+comment on column experiment.comparison.users is $$Users of all arms, for `scaled`.$$;
+comment on column experiment.comparison.is_pooled is $$Whether strata are added up.$$;
+
+do $do$
+begin
+  create type experiment.plan as (
+    type text,
+    mean float8,
+    variance float8,
+    explained float8,
+    test text,
+    side text,
+    difference text,
+    alpha float8,
+    tuning float8,
+    power float8,
+    allocation float8
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type experiment.plan is $$
+@behavior -*
+Baseline and options of the power functions, checked and with defaults.
+$$;
+comment on column experiment.plan.type is $$`proportion`, `mean` or `ratio`.$$;
+comment on column experiment.plan.mean is $$Mean of the control.$$;
+comment on column experiment.plan.variance is $$Variance of one observation of the control, without adjustment.$$;
+comment on column experiment.plan.explained is $$
+Share of the variance that the time before the exposure explains, from 0 to 1.
+$$;
+comment on column experiment.plan.test is $$`welch` or `sequential`.$$;
+comment on column experiment.plan.side is $$`both`, `greater` or `less`.$$;
+comment on column experiment.plan.difference is $$`relative` or `absolute`.$$;
+comment on column experiment.plan.alpha is $$Probability of a false positive.$$;
+comment on column experiment.plan.tuning is $$
+Number of users for which the sequential interval is narrowest.
+$$;
+comment on column experiment.plan.power is $$Power to reach.$$;
+comment on column experiment.plan.allocation is $$Users of the treatment for each user of the control.$$;
+
 /* --------------------------------------------------------------------------------------- in the other rooms' lists -- */
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values
-  ('experiment', 'exposure', 'person_id', 'track.event', 'Exposures and outcomes of people.')
+  ('experiment', 'exposure', 'person_id', 'track.event', 'Exposures and outcomes of people.'),
+  ('experiment', 'event_value', 'person_id', 'track.event', 'Values of people in quantile metrics.')
 on conflict do nothing;
 
 alter table experiment.layer enable row level security;
@@ -506,10 +1140,121 @@ alter table experiment.variation enable row level security;
 alter table experiment.weighting enable row level security;
 alter table experiment.metric enable row level security;
 alter table experiment.measured enable row level security;
+alter table experiment.metric_event enable row level security;
+alter table experiment.handler enable row level security;
 alter table experiment.exposure enable row level security;
+alter table experiment.event_value enable row level security;
 alter table experiment.day_sum enable row level security;
 alter table experiment.change enable row level security;
+alter table experiment.setting enable row level security;
 -- experiment: end
+
+-- recommend: experiments
+do $do$
+begin
+  create type recommend.arm as (
+    experiment_id int,
+    variation smallint,
+    model_id bigint,
+    tiers text[],
+    diversity float8,
+    explored_slots int[],
+    explored_pool_size int
+  );
+exception when duplicate_object then
+  null;
+end;
+$do$;
+
+comment on type recommend.arm is $$
+@behavior -*
+What decides how the list of a person is made: the variation of an experiment, and the parameters of the kind.
+$$;
+comment on column recommend.arm.experiment_id is $$Experiment; null when the person is in none.$$;
+comment on column recommend.arm.variation is $$Variation of the experiment; null when the person is in none.$$;
+comment on column recommend.arm.model_id is $$
+Version of the model; 0 for a version that cannot be used any more; null: the deployed one.
+$$;
+comment on column recommend.arm.tiers is $$Tiers of candidates in their order; null: the usual ones.$$;
+comment on column recommend.arm.diversity is $$Weight of diversity; null: that of `recommend.setting`.$$;
+comment on column recommend.arm.explored_slots is $$Marked slots; null: those of `recommend.setting`.$$;
+comment on column recommend.arm.explored_pool_size is $$
+Number of items from which they are drawn; null: that of `recommend.setting`.
+$$;
+
+create table if not exists recommend.list_parameters (
+  kind text primary key check (length(kind) between 1 and 200),
+  parameters jsonb not null check (jsonb_typeof(parameters) = 'object'),
+  updated_at timestamptz not null default now()
+);
+
+comment on table recommend.list_parameters is $$
+Parameters of the lists for people, by kind of items, in place of those of `recommend.setting`.
+They are the result of experiments: `recommend.ship_variation` writes them.
+$$;
+comment on column recommend.list_parameters.kind is $$Kind of the items.$$;
+comment on column recommend.list_parameters.parameters is $$
+`tiers`, `diversity`, `explored_slots` and `explored_pool_size`, as in a variation: see `recommend.check_variation`.
+$$;
+comment on column recommend.list_parameters.updated_at is $$Time of the last change.$$;
+
+alter table recommend.list_parameters enable row level security;
+
+insert into experiment.handler (room, check_function, ship_function, exposure_function, description)
+values (
+  'recommend', 'recommend.check_variation', 'recommend.ship_variation', 'recommend.exposures',
+  'Lists for people: the placement is "recommend." and the kind of the items.'
+)
+on conflict do nothing;
+
+do $do$
+begin
+  alter type recommend.serving add attribute experiment_id int, add attribute variation smallint;
+exception when duplicate_column then
+  null;
+end;
+$do$;
+do $do$
+begin
+  alter type recommend.page add attribute experiment_id int, add attribute variation smallint;
+exception when duplicate_column then
+  null;
+end;
+$do$;
+comment on column recommend.serving.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.serving.variation is $$Variation of the experiment; null when there was none.$$;
+comment on column recommend.page.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.page.variation is $$Variation of the experiment; null when there was none.$$;
+alter table recommend.impression
+add column if not exists experiment_id int,
+add column if not exists variation smallint;
+comment on table recommend.impression is $$
+@foreignKey (item_id) references track.item (item_id)
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
+Recommended items that were served to people or seen by them, one row per row of a list.
+`recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
+when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
+order of arrival. Rows follow their identity in merges of people.
+$$;
+comment on column recommend.impression.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.impression.variation is $$Variation of the experiment; null when there was none.$$;
+drop function if exists recommend._serving_id(
+  recommend.secret, bigint, bigint, int, float8, timestamptz, bigint, text, bigint[]
+);
+drop function if exists recommend._explain(
+  recommend.person_context, text, text[], bigint, int, int, bigint[], text[], float8[], bigint[], int, text
+);
+drop function if exists recommend._explore(recommend.person_context, bigint[], int, bigint[]);
+drop function if exists recommend._rank(recommend.person_context, recommend.request, text[], bigint[]);
+drop function if exists recommend._rank_given(recommend.person_context, text, text[]);
+drop function if exists recommend._why_not(recommend.person_context, bigint, int);
+-- recommend: end
 
 /* -------------------------------------------------------------------------------- minimisation at the collection -- */
 

@@ -46,6 +46,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "recommend items to a person, with reasons",
     load: () => import("./commands/recommend.ts"),
   },
+  experiment: {
+    summary: "define, start, stop and ship experiments",
+    load: () => import("./commands/experiment.ts"),
+  },
   sql: {
     summary: "run SQL on the configured database",
     load: () => import("./commands/sql.ts"),

@@ -40,7 +40,7 @@ function keyOfBasic(authorization: string): string {
 }
 
 /** The hash under which the database stores a key. Nothing else keeps or logs the key. */
-function hashOf(key: string): string {
+export function hashOf(key: string): string {
   if (key.length > longest.key || !/^[!-~]+$/.test(key)) {
     throw new AuthenticationError("the write key is unknown", {
       code: "CF005",

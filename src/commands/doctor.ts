@@ -363,6 +363,14 @@ const checks: Record<string, Check> = {
          and has_table_privilege('privacy.setting', 'select') as readable`,
     );
     if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
+    // Of the version with experiments on.
+    const handlers = (await exists(context, "experiment.handler"))
+      ? `union all
+         select called || '(text, jsonb)' from experiment.handler
+         cross join unnest(array[check_function, ship_function]) as called where called is not null
+         union all
+         select exposure_function || '(bigint[])' from experiment.handler where exposure_function is not null`
+      : "";
     // By the catalogue: the login may not have the right to use each schema.
     const { count, missing } = await one<{ count: number; missing: string | null }>(
       context,
@@ -387,6 +395,7 @@ const checks: Record<string, Check> = {
           select unshared_function || '(privacy.subject)' from privacy.setting where unshared_function is not null
           union all
           select returned_function || '()' from privacy.setting where returned_function is not null
+          ${handlers}
        ),
        existing as (
          select format('%s.%s(%s)', namespace.nspname, procedure.proname,
@@ -405,7 +414,7 @@ const checks: Record<string, Check> = {
       : {
           status: "failure",
           text: `missing: ${missing}`,
-          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set, privacy.listener, privacy.handler or privacy.setting that names it",
+          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set, privacy.listener, privacy.handler, privacy.setting or experiment.handler that names it",
         };
   },
 

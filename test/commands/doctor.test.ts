@@ -203,20 +203,24 @@ test("a function that the refresh would call and that is not there is named", { 
     alter function recommend.refresh_interactions rename to refresh_interaction;
     insert into privacy.listener values ('track.rebuild', 'Takes something else.');
     insert into privacy.handler (room, position, export_function, description) values ('lost', 99, 'track.sign_in', 'A test.');
-    insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people')`);
+    insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people');
+    insert into experiment.handler (room, check_function, exposure_function, description)
+    values ('lost', 'track.check_lost', 'track.rebuild', 'A test.')`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["refresh"]).toMatchObject({
     status: "failure",
     text:
       "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
-      "track.lost_people(text, bigint[]), track.rebuild(bigint[]), track.sign_in(privacy.subject)",
+      "track.check_lost(text, jsonb), track.lost_people(text, bigint[]), track.rebuild(bigint[]), " +
+      "track.rebuild(bigint[]), track.sign_in(privacy.subject)",
     fix: expect.stringContaining("track.consumer"),
   });
   await database.query(`
     alter function recommend.refresh_interaction rename to refresh_interactions;
     delete from track.person_set where name = 'lost';
     delete from privacy.handler where room = 'lost';
+    delete from experiment.handler where room = 'lost';
     delete from privacy.listener where function_name = 'track.rebuild'`);
 });
 

@@ -294,11 +294,13 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
     "insert into privacy.export_log (identity_id, exported_by, row_count) select track.find_person('ben'), $1, 1",
     [author],
   );
+  await db.query("select privacy.record_disclosure(array[track.find_person('ben')], 'track.journey')");
   if (!isThere) {
     await queueCourse();
     return;
   }
   await db.query(`insert into privacy.export_log (identity_id, exported_by, row_count) select (${name}), 'ben', 1`);
+  await db.query(`select privacy.record_disclosure(array[(${name})], 'track.journey')`);
   await db.query("select track.link_identities('ada', 'eve')");
   await refresh(db);
   await db.query("select track.unlink_identities('ada', 'eve')");

@@ -6,7 +6,7 @@ import { testDatabase } from "../support/database.ts";
 import { runs } from "../support/runs.ts";
 
 /*
- * Messages, merges, splits, consents, requests, restrictions, erasures and refreshes of the same few people at once. No
+ * Messages, merges, splits, consents, requests, restrictions, reads, erasures and refreshes of the same few people at once. No
  * call ends with another error than those for what another one did before, and afterwards all data belongs to the
  * person of its identity, or is gone.
  */
@@ -25,6 +25,7 @@ const call = fc.oneof(
   { weight: 1, arbitrary: fc.record({ does: fc.constant("restrict" as const), who: name, other: name }) },
   { weight: 1, arbitrary: fc.record({ does: fc.constant("lift" as const), who: name, other: name }) },
   { weight: 1, arbitrary: fc.record({ does: fc.constant("object" as const), who: user, other: name }) },
+  { weight: 3, arbitrary: fc.record({ does: fc.constant("read" as const), who: name, other: name }) },
   { weight: 1, arbitrary: fc.record({ does: fc.constant("refresh" as const), who: name, other: name }) },
 );
 type Call = typeof call extends fc.Arbitrary<infer T> ? T : never;
@@ -72,6 +73,8 @@ function toSql({ does, who, other }: Call): [string, unknown[]] {
       return ["select privacy.lift_restriction($1)", [who]];
     case "object":
       return ["select privacy.object($1, 'personalization')", [who]];
+    case "read":
+      return ["select * from recommend.for_people($1)", [[who, other]]];
     default:
       return ["select track.refresh()", []];
   }
@@ -96,6 +99,9 @@ const misplaced = `
   union all
   select 'restriction' from privacy.restriction left join track.identity using (identity_id)
   where restriction.person_id is distinct from identity.person_id
+  union all
+  select 'disclosure' from privacy.disclosure left join track.identity using (identity_id)
+  where disclosure.subject_name is distinct from identity.external_id
   union all
   select 'person' from track.person full join (select distinct person_id from track.identity) as named using (person_id)
   where person is null or named is null

@@ -131,6 +131,8 @@ const steps: Record<string, string> = {
   "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
   "report of lists":
     "select served_count from recommend.serving_report('2025-03-30 01:30Z', now() + interval '1 hour', 'basis') order by 1",
+  "first lists of variations": "select * from recommend.exposures(array[track.find_person('t')])",
+  "weights of bandits": "select * from experiment.update_bandits()",
   "another policy": `select * from recommend.off_policy_estimate('random', 'clicked', ${spring})`,
   "people of identities":
     "select cardinality(track.people_of_identities(array[(select identity_id from track.identity where external_id = 't')], array['2025-04-01 12:00Z'::timestamptz]))",

@@ -29,7 +29,7 @@ const declared: Record<string, string> = {
 const functions: Record<string, string> = {
   "analytics.active_people: people": "numbers of people",
   "recommend._score_people: people": "fills a temporary table of the caller",
-  "track.current_person_id: person_id": "the key of the caller herself, null for an analyst who is no learner",
+  "track.current_person_id: person_id": "the key of the caller herself, null for others than learners",
 };
 
 test("no table or view that an analyst may read has a column with names or keys of people", async () => {

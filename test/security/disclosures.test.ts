@@ -232,7 +232,7 @@ describe("over HTTP", () => {
     expect(entries).toHaveLength(4);
   });
 
-  test("a reason that is too long is refused, and so is none where one is needed", async () => {
+  test("a reason that is too long is refused, and so is a read without one where it is needed", async () => {
     const read = async (reason?: string) => {
       const response = await post(JSON.stringify({ query: learners }), {
         authorization: `Bearer ${await token("instructor", "tess")}`,

@@ -120,7 +120,7 @@ describe("functions", () => {
         select function.name as offender
         from function
         where function.proname ~ ('^(train|refresh|ingest|rebuild|sync|link|unlink|record|start|finish|fail|make|create|drop'
-            || '|deploy|rollback|import|assign|unassign|serve|erase|forget|anonymize|enqueue|retire|vacuum)(_|$)')
+            || '|deploy|rollback|import|unassign|serve|erase|forget|anonymize|enqueue|retire|vacuum)(_|$)')
           and function.provolatile <> 'v'
           and function.prokind in ('f', 'p')
       `);

@@ -491,6 +491,27 @@ describe.skipIf(!database.native)("an erasure and another session at once (needs
     expect(await database.value("select count(*)::int from track.identity where external_id = 'race-3'")).toBe(0);
   });
 
+  test("an erasure waits for a read that is being logged, and deletes its entry; a later read finds nobody to log", async () => {
+    await ingest(database, [message({ userId: "read-1" }), message({ userId: "read-2" })]);
+    const read = "select count(*) from track.journey('read-1') as one, track.journey('read-2') as other";
+    const [reader, eraser, late] = [await session(), await session(), await session()];
+    await reader.query(read);
+    const erased = eraser.query(
+      "select (counts #>> '{privacy.disclosure,deleted}')::int as reads from privacy.erase_person('read-1')",
+    );
+    await waits(eraser, erased);
+    await reader.end();
+    expect(await erased).toEqual({ reads: 1 });
+    const second = late.query(read);
+    await waits(late, second);
+    await eraser.end();
+    await second;
+    await late.end();
+    expect(
+      await database.rows("select subject_name from privacy.disclosure where subject_name ~ '^read-[12]' order by 1"),
+    ).toEqual([{ subject_name: "read-2" }]);
+  });
+
   test("of two erasures one is done, and the other finds nobody", async () => {
     await ingest(database, [message({ userId: "race-4" })]);
     const [one, two] = [await session(), await session()];

@@ -89,21 +89,41 @@ describe("Global Privacy Control", () => {
     });
   });
 
-  test("the flag in a message is that of a message alone: what is stored for a sale is anonymised", async () => {
+  test("the flag in a message is a signal of its person from the time of the message on, and of no other", async () => {
     await inside(async (db) => {
       await db.query("insert into track.event_type (name, purpose) values ('Sent To Partner', 'sale')");
-      await ingest(db, [
-        message({ event: "Sent To Partner", context: { gpc: true } }),
-        message({ event: "Sent To Partner", context: {} }),
-      ]);
+      const at = (minutes: number) => new Date(Date.now() - (60 - minutes) * 60_000).toISOString();
+      const sent = (userId: string, minutes: number, gpc: boolean) => ({
+        ...message({ userId, event: "Sent To Partner", ...(gpc ? { context: { gpc: true } } : {}) }),
+        timestamp: at(minutes),
+      });
+      await ingest(db, [sent("ada", 1, true), sent("ben", 1, false), sent("eve", 1, false)]);
+      expect([await may(db, "ada"), await may(db, "ben")]).toEqual([false, true]);
+      // Without the flag, on another device.
+      await ingest(db, [sent("ada", 5, false)]);
       expect(
         await db.rows(
           "select person_id = 0 as anonymised, count(*)::int from track.event join track.event_type using (event_type_id) where name = 'Sent To Partner' group by 1 order by 1",
         ),
       ).toEqual([
-        { anonymised: false, count: 1 },
-        { anonymised: true, count: 1 },
+        { anonymised: false, count: 2 },
+        { anonymised: true, count: 2 },
       ]);
+      expect(
+        await db.rows(
+          "select purpose, source, decided_at from privacy.consent where person_id = track.find_person('ada') order by 1",
+        ),
+      ).toEqual(
+        ["advertising", "sale", "sharing"].map((purpose) => ({ purpose, source: "gpc", decided_at: expect.any(Date) })),
+      );
+      // A grant that is later than the message applies, in whichever order they arrive.
+      for (const purpose of ["sale", "sharing"])
+        await db.query("select privacy.record_consent(track.find_person('eve'), $1, true)", [purpose]);
+      await ingest(db, [sent("eve", 7, true)]);
+      expect(await may(db, "eve")).toBe(true);
+      // The message of a browser.
+      await ingest(db, [message({ userId: undefined, anonymousId: "browser", context: { gpc: true } })]);
+      expect(await may(db, "browser")).toBe(false);
     });
   });
 
@@ -280,7 +300,7 @@ test("the set is a filter of analyses whose rows leave the organization", async 
       { person: "ada" },
       { person: "eve" },
     ]);
-    // A training set for a model from outside is a view that asks.
+    // A training set for a model from outside is a view that checks it.
     await db.query(`
       create temp view training as
       select person_id, count(*) as events, 1 as bought from track.event where privacy.may_share(person_id) group by 1`);

@@ -1,10 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
-import { ingest, type Message, message } from "./messages.ts";
+import { ingest, type Message, message as messageOf } from "./messages.ts";
 
 const database = await testDatabase();
 
 const owner = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
+
+const start = Date.now() - 3_600_000;
+let seconds = 0;
+
+/** A message with a time of its own, in the order of the calls. */
+const message = (fields: Message = {}): Message => {
+  seconds += 1;
+  return messageOf({ timestamp: new Date(start + seconds * 1_000).toISOString(), ...fields });
+};
 
 const chrome =
   "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36";

@@ -21,13 +21,14 @@ declare
       and not attribute.attisdropped
       and named.name not in ('privacy.disclosure', 'privacy.export_log')
   );
+  v_reason text;
 begin
   if v_tables = '{}' then
     return;
   end if;
+  v_reason := privacy._read_reason(v_tables[1]);
   insert into privacy.disclosure (read_id, read_by, role, function_name, reason)
-  select
-    reading.read_id, common.author(), privacy._reader_role(), named.name, privacy._read_reason('The table')
+  select reading.read_id, common.author(), privacy._reader_role(), named.name, v_reason
   from (select nextval('privacy.read_id') as read_id) as reading
   cross join unnest(v_tables) as named (name);
 end;

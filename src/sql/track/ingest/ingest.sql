@@ -16,7 +16,7 @@ declare
   v_received_at constant timestamptz := clock_timestamp();
   v_sender constant track.message_sender := track._sender(v_received_at);
   v_messages track.parsed_message[];
-  -- The messages with their people, when the request has an opt-out signal.
+  -- The messages with their people, of which the request or the message has an opt-out signal.
   v_signalled track.parsed_message[];
   v_erased track.parsed_message[];
   -- Messages that state a date of birth. It is stored without consent, since it decides who can give it.
@@ -29,6 +29,7 @@ declare
   v_decisions boolean;
   v_browsers boolean;
   v_births boolean;
+  v_opts_out boolean;
   v_refused int[];
   v_findings track.finding[];
   v_bots text[];
@@ -46,8 +47,9 @@ begin
     bool_or(message.traits is not null),
     bool_or(message.event_name = 'Segment Consent Preference Updated'),
     bool_or(message.identity_kind = 'anonymous'),
-    bool_or(message.birth_date is not null)
-  into v_links, v_traits, v_decisions, v_browsers, v_births
+    bool_or(message.birth_date is not null),
+    bool_or(message.opts_out)
+  into v_links, v_traits, v_decisions, v_browsers, v_births, v_opts_out
   from unnest(v_messages) as message
   where message.problem is null;
   if v_links then
@@ -55,6 +57,8 @@ begin
   end if;
   if v_sender.opt_out <> '{}' then
     v_signalled := v_messages;
+  elsif v_opts_out then
+    v_signalled := array(select message from unnest(v_messages) as message where message.opts_out);
   end if;
   if v_births then
     v_born := array(

@@ -9,20 +9,22 @@ as $$
 begin
   perform privacy.record_decisions(
     array_agg(signalled.person_id), array_agg(signalled.identity_id), array_agg(signalled.purpose),
-    array_agg(false), array_agg(_store_signals.received_at), signalled.source, null, array_agg(signalled.name)
+    array_agg(false), array_agg(signalled.decided_at), signalled.source, null, array_agg(signalled.name)
   )
   from (
     select distinct on (person.person_id, purpose.purpose)
       person.person_id, person.identity_id, person.external_id as name, purpose.purpose,
-      case when purpose.opted_out_by_gpc and 'gpc' = any (_store_signals.opt_out) then 'gpc' else 'dnt' end as source
+      signal.source, signal.decided_at
     from (
-      select identity.person_id, identity.identity_id, identity.external_id
+      select identity.person_id, identity.identity_id, identity.external_id, named.opted_out_at
       from (
-        select distinct
-          message.external_id, case message.identity_kind when 'user' then 'user' else 'anonymous' end as kind
+        select
+          message.external_id, case message.identity_kind when 'user' then 'user' else 'anonymous' end as kind,
+          max(message.occurred_at) filter (where message.opts_out) as opted_out_at
         from unnest(messages) as message
         where message.problem is null
           and message.identity_kind <> 'none'
+        group by 1, 2
       ) as named
       join track.identity
         on identity.external_id = named.external_id
@@ -30,10 +32,20 @@ begin
       where named.kind = 'user'
         or identity.identity_id = track._browser_identity(named.external_id, _store_signals.received_at)
     ) as person
-    join privacy.purpose
-      on purpose.opted_out_by_gpc and 'gpc' = any (_store_signals.opt_out)
-      or purpose.opted_out_by_dnt and 'dnt' = any (_store_signals.opt_out)
-    order by person.person_id, purpose.purpose, person.identity_id
+    cross join privacy.purpose
+    -- A signal of the request is one of now, a signal in a message is as old as the message.
+    cross join lateral (
+      values
+        ('gpc', purpose.opted_out_by_gpc and 'gpc' = any (_store_signals.opt_out), _store_signals.received_at),
+        (
+          'gpc', purpose.opted_out_by_gpc and person.opted_out_at is not null,
+          least(person.opted_out_at, _store_signals.received_at)
+        ),
+        ('dnt', purpose.opted_out_by_dnt and 'dnt' = any (_store_signals.opt_out), _store_signals.received_at)
+    ) as signal (source, applies, decided_at)
+    where signal.applies
+    order by person.person_id, purpose.purpose, signal.decided_at desc, signal.source desc,
+      person.identity_id
   ) as signalled
   left join lateral (
     select
@@ -57,5 +69,6 @@ $$;
 
 comment on function track._store_signals(track.parsed_message[], text[], timestamptz) is $$
 Records the opt-out signals of a request (`gpc`, `dnt`) as refusals of the people of its messages.
+The signal in a message (`context.gpc`) is one of its person.
 Once per person and purpose: a later grant of the person applies, although the browser still sends the signal.
 $$;

@@ -11,6 +11,10 @@ declare
   v_joined track.activity[];
   v_departed track.activity[];
 begin
+  -- The sums contain these two sets alone.
+  if set_name not in ('counted', 'excluded') then
+    return;
+  end if;
   for v_first in 1..greatest(cardinality(joined), cardinality(departed)) by v_at_once loop
     v_joined := array(select track._whole_activity(joined[v_first:v_first + v_at_once - 1]));
     v_departed := array(select track._whole_activity(departed[v_first:v_first + v_at_once - 1]));
@@ -21,13 +25,11 @@ begin
     if set_name = 'counted' then
       perform track._change_item_sums(v_departed, v_joined);
       perform track._change_type_sums(set_name, v_departed, v_joined);
-    elsif set_name = 'excluded' then
+    else
       perform track._change_type_sums(set_name, v_joined, v_departed);
     end if;
   end loop;
-  if set_name in ('counted', 'excluded') then
-    perform track._move_value_sums(set_name, joined, departed);
-  end if;
+  perform track._move_value_sums(set_name, joined, departed);
 end;
 $$;
 
