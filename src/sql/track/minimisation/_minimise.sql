@@ -40,7 +40,12 @@ begin
   ),
 
   allowed as materialized (
-    select event_type.name, coalesce(target.allowed_properties, event_type.allowed_properties) as properties
+    select
+      event_type.name,
+      case
+        when event_type.merged_event_type_id is null then event_type.allowed_properties
+        else target.allowed_properties
+      end as properties
     from track.event_type
     left join track.event_type as target on target.event_type_id = event_type.merged_event_type_id
     where event_type.name in (select read.event_name from read)
