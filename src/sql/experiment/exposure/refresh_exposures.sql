@@ -1,6 +1,7 @@
 /*
  * An exposure follows from all events of the person, and they may arrive in any order: the rows of a person are
- * computed from scratch whenever a change touches them. The sums change by the difference between the old and the new rows.
+ * computed from scratch whenever a change touches them. The sums change by the difference between the old and the new
+ * rows.
  */
 create or replace function experiment.refresh_exposures(people bigint[], since timestamptz[], until timestamptz[])
 returns void
