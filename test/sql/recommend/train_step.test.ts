@@ -54,10 +54,14 @@ test.skipIf(!database.native)(
     await erases.query("select privacy.erase_person($1)", [person]);
     const step = trains.query("select recommend.train_step('course', 7)").catch((error: pg.DatabaseError) => error);
     await expect
-      .poll(() =>
-        database.value(
-          "select count(*)::int from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
-        ),
+      .poll(
+        () =>
+          database.value(
+            "select count(*)::int from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+          ),
+        {
+          timeout: 60_000,
+        },
       )
       .toBe(1);
     await erases.query("commit");
