@@ -46,6 +46,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "recommend items to a person, with reasons",
     load: () => import("./commands/recommend.ts"),
   },
+  experiment: {
+    summary: "define, start, stop and ship experiments",
+    load: () => import("./commands/experiment.ts"),
+  },
   sql: {
     summary: "run SQL on the configured database",
     load: () => import("./commands/sql.ts"),
@@ -73,6 +77,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   erase: {
     summary: "erase a person, or repeat erasures after a restore",
     load: () => import("./commands/erase.ts"),
+  },
+  retention: {
+    summary: "set how long data is kept, print what expires, and delete it",
+    load: () => import("./commands/retention.ts"),
   },
   doctor: {
     summary: "report problems of server, extension, roles, migrations and models, each with its fix",

@@ -15,7 +15,11 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-function textOf(error: object, key: "message" | "hint" | "detail"): string | undefined {
+/** A field of a PostgreSQL error; undefined when it is missing or empty. */
+export function errorField(
+  error: object,
+  key: "message" | "hint" | "detail" | "constraint" | "column",
+): string | undefined {
   const value: unknown = (error as Record<string, unknown>)[key];
   return typeof value === "string" && value !== "" ? value : undefined;
 }
@@ -66,9 +70,9 @@ export function describeError(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return describeError(error.errors[0]);
   const code = errorCode(error);
   const state = code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? ` [${code}]` : "";
-  const lines = [`error: ${textOf(error, "message") ?? String(error)}${state}`];
-  const detail = textOf(error, "detail");
-  const hint = textOf(error, "hint") ?? suggestion(error);
+  const lines = [`error: ${errorField(error, "message") ?? String(error)}${state}`];
+  const detail = errorField(error, "detail");
+  const hint = errorField(error, "hint") ?? suggestion(error);
   if (detail !== undefined) lines.push(`detail: ${detail}`);
   if (hint !== undefined) lines.push(`hint: ${hint}`);
   return lines.join("\n");

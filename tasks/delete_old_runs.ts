@@ -5,7 +5,9 @@ export default defineTask({
   name: "delete_old_runs",
   payload: emptyPayload,
   async run(_payload, { call }) {
-    const [row] = await call<{ deleted: string }>("select monitor.delete_old_runs() as deleted");
+    const [row] = await call<{ deleted: string }>(
+      "select monitor.delete_old_runs(privacy.kept_for('runs')) as deleted",
+    );
     return { rows: Number(row?.deleted ?? 0) };
   },
 });

@@ -2,8 +2,8 @@ import type { IncomingMessage } from "node:http";
 import type { Config } from "../config.ts";
 import type { Addresses } from "./addresses.ts";
 import { type Authenticate, AuthenticationError, type Identity, type Sender, visitor } from "./authentication.ts";
-import { checkOneAuthorization, readHeaders, type Stated } from "./headers.ts";
-import type { Keys, OpenKey } from "./keys.ts";
+import { checkOneAuthorization, hashOf, readHeaders, type Stated } from "./headers.ts";
+import type { Keys, OpenKey, Scope } from "./keys.ts";
 import { createRates } from "./rates.ts";
 import type { Source } from "./refusals.ts";
 
@@ -47,6 +47,8 @@ export interface Admitted {
 export interface Admission {
   /** Rejects with an `AuthenticationError`, a `RateError`, or an error of the database. */
   admit(request: IncomingMessage, options?: { limited: boolean }): Promise<Admitted>;
+  /** The same for a request that has nothing but a key. */
+  admitKey(request: IncomingMessage, key: string, scope: Scope): Promise<OpenKey>;
   /** Where a request belongs that is refused, as far as that is known. */
   sourceOf(request: IncomingMessage): Source;
 }
@@ -74,6 +76,45 @@ export function createAdmission(
     if (seconds > 0) throw new RateError("from this address", addressRate, seconds);
   }
 
+  /** `counted`: whether the request counts for another rate than that of its address. */
+  async function openKey(
+    request: IncomingMessage,
+    {
+      hash,
+      origin,
+      scope,
+      identity,
+      counted,
+      privileged,
+    }: {
+      hash: string;
+      origin: string | undefined;
+      scope: Scope;
+      identity: Identity;
+      counted: boolean;
+      privileged: boolean;
+    },
+  ): Promise<OpenKey> {
+    const address = addresses.of(request);
+    // Looking up a key costs a query. A key that was valid before is looked up also when the address is at its limit: a
+    // client that invents keys does not keep out others of the same address.
+    const isNew = keys.isNew(hash, origin, scope);
+    if (!counted && isNew) limitAddress(address);
+    let key: OpenKey;
+    try {
+      key = await keys.open(hash, origin, scope);
+    } catch (error) {
+      if (!counted && !isNew && error instanceof AuthenticationError) limitAddress(address);
+      throw error;
+    }
+    known.set(request, { identity, key });
+    if (!counted && !isNew && key.level !== "server") limitAddress(address);
+    const perMinute = key.requests_per_minute;
+    const seconds = privileged ? 0 : rates.key.take(String(key.key_id), perMinute);
+    if (seconds > 0) throw new RateError("with this write key", perMinute, seconds);
+    return key;
+  }
+
   async function admit(request: IncomingMessage, { limited } = { limited: true }): Promise<Admitted> {
     const address = addresses.of(request);
     let stated: Stated;
@@ -97,31 +138,26 @@ export function createAdmission(
       if (seconds > 0) throw new RateError(`of "${person.slice(0, 100)}"`, personRate, seconds);
       counted = true;
     }
-    // Looking up a key costs a query. A key that was valid before is looked up also when the address is at its limit: a
-    // client that invents keys does not keep out others of the same address.
-    if (!counted && (writeKey === undefined || keys.isNew(writeKey, origin))) {
-      limitAddress(address);
-      counted = true;
-    }
     let key: OpenKey | undefined;
     if (writeKey !== undefined) {
-      try {
-        key = await keys.open(writeKey, origin);
-      } catch (error) {
-        if (!counted && error instanceof AuthenticationError) limitAddress(address);
-        throw error;
-      }
-      known.set(request, { identity, key });
-      if (!counted && key.level !== "server") limitAddress(address);
-      const perMinute = key.requests_per_minute;
-      const seconds = privileged ? 0 : rates.key.take(String(key.key_id), perMinute);
-      if (seconds > 0) throw new RateError("with this write key", perMinute, seconds);
-    }
+      key = await openKey(request, { hash: writeKey, origin, scope: "events", identity, counted, privileged });
+    } else if (!counted) limitAddress(address);
     return { sender: { ...identity, ...stated.client, address }, key };
   }
 
   return {
     admit,
+    async admitKey(request, key, scope) {
+      const { origin } = request.headers;
+      let hash: string;
+      try {
+        hash = hashOf(key);
+      } catch (error) {
+        limitAddress(addresses.of(request));
+        throw error;
+      }
+      return await openKey(request, { hash, origin, scope, identity: visitor, counted: false, privileged: false });
+    },
     sourceOf(request) {
       const { identity, key } = known.get(request) ?? { identity: visitor, key: undefined };
       return { source: key?.source ?? identity.source ?? "default", level: levelOf(identity, key) };

@@ -28,6 +28,8 @@ export interface Client {
   browser?: string | undefined;
   /** The signals by which a visitor opts out of tracking, separated by commas: `gpc`, `dnt`. */
   optOut?: string | undefined;
+  /** The start of the header `User-Agent`, for messages of clients; parsed, and not stored. */
+  userAgent?: string | undefined;
   /** The reason for which the sender reads the records of people: the header `X-Read-Reason`. */
   readReason?: string | undefined;
   /** The address by which visitors take turns; not sent to the database. */
@@ -308,6 +310,7 @@ export function requestSettings({
   origin,
   browser,
   optOut,
+  userAgent,
   readReason,
 }: Sender): Record<string, string> {
   return {
@@ -320,6 +323,7 @@ export function requestSettings({
     "insights.origin": origin ?? "",
     "insights.browser": browser ?? "",
     "insights.opt_out": optOut ?? "",
+    "insights.user_agent": userAgent ?? "",
     "insights.read_reason": readReason ?? "",
     statement_timeout: statementTimeout[role],
     jit: "off",

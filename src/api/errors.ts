@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { isSafeError } from "postgraphile/grafast";
 import { defaultMaskError } from "postgraphile/grafserv";
 import { GraphQLError } from "postgraphile/graphql";
-import { errorCode, loggable, loggableLine } from "../errors.ts";
+import { errorCode, errorField, loggable, loggableLine } from "../errors.ts";
 
 /*
  * Maps errors to what a client may see. Our own errors (class CF) are written for clients and pass unchanged. Errors
@@ -76,14 +76,9 @@ const translations: Readonly<Record<string, Told>> = {
   ENOTFOUND: unavailable,
 };
 
-function textOf(error: object, key: "message" | "hint" | "constraint" | "column"): string | undefined {
-  const value: unknown = (error as Record<string, unknown>)[key];
-  return typeof value === "string" && value !== "" ? value : undefined;
-}
-
 /** Class 23, integrity constraint violations. The message names the constraint, but not the values. */
 function constraintOf(error: object, code: string): Told | undefined {
-  const name = textOf(error, "constraint") ?? textOf(error, "column") ?? "";
+  const name = errorField(error, "constraint") ?? errorField(error, "column") ?? "";
   const told = (message: string, as: string, hint: string): Told => ({
     message: `${message} (${name})`,
     code: as,
@@ -108,7 +103,7 @@ export function tellError(error: unknown): Told | undefined {
   const code = errorCode(error);
   if (code === undefined || typeof error !== "object" || error === null) return undefined;
   if (/^CF\d{3}$/.test(code)) {
-    return { message: textOf(error, "message") ?? code, code, hint: textOf(error, "hint") ?? "" };
+    return { message: errorField(error, "message") ?? code, code, hint: errorField(error, "hint") ?? "" };
   }
   if (code.startsWith("08")) return unavailable;
   return translations[code] ?? constraintOf(error, code);

@@ -2,13 +2,17 @@ import { createHash } from "node:crypto";
 import { AuthenticationError, type Client } from "./authentication.ts";
 
 /*
- * The contents of the headers of a request: a person's token, a write key, the page's origin, whether the visitor opted
- * out of tracking, and why records of people are read. A write key is read from `X-Write-Key`, or, as Segment's and RudderStack's clients send it, from
- * `Authorization: Basic` as the user name without a password.
+ * The contents of the headers of a request: a person's token, a write key, the page's origin, the user agent (which is
+ * passed to the database and not stored), whether the visitor opted out of tracking, and why records of people are read.
+ * A write key is read from `X-Write-Key`, or, as Segment's and RudderStack's clients send it, from `Authorization: Basic`
+ * as the user name without a password.
  */
 
-/** Longest write key and longest origin; longer ones are unknown. The database refuses a reason of more than 200. */
-const longest = { key: 200, origin: 300, reason: 201 };
+/**
+ * Longest write key and longest origin; longer ones are unknown. Of a user agent, the start is read. The database refuses
+ * a reason of more than 200 characters.
+ */
+const longest = { key: 200, origin: 300, userAgent: 512, reason: 201 };
 
 export interface Stated {
   /** The header `Authorization`, unless it contains a write key. */
@@ -36,7 +40,7 @@ function keyOfBasic(authorization: string): string {
 }
 
 /** The hash under which the database stores a key. Nothing else keeps or logs the key. */
-function hashOf(key: string): string {
+export function hashOf(key: string): string {
   if (key.length > longest.key || !/^[!-~]+$/.test(key)) {
     throw new AuthenticationError("the write key is unknown", {
       code: "CF005",
@@ -65,6 +69,7 @@ export function readHeaders(header: (name: string) => string | undefined): State
       browser: undefined,
       readReason: header("x-read-reason")?.trim().slice(0, longest.reason),
       optOut: signals.filter((signal) => signal !== "").join(","),
+      userAgent: header("user-agent")?.slice(0, longest.userAgent),
     },
   };
 }

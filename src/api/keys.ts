@@ -24,11 +24,14 @@ export interface OpenKey {
   requests_per_minute: number;
 }
 
+/** Use of a key: to send messages, or to read features and experiments. */
+export type Scope = "events" | "features";
+
 export interface Keys {
   /** Whether `open` would look up a key of which nothing is known. */
-  isNew(hash: string, origin: string | undefined): boolean;
+  isNew(hash: string, origin: string | undefined, scope: Scope): boolean;
   /** Rejects with an `AuthenticationError` (401, or 403 for an origin or a scope) or a `BusyError`. */
-  open(hash: string, origin: string | undefined): Promise<OpenKey>;
+  open(hash: string, origin: string | undefined, scope: Scope): Promise<OpenKey>;
   /** Whether a valid key lists the origin. */
   isListed(origin: string): Promise<boolean>;
 }
@@ -50,7 +53,7 @@ export function createKeys(run: RunAs, now: () => number = () => performance.now
   const isFresh = (entry: { at: number } | undefined): boolean =>
     entry !== undefined && now() - entry.at < bounds.fresh;
 
-  async function ask(hash: string, scope: string, origin: string | undefined): Promise<OpenKey | Error> {
+  async function ask(hash: string, scope: Scope, origin: string | undefined): Promise<OpenKey | Error> {
     try {
       const [key] = await run<OpenKey>("worker", "select * from track.open_write_key($1, $2, $3)", [
         hash,
@@ -64,8 +67,8 @@ export function createKeys(run: RunAs, now: () => number = () => performance.now
     }
   }
 
-  async function lookUp(hash: string, origin: string | undefined): Promise<OpenKey> {
-    const found = await ask(hash, "events", origin);
+  async function lookUp(hash: string, origin: string | undefined, wanted: Scope): Promise<OpenKey> {
+    const found = await ask(hash, wanted, origin);
     if (!(found instanceof Error)) return found;
     // The key itself is valid if it may be used from elsewhere, or for something else.
     let forbidden = false;
@@ -96,13 +99,13 @@ export function createKeys(run: RunAs, now: () => number = () => performance.now
   }
 
   return {
-    isNew(hash, origin) {
-      const name = `${hash} ${origin ?? ""}`;
+    isNew(hash, origin, scope) {
+      const name = `${hash} ${scope} ${origin ?? ""}`;
       return !valid.has(name) && !running.has(name) && !isFresh(invalid.get(name));
     },
 
-    async open(hash, origin) {
-      const name = `${hash} ${origin ?? ""}`;
+    async open(hash, origin, scope) {
+      const name = `${hash} ${scope} ${origin ?? ""}`;
       const kept = valid.get(name);
       if (kept !== undefined && isFresh(kept)) return kept.key;
       const refused = invalid.get(name);
@@ -110,7 +113,7 @@ export function createKeys(run: RunAs, now: () => number = () => performance.now
       let answer = running.get(name);
       if (answer === undefined) {
         if (running.size >= bounds.waiting) throw new BusyError();
-        answer = lookUp(hash, origin).finally(() => running.delete(name));
+        answer = lookUp(hash, origin, scope).finally(() => running.delete(name));
         running.set(name, answer);
       }
       try {

@@ -9,6 +9,7 @@ import { createAddresses } from "./addresses.ts";
 import { type Admitted, createAdmission, RateError } from "./admission.ts";
 import { AuthenticationError, type AuthenticationOptions, createAuthenticate, isPerson } from "./authentication.ts";
 import { createBodies, TooLargeError } from "./bodies.ts";
+import { createFeatures, featureHeaders, featureKey, hasTag } from "./features.ts";
 import { checkNoKeyInUrl } from "./headers.ts";
 import { createHealthCheck } from "./health.ts";
 import { createKeys } from "./keys.ts";
@@ -99,7 +100,8 @@ const ReadBodyPlugin: GraphileConfig.Plugin = {
 
 /**
  * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the start page on /, the owner of a token on
- * /me, and the state of the installation on /healthz. `listener` is an open port; without it, the port is opened here.
+ * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, and the state of the installation on
+ * /healthz. `listener` is an open port; without it, the port is opened here.
  */
 export async function startApi(config: Config, database: Database, listener?: Listener): Promise<Api> {
   // Both are read once, when PostGraphile is loaded. A pooler does not keep our prepared statements.
@@ -142,6 +144,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   const run = createRunAs(ownPool, database.embedded ? 30_000 : 5000);
   const keys = createKeys(run);
   const refusals = createRefusals(run);
+  const features = createFeatures(run);
   const addresses = createAddresses(config.trustedProxies ?? new BlockList());
   const admission = createAdmission(config, authenticate, addresses, keys);
   const browsers = createBrowsers(await cookieKey(config));
@@ -236,6 +239,25 @@ export async function startApi(config: Config, database: Database, listener?: Li
     });
   }
 
+  /**
+   * Answers a client of GrowthBook. The key is in the path, where these clients send it: it is public, as is what it reads.
+   * Which pages may read is decided by the origins of the key.
+   */
+  async function answerFeatures(request: IncomingMessage, response: ServerResponse, sent: string): Promise<void> {
+    let body: Awaited<ReturnType<typeof features.read>>;
+    try {
+      await admission.admitKey(request, sent, "features");
+      body = await features.read();
+    } catch (error) {
+      refuseFor(error, request, response);
+      return;
+    }
+    const { origin, "if-none-match": known } = request.headers;
+    const headers = { ...featureHeaders, etag: body.tag, "access-control-allow-origin": origin ?? "*" };
+    if (hasTag(known, body.tag)) response.writeHead(304, headers).end();
+    else response.writeHead(200, { ...headers, "content-length": Buffer.byteLength(body.text) }).end(body.text);
+  }
+
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = request.url ?? "/";
     // A year; not for other hosts of the domain, which are not ours to decide.
@@ -244,6 +266,11 @@ export async function startApi(config: Config, database: Database, listener?: Li
     const allowed = (path === "/graphql" || path === "/healthz") && (await allowOrigin(request, response));
     if (request.method === "OPTIONS" && (path === "/graphql" || path === "/healthz")) {
       response.writeHead(204).end();
+      return;
+    }
+    const keySent = featureKey(path);
+    if (request.method === "OPTIONS" && keySent !== undefined) {
+      response.writeHead(204, { ...corsHeaders, "access-control-allow-origin": "*" }).end();
       return;
     }
     try {
@@ -287,6 +314,10 @@ export async function startApi(config: Config, database: Database, listener?: Li
         }
       }
     } else if (request.method === "GET" || request.method === "HEAD") {
+      if (keySent !== undefined) {
+        await answerFeatures(request, response, keySent);
+        return;
+      }
       if (path === "/healthz") {
         const who = await identify(request, response, { limited: false, counted: false });
         if (who === undefined) return;

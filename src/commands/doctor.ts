@@ -363,6 +363,14 @@ const checks: Record<string, Check> = {
          and has_table_privilege('privacy.setting', 'select') as readable`,
     );
     if (!readable) return ok("only a login that may read its list, such as the one that migrates, can check it");
+    // Of the version with experiments on.
+    const handlers = (await exists(context, "experiment.handler"))
+      ? `union all
+         select called || '(text, jsonb)' from experiment.handler
+         cross join unnest(array[check_function, ship_function]) as called where called is not null
+         union all
+         select exposure_function || '(bigint[])' from experiment.handler where exposure_function is not null`
+      : "";
     // By the catalogue: the login may not have the right to use each schema.
     const { count, missing } = await one<{ count: number; missing: string | null }>(
       context,
@@ -387,6 +395,7 @@ const checks: Record<string, Check> = {
           select unshared_function || '(privacy.subject)' from privacy.setting where unshared_function is not null
           union all
           select returned_function || '()' from privacy.setting where returned_function is not null
+          ${handlers}
        ),
        existing as (
          select format('%s.%s(%s)', namespace.nspname, procedure.proname,
@@ -405,7 +414,7 @@ const checks: Record<string, Check> = {
       : {
           status: "failure",
           text: `missing: ${missing}`,
-          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set, privacy.listener, privacy.handler or privacy.setting that names it",
+          fix: "Run: insights migrate; or correct the row of track.consumer, track.person_set, privacy.listener, privacy.handler, privacy.setting or experiment.handler that names it",
         };
   },
 
@@ -432,6 +441,48 @@ const checks: Record<string, Check> = {
       text: `not answered in time: ${overdue}`,
       fix: "Answer them, and record it: select privacy.complete_request('…')",
     };
+  },
+
+  async retention(context) {
+    if (!(await exists(context, "privacy.retention_total")))
+      return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
+    const { readable } = await one<{ readable: boolean }>(
+      context,
+      "select has_table_privilege('privacy.retention', 'select') as readable",
+    );
+    if (!readable) return ok("only a login that may read the rules of retention can check them");
+    const { rules, is_late, last, missing } = await one<{
+      rules: string | null;
+      is_late: boolean;
+      last: string | null;
+      missing: string | null;
+    }>(
+      context,
+      `with applied as (
+         select max(started_at) as at from monitor.run where task = 'apply_retention' and outcome = 'ok'
+       )
+       select
+         string_agg(format('%s %s', rule, keep), ', ' order by rule) as rules,
+         coalesce(greatest(min(set_at), (select at from applied)) < now() - interval '2 days', false) as is_late,
+         (select to_char(at, 'YYYY-MM-DD') from applied) as last,
+         (
+           select string_agg(called, ', ' order by called)
+           from privacy.retention_class
+           cross join unnest(array[plan_function, apply_function]) as called
+           where called is not null and to_regproc(called) is null
+         ) as missing
+       from privacy.retention`,
+    );
+    if (missing !== null)
+      return { status: "failure", text: `missing functions: ${missing}`, fix: "Run: insights migrate" };
+    if (rules === null) return ok("no rule: all data is kept");
+    return is_late
+      ? {
+          status: "warning",
+          text: `${rules}; ${last === null ? "never applied" : `last applied on ${last}`}`,
+          fix: "Start a worker, or see monitor.run for the error of apply_retention. To do it now: insights retention apply --yes",
+        }
+      : ok(rules);
   },
 
   async models(context) {

@@ -4,6 +4,7 @@
 --!include ml/tables.sql
 --!include privacy/tables.sql
 --!include track/tables.sql
+--!include experiment/tables.sql
 --!include analytics/tables.sql
 --!include recommend/tables.sql
 --!include monitor/tables.sql

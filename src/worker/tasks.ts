@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TaskList } from "graphile-worker";
+import applyRetention from "../../tasks/apply_retention.ts";
 import checkRollups from "../../tasks/check_rollups.ts";
+import decideExperiments from "../../tasks/decide_experiments.ts";
 import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
 import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import erase from "../../tasks/erase.ts";
@@ -15,6 +17,7 @@ import refreshViews from "../../tasks/refresh_views.ts";
 import seal from "../../tasks/seal.ts";
 import train from "../../tasks/train.ts";
 import trainPredictions from "../../tasks/train_predictions.ts";
+import updateBandits from "../../tasks/update_bandits.ts";
 import vacuum from "../../tasks/vacuum.ts";
 import verifyLedger from "../../tasks/verify_ledger.ts";
 import watchModels from "../../tasks/watch_models.ts";
@@ -22,7 +25,9 @@ import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
 const tasks = {
+  apply_retention: applyRetention,
   check_rollups: checkRollups,
+  decide_experiments: decideExperiments,
   delete_old_refusals: deleteOldRefusals,
   delete_old_runs: deleteOldRuns,
   erase,
@@ -36,6 +41,7 @@ const tasks = {
   seal,
   train,
   train_predictions: trainPredictions,
+  update_bandits: updateBandits,
   vacuum,
   verify_ledger: verifyLedger,
   watch_models: watchModels,

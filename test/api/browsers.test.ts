@@ -21,6 +21,7 @@ await database.query(`
     insert into public.note (settings) values (jsonb_build_object(
       'browser', current_setting('insights.browser', true),
       'optOut', current_setting('insights.opt_out', true),
+      'userAgent', current_setting('insights.user_agent', true),
       'origin', current_setting('insights.origin', true),
       'writeKey', current_setting('insights.write_key', true)
     ));
@@ -34,6 +35,7 @@ beforeEach(() => database.query("truncate public.note"));
 interface Note {
   browser: string;
   optOut: string;
+  userAgent: string;
   origin: string;
   writeKey: string;
 }
@@ -240,11 +242,23 @@ describe("Sec-GPC and DNT", () => {
   );
 });
 
+test("the user agent becomes properties of the event, and is stored nowhere", async () => {
+  const agent = "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0";
+  await send({ "user-agent": agent });
+  expect(await notes()).toMatchObject([{ userAgent: agent }]);
+  expect(
+    await database.value("select properties from track.event order by received_at desc, event_id desc limit 1"),
+  ).toMatchObject({ browser: "Firefox", os: "Linux", device: "desktop" });
+  await send({ "user-agent": "x".repeat(5_000) });
+  expect((await notes())[1]?.userAgent).toBe("x".repeat(512));
+  expect(await database.value("select count(*) from track.event where event::text like '%Gecko%'")).toBe("0");
+});
+
 test("nothing of a request remains on the connection", async () => {
   const key = await database.value<string>("select write_key from track.create_write_key('web')");
   const cookie = cookieOf(await send());
   await database.query("truncate public.note");
-  const full = { cookie, "x-write-key": key, origin: `http://${host}`, "sec-gpc": "1" };
+  const full = { cookie, "x-write-key": key, origin: `http://${host}`, "sec-gpc": "1", "user-agent": "Firefox/121.0" };
   for (let round = 0; round < 4; round += 1) {
     await send(full);
     await send({ dnt: "1" });
@@ -257,6 +271,7 @@ test("nothing of a request remains on the connection", async () => {
         ? {
             browser: expect.stringMatching(uuid),
             optOut: "gpc",
+            userAgent: "Firefox/121.0",
             origin: full.origin,
             writeKey: expect.stringMatching(/^[0-9a-f]{64}$/),
           }
@@ -266,9 +281,16 @@ test("nothing of a request remains on the connection", async () => {
 });
 
 test("an application's own server sets all settings, empty ones too", () => {
-  const settings = ["insights.write_key", "insights.origin", "insights.browser", "insights.opt_out"];
+  const settings = [
+    "insights.write_key",
+    "insights.origin",
+    "insights.browser",
+    "insights.opt_out",
+    "insights.user_agent",
+  ];
   for (const name of settings) expect(requestSettings(visitor)[name]).toBe("");
-  expect(requestSettings({ ...visitor, writeKey: "a", origin: "b", browser: "c", optOut: "gpc" })).toMatchObject(
-    Object.fromEntries(settings.map((name, index) => [name, ["a", "b", "c", "gpc"][index]])),
+  const client = { writeKey: "a", origin: "b", browser: "c", optOut: "gpc", userAgent: "d" };
+  expect(requestSettings({ ...visitor, ...client })).toMatchObject(
+    Object.fromEntries(settings.map((name, index) => [name, ["a", "b", "c", "gpc", "d"][index]])),
   );
 });

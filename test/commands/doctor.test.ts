@@ -42,6 +42,7 @@ test("a database that was never migrated has one fix, and it works", async () =>
     "rollups",
     "refresh",
     "requests",
+    "retention",
     "models",
   ]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
@@ -60,6 +61,7 @@ test("a database that was never migrated has one fix, and it works", async () =>
     "rollups",
     "refresh",
     "requests",
+    "retention",
   ];
   for (const check of fine) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
@@ -177,25 +179,48 @@ test("a request of a person that was not answered in time is named, without the 
   expect((await doctor()).findings["requests"]).toMatchObject({ text: "no request of a person is open" });
 });
 
+test("rules of retention that are not applied are named", { timeout: 120_000 }, async () => {
+  await database.query("select privacy.set_retention('runs', '1 year')");
+  expect((await doctor()).findings["retention"]).toMatchObject({ status: "ok", text: "runs 1 year" });
+  await database.query("update privacy.retention set set_at = now() - interval '3 days'");
+  expect((await doctor()).findings["retention"]).toMatchObject({
+    status: "warning",
+    text: "runs 1 year; never applied",
+    fix: expect.stringContaining("insights retention apply --yes"),
+  });
+  await database.query(
+    "insert into monitor.run (task, outcome, started_at) values ('apply_retention', 'ok', '2026-01-02 12:00Z')",
+  );
+  expect((await doctor()).findings["retention"]).toMatchObject({
+    text: "runs 1 year; last applied on 2026-01-02",
+  });
+  await database.query("delete from monitor.run where task = 'apply_retention'");
+  await database.query("select privacy.drop_retention('runs')");
+});
+
 test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {
   await database.query(`
     alter function recommend.refresh_interactions rename to refresh_interaction;
     insert into privacy.listener values ('track.rebuild', 'Takes something else.');
     insert into privacy.handler (room, position, export_function, description) values ('lost', 99, 'track.sign_in', 'A test.');
-    insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people')`);
+    insert into track.person_set (name, description, members) values ('lost', 'A test.', 'track.lost_people');
+    insert into experiment.handler (room, check_function, exposure_function, description)
+    values ('lost', 'track.check_lost', 'track.rebuild', 'A test.')`);
   const { code, findings } = await doctor();
   expect(code).toBe(1);
   expect(findings["refresh"]).toMatchObject({
     status: "failure",
     text:
       "missing: recommend.refresh_interactions(bigint[], timestamp with time zone[], timestamp with time zone[]), " +
-      "track.lost_people(text, bigint[]), track.rebuild(bigint[]), track.sign_in(privacy.subject)",
+      "track.check_lost(text, jsonb), track.lost_people(text, bigint[]), track.rebuild(bigint[]), " +
+      "track.rebuild(bigint[]), track.sign_in(privacy.subject)",
     fix: expect.stringContaining("track.consumer"),
   });
   await database.query(`
     alter function recommend.refresh_interaction rename to refresh_interactions;
     delete from track.person_set where name = 'lost';
     delete from privacy.handler where room = 'lost';
+    delete from experiment.handler where room = 'lost';
     delete from privacy.listener where function_name = 'track.rebuild'`);
 });
 

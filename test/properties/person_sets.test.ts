@@ -137,6 +137,8 @@ const expected = (db: Queries) =>
     union all
     select 'shareable', person_id from named
     union all
+    select 'visitors', person_id from named where not excluded
+    union all
     select 'listed', person_id from named where listed
     union all
     select 'lab.busy', person_id from track.event where person_id <> 0 group by person_id having count(*) > 1

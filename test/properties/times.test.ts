@@ -131,6 +131,8 @@ const steps: Record<string, string> = {
   "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
   "report of lists":
     "select served_count from recommend.serving_report('2025-03-30 01:30Z', now() + interval '1 hour', 'basis') order by 1",
+  "first lists of variations": "select * from recommend.exposures(array[track.find_person('t')])",
+  "weights of bandits": "select * from experiment.update_bandits()",
   "another policy": `select * from recommend.off_policy_estimate('random', 'clicked', ${spring})`,
   "people of identities":
     "select cardinality(track.people_of_identities(array[(select identity_id from track.identity where external_id = 't')], array['2025-04-01 12:00Z'::timestamptz]))",
@@ -199,6 +201,15 @@ const steps: Record<string, string> = {
   "refused messages of a day": "select * from track.refused_messages('2025-03-30', '2025-03-30')",
   "old refusals": "select track.delete_old_refusals('30 days', '1 year')",
   "old runs": "select monitor.delete_old_runs('30 days')",
+  "rule of retention": "select rule from privacy.set_retention('events', '30 years 2 mons 01:30')",
+  "rule of runs": "select keep from privacy.set_retention('runs', '1 year 01:30')",
+  "kept runs": "select privacy.kept_for('runs') > '1 year' as is_longer",
+  "plan of events":
+    "select step.row_count, step.horizon from privacy.retention cross join lateral track.plan_event_retention(retention, '2025-03-09 06:30Z') as step where retention.rule = 'events'",
+  "applied to events":
+    "select step.row_count, step.horizon from privacy.retention cross join lateral track.apply_event_retention(retention, '2025-03-09 06:30Z', 10) as step where retention.rule = 'events'",
+  "plan of retention": "select rule, row_count, horizon from privacy.retention_plan()",
+  "applied retention": "select rule, row_count, horizon from privacy.apply_retention()",
   "run to delete": "select started_at from monitor.run order by 1",
   imported: `
     select ml.import_model('lab.times', 'regression', 'linear', '{"intercept": 1, "coefficients": {"x": 2}}', data_watermark => '2025-03-30 01:30Z') as version`,
@@ -238,6 +249,7 @@ const steps: Record<string, string> = {
   "error: rotated key": "select track.rotate_write_key((select min(key_id) from track.write_key), '-1 day -02:30')",
   "error: old refusals": "select track.delete_old_refusals('01:30', '1 year 2 mons')",
   "error: old runs": "select monitor.delete_old_runs('01:30:00')",
+  "error: rule of retention": "select privacy.set_retention('events', '01:30')",
   "error: enrolments": "select track.sync_enrolments('lab.wrong_enrolment')",
 };
 

@@ -340,6 +340,8 @@ describe("the list", () => {
     );
     expect(rows.map(({ line }) => line)).toEqual([
       "analytics.snapshot by person_id beside track.event",
+      "experiment.event_value by person_id beside track.event",
+      "experiment.exposure by person_id beside track.event",
       "privacy.consent by person_id beside track.event",
       "privacy.person_age by person_id beside track.event",
       "recommend.dismissed_topic by person_id beside track.event",

@@ -40,3 +40,12 @@ alter table monitor.run enable row level security;
 
 insert into privacy.handler (room, position, erase_function, description)
 values ('monitor', 50, 'monitor.erase', 'Messages of errors that contain a name of the person.');
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, description
+)
+values (
+  'runs', 50, 'monitor.run', 'started_at',
+  'exists (select from monitor.run as later where later.task = stored.task and later.started_at > stored.started_at)',
+  '90 days', 'Runs of tasks, except the latest of each task.'
+);

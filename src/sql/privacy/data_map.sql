@@ -62,6 +62,10 @@ values
   ('privacy', 'disclosure', 'salt', 'decision', 'service', 'deleted', 'Salt of the entry in the ledger.', null),
   ('privacy', 'export_log', 'exported_by', 'identity', 'service', 'cleared', 'Administrator who exported it.', null),
   (
+    'privacy', 'retention_log', 'actor', 'identity', 'service', 'cleared',
+    'Administrator who changed a rule of retention.', null
+  ),
+  (
     'privacy', 'erasure', 'subject_hash', 'identity', 'service', 'kept',
     'Hash of the names of an erased person.',
     'Proof of the erasure. The salt of the hash is not stored, so that no name can be tested against it.'
@@ -157,6 +161,19 @@ from (
     ('privacy', 'consent_text', '{purpose,version,language,body,url}', 'Texts for all people.'),
     ('privacy', 'ledger', '{kind}', 'Kinds of records.'),
     ('privacy', 'removal', '{removal_id,salt}', 'Random keys.'),
+    (
+      'privacy', 'retention_class',
+      '{data_class,table_name,time_column,person_column,condition,sealed_columns,plan_function,apply_function}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    (
+      'privacy', 'retention_class', '{description}',
+      'Names of functions, tables or tasks of the installation.'
+    ),
+    ('privacy', 'retention', '{rule,data_class,purpose}', 'Rules of retention.'),
+    ('privacy', 'retention_log', '{log_id}', 'Random keys.'),
+    ('privacy', 'retention_log', '{rule,details}', 'Rules of retention.'),
+    ('privacy', 'retention_total', '{rule,table_name,method,partitions}', 'Rules of retention.'),
     ('privacy', 'removal', '{positions,reason}', 'Entries of the ledger without records.'),
     (
       'privacy', 'sealed_table',

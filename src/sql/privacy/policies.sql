@@ -84,3 +84,16 @@ grant select on privacy.disclosure to insights_reader, insights_admin;
 
 drop policy if exists all_rows on privacy.disclosure;
 create policy all_rows on privacy.disclosure for select to insights_reader, insights_admin using (true);
+
+grant select on privacy.retention_class, privacy.retention, privacy.retention_total
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on privacy.retention_log to insights_reader, insights_admin;
+
+drop policy if exists all_rows on privacy.retention_class;
+create policy all_rows on privacy.retention_class for select using (true);
+drop policy if exists all_rows on privacy.retention;
+create policy all_rows on privacy.retention for select using (true);
+drop policy if exists all_rows on privacy.retention_total;
+create policy all_rows on privacy.retention_total for select using (true);
+drop policy if exists all_rows on privacy.retention_log;
+create policy all_rows on privacy.retention_log for select to insights_reader, insights_admin using (true);

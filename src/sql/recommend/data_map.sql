@@ -138,6 +138,7 @@ from (
       'recommend', 'setting', '{lambdas,kept_kinds,topic_attribute,explored_slots}',
       'Settings of the installation.'
     ),
+    ('recommend', 'list_parameters', '{kind,parameters}', 'Parameters of lists, by administrators.'),
     ('recommend', 'event_weight', '{event,value_property}', 'Settings of an event type, by administrators.'),
     ('recommend', 'secret', '{inner_key,outer_key}', 'Random keys of signatures.'),
     (

@@ -80,3 +80,7 @@ drop policy if exists all_rows on recommend.evaluation_comparison;
 create policy all_rows on recommend.evaluation_comparison for select using (true);
 drop policy if exists all_rows on recommend.best_parameters;
 create policy all_rows on recommend.best_parameters for select using (true);
+
+grant select on recommend.list_parameters to insights_reader, insights_analyst, insights_admin, insights_worker;
+drop policy if exists all_rows on recommend.list_parameters;
+create policy all_rows on recommend.list_parameters for select using (true);

@@ -879,7 +879,9 @@ create type recommend.serving as (
   identity_id bigint,
   basis text,
   pool bigint[],
-  problem text
+  problem text,
+  experiment_id int,
+  variation smallint
 );
 
 comment on type recommend.serving is $$
@@ -906,6 +908,10 @@ $$;
 comment on column recommend.serving.problem is $$
 Null for a valid id; otherwise what is wrong with it, and all other columns are null.
 $$;
+comment on column recommend.serving.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.serving.variation is $$Variation of the experiment; null when there was none.$$;
 
 create table recommend.impression (
   person_id bigint not null,
@@ -926,11 +932,14 @@ create table recommend.impression (
   liking real,
   withdrawn_at timestamptz,
   completed_at timestamptz,
+  experiment_id int,
+  variation smallint,
   primary key (person_id, serving_key)
 );
 
 comment on table recommend.impression is $$
 @foreignKey (item_id) references track.item (item_id)
+@foreignKey (experiment_id) references experiment.experiment (experiment_id)
 Recommended items that were served to people or seen by them, one row per row of a list.
 `recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
 when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
@@ -975,6 +984,10 @@ comment on column recommend.impression.completed_at is $$
 Time at which the person first finished the item after `listed_at`; null when she did not.
 Within `recommend.setting.attribution_period`.
 $$;
+comment on column recommend.impression.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.impression.variation is $$Variation of the experiment; null when there was none.$$;
 
 create index impression_listed on recommend.impression using brin (listed_at);
 
@@ -1092,7 +1105,9 @@ create type recommend.page as (
   model_id bigint,
   served bigint[],
   frozen bigint[],
-  bases text[]
+  bases text[],
+  experiment_id int,
+  variation smallint
 );
 
 comment on type recommend.page is $$
@@ -1103,6 +1118,10 @@ comment on column recommend.page.model_id is $$Version of the model; 0 when ther
 comment on column recommend.page.served is $$Items of the former pages.$$;
 comment on column recommend.page.frozen is $$Items that follow, in the order of the list.$$;
 comment on column recommend.page.bases is $$Basis of each of `frozen`.$$;
+comment on column recommend.page.experiment_id is $$
+Experiment that decided how the list was made; null when there was none.
+$$;
+comment on column recommend.page.variation is $$Variation of the experiment; null when there was none.$$;
 
 create type recommend.person_recommendation as (
   person text,
@@ -1663,3 +1682,78 @@ insert into track.distribution (schema_name, table_name, column_name, colocated_
 values (
   'recommend', 'learned', 'person_id', 'track.event', 'What recommenders learned from the person.'
 );
+
+/* ----------------------------------------------------------------------------------------------- experiments -- */
+
+create type recommend.arm as (
+  experiment_id int,
+  variation smallint,
+  model_id bigint,
+  tiers text[],
+  diversity float8,
+  explored_slots int[],
+  explored_pool_size int
+);
+
+comment on type recommend.arm is $$
+@behavior -*
+What decides how the list of a person is made: the variation of an experiment, and the parameters of the kind.
+$$;
+comment on column recommend.arm.experiment_id is $$Experiment; null when the person is in none.$$;
+comment on column recommend.arm.variation is $$Variation of the experiment; null when the person is in none.$$;
+comment on column recommend.arm.model_id is $$
+Version of the model; 0 for a version that cannot be used any more; null: the deployed one.
+$$;
+comment on column recommend.arm.tiers is $$Tiers of candidates in their order; null: the usual ones.$$;
+comment on column recommend.arm.diversity is $$Weight of diversity; null: that of `recommend.setting`.$$;
+comment on column recommend.arm.explored_slots is $$Marked slots; null: those of `recommend.setting`.$$;
+comment on column recommend.arm.explored_pool_size is $$
+Number of items from which they are drawn; null: that of `recommend.setting`.
+$$;
+
+create table recommend.list_parameters (
+  kind text primary key check (length(kind) between 1 and 200),
+  parameters jsonb not null check (jsonb_typeof(parameters) = 'object'),
+  updated_at timestamptz not null default now()
+);
+
+comment on table recommend.list_parameters is $$
+Parameters of the lists for people, by kind of items, in place of those of `recommend.setting`.
+They are the result of experiments: `recommend.ship_variation` writes them.
+$$;
+comment on column recommend.list_parameters.kind is $$Kind of the items.$$;
+comment on column recommend.list_parameters.parameters is $$
+`tiers`, `diversity`, `explored_slots` and `explored_pool_size`, as in a variation: see `recommend.check_variation`.
+$$;
+comment on column recommend.list_parameters.updated_at is $$Time of the last change.$$;
+
+alter table recommend.list_parameters enable row level security;
+
+insert into experiment.handler (room, check_function, ship_function, exposure_function, description)
+values (
+  'recommend', 'recommend.check_variation', 'recommend.ship_variation', 'recommend.exposures',
+  'Lists for people: the placement is "recommend." and the kind of the items.'
+);
+
+/* --- retention --- */
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, person_column, condition, description
+)
+values
+  (
+    'impressions', 30, 'recommend.impression', 'listed_at', 'person_id', null,
+    'Recommended items that people were shown, with their answers. An event that names a row brings it back.'
+  ),
+  (
+    'taken', 32, 'recommend.taken', 'last_at', 'person_id', null,
+    'Items that people took, finished or rejected, whose events are deleted. Without them, items are recommended again.'
+  ),
+  (
+    'dismissed_topics', 33, 'recommend.dismissed_topic', 'first_at', 'person_id',
+    'greatest(stored.dismissed_at, stored.withdrawn_at) < $1',
+    'Topics that people rejected. An event brings them back as long as it is kept.'
+  ),
+  (
+    'rule_log', 31, 'recommend.rule_log', 'logged_at', null, null, 'The log of changes of rules of recommendations.'
+  );

@@ -118,6 +118,11 @@ values
     'Parts of the hashes of ids of messages.',
     'As track.message.message_hash.'
   ),
+  (
+    'track', 'found_data', 'property', 'behaviour', 'service', 'kept',
+    'Name of a property in which contact data was found, or which was not stored.',
+    'It is counted without a person and without a value, and deleted after 400 days. Contact data in it is masked.'
+  ),
   ('track', 'event', 'person_id', 'person', 'analytics', 'deleted', 'Person of the event.', null),
   (
     'track', 'event', 'event_id', 'behaviour', 'analytics', 'deleted',
@@ -222,7 +227,12 @@ insert into privacy.data_map (schema_name, table_name, column_name, holds, purpo
 select entry.schema_name, entry.table_name, column_name, 'none', 'service', 'kept', entry.reason
 from (
   values
-    ('track', 'setting', '{path_rule,kept_parameters}', 'Settings of the installation.'),
+    (
+      'track', 'setting',
+      '{path_rule,kept_parameters,allowed_properties,allowed_traits,personal_data,contact_traits}',
+      'Settings of the installation.'
+    ),
+    ('track', 'setting', '{agent_properties,bots}', 'Settings of the installation.'),
     (
       'track', 'source', '{name,description,path_rule,kept_parameters}',
       'Applications, importers and write keys, named by administrators.'
@@ -230,6 +240,7 @@ from (
     ('track', 'write_key', '{key_hash,preview,scopes,origins}', 'Keys of applications, not of people.'),
     ('track', 'write_key_log', '{log_id}', 'Random keys.'),
     ('track', 'write_key_log', '{details}', 'New settings of a key: scopes, origins, rate and times.'),
+    ('track', 'found_data', '{kind}', 'Words of a fixed list.'),
     ('track', 'refusal', '{code}', 'Codes of errors; the messages are only counted.'),
     ('track', 'refusal_sample', '{sample_id}', 'Random keys.'),
     ('track', 'refusal_sample', '{code,hint}', 'Code of the error, and its rule.'),
@@ -238,7 +249,10 @@ from (
       'Types and lengths of the known fields of a message, without values.'
     ),
     ('track', 'placeholder_id', '{external_id,description}', 'Ids that name nobody.'),
-    ('track', 'event_type', '{purpose,description}', 'Settings of an event type, by administrators.'),
+    (
+      'track', 'event_type', '{purpose,description,allowed_properties}',
+      'Settings of an event type, by administrators.'
+    ),
     ('track', 'declared_property', '{property}', 'Name of a property, declared by an administrator.'),
     ('track', 'rollup_check', '{rollup}', 'Names of functions, tables or tasks of the installation.'),
     (

@@ -15,7 +15,7 @@ to insights_reader, insights_analyst, insights_admin, insights_worker;
 grant update (
   session_timeout, heartbeat, minimum_visit, longest_gap, oldest_event, oldest_client_event, newest_event,
   longest_properties, largest_batch, longest_view, clock_tolerance, path_rule, kept_parameters,
-  most_identities, most_trait_times
+  most_identities, most_trait_times, allowed_properties, personal_data, contact_traits, agent_properties, bots
 )
 on track.setting to insights_admin;
 
@@ -37,6 +37,7 @@ grant select (
 on track.write_key to insights_admin;
 grant select on track.write_key_log, track.refusal_sample, track.name_log to insights_admin;
 grant select on track.renamed_month, track.named_item, track.named_prerequisite to insights_admin, insights_worker;
+grant select on track.found_data, track.disallowed_month to insights_admin, insights_worker;
 grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
 grant update (description, path_rule, kept_parameters) on track.source to insights_admin;
 
@@ -93,6 +94,10 @@ drop policy if exists all_rows on track.refusal;
 create policy all_rows on track.refusal for select using (true);
 drop policy if exists all_rows on track.refusal_sample;
 create policy all_rows on track.refusal_sample for select using (true);
+drop policy if exists all_rows on track.found_data;
+create policy all_rows on track.found_data for select using (true);
+drop policy if exists all_rows on track.disallowed_month;
+create policy all_rows on track.disallowed_month for select using (true);
 drop policy if exists all_rows on track.name_log;
 create policy all_rows on track.name_log for select using (true);
 drop policy if exists all_rows on track.renamed_month;

@@ -27,7 +27,17 @@ create table track.setting (
     check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
   kept_parameters text[] not null default '{id}' check (cardinality(kept_parameters) <= 100),
   most_identities int not null default 2500 check (most_identities > 0),
-  most_trait_times int not null default 2000 check (most_trait_times between 1 and 100000)
+  most_trait_times int not null default 2000 check (most_trait_times between 1 and 100000),
+  allowed_properties text[] check (cardinality(allowed_properties) <= 1000),
+  allowed_traits text[] check (cardinality(allowed_traits) <= 1000),
+  personal_data text not null default 'report' check (personal_data in ('off', 'report', 'mask', 'refuse')),
+  contact_traits text[] not null default '{email,phone}' check (cardinality(contact_traits) <= 100),
+  agent_properties text[] not null default '{browser,os,device}'
+    check (agent_properties <@ '{browser,browserVersion,os,device}'),
+  bots text not null default 'exclude' check (bots in ('store', 'exclude', 'refuse')),
+  sums_kept_before date not null default '-infinity',
+  constraint setting_deleted_months
+    check (sums_kept_before = '-infinity' or oldest_event >= sums_kept_before::timestamp at time zone 'UTC')
 );
 
 comment on table track.setting is $$
@@ -45,7 +55,10 @@ comment on column track.setting.minimum_visit is $$Engaged time that the first h
 comment on column track.setting.longest_gap is $$
 Maximum engaged time that is counted for the gap after an event, for clients without heartbeats.
 $$;
-comment on column track.setting.oldest_event is $$Events with an earlier time are rejected.$$;
+comment on column track.setting.oldest_event is $$
+Events with an earlier time are rejected.
+A rule of retention for all events sets it to the time before which it deletes.
+$$;
 comment on column track.setting.oldest_client_event is $$
 Maximum age of events of learners and visitors; older ones are rejected.
 Importers and workers may send older events, back to `oldest_event`.
@@ -80,6 +93,34 @@ Maximum number of identities of a person; further `identify` and `alias` message
 $$;
 comment on column track.setting.most_trait_times is $$
 Maximum number of times that `track.trait_history` keeps per identity, trait and year: the latest ones.
+$$;
+comment on column track.setting.allowed_properties is $$
+Properties that are stored of events of a new type, and those that the system itself needs; null: all.
+An event type gets it as its `track.event_type.allowed_properties` when it is first seen.
+$$;
+comment on column track.setting.allowed_traits is $$
+Traits that are stored; null: all. The time zone is stored always.
+Changed by `track.allow_traits`, `track.disallow_traits` and `track.allow_all_traits`.
+$$;
+comment on column track.setting.personal_data is $$
+Treatment of e-mail addresses and phone numbers in properties, traits, paths and names of events.
+`report` counts them (`track.personal_data_found`), `mask` also replaces them by `[e-mail]` and `[phone]`, `refuse`
+rejects the message, `off` does not look for them.
+$$;
+comment on column track.setting.contact_traits is $$
+Traits that may hold e-mail addresses and phone numbers: in them, none are looked for.
+$$;
+comment on column track.setting.agent_properties is $$
+Properties that an event gets of the user agent of its message, which is not stored itself.
+$$;
+comment on column track.setting.bots is $$
+Treatment of messages whose user agent is that of a bot.
+`store`: they are stored, and `device` is `bot`. `exclude`: a browser whose first message is one is also excluded, as by
+`track.exclude_person`. `refuse`: they are rejected.
+$$;
+comment on column track.setting.sums_kept_before is $$
+Day before which the rollups are sums that a rule of retention keeps; `-infinity` without such a rule.
+The events of these days are deleted, and refreshes and checks do not change the sums. See `privacy.set_retention`.
 $$;
 
 insert into track.setting default values;
@@ -682,6 +723,7 @@ create table track.event_type (
   merged_event_type_id int references track.event_type,
   target_event_type_id int references track.event_type,
   former_event_type_id int references track.event_type,
+  allowed_properties text[] check (cardinality(allowed_properties) <= 1000),
   check (not (opens_view and is_heartbeat)),
   check (merged_event_type_id <> event_type_id),
   check (target_event_type_id <> event_type_id),
@@ -720,6 +762,10 @@ comment on column track.event_type.former_event_type_id is $$
 Type that `track.rename_event` gave this name; null otherwise.
 A setting of the former name, such as that of `recommend.event_weight`, applies to this one, unless there is one of this
 name.
+$$;
+comment on column track.event_type.allowed_properties is $$
+Properties that are stored of such events, and those that the system itself needs; null: all.
+Of a merged type, the list of its target applies. Changed by `track.allow_properties` and its opposites.
 $$;
 
 create index event_type_purpose on track.event_type (purpose);
@@ -878,6 +924,51 @@ $$;
 
 -- Most analyses read the rollups. Here they read periods of time, whose events are adjacent on disk.
 create index event_time on track.event using brin (occurred_at);
+
+/* ---------------------------------------------------------------------------------------------- minimisation -- */
+
+create table track.found_data (
+  found_data_id bigint generated always as identity primary key,
+  day date not null,
+  event_type_id int references track.event_type on delete cascade,
+  property text not null check (length(property) <= 200),
+  kind text not null check (kind in ('e-mail', 'phone', 'ip', 'user_agent', 'not_allowed')),
+  backend int not null,
+  found bigint not null check (found > 0),
+  constraint found_data_key unique nulls not distinct (day, event_type_id, property, kind, backend)
+);
+
+create index found_data_event_type on track.found_data (event_type_id);
+
+comment on table track.found_data is $$
+@behavior -*
+Numbers of values that were found in messages, or dropped of them, by event type, property and day of arrival.
+One row per backend process, so that concurrent batches do not wait for each other. Contains no value.
+`track.personal_data_found` and `track.dropped_data` return the sums.
+$$;
+comment on column track.found_data.found_data_id is $$Key of the row.$$;
+comment on column track.found_data.day is $$Day of arrival (UTC).$$;
+comment on column track.found_data.event_type_id is $$Event type; null for traits.$$;
+comment on column track.found_data.property is $$
+Path of the property. Keys that contain an e-mail address or a phone number are masked; `…` above 2,000 paths per day.
+$$;
+comment on column track.found_data.kind is $$
+`e-mail` or `phone`: found in a value. Dropped: `ip` and `user_agent`, by the name of the property, and `not_allowed`.
+$$;
+comment on column track.found_data.backend is $$
+Process that counted: its process id; 0 for days that `track.delete_old_refusals` has summed.
+$$;
+comment on column track.found_data.found is $$Number of values.$$;
+
+create table track.disallowed_month (
+  month date primary key
+);
+
+comment on table track.disallowed_month is $$
+@behavior -*
+Months whose events may have properties that are not allowed any more; `track.apply_allow_lists` takes the latest.
+$$;
+comment on column track.disallowed_month.month is $$First day of the month (UTC).$$;
 
 /* ----------------------------------------------------------------------------------------------- changed names -- */
 
@@ -1724,7 +1815,14 @@ create type track.message_sender as (
   opt_out text[],
   clock_tolerance interval,
   path_rule text[],
-  kept_parameters text[]
+  kept_parameters text[],
+  user_agent text,
+  allowed_properties text[],
+  allowed_traits text[],
+  personal_data text,
+  contact_traits text[],
+  agent_properties text[],
+  bots text
 );
 
 comment on type track.message_sender is $$
@@ -1754,6 +1852,16 @@ $$;
 comment on column track.message_sender.opt_out is $$
 Opt-out signals of the request: `gpc` (header Sec-GPC) and `dnt` (header DNT); empty without one.
 $$;
+comment on column track.message_sender.user_agent is $$
+User agent of the request, for messages without one; null unless it is that of a browser.
+It is null for servers, which send the messages of others.
+$$;
+comment on column track.message_sender.allowed_properties is $$As `track.setting.allowed_properties`.$$;
+comment on column track.message_sender.allowed_traits is $$As `track.setting.allowed_traits`.$$;
+comment on column track.message_sender.personal_data is $$As `track.setting.personal_data`.$$;
+comment on column track.message_sender.contact_traits is $$As `track.setting.contact_traits`.$$;
+comment on column track.message_sender.agent_properties is $$As `track.setting.agent_properties`.$$;
+comment on column track.message_sender.bots is $$As `track.setting.bots`.$$;
 
 create type track.message_fields as (
   position int,
@@ -1828,7 +1936,9 @@ create type track.parsed_message as (
   problem track.problem,
   client_at timestamptz,
   is_claim boolean,
-  birth_date date
+  birth_date date,
+  user_agent text,
+  agent_hints jsonb
 );
 
 comment on type track.parsed_message is $$
@@ -1874,6 +1984,54 @@ $$;
 comment on column track.parsed_message.birth_date is $$
 Date of birth of the user: the trait `birthday` of `identify` of a trusted sender; null otherwise.
 $$;
+comment on column track.parsed_message.user_agent is $$
+User agent that the message states; null when none is given, and from `track._minimise` on.
+$$;
+comment on column track.parsed_message.agent_hints is $$
+Client hints of the message (`context.userAgentData`); null when none are given, and from `track._minimise` on.
+$$;
+
+create type track.user_agent as (browser text, browser_version int, os text, device text, is_bot boolean);
+
+comment on type track.user_agent is $$
+Browser and device of a user agent, as `track.parse_user_agent` returns them.
+$$;
+comment on column track.user_agent.browser is $$Family of the browser, such as `Firefox`; null when unknown.$$;
+comment on column track.user_agent.browser_version is $$Major version of the browser; null when unknown.$$;
+comment on column track.user_agent.os is $$Operating system, without a version; null when unknown.$$;
+comment on column track.user_agent.device is $$`desktop`, `mobile`, `tablet`, `bot` or `other`.$$;
+comment on column track.user_agent.is_bot is $$Whether it is that of a program.$$;
+
+create type track.finding as (event_name text, property text, kind text, found int);
+
+comment on type track.finding is $$
+Values that were found in a message, or dropped of it, as a number.
+$$;
+comment on column track.finding.event_name is $$Name of the event; null for `identify` and such.$$;
+comment on column track.finding.property is $$Path of the property.$$;
+comment on column track.finding.kind is $$As `track.found_data.kind`.$$;
+comment on column track.finding.found is $$Number of values.$$;
+
+create type track.data_finding as (
+  event text,
+  property text,
+  kind text,
+  found bigint,
+  first_day date,
+  last_day date
+);
+
+comment on type track.data_finding is $$
+Values of a property that were found or dropped at their arrival, as a number.
+$$;
+comment on column track.data_finding.event is $$Name of the event; null for traits.$$;
+comment on column track.data_finding.property is $$
+Path of the property, such as `properties.form.comment`, `traits.note` or `context.page`.
+$$;
+comment on column track.data_finding.kind is $$`e-mail`, `phone`, `ip`, `user_agent` or `not_allowed`.$$;
+comment on column track.data_finding.found is $$Number of values.$$;
+comment on column track.data_finding.first_day is $$First day of arrival, UTC.$$;
+comment on column track.data_finding.last_day is $$Last day of arrival, UTC.$$;
 
 create type track.withheld_message as (position int, purpose text, is_refused boolean);
 
@@ -2096,6 +2254,31 @@ values (
   'track', 40, 'track.erase', 'People, identities, events and all data that is derived from them.', 'track.rectify'
 );
 
+/* ---------------------------------------------------------------------------------------------------- retention -- */
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, plan_function, apply_function, description
+)
+values
+  (
+    'events', 10, 'track.event', null, null, null, 'track.plan_event_retention', 'track.apply_event_retention',
+    'Events. Sessions, journeys, rollups, interactions and what else is derived from them follow.'
+  ),
+  (
+    'refusals', 20, 'track.refusal', 'day', null, '400 days', null, null, 'Numbers of refused messages.'
+  ),
+  (
+    'refusal_samples', 21, 'track.refusal_sample', 'refused_at', null, '7 days', null, null,
+    'Samples of refused messages, without values.'
+  ),
+  (
+    'write_key_log', 22, 'track.write_key_log', 'logged_at', null, null, null, null, 'The log of changes of write keys.'
+  ),
+  (
+    'name_log', 23, 'track.name_log', 'logged_at', null, null, null, null,
+    'The log of changed names of events and items.'
+  );
+
 alter table track.setting enable row level security;
 alter table track.source enable row level security;
 alter table track.write_key enable row level security;
@@ -2123,6 +2306,8 @@ alter table track.message enable row level security;
 alter table track.packed_message enable row level security;
 alter table track.message_packing enable row level security;
 alter table track.event enable row level security;
+alter table track.found_data enable row level security;
+alter table track.disallowed_month enable row level security;
 alter table track.session enable row level security;
 alter table track.automatic_period enable row level security;
 alter table track.step enable row level security;

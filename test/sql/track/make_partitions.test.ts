@@ -1,3 +1,4 @@
+import pg from "pg";
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
@@ -64,3 +65,47 @@ test("by default the next three months are there, with the policies of a partiti
 test("is for workers", async () => {
   expect(await rolesThatMay(database, "select track.make_partitions()")).toEqual(["worker"]);
 });
+
+test.skipIf(!database.native)(
+  "a batch above read committed stores events in a month that another one creates",
+  async () => {
+    const sessions = await Promise.all(
+      ["read committed", "repeatable read", "serializable"].map(async (level) => {
+        const client = new pg.Client({ connectionString: database.url() });
+        await client.connect();
+        await client.query(`begin isolation level ${level}`);
+        // The snapshot, before the month is there.
+        await client.query("select count(*) from track.event");
+        return client;
+      }),
+    );
+    const batch = () =>
+      JSON.stringify([message({ timestamp: "2001-02-03T04:05:06Z", receivedAt: "2001-02-03T04:05:06Z" })]);
+    const [first, ...others] = sessions;
+    await first?.query("select track.make_partitions('2001-02-03Z', '2001-02-03Z')");
+    const waiting = others.map((client) => client.query("select accepted from track.ingest($1)", [batch()]));
+    await expect
+      .poll(() =>
+        database.value(
+          "select count(*)::int from pg_stat_activity where wait_event = 'advisory' and datname = current_database()",
+        ),
+      )
+      .toBe(2);
+    await first?.query("commit");
+    // One after the other: the second one waits for the person of the first one.
+    const outcomes = await Promise.all(
+      waiting.map(async (answer, index) => {
+        const code = await answer.then(
+          ({ rows }) => rows[0].accepted,
+          (error: pg.DatabaseError) => error.code,
+        );
+        await others[index]?.query("commit");
+        return code;
+      }),
+    );
+    for (const client of sessions) await client.end();
+    // A conflict of two such transactions is reported as one, which can be tried again.
+    expect(outcomes.filter((outcome) => outcome === 1).length).toBeGreaterThan(0);
+    expect(outcomes.filter((outcome) => outcome !== 1 && outcome !== "40001")).toEqual([]);
+  },
+);

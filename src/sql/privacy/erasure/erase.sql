@@ -28,6 +28,7 @@ begin
   -- The log of reads is kept as long as the record (34 CFR 99.32(a)(2)), and is erased with it.
   return next privacy.erase_rows('privacy.disclosure', 'identity_id', subject.identity_ids);
   return next privacy.clear_values('privacy.export_log', 'exported_by', privacy.user_names(subject));
+  return next privacy.clear_values('privacy.retention_log', 'actor', privacy.user_names(subject));
   return query select erased.* from privacy.forget_rights(subject) as erased;
 
   -- The room ml is above this one and has no people: its keys are names that a model from outside contains.

@@ -9,12 +9,14 @@ begin
     'recommend.impression',
     (
       select jsonb_agg(
-        to_jsonb(impression) - '{person_id,identity_id,item_id,model_id,pool}'::text[]
+        to_jsonb(impression) - '{person_id,identity_id,item_id,model_id,pool,experiment_id,variation}'::text[]
         || jsonb_build_object(
           'item', item.external_id,
           'item_title', item.title,
           'model', project.name || ' ' || model.version,
           'pool', recommend._item_names(impression.pool),
+          'experiment', experiment.experiment_key,
+          'variation', variation.variation_key,
           'identity', subject.names[array_position(subject.identity_ids, impression.identity_id)]
         )
         order by impression.listed_at, impression.rank, impression.serving_key
@@ -23,6 +25,10 @@ begin
       left join track.item using (item_id)
       left join ml.model using (model_id)
       left join ml.project using (project_id)
+      left join experiment.experiment using (experiment_id)
+      left join experiment.variation
+        on variation.experiment_id = impression.experiment_id
+        and variation.variation = impression.variation
       where impression.person_id = subject.person_id
     )
   );

@@ -31,6 +31,14 @@ begin
     );
   end if;
   return recommend._continue_evaluation(continue_evaluation.evaluation_id);
+exception
+  when foreign_key_violation then
+    perform common.refuse(
+      'serialization_failure',
+      format('evaluation %s was deleted by the erasure of a person', continue_evaluation.evaluation_id),
+      'Start another one by recommend.start_evaluation.'
+    );
+    return null;
 end;
 $$;
 

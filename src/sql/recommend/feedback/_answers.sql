@@ -162,7 +162,9 @@ begin
     case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liked_at end,
     case when answered.liked_at > coalesce(withdrawn.withdrawn_at, '-infinity') then answered.liking end,
     withdrawn.withdrawn_at,
-    completed.completed_at
+    completed.completed_at,
+    serving.experiment_id,
+    serving.variation
   from serving
   left join answered
     on answered.person_id = serving.person_id

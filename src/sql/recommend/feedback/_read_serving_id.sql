@@ -39,6 +39,12 @@ begin
     return v_serving;
   end if;
   v_fields := string_to_array(v_payload, '.');
+  -- An experiment is the last field. It alone begins with a letter, but for the basis, which is the seventh.
+  if cardinality(v_fields) > 7 and starts_with(v_fields[cardinality(v_fields)], 'e') then
+    v_serving.experiment_id := split_part(substr(v_fields[cardinality(v_fields)], 2), '-', 1)::int;
+    v_serving.variation := split_part(v_fields[cardinality(v_fields)], '-', 2)::smallint;
+    v_fields := trim_array(v_fields, 1);
+  end if;
   if cardinality(v_fields) not between 7 and 8 or v_payload !~ '^[0-9]' then
     v_serving.problem := 'was made by an earlier release';
     return v_serving;

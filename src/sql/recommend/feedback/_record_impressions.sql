@@ -76,11 +76,13 @@ begin
   end if;
 
   insert into recommend.impression (
-    person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served
+    person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served,
+    experiment_id, variation
   )
   select distinct on (owned.person_id, serving.serving_key)
     owned.person_id, serving.serving_key, v_identity_ids[serving.ordinality], serving.model_id, serving.item_id,
-    serving.rank, serving.basis, serving.propensity, serving.pool, serving.listed_at, true
+    serving.rank, serving.basis, serving.propensity, serving.pool, serving.listed_at, true, serving.experiment_id,
+    serving.variation
   from unnest(v_servings) with ordinality as serving
   join unnest(v_owners) with ordinality as owned (person_id, position) on owned.position = serving.ordinality
   where owned.person_id in (
@@ -93,6 +95,29 @@ begin
   on conflict (person_id, serving_key) do update
   set is_served = true
   where not impression.is_served;
+
+  -- The first exposure counts: a person who is known in this variation need not be computed again.
+  if exists (select from unnest(v_servings) as serving where serving.experiment_id is not null) then
+    perform experiment.queue_exposures(
+      array(
+        select distinct impression.person_id
+        from unnest(v_servings) with ordinality as serving
+        join unnest(v_owners) with ordinality as owned (person_id, position) on owned.position = serving.ordinality
+        join recommend.impression
+          on impression.person_id = owned.person_id
+          and impression.serving_key = serving.serving_key
+        where impression.experiment_id is not null
+          and not exists (
+            select
+            from experiment.exposure
+            where exposure.person_id = impression.person_id
+              and exposure.experiment_id = impression.experiment_id
+              and exposure.variation = impression.variation
+              and exposure.exposed_at <= impression.listed_at
+          )
+      )
+    );
+  end if;
 end;
 $$;
 

@@ -7,7 +7,9 @@ create or replace function recommend._serving_id(
   listed_at timestamptz,
   identity_id bigint,
   basis text,
-  pool bigint[] default null
+  pool bigint[] default null,
+  experiment_id int default null,
+  variation smallint default null
 )
 returns text
 language sql
@@ -24,7 +26,8 @@ begin atomic
       floor(extract(epoch from _serving_id.listed_at) * 1000)::bigint,
       coalesce(_serving_id.identity_id, 0),
       _serving_id.basis,
-      nullif(array_to_string(_serving_id.pool, '-'), '')
+      nullif(array_to_string(_serving_id.pool, '-'), ''),
+      'e' || _serving_id.experiment_id || '-' || _serving_id.variation
     ),
     (_serving_id.secret).inner_key,
     (_serving_id.secret).outer_key
@@ -32,12 +35,13 @@ begin atomic
 end;
 
 comment on function recommend._serving_id(
-  recommend.secret, bigint, bigint, int, float8, timestamptz, bigint, text, bigint[]
+  recommend.secret, bigint, bigint, int, float8, timestamptz, bigint, text, bigint[], int, smallint
 ) is $$
 @behavior -*
 Returns the `serving_id` of a row of a list, which `recommend._read_serving_id` reads.
 `model.item.rank.propensity.time.identity.basis.signature`, or, for a marked slot, `….basis.pool.signature`.
 Model and identity are 0 for null. The propensity is in billionths, 0 for rows that were not drawn; the time in
 milliseconds since 1970: that of the transaction (`now()`), or `recommend._record_impressions` refuses the row. The pool
-are the keys of the items from which the one of a marked slot was drawn, joined by `-`.
+are the keys of the items from which the one of a marked slot was drawn, joined by `-`. An experiment and its variation
+are the last field before the signature, such as `e12-1`.
 $$;

@@ -39,11 +39,12 @@ begin
 
   -- An identity that is gone leaves no person to whom the row was served.
   insert into recommend.impression (
-    person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served
+    person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served,
+    experiment_id, variation
   )
   select
     list.person_id, moved.serving_key, moved.identity_id, moved.model_id, moved.item_id, moved.rank, moved.basis,
-    moved.propensity, moved.pool, moved.listed_at, true
+    moved.propensity, moved.pool, moved.listed_at, true, moved.experiment_id, moved.variation
   from unnest(v_moved) as moved
   join unnest(v_identity_ids, v_times, v_owners) as list (identity_id, listed_at, person_id)
     on list.identity_id = moved.identity_id
@@ -61,6 +62,21 @@ begin
       from unnest(v_identity_ids, v_times, v_owners) as list (identity_id, listed_at, person_id)
       join unnest(v_moved) as moved on moved.identity_id = list.identity_id and moved.listed_at = list.listed_at
       where list.person_id is not null
+    )
+  );
+  perform experiment.queue_exposures(
+    array(
+      select moved.person_id
+      from unnest(v_moved) as moved
+      where moved.experiment_id is not null
+
+      union
+
+      select list.person_id
+      from unnest(v_identity_ids, v_times, v_owners) as list (identity_id, listed_at, person_id)
+      join unnest(v_moved) as moved on moved.identity_id = list.identity_id and moved.listed_at = list.listed_at
+      where moved.experiment_id is not null
+        and list.person_id is not null
     )
   );
 end;
@@ -204,12 +220,21 @@ declare
       )
     )
   );
+  v_exposed bigint[];
   v_named recommend.impression[];
   v_touched recommend.impression[];
 begin
   if v_refused <> '{}' then
-    delete from recommend.impression
-    where impression.person_id = any (v_refused);
+    with deleted as (
+      delete from recommend.impression
+      where impression.person_id = any (v_refused)
+      returning impression.person_id, impression.experiment_id
+    )
+
+    select array_agg(distinct deleted.person_id) into v_exposed
+    from deleted
+    where deleted.experiment_id is not null;
+    perform experiment.queue_exposures(v_exposed);
   end if;
   perform recommend._move_impressions(array(
     select distinct changed.person_id
@@ -251,13 +276,13 @@ begin
 
   insert into recommend.impression (
     person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served,
-    seen_at, clicked_at, dismissed_at, liked_at, liking, withdrawn_at, completed_at
+    seen_at, clicked_at, dismissed_at, liked_at, liking, withdrawn_at, completed_at, experiment_id, variation
   )
   select
     fresh.person_id, fresh.serving_key, fresh.identity_id, fresh.model_id, fresh.item_id, fresh.rank, fresh.basis,
     fresh.propensity, fresh.pool, fresh.listed_at, fresh.is_served,
     fresh.seen_at, fresh.clicked_at, fresh.dismissed_at, fresh.liked_at, fresh.liking, fresh.withdrawn_at,
-    fresh.completed_at
+    fresh.completed_at, fresh.experiment_id, fresh.variation
   from fresh
   where fresh.seen_at is not null
     or fresh.is_served

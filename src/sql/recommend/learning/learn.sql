@@ -42,7 +42,10 @@ begin
   for v_known in
     select
       known.model_id, known.is_live, known.marked_at, substr(known.name, length('recommend.') + 1) as kind,
-      known.version = ml.deployed_version(known.name) as is_deployed
+      known.version = ml.deployed_version(known.name)
+        or known.version in (
+          select arm.version from recommend._arm_versions(substr(known.name, length('recommend.') + 1)) as arm
+        ) as is_served
     from (
       select learning.model_id, learning.is_live, model.marked_at, model.version, project.name
       from recommend.learning
@@ -51,7 +54,7 @@ begin
     ) as known
     order by known.model_id
   loop
-    if v_known.is_deployed is not true then
+    if v_known.is_served is not true then
       update recommend.learning
       set is_live = false
       where learning.model_id = v_known.model_id
@@ -62,7 +65,7 @@ begin
         and learned.person_id = any (v_people)
         and not learned.is_stale;
     elsif not v_known.is_live then
-      -- Deployed again: what was missed is learned.
+      -- Deployed again, or by an experiment: what was missed is learned.
       perform recommend._catch_up(v_known.kind, v_known.model_id);
     else
       perform recommend._update_model(
@@ -79,5 +82,5 @@ Keeps the deployed recommenders up to date with the given people, whose interact
 Called by `track.refresh`. The lists are those of a training with the same parameters on the present rows of all people:
 exactly for methods that count pairs, within the precision of single floating-point numbers for EASE and EDLAE.
 `since` and `until` are not used. People who may not be used any more, and those who were merged, leave the models.
-Versions that are not deployed do not learn; the people who changed are noted.
+Versions that variations of experiments serve learn too. Others do not; the people who changed are noted.
 $$;

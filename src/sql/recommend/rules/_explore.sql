@@ -2,7 +2,8 @@ create or replace function recommend._explore(
   context recommend.person_context,
   items bigint[],
   top int,
-  pinned bigint[] default '{}'
+  pinned bigint[] default '{}',
+  arm recommend.arm default null
 )
 returns table (item_id bigint, place int, propensity float8, pool bigint[])
 language plpgsql
@@ -21,7 +22,7 @@ begin
     v_slots := array(
       select distinct slot.place
       from recommend.setting
-      cross join lateral unnest(setting.explored_slots) as slot (place)
+      cross join lateral unnest(coalesce((_explore.arm).explored_slots, setting.explored_slots)) as slot (place)
       where slot.place <= v_rows
         and _explore.items[slot.place] <> all (_explore.pinned)
     );
@@ -72,7 +73,12 @@ begin
     from queued
     where queued.n > (select count(*) from open_rank)
       and queued.n <= (select count(*) from open_rank)
-        + greatest((select setting.explored_pool_size from recommend.setting), cardinality(v_slots))
+        + greatest(
+          coalesce(
+            (_explore.arm).explored_pool_size, (select setting.explored_pool_size from recommend.setting)
+          ),
+          cardinality(v_slots)
+        )
   )
 
   select queued.item_id, open_rank.place, null::float8, null::bigint[]
@@ -101,11 +107,11 @@ begin
 end;
 $$;
 
-comment on function recommend._explore(recommend.person_context, bigint[], int, bigint[]) is $$
+comment on function recommend._explore(recommend.person_context, bigint[], int, bigint[], recommend.arm) is $$
 @behavior -*
 Returns the first `top` of the items in their order, with items that are drawn at random in the marked ranks.
-Those of `recommend.setting.explored_slots` are drawn from the best `explored_pool_size` items that have no other rank,
-with equal probability, which is `propensity`; `pool` are these items.
+Those of `recommend.setting.explored_slots`, or of `arm`, are drawn from the best `explored_pool_size` items that have
+no other rank, with equal probability, which is `propensity`; `pool` are these items.
 `items` are those that may be recommended, best first; `pinned` those that keep their ranks. A draw is repeated within
 a day (UTC): the order of the pool is that of a hash with a secret key, the person, the day and the item. There is no
 draw for unknown people.

@@ -2,7 +2,8 @@
 create or replace function recommend._rank_given(
   context recommend.person_context,
   kind text,
-  items text[]
+  items text[],
+  arm recommend.arm default null
 )
 returns setof recommend.ranked_item
 language plpgsql
@@ -34,7 +35,8 @@ begin
     listed.rank, listed.item_id, listed.item, listed.title, listed.score, listed.reasons, listed.basis, null::text,
     null::text
   from recommend._rank(
-    _rank_given.context, row(_rank_given.kind, 1000, '{}', v_items, 0, false, null)::recommend.request
+    _rank_given.context, row(_rank_given.kind, 1000, '{}', v_items, 0, false, null)::recommend.request,
+    arm => _rank_given.arm
   ) as listed
   order by listed.rank;
 
@@ -50,10 +52,11 @@ begin
 end;
 $$;
 
-comment on function recommend._rank_given(recommend.person_context, text, text[]) is $$
+comment on function recommend._rank_given(recommend.person_context, text, text[], recommend.arm) is $$
 @behavior -*
 Returns the given items with their ranks among each other and scores for a person, best first.
 Those that are left out follow, each with its rule.
 $$;
 
-grant execute on function recommend._rank_given(recommend.person_context, text, text[]) to insights_reader;
+grant execute on function recommend._rank_given(recommend.person_context, text, text[], recommend.arm)
+to insights_reader;

@@ -2,7 +2,9 @@
  * A definer, as recommend._rank: what depends on the person is an argument, and no data about people is read. The names
  * of rules are only for those who read the data of all people: a name may tell why a set of people has a rule.
  */
-create or replace function recommend._why_not(context recommend.person_context, item_id bigint, top int)
+create or replace function recommend._why_not(
+  context recommend.person_context, item_id bigint, top int, arm recommend.arm default null
+)
 returns recommend.verdict
 language plpgsql
 stable
@@ -44,7 +46,8 @@ begin
     into v_found
     from recommend._rank(
       _why_not.context,
-      row(v_item.kind, v_verdict.rank, '{}', null, null, false, null)::recommend.request
+      row(v_item.kind, v_verdict.rank, '{}', null, null, false, null)::recommend.request,
+      arm => _why_not.arm
     ) as listed;
     exit when v_found.rank is not null;
   end loop;
@@ -68,9 +71,9 @@ begin
 end;
 $$;
 
-comment on function recommend._why_not(recommend.person_context, bigint, int) is $$
+comment on function recommend._why_not(recommend.person_context, bigint, int, recommend.arm) is $$
 @behavior -*
 Returns whether the list of the first `top` items for a person contains an item, and what left it out otherwise.
 $$;
 
-grant execute on function recommend._why_not(recommend.person_context, bigint, int) to insights_reader;
+grant execute on function recommend._why_not(recommend.person_context, bigint, int, recommend.arm) to insights_reader;

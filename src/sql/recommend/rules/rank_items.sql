@@ -8,16 +8,17 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 set jit to off
 as $$
+declare
+  v_context recommend.person_context;
 begin
   perform recommend._check_person(rank_items.person);
   perform recommend._check(1, rank_items.kind);
   perform privacy.record_disclosure(array[track.find_person(rank_items.person)], 'recommend.rank_items');
+  v_context := recommend._named_context(rank_items.person, rank_items.kind);
   return query
   select *
   from recommend._rank_given(
-    recommend._named_context(rank_items.person, rank_items.kind),
-    rank_items.kind,
-    rank_items.items
+    v_context, rank_items.kind, rank_items.items, recommend._arm(v_context, rank_items.kind)
   );
 end;
 $$;

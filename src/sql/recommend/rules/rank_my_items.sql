@@ -9,12 +9,15 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 set jit to off
 as $$
+declare
+  v_context recommend.person_context;
 begin
   perform recommend._check(1, rank_my_items.kind);
+  v_context := recommend._my_context(rank_my_items.kind);
   return query
   select *
   from recommend._rank_given(
-    recommend._my_context(rank_my_items.kind), rank_my_items.kind, rank_my_items.items
+    v_context, rank_my_items.kind, rank_my_items.items, recommend._arm(v_context, rank_my_items.kind)
   );
 end;
 $$;

@@ -10,18 +10,16 @@ set jit to off
 as $$
 declare
   v_item_id bigint;
+  v_kind text;
+  v_context recommend.person_context;
 begin
   perform recommend._check_person(why_not.person);
   perform common.check_count('top', why_not.top, 1, 1000);
   v_item_id := (recommend._find_items(array[why_not.item]))[1];
   perform privacy.record_disclosure(array[track.find_person(why_not.person)], 'recommend.why_not');
-  return recommend._why_not(
-    recommend._named_context(
-      why_not.person, (select known.kind from track.item as known where known.item_id = v_item_id)
-    ),
-    v_item_id,
-    why_not.top
-  );
+  v_kind := (select known.kind from track.item as known where known.item_id = v_item_id);
+  v_context := recommend._named_context(why_not.person, v_kind);
+  return recommend._why_not(v_context, v_item_id, why_not.top, recommend._arm(v_context, v_kind));
 end;
 $$;
 

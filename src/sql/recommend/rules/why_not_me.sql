@@ -11,14 +11,14 @@ set jit to off
 as $$
 declare
   v_item_id bigint;
+  v_kind text;
+  v_context recommend.person_context;
 begin
   perform common.check_count('top', why_not_me.top, 1, 1000);
   v_item_id := (recommend._find_items(array[why_not_me.item]))[1];
-  return recommend._why_not(
-    recommend._my_context((select known.kind from track.item as known where known.item_id = v_item_id)),
-    v_item_id,
-    why_not_me.top
-  );
+  v_kind := (select known.kind from track.item as known where known.item_id = v_item_id);
+  v_context := recommend._my_context(v_kind);
+  return recommend._why_not(v_context, v_item_id, why_not_me.top, recommend._arm(v_context, v_kind));
 end;
 $$;
 

@@ -10,7 +10,8 @@ create or replace function recommend._explain(
   propensities float8[],
   pool bigint[],
   first_rank int,
-  next_page text
+  next_page text,
+  arm recommend.arm
 )
 returns setof recommend.recommendation
 language plpgsql
@@ -190,7 +191,9 @@ begin
       now(),
       (_explain.context).identity_id,
       chosen.shown_basis,
-      case when chosen.propensity is not null then _explain.pool end
+      case when chosen.propensity is not null then _explain.pool end,
+      (_explain.arm).experiment_id,
+      (_explain.arm).variation
     ),
     chosen.propensity,
     case when chosen.place = cardinality(_explain.items) then _explain.next_page end
@@ -201,7 +204,8 @@ end;
 $$;
 
 comment on function recommend._explain(
-  recommend.person_context, text, text[], bigint, int, int, bigint[], text[], float8[], bigint[], int, text
+  recommend.person_context, text, text[], bigint, int, int, bigint[], text[], float8[], bigint[], int, text,
+  recommend.arm
 ) is $$
 @behavior -*
 Returns the rows of a list from its items and what each is based on: names, reasons, score and signature.

@@ -39,7 +39,9 @@ begin
         coalesce((_write_page.page).model_id, 0),
         array_to_string((_write_page.page).served, ','),
         array_to_string((_write_page.page).frozen, ','),
-        array_to_string((_write_page.page).bases, ',')
+        array_to_string((_write_page.page).bases, ','),
+        (_write_page.page).experiment_id,
+        (_write_page.page).variation
       ),
       secret.inner_key, secret.outer_key
     )
@@ -103,6 +105,8 @@ begin
   v_result.served := string_to_array(v_fields[6], ',')::bigint[];
   v_result.frozen := string_to_array(v_fields[7], ',')::bigint[];
   v_result.bases := string_to_array(v_fields[8], ',');
+  v_result.experiment_id := v_fields[9];
+  v_result.variation := v_fields[10];
   return v_result;
 end;
 $$;

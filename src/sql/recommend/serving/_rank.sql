@@ -7,7 +7,8 @@ create or replace function recommend._rank(
   context recommend.person_context,
   request recommend.request,
   tiers text[] default '{model,content,segment,popularity,newest,lowered}',
-  first_items bigint[] default '{}'
+  first_items bigint[] default '{}',
+  arm recommend.arm default null
 )
 returns setof recommend.recommendation
 language plpgsql
@@ -24,7 +25,9 @@ declare
   v_kind constant text := (_rank.request).kind;
   v_top constant int := (_rank.request).top;
   v_scope constant text := recommend._page_scope(_rank.context, v_kind);
-  v_page recommend.page := row(null, '{}', '{}', '{}');
+  v_page recommend.page := row(null, '{}', '{}', '{}', null, null);
+  v_arm recommend.arm := _rank.arm;
+  v_tiers text[];
   v_first_rank int;
   v_model_id bigint;
   v_version int;
@@ -55,14 +58,27 @@ begin
     v_page := recommend._read_page((_rank.request).page, v_scope, now());
     v_seen := v_seen || (v_page).served;
     v_page := recommend._without(v_page, _rank.context, v_seen, (_rank.request).only_items);
+    -- A list that another variation began is not one of this variation, and counts for none.
+    if (v_arm.experiment_id, v_arm.variation) is distinct from ((v_page).experiment_id, (v_page).variation) then
+      v_arm := null;
+    end if;
   elsif _rank.first_items <> '{}' then
     v_first := recommend._unblocked(_rank.context, null, _rank.first_items);
   end if;
   v_first_rank := cardinality((v_page).served) + 1;
 
+  v_tiers := coalesce(v_arm.tiers, _rank.tiers);
+  if v_arm.tiers is not null and 'model' <> all (v_tiers) then
+    v_model_id := null;
+  elsif v_arm.model_id is not null then
+    select model.model_id, model.version into v_model_id, v_version
+    from ml.model
+    where model.model_id = v_arm.model_id;
+  else
+    select model.model_id, model.version into v_model_id, v_version
+    from recommend._deployed_model(v_kind) as model;
+  end if;
   -- The version that ranked the former pages is used as long as its weights are kept.
-  select model.model_id, model.version into v_model_id, v_version
-  from recommend._deployed_model(v_kind) as model;
   if (v_page).model_id <> v_model_id
     and exists (select from recommend.model_part as part where part.model_id = (v_page).model_id)
   then
@@ -74,9 +90,10 @@ begin
   -- Later pages continue the order of the first one.
   if (_rank.request).page is null then
     select
-      coalesce((_rank.request).diversity, setting.diversity),
+      coalesce((_rank.request).diversity, v_arm.diversity, setting.diversity),
       case
-        when (_rank.request).is_explored and setting.explored_slots <> '{}' then setting.explored_pool_size
+        when (_rank.request).is_explored and coalesce(v_arm.explored_slots, setting.explored_slots) <> '{}'
+          then coalesce(v_arm.explored_pool_size, setting.explored_pool_size)
         else 0
       end
     into v_diversity, v_pool_size
@@ -88,7 +105,7 @@ begin
     from recommend._allowed_pins(_rank.context, _rank.request, v_seen || v_first) as pins;
   end if;
   v_found := recommend._gather(
-    _rank.context, _rank.request, v_actions, _rank.tiers, v_model_id, v_fewest_people,
+    _rank.context, _rank.request, v_actions, v_tiers, v_model_id, v_fewest_people,
     v_seen || v_first || v_pinned || (v_page).frozen,
     greatest(v_top + v_pool_size, case when v_diversity > 0 then least(3 * v_top, 300) else 0 end),
     (v_page).frozen, array_fill(0::float8, array[cardinality((v_page).frozen)]), (v_page).bases
@@ -107,7 +124,7 @@ begin
       array_agg(explored.propensity order by explored.place),
       max(explored.pool)
     into v_drawn, v_propensities, v_pool
-    from recommend._explore(_rank.context, v_list, v_top, v_pinned || v_first) as explored;
+    from recommend._explore(_rank.context, v_list, v_top, v_pinned || v_first, v_arm) as explored;
     v_rest := recommend._minus(v_list, v_drawn);
     v_list := v_drawn;
   end if;
@@ -129,24 +146,32 @@ begin
           coalesce(v_model_id, 0),
           (v_page).served || v_list,
           v_rest,
-          recommend._bases(v_rest, v_found.item_ids, v_found.bases, v_pinned, v_first)
+          recommend._bases(v_rest, v_found.item_ids, v_found.bases, v_pinned, v_first),
+          v_arm.experiment_id,
+          v_arm.variation
         )::recommend.page,
         v_scope,
         now()
       )
-    end
+    end,
+    v_arm
   );
 end;
 $$;
 
-comment on function recommend._rank(recommend.person_context, recommend.request, text[], bigint[]) is $$
+comment on function recommend._rank(
+  recommend.person_context, recommend.request, text[], bigint[], recommend.arm
+) is $$
 @behavior -*
 Returns the list that a person is recommended, best first.
 Candidates are those of the tiers, in their order, each only while the list is short: those of the deployed model, of
 similar content, popular in the segments of the person, popular, newest, and those that the model lowers. `first_items`
-precede them, after the pinned ones. Items that a rule leaves out (`recommend._blocked`) are not in the list.
+precede them, after the pinned ones. `arm` replaces the tiers, the model and the settings. Items that a rule leaves out
+(`recommend._blocked`) are not in the list.
 Errors: CF001 for a `page` that does not continue this list.
 $$;
 
-grant execute on function recommend._rank(recommend.person_context, recommend.request, text[], bigint[])
+grant execute on function recommend._rank(
+  recommend.person_context, recommend.request, text[], bigint[], recommend.arm
+)
 to insights_reader;

@@ -20,10 +20,11 @@ declare
   v_request constant recommend.request := recommend._request(
     for_me.top, for_me.kind, for_me.exclude_items, for_me.only_items, for_me.diversity, for_me.page
   );
+  v_context constant recommend.person_context := recommend._my_context(for_me.kind);
 begin
   return query
   select *
-  from recommend._rank(recommend._my_context(for_me.kind), v_request);
+  from recommend._rank(v_context, v_request, arm => recommend._arm(v_context, for_me.kind));
 end;
 $$;
 

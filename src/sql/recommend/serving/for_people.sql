@@ -21,6 +21,7 @@ declare
   );
   v_people text[];
   v_person text;
+  v_context recommend.person_context;
 begin
   if for_people.people is null or cardinality(for_people.people) > 1000 then
     perform common.refuse(
@@ -40,9 +41,10 @@ begin
     array(select track.find_person(given.person) from unnest(v_people) as given (person)), 'recommend.for_people'
   );
   foreach v_person in array v_people loop
+    v_context := recommend._named_context(v_person, for_people.kind);
     return query
     select v_person, recommendation.*
-    from recommend._rank(recommend._named_context(v_person, for_people.kind), v_request) as recommendation;
+    from recommend._rank(v_context, v_request, arm => recommend._arm(v_context, for_people.kind)) as recommendation;
   end loop;
 end;
 $$;

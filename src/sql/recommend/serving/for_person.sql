@@ -21,11 +21,12 @@ declare
     for_person.person, for_person.top, for_person.kind, for_person.exclude_items, for_person.only_items,
     for_person.diversity, for_person.page
   );
+  v_context constant recommend.person_context := recommend._named_context(for_person.person, for_person.kind);
 begin
   perform privacy.record_disclosure(array[track.find_person(for_person.person)], 'recommend.for_person');
   return query
   select *
-  from recommend._rank(recommend._named_context(for_person.person, for_person.kind), v_request);
+  from recommend._rank(v_context, v_request, arm => recommend._arm(v_context, for_person.kind));
 end;
 $$;
 

@@ -21,16 +21,14 @@ declare
     for_session.person, for_session.top, for_session.kind, for_session.exclude_items, for_session.only_items,
     for_session.diversity, for_session.page
   );
+  v_context constant recommend.person_context := recommend._session_context(
+    track.find_person(for_session.person), track.find_identity(for_session.person), for_session.kind
+  );
 begin
   perform privacy.record_disclosure(array[track.find_person(for_session.person)], 'recommend.for_session');
   return query
   select *
-  from recommend._rank(
-    recommend._session_context(
-      track.find_person(for_session.person), track.find_identity(for_session.person), for_session.kind
-    ),
-    v_request
-  );
+  from recommend._rank(v_context, v_request, arm => recommend._arm(v_context, for_session.kind));
 end;
 $$;
 

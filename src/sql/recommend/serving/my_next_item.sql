@@ -20,7 +20,10 @@ declare
 begin
   return query
   select *
-  from recommend._rank(v_context, v_request, first_items => recommend._next_items(v_context));
+  from recommend._rank(
+    v_context, v_request, first_items => recommend._next_items(v_context),
+    arm => recommend._arm(v_context, my_next_item.kind)
+  );
 end;
 $$;
 

@@ -21,7 +21,10 @@ begin
   perform privacy.record_disclosure(array[track.find_person(next_item.person)], 'recommend.next_item');
   return query
   select *
-  from recommend._rank(v_context, v_request, first_items => recommend._next_items(v_context));
+  from recommend._rank(
+    v_context, v_request, first_items => recommend._next_items(v_context),
+    arm => recommend._arm(v_context, next_item.kind)
+  );
 end;
 $$;
 

@@ -185,6 +185,7 @@ begin
       -- As messages enter them, so that the next message with the name enters the same.
       and event_type.description is null
       and event_type.purpose = 'analytics'
+      and event_type.allowed_properties is not distinct from (select setting.allowed_properties from track.setting)
       and not (event_type.opens_view or event_type.is_heartbeat or event_type.is_automatic)
       and num_nonnulls(
         event_type.merged_event_type_id, event_type.target_event_type_id, event_type.former_event_type_id

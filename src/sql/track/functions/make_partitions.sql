@@ -55,18 +55,24 @@ begin
     v_name := format('event_%s', to_char(v_month, 'YYYY_MM'));
     -- A query, because to_regclass reads a cache that is not updated while waiting for an advisory lock.
     if not exists (select from pg_catalog.pg_class where relnamespace = 'track'::regnamespace and relname = v_name) then
-      -- Unlike "create table … partition of", attaching does not block writers of other partitions.
-      execute format('create table track.%I (like track.event including defaults including constraints)', v_name);
-      execute format('alter table track.%I enable row level security', v_name);
-      execute format(
-        'comment on table track.%I is %L',
-        v_name, 'Events of ' || to_char(v_month, 'YYYY-MM') || ' (UTC).'
-      );
-      execute format(
-        'alter table track.event attach partition track.%I for values from (%L) to (%L)',
-        v_name, v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC'
-      );
-      v_made := v_made + 1;
+      begin
+        -- Unlike "create table … partition of", attaching does not block writers of other partitions.
+        execute format('create table track.%I (like track.event including defaults including constraints)', v_name);
+        execute format('alter table track.%I enable row level security', v_name);
+        execute format(
+          'comment on table track.%I is %L',
+          v_name, 'Events of ' || to_char(v_month, 'YYYY-MM') || ' (UTC).'
+        );
+        execute format(
+          'alter table track.event attach partition track.%I for values from (%L) to (%L)',
+          v_name, v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC'
+        );
+        v_made := v_made + 1;
+      exception
+        -- The snapshot of a transaction above read committed is older than the partition. Rows are stored in it all the
+        -- same.
+        when duplicate_table then null;
+      end;
     end if;
   end loop;
   return v_made;

@@ -11,9 +11,10 @@ begin
     where message.event_name is not null
   )
 
-  insert into track.event_type (name)
-  select named.name
+  insert into track.event_type (name, allowed_properties)
+  select named.name, setting.allowed_properties
   from named
+  cross join track.setting
   where not exists (select from track.event_type where event_type.name = named.name)
   order by named.name
   on conflict (name) do nothing;
@@ -21,5 +22,5 @@ end;
 $$;
 
 comment on function track._enter_event_types(track.parsed_message[]) is $$
-Inserts event types with new names.
+Inserts event types with new names. They get the allow-list for new types.
 $$;

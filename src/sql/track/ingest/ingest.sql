@@ -31,6 +31,8 @@ declare
   v_births boolean;
   v_opts_out boolean;
   v_refused int[];
+  v_findings track.finding[];
+  v_bots text[];
   v_result track.ingest_result;
 begin
   -- An erasure waits for it before it deletes names of items and event types that nobody uses.
@@ -67,6 +69,9 @@ begin
     );
   end if;
   v_messages := track._ask_consent(v_messages, v_sender.opt_out);
+  if v_sender.personal_data = 'refuse' or v_sender.bots = 'refuse' then
+    v_messages := track._refuse_contents(v_messages, v_sender);
+  end if;
   v_result.errors := track._problems(v_messages);
   v_result.rejected := jsonb_array_length(v_result.errors);
   if v_result.rejected > 0 then
@@ -93,6 +98,11 @@ begin
   if v_result.accepted = 0 and v_signalled is null and v_births is not true then
     return v_result;
   end if;
+
+  select reduced.minimised, reduced.findings, reduced.bots
+  into v_messages, v_findings, v_bots
+  from track._minimise(v_messages, v_sender) as reduced;
+  v_bots := case when v_sender.bots = 'exclude' and v_bots <> '{}' then track._new_browsers(v_bots) end;
 
   -- Months first: creating a partition waits for transactions that have inserted items or event types, so that this
   -- transaction must not have inserted any before.
@@ -160,6 +170,12 @@ begin
   end if;
   if v_signalled is not null then
     perform track._store_signals(v_signalled, v_sender.opt_out, v_received_at);
+  end if;
+  if v_findings <> '{}' then
+    perform track._count_found(v_findings, v_received_at);
+  end if;
+  if v_bots <> '{}' then
+    perform track._exclude_bots(v_bots);
   end if;
   return v_result;
 end;

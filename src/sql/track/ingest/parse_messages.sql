@@ -111,7 +111,10 @@ begin
           when judged.type = 'identify' and sender.is_trusted and judged.user_id is not null
             and track._birthday(judged.traits, judged.context) is not null
             then track._birth_date(track._birthday(judged.traits, judged.context))
-        end as birth_date
+        end as birth_date,
+        left(judged.context ->> 'userAgent', 512) as user_agent,
+        case jsonb_typeof(judged.context -> 'userAgentData') when 'object' then judged.context -> 'userAgentData' end
+          as agent_hints
       from judged
     )
 

@@ -32,13 +32,16 @@ declare
   v_context constant jsonb := (
     select jsonb_object_agg(part.key, part.value)
     from jsonb_each(case jsonb_typeof(_read_context.context) when 'object' then _read_context.context end) as part
-    where part.key in ('consent', 'gpc', 'page', 'timezone')
+    where part.key in ('consent', 'gpc', 'page', 'timezone', 'userAgent', 'userAgentData')
   );
 begin
   if pg_column_size(v_context) > v_longest_context then
     perform common.refuse(
       'CF008',
-      format('the "context" of the batch has %s bytes about consent, page and timezone', pg_column_size(v_context)),
+      format(
+        'the "context" of the batch has %s bytes about consent, page, timezone and user agent',
+        pg_column_size(v_context)
+      ),
       format('Send %s at most, and the rest in the "context" of each message.', v_longest_context)
     );
   end if;

@@ -63,6 +63,12 @@ begin
     when v_sender.level = 'server' then '{}'
     else string_to_array(coalesce(current_setting('insights.opt_out', true), ''), ',')
   end;
+  -- Only that of a browser, or of a bot that behaves as one. An application's server that sends the messages of its
+  -- users with their tokens has the user agent of its HTTP library.
+  v_sender.user_agent := case
+    when v_sender.level <> 'server' and current_setting('insights.user_agent', true) ~ '^(?:Mozilla|Opera)/'
+      then left(current_setting('insights.user_agent', true), 512)
+  end;
   select
     case
       when v_sender.is_trusted then setting.oldest_event
@@ -72,10 +78,13 @@ begin
     setting.longest_properties,
     setting.clock_tolerance,
     coalesce(source.path_rule, setting.path_rule),
-    coalesce(source.kept_parameters, setting.kept_parameters)
+    coalesce(source.kept_parameters, setting.kept_parameters),
+    setting.allowed_properties, setting.allowed_traits, setting.personal_data, setting.contact_traits,
+    setting.agent_properties, setting.bots
   into
     v_sender.oldest, v_sender.newest, v_sender.longest_message, v_sender.clock_tolerance, v_sender.path_rule,
-    v_sender.kept_parameters
+    v_sender.kept_parameters, v_sender.allowed_properties, v_sender.allowed_traits, v_sender.personal_data,
+    v_sender.contact_traits, v_sender.agent_properties, v_sender.bots
   from track.setting
   join track.source on source.source_id = v_sender.source_id;
   return v_sender;

@@ -40,9 +40,16 @@ begin
     return;
   end if;
   perform track._move_sums(v_name, v_joined, v_departed);
-  -- Those whose members are computed change with another input.
+  -- Sets that are computed from identities change with another input.
   if (person_set).members is null then
     perform track._enqueue('set', v_joined || v_departed);
+  elsif (person_set).consumer <> 'track.person_set' then
+    insert into track.changed (person_id, consumer, since, until)
+    select moved.person_id, consumer.consumer, '-infinity', 'infinity'
+    from unnest(v_joined || v_departed) as moved (person_id)
+    cross join track.consumer
+    where 'set' = any (consumer.inputs)
+      and consumer.consumer <> (person_set).consumer;
   end if;
 
   delete from track.person_set_block

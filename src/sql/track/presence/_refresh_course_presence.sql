@@ -5,6 +5,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  v_kept constant date := (select setting.sums_kept_before from track.setting);
   v_courses bigint[];
 begin
   if not exists (select from track.stale_course) then
@@ -26,7 +27,10 @@ begin
   from track.course_people(v_courses, '-infinity', 'infinity') as used
   group by 1, 2, 3;
 
-  delete from track.item_day where item_day.with_parts and item_day.item_id = any (v_courses);
+  delete from track.item_day
+  where item_day.with_parts
+    and item_day.item_id = any (v_courses)
+    and item_day.day >= v_kept;
   insert into track.item_day (item_id, with_parts, day, event_count, person_count, engaged)
   select course.item_id, true, summed.day, summed.event_count, counted.person_count, summed.engaged
   from track.item as course
@@ -35,6 +39,7 @@ begin
     from track.item_ancestor as ancestor
     join track.item_day on item_day.item_id = ancestor.item_id and not item_day.with_parts
     where ancestor.ancestor_item_id = course.item_id
+      and item_day.day >= v_kept
     group by item_day.day
   ) as summed
   join lateral (

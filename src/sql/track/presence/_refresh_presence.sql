@@ -5,6 +5,9 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  v_kept constant date := (select setting.sums_kept_before from track.setting);
+  v_removed track.activity[] := removed;
+  v_added track.activity[] := added;
   v_counted_removed track.activity[];
   v_counted_added track.activity[];
   v_included_removed track.activity[];
@@ -13,14 +16,18 @@ begin
   if removed is not distinct from added then
     return;
   end if;
-  perform track._change_presence(removed, added);
-  perform track._change_item_months(removed, added);
-  perform track._change_course_presence(removed, added);
+  if v_kept > '-infinity' then
+    v_removed := track._activity_since(v_kept, removed);
+    v_added := track._activity_since(v_kept, added);
+  end if;
+  perform track._change_presence(v_removed, v_added);
+  perform track._change_item_months(v_removed, v_added);
+  perform track._change_course_presence(v_removed, v_added);
 
-  v_counted_removed := track._activity_in_set('counted', removed, true);
-  v_counted_added := track._activity_in_set('counted', added, true);
-  v_included_removed := track._activity_in_set('excluded', removed, false);
-  v_included_added := track._activity_in_set('excluded', added, false);
+  v_counted_removed := track._activity_in_set('counted', v_removed, true);
+  v_counted_added := track._activity_in_set('counted', v_added, true);
+  v_included_removed := track._activity_in_set('excluded', v_removed, false);
+  v_included_added := track._activity_in_set('excluded', v_added, false);
   perform track._change_item_sums(v_counted_removed, v_counted_added);
   perform track._change_type_sums('counted', v_counted_removed, v_counted_added);
   perform track._change_type_sums('excluded', v_included_removed, v_included_added);

@@ -11,13 +11,18 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  -- Earlier days have no values: see track._keep_sums.
+  v_kept constant date := (select setting.sums_kept_before from track.setting);
   v_entered int[];
   v_added track.value_activity[];
 begin
   v_entered := track._refresh_step_values(people, first_days, end_days, of_property);
   v_added := array(select track.stored_values(people, first_days, end_days, of_property));
   if removed is distinct from v_added then
-    perform track._change_value_presence(removed, v_added);
+    perform track._change_value_presence(
+      array(select entry from unnest(removed) as entry where entry.day >= v_kept),
+      array(select entry from unnest(v_added) as entry where entry.day >= v_kept)
+    );
   end if;
 
   -- Values may be personal: they go with the last event that has them.

@@ -15,6 +15,7 @@ as $$
 declare
   v_samples bigint;
   v_counts bigint;
+  v_found bigint;
 begin
   if (
     delete_old_refusals.samples_older_than between '1 day' and '1000 years'
@@ -50,13 +51,30 @@ begin
   group by taken.source_id, taken.code, taken.day
   on conflict on constraint refusal_pkey do update
   set messages = refusal.messages + excluded.messages;
-  return v_samples + v_counts;
+
+  delete from track.found_data
+  where found_data.day < ((now() - delete_old_refusals.counts_older_than) at time zone 'UTC')::date;
+  get diagnostics v_found = row_count;
+  with taken as (
+    delete from track.found_data
+    where found_data.day < (now() at time zone 'UTC')::date - 1
+      and found_data.backend <> 0
+    returning found_data.day, found_data.event_type_id, found_data.property, found_data.kind, found_data.found
+  )
+  insert into track.found_data (day, event_type_id, property, kind, backend, found)
+  select taken.day, taken.event_type_id, taken.property, taken.kind, 0, sum(taken.found)
+  from taken
+  group by taken.day, taken.event_type_id, taken.property, taken.kind
+  on conflict on constraint found_data_key do update
+  set found = found_data.found + excluded.found;
+  return v_samples + v_counts + v_found;
 end;
 $$;
 
 comment on function track.delete_old_refusals(interval, interval) is $$
 @behavior -mutationField
 Deletes old samples and counts of refused messages, and sums the counts of former days.
+It does the same with the counts of found and dropped data (`track.found_data`).
 Returns the number of deleted rows. Errors: CF001 for less than a day.
 $$;
 

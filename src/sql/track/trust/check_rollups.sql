@@ -23,6 +23,8 @@ begin
     where pg_inherits.inhparent = 'track.event'::regclass
       and partition.relname ~ '^event_\d{4}_\d\d$'
       and to_date(substr(partition.relname, 7), 'YYYY_MM') <= (now() at time zone 'UTC')::date + 31
+      -- The sums of earlier months are kept without their events.
+      and to_date(substr(partition.relname, 7), 'YYYY_MM') >= (select setting.sums_kept_before from track.setting)
     union
     select item_month.month
     from track.item_month

@@ -1,0 +1,65 @@
+import { createHash } from "node:crypto";
+import type { RunAs } from "./run-as.ts";
+
+/*
+ * The features and experiments that GrowthBook's clients read from /api/features/<key>. The body is the same for all keys,
+ * so that it is read from the database once in a while and not for each request.
+ */
+
+/** Milliseconds for which a body is used. */
+const fresh = 1000;
+
+export interface Features {
+  /** The body and its entity tag. Without the database, those that were read last. */
+  read(): Promise<Body>;
+}
+
+interface Body {
+  text: string;
+  tag: string;
+}
+
+export const featureHeaders = {
+  "content-type": "application/json; charset=utf-8",
+  /** A change reaches clients that poll within half a minute. */
+  "cache-control": "public, max-age=30, stale-while-revalidate=300, stale-if-error=86400",
+  vary: "Origin",
+};
+
+/** The key in the path of a request, as it was sent; undefined for another path. */
+export function featureKey(path: string): string | undefined {
+  const [, key] = /^\/api\/features\/([^/]*)$/.exec(path) ?? [];
+  return key;
+}
+
+/** Whether a client has the body already, by its header `If-None-Match`. */
+export const hasTag = (header: string | undefined, tag: string): boolean =>
+  header?.split(",").some((known) => known.trim().replace(/^W\//, "") === tag) ?? false;
+
+export function createFeatures(run: RunAs, now: () => number = () => performance.now()): Features {
+  let kept: (Body & { at: number }) | undefined;
+  let reading: Promise<Body> | undefined;
+
+  async function refresh(): Promise<Body> {
+    const [row] = await run<{ payload: object }>("worker", "select experiment.features() as payload");
+    const text = JSON.stringify({ status: 200, ...row?.payload });
+    const tag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 22)}"`;
+    kept = { text, tag, at: now() };
+    return kept;
+  }
+
+  return {
+    async read() {
+      if (kept !== undefined && now() - kept.at < fresh) return kept;
+      reading ??= refresh().finally(() => {
+        reading = undefined;
+      });
+      try {
+        return await reading;
+      } catch (error) {
+        if (kept === undefined) throw error;
+        return kept;
+      }
+    },
+  };
+}

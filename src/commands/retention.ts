@@ -1,0 +1,164 @@
+import { setTimeout as pause } from "node:timers/promises";
+import Table from "cli-table3";
+import { Command } from "commander";
+import type pg from "pg";
+import { assumeRole } from "../database/connect.ts";
+import { InsightsError } from "../errors.ts";
+import { asAdministrator, withSession } from "./session.ts";
+
+interface Step {
+  rule: string;
+  table_name: string;
+  method: string;
+  row_count: string;
+  partitions: string[];
+  held_count: string | null;
+  oldest: string | null;
+  horizon: string | null;
+}
+
+const columns = `rule, table_name, method, row_count::text, partitions, held_count::text,
+  to_char(oldest_at at time zone 'UTC', 'YYYY-MM-DD') as oldest, to_char(horizon at time zone 'UTC', 'YYYY-MM-DD') as horizon`;
+
+/** How often a step is tried again while other transactions use its tables, each time after a second. */
+const mostWaits = 30;
+
+async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    await client.query("begin");
+    await assumeRole(client, "insights_admin");
+    const result = await work(client);
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    await client.query("rollback").catch(() => {});
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+const plan = new Command("plan")
+  .description("Prints what the next run deletes, by rule. Nothing is changed.")
+  .option("--json", "print JSON")
+  .action(async (options: { json?: true }) => {
+    const steps = await asAdministrator(
+      "retention",
+      async (client) => (await client.query<Step>(`select ${columns} from privacy.retention_plan()`)).rows,
+      { readOnly: true },
+    );
+    if (options.json) {
+      console.log(JSON.stringify(steps, null, 2));
+      return;
+    }
+    if (steps.length === 0) {
+      console.log("There is no rule, so that nothing is deleted. Set one: insights retention set events '13 months'");
+      return;
+    }
+    const table = new Table({ head: ["rule", "before", "method", "rows", "partitions", "restricted", "oldest"] });
+    for (const { rule, horizon, method, row_count: rows, partitions, held_count: held, oldest } of steps) {
+      table.push([rule, horizon ?? "", method, rows, partitions.length, held ?? "", oldest ?? ""]);
+    }
+    console.log(table.toString());
+  });
+
+const apply = new Command("apply")
+  .description("Deletes what the rules say, in steps that can be interrupted. The worker does the same each day.")
+  .option("--yes", "delete: this cannot be undone")
+  .option("--confirm-clock", "the clock of the server is right, although it differs much from that of the last run")
+  .action(async (options: { yes?: true; confirmClock?: true }) => {
+    if (!options.yes) {
+      throw new InsightsError("data would be deleted, which cannot be undone", {
+        hint: "See insights retention plan, and run the command again with --yes.",
+      });
+    }
+    let rows = 0;
+    await withSession("retention", async ({ pool }) => {
+      let waits = 0;
+      while (true) {
+        const step = await inTransaction(
+          pool,
+          async (client) =>
+            (
+              await client.query<Step>(
+                `select ${columns} from privacy.apply_retention(confirm_clock => ${options.confirmClock === true})`,
+              )
+            ).rows[0],
+        );
+        if (step === undefined) break;
+        if (step.method === "wait") {
+          waits += 1;
+          if (waits > mostWaits) {
+            throw new InsightsError(`${step.table_name} is in use by other transactions`, {
+              hint: "Run the command again. Look for long transactions in pg_stat_activity.",
+            });
+          }
+          await pause(1000);
+          continue;
+        }
+        waits = 0;
+        if (step.method === "delete" || step.method === "anonymize") rows += Number(step.row_count);
+        console.log([step.rule, step.method, step.row_count, step.partitions.join(", ")].join("\t"));
+      }
+    });
+    console.log(`${rows} rows. What is derived from them follows with the next refresh: insights refresh`);
+  });
+
+interface Rule {
+  counted: string;
+  method: string;
+  purpose?: string;
+  keepSums?: true;
+}
+
+const set = new Command("set")
+  .description("Sets the time for which data of a class, or events of a purpose, is kept.")
+  .argument("<class>", "class of data, such as events: see privacy.retention_class")
+  .argument("<keep>", "interval, such as '13 months'")
+  .option("--purpose <purpose>", "only events of this purpose")
+  .option("--counted <from>", "count from the event or from its arrival", "event")
+  .option("--method <method>", "delete, or anonymize events", "delete")
+  .option("--keep-sums", "keep the sums of whole months, without people")
+  .action(async (dataClass: string, keep: string, options: Rule) => {
+    const rule = await asAdministrator("retention", async (client) => {
+      const { rows } = await client.query<{ rule: string }>(
+        "select rule from privacy.set_retention($1, $2::interval, $3, $4, $5, $6)",
+        [dataClass, keep, options.purpose ?? null, options.counted, options.method, options.keepSums === true],
+      );
+      return rows[0]?.rule;
+    });
+    console.log(`set ${rule}: see insights retention plan`);
+  });
+
+const drop = new Command("drop")
+  .description("Removes a rule: its data is kept from then on.")
+  .argument("<class>", "class of data")
+  .option("--purpose <purpose>", "the rule for events of this purpose")
+  .action(async (dataClass: string, options: { purpose?: string }) => {
+    const dropped = await asAdministrator("retention", async (client) => {
+      const { rows } = await client.query<{ dropped: boolean }>("select privacy.drop_retention($1, $2) as dropped", [
+        dataClass,
+        options.purpose ?? null,
+      ]);
+      return rows[0]?.dropped === true;
+    });
+    console.log(dropped ? "dropped" : "there was no such rule");
+  });
+
+export default new Command()
+  .description("Rules that say how long data is kept, per class of data and per purpose of events.")
+  .addCommand(plan)
+  .addCommand(apply)
+  .addCommand(set)
+  .addCommand(drop)
+  .addHelpText(
+    "after",
+    `
+Examples:
+  insights retention set events '25 months' --keep-sums
+  insights retention set events '90 days' --purpose advertising
+  insights retention plan
+  insights retention apply --yes
+`,
+  );

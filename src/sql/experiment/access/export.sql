@@ -1,0 +1,64 @@
+create or replace function experiment.export(subject privacy.subject)
+returns setof privacy.exported
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return next privacy.exported_rows(
+    'experiment.exposure',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'experiment', experiment.experiment_key,
+          'name', experiment.name,
+          'variation', variation.variation_key,
+          'exposed_at', exposure.exposed_at,
+          'is_counted', exposure.is_counted,
+          'stratum', exposure.stratum,
+          'probability', exposure.probability,
+          'outcomes', experiment._named_outcomes(exposure.experiment_id, exposure.outcomes),
+          'outcomes_before', experiment._named_outcomes(exposure.experiment_id, exposure.outcomes_before),
+          'values', (
+            select jsonb_object_agg(metric.metric_key, event_value.event_values)
+            from experiment.event_value
+            join experiment.measured
+              on measured.experiment_id = event_value.experiment_id
+              and measured.position = event_value.position
+            join experiment.metric using (metric_id)
+            where event_value.person_id = exposure.person_id
+              and event_value.experiment_id = exposure.experiment_id
+          )
+        )
+        order by exposure.exposed_at, experiment.experiment_key
+      )
+      from experiment.exposure
+      join experiment.experiment using (experiment_id)
+      left join experiment.variation
+        on variation.experiment_id = exposure.experiment_id
+        and variation.variation = exposure.variation
+      where exposure.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
+    'experiment.change',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'changed_at', change.changed_at, 'subject', change.subject, 'key', change.key, 'action', change.action
+        )
+        order by change.changed_at, change.change_id
+      )
+      from experiment.change
+      where change.actor = any (privacy.user_names(export.subject))
+    ),
+    'Changes of experiments that the person made.'
+  );
+end;
+$$;
+
+comment on function experiment.export(privacy.subject) is $$
+@behavior -*
+Returns the experiments in which a person takes part, with her outcomes, and the changes that she made.
+For `privacy.export_person`.
+$$;

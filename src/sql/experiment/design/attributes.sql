@@ -1,0 +1,23 @@
+/* A definer owned by insights_reader: administrators query any person without privileges on the tables. */
+create or replace function experiment.attributes(person text)
+returns jsonb
+language plpgsql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  return (experiment._named_attributes(attributes.person, null)).attributes;
+end;
+$$;
+
+alter function experiment.attributes(text) owner to insights_reader;
+
+comment on function experiment.attributes(text) is $$
+Returns the attributes by which a person is assigned: `id` (the `userId`), `anonymousId`, and traits.
+`person`: a `userId`, also one that has sent nothing yet, or the `anonymousId` of a browser. Errors: CF001.
+$$;
+
+grant execute on function experiment.attributes(text) to insights_admin, insights_worker;

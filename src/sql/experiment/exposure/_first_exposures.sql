@@ -1,0 +1,106 @@
+create or replace function experiment._first_exposures(people bigint[])
+returns setof experiment.exposed
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+set plan_cache_mode to force_generic_plan
+set enable_seqscan to off
+set jit to off
+as $$
+declare
+  v_viewed constant record := experiment._viewed_types();
+  v_since constant timestamptz := (select min(experiment.started_at) from experiment.experiment);
+  v_exposed experiment.exposed[];
+  v_function text;
+  v_served experiment.exposed[];
+begin
+  with mentioned as materialized (
+    select distinct step.person_id, viewed.occurred_at
+    from track.step
+    cross join lateral unnest(step.occurred_at) as viewed (occurred_at)
+    where step.person_id = any (_first_exposures.people)
+      and step.event_type_id = any (v_viewed.stored)
+      and viewed.occurred_at >= v_since
+  ),
+
+  named as materialized (
+    select
+      event.person_id, event.identity_id, event.occurred_at,
+      coalesce(event.properties ->> 'experiment_id', event.properties ->> 'experimentId') as experiment_key,
+      coalesce(event.properties ->> 'variation_id', event.properties ->> 'variationId') as variation_key
+    from mentioned
+    join track.event
+      on event.person_id = mentioned.person_id
+      and event.occurred_at = mentioned.occurred_at
+    where coalesce(event.named_event_type_id, event.event_type_id) = v_viewed.named
+      or event.event_type_id = v_viewed.named
+  )
+
+  select array_agg(
+    row(
+      named.person_id, named.identity_id, experiment.experiment_id, variation.variation, named.occurred_at
+    )::experiment.exposed
+  )
+  into v_exposed
+  from named
+  join experiment.experiment
+    on experiment.experiment_key = named.experiment_key
+    and named.occurred_at >= experiment.started_at
+    and named.occurred_at < coalesce(experiment.stopped_at, 'infinity')
+  -- The key of a variation, or else its position.
+  cross join lateral (
+    select variation.variation
+    from experiment.variation
+    where variation.experiment_id = experiment.experiment_id
+      and (
+        variation.variation_key = named.variation_key
+        or variation.variation::text = named.variation_key
+      )
+    order by variation.variation_key = named.variation_key desc
+    limit 1
+  ) as variation;
+
+  for v_function in
+    select handler.exposure_function
+    from experiment.handler
+    where handler.exposure_function is not null
+      and exists (
+        select
+        from experiment.experiment
+        where experiment.placement like handler.room || '.%'
+          and experiment.started_at is not null
+      )
+    order by handler.room
+  loop
+    execute format(
+      'select array(select exposed from %I.%I($1) as exposed)',
+      split_part(v_function, '.', 1), split_part(v_function, '.', 2)
+    )
+    into v_served
+    using _first_exposures.people;
+    v_exposed := v_exposed || v_served;
+  end loop;
+
+  return query
+  select
+    exposed.person_id,
+    (array_agg(exposed.identity_id order by exposed.exposed_at, exposed.identity_id))[1],
+    exposed.experiment_id,
+    case when min(exposed.variation) = max(exposed.variation) then min(exposed.variation) end,
+    min(exposed.exposed_at)
+  from unnest(v_exposed) as exposed
+  join experiment.experiment
+    on experiment.experiment_id = exposed.experiment_id
+    and exposed.exposed_at >= experiment.started_at
+    and exposed.exposed_at < coalesce(experiment.stopped_at, 'infinity')
+  where exposed.person_id <> 0
+    and exposed.variation is not null
+  group by exposed.person_id, exposed.experiment_id;
+end;
+$$;
+
+comment on function experiment._first_exposures(bigint[]) is $$
+Returns the first exposure of people to each experiment; `variation` is null for those with two or more variations.
+From the events "Experiment Viewed" while the experiment runs, and from the rooms of `experiment.handler`. Events that
+name another experiment or variation are ignored.
+$$;

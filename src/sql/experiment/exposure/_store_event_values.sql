@@ -1,0 +1,45 @@
+create or replace function experiment._store_event_values(people bigint[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_new experiment.event_value[];
+begin
+  if not exists (
+    select
+    from experiment.measured
+    join experiment.metric using (metric_id)
+    where metric.type = 'quantile'
+  ) then
+    return;
+  end if;
+  v_new := array(
+    select computed
+    from experiment._event_values(
+      array(select exposure from experiment.exposure where exposure.person_id = any (_store_event_values.people))
+    ) as computed
+  );
+
+  delete from experiment.event_value
+  where event_value.person_id = any (_store_event_values.people)
+    and not exists (
+      select
+      from unnest(v_new) as new
+      where new.person_id = event_value.person_id
+        and new.experiment_id = event_value.experiment_id
+        and new.position = event_value.position
+    );
+  insert into experiment.event_value (person_id, experiment_id, position, event_values)
+  select new.person_id, new.experiment_id, new.position, new.event_values
+  from unnest(v_new) as new
+  on conflict (person_id, experiment_id, position) do update
+  set event_values = excluded.event_values
+  where event_value.event_values is distinct from excluded.event_values;
+end;
+$$;
+
+comment on function experiment._store_event_values(bigint[]) is $$
+Recomputes `experiment.event_value` for people, whose exposures are stored.
+$$;

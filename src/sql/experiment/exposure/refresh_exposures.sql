@@ -1,0 +1,95 @@
+/*
+ * An exposure follows from all events of the person, and they may arrive in any order: the rows of a person are
+ * computed from scratch whenever a change touches them. The sums change by the difference between the old and the new
+ * rows.
+ */
+create or replace function experiment.refresh_exposures(people bigint[], since timestamptz[], until timestamptz[])
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+set jit to off
+as $$
+declare
+  v_people bigint[];
+  v_old experiment.exposure[];
+  v_new experiment.exposure[];
+  v_changed bigint[];
+  v_values experiment.event_value[];
+begin
+  if not exists (select from experiment.experiment where experiment.started_at is not null) then
+    return;
+  end if;
+  v_people := experiment._touched_people(
+    refresh_exposures.people, refresh_exposures.since, refresh_exposures.until
+  );
+  if v_people = '{}' then
+    return;
+  end if;
+
+  v_old := array(
+    select exposure from experiment.exposure where exposure.person_id = any (v_people)
+  );
+  v_new := array(
+    select computed
+    from experiment._exposures_of(
+      array(select unnest(v_people) except select unnest(experiment._refused_people(v_people)))
+    ) as computed
+  );
+
+  -- Rows that differ: those of before, and those of now.
+  select
+    array(select old from unnest(v_old) as old except select new from unnest(v_new) as new),
+    array(select new from unnest(v_new) as new except select old from unnest(v_old) as old)
+  into v_old, v_new;
+
+  delete from experiment.exposure
+  using (
+    select old.person_id, old.experiment_id from unnest(v_old) as old
+    except
+    select new.person_id, new.experiment_id from unnest(v_new) as new
+  ) as gone
+  where exposure.person_id = gone.person_id
+    and exposure.experiment_id = gone.experiment_id;
+  insert into experiment.exposure (
+    person_id, experiment_id, variation, exposed_at, exposed_on, is_counted, stratum, probability, outcomes,
+    outcomes_before
+  )
+  select
+    new.person_id, new.experiment_id, new.variation, new.exposed_at, new.exposed_on, new.is_counted, new.stratum,
+    new.probability, new.outcomes, new.outcomes_before
+  from unnest(v_new) as new
+  on conflict (person_id, experiment_id) do update
+  set
+    variation = excluded.variation,
+    exposed_at = excluded.exposed_at,
+    exposed_on = excluded.exposed_on,
+    is_counted = excluded.is_counted,
+    stratum = excluded.stratum,
+    probability = excluded.probability,
+    outcomes = excluded.outcomes,
+    outcomes_before = excluded.outcomes_before;
+  perform experiment._change_day_sums(
+    v_old || v_new,
+    array_fill(-1, array[cardinality(v_old)]) || array_fill(1, array[cardinality(v_new)])
+  );
+  perform experiment._store_event_values(v_people);
+
+  v_changed := array(
+    select old.person_id from unnest(v_old) as old
+    union
+    select new.person_id from unnest(v_new) as new
+  );
+  if v_changed <> '{}' then
+    perform track.recompute_person_sets('experiment.exposure', v_changed);
+  end if;
+end;
+$$;
+
+comment on function experiment.refresh_exposures(bigint[], timestamptz[], timestamptz[]) is $$
+@behavior -*
+Recomputes `experiment.exposure` for the given people and periods, and the sums that follow. Called by `track.refresh`.
+Their events, identities, decisions, traits or sets have changed. The rows and sums are those of a computation from
+scratch, also after late events, merges of people and deletions. People who have opted out of `analytics`, or whose data
+is restricted, have no rows.
+$$;

@@ -1,0 +1,45 @@
+create or replace function experiment._arm_sums(experiment_id int, among track.person_set_block[] default null)
+returns setof experiment.day_sum
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+set jit to off
+as $$
+declare
+  v_exposures experiment.exposure[];
+begin
+  if _arm_sums.among is null then
+    return query
+    select day_sum.*
+    from experiment.day_sum
+    where day_sum.experiment_id = _arm_sums.experiment_id;
+    return;
+  end if;
+
+  -- An array has a limit of 1 GB, so that people are added some at a time.
+  for v_exposures in
+    select array_agg(part.exposure)
+    from (
+      select exposure, row_number() over () / 20000 as part
+      from experiment.exposure
+      join unnest(_arm_sums.among) as among
+        on among.block = exposure.person_id / 4096
+        and get_bit(among.people, (exposure.person_id % 4096)::int) <> 0
+      where exposure.experiment_id = _arm_sums.experiment_id
+    ) as part (exposure, part)
+    group by part.part
+  loop
+    return query
+    select added.*
+    from experiment._day_sums(v_exposures, array_fill(1, array[cardinality(v_exposures)])) as added;
+  end loop;
+end;
+$$;
+
+comment on function experiment._arm_sums(int, track.person_set_block[]) is $$
+@behavior -*
+Returns the sums of an experiment, in any number of rows per day.
+Those of `experiment.day_sum`, or for some people (`among`) those of their exposures.
+$$;
+
+grant execute on function experiment._arm_sums(int, track.person_set_block[]) to insights_reader;

@@ -1,0 +1,156 @@
+create or replace function experiment._health(
+  experiment experiment.experiment,
+  among track.person_set_block[] default null,
+  smallest_group int default 1
+)
+returns experiment.health
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+set jit to off
+as $$
+declare
+  v_result experiment.health;
+  v_id constant int := (experiment).experiment_id;
+  v_variations constant int := (select count(*) from experiment.variation where variation.experiment_id = v_id);
+  v_sums constant experiment.day_sum[] := array(
+    select stored
+    from experiment._arm_sums(v_id, _health.among) as stored
+    where stored.position = -1
+  );
+  v_tested float8[];
+begin
+  v_result.experiment := (experiment).experiment_key;
+  v_result.state := (experiment).state;
+  v_result.population := (experiment).population;
+  v_result.variations := array(
+    select variation.variation_key
+    from experiment.variation
+    where variation.experiment_id = v_id
+    order by variation.variation
+  );
+  v_result.people := array(
+    select coalesce(sum(stored.people), 0)::bigint
+    from generate_series(0, v_variations - 1) as place
+    left join unnest(v_sums) as stored on stored.variation = place
+    group by place
+    order by place
+  );
+  select
+    min(stored.exposed_on), max(stored.exposed_on),
+    coalesce(sum(stored.people) filter (where stored.variation = -1), 0),
+    coalesce(sum(stored.people) filter (where stored.variation = -2), 0)
+  into v_result.first_day, v_result.last_day, v_result.multiple, v_result.not_counted
+  from unnest(v_sums) as stored;
+
+  -- The weights of a whole day: the exposures of a day on which they changed are not separated.
+  with day as (
+    select
+      stored.exposed_on, sum(stored.people) as people,
+      (
+        select weighting.weights
+        from experiment.weighting
+        where weighting.experiment_id = v_id
+          and (
+            weighting.since <= stored.exposed_on::timestamp at time zone 'UTC'
+            or weighting.since <= (experiment).started_at
+          )
+        order by weighting.since desc
+        limit 1
+      ) as weights
+    from unnest(v_sums) as stored
+    where stored.variation >= 0
+      and not exists (
+        select
+        from experiment.weighting
+        where weighting.experiment_id = v_id
+          and weighting.since > (experiment).started_at
+          and weighting.since > stored.exposed_on::timestamp at time zone 'UTC'
+          and weighting.since < (stored.exposed_on + 1)::timestamp at time zone 'UTC'
+      )
+    group by stored.exposed_on
+  ),
+
+  arm as (
+    select
+      place,
+      sum(day.people::float8 * day.weights[place + 1]) as expected,
+      sum((
+        select sum(stored.people)
+        from unnest(v_sums) as stored
+        where stored.variation = place
+          and stored.exposed_on = day.exposed_on
+      ))::float8 as people
+    from day
+    cross join generate_series(0, v_variations - 1) as place
+    group by place
+  )
+
+  select
+    array_agg(arm.expected order by arm.place), array_agg(coalesce(arm.people, 0) order by arm.place)
+  into v_result.expected, v_tested
+  from arm;
+  if v_tested is not null then
+    v_result.srm_p := experiment.srm(v_tested, v_result.expected);
+  end if;
+  if smallest_group > 1 then
+    v_result.srm_p := experiment._rounded(v_result.srm_p, v_result.srm_p / 10);
+    v_result.people := array(
+      select figure / smallest_group * smallest_group
+      from unnest(v_result.people) with ordinality as entry (figure, place)
+      order by entry.place
+    );
+    v_result.expected := array(
+      select experiment._rounded(figure, 10) from unnest(v_result.expected) with ordinality as entry (figure, place)
+      order by entry.place
+    );
+    if (select max(figure) from unnest(v_result.people) as entry (figure)) = 0 then
+      v_result.srm_p := null;
+    end if;
+    -- The day of an exposure in a set of few people is that of a person.
+    if _health.among is not null then
+      v_result.first_day := null;
+      v_result.last_day := null;
+      v_result.expected := null;
+    end if;
+    v_result.multiple := v_result.multiple / smallest_group * smallest_group;
+    v_result.not_counted := v_result.not_counted / smallest_group * smallest_group;
+  end if;
+  v_result.is_mismatched := coalesce(v_result.srm_p < 0.001, false);
+  v_result.warnings := array_remove(
+    array[
+      case
+        when v_result.is_mismatched then format(
+          'Sample ratio mismatch (p = %s): people are not distributed by the weights. Do not use the results.',
+          case when v_result.srm_p < 1e-10 then 'less than 1e-10' else round(v_result.srm_p::numeric, 10)::text end
+        )
+        when v_result.srm_p < 0.01 then format(
+          'A sample ratio mismatch is likely (p = %s): look for its cause before you use the results.',
+          round(v_result.srm_p::numeric, 4)
+        )
+      end,
+      case
+        when v_result.multiple > 0 then format(
+          '%s people saw several variations, and are not counted.', v_result.multiple
+        )
+      end,
+      case
+        when (experiment).population <> 'counted' then format(
+          'The people of the set "%s" are counted, not those of "counted".', (experiment).population
+        )
+      end
+    ],
+    null
+  );
+  return v_result;
+end;
+$$;
+
+comment on function experiment._health(experiment.experiment, track.person_set_block[], int) is $$
+@behavior -*
+Computes the result of `experiment.health`, with the privileges of the caller.
+Numbers are rounded down to multiples of `smallest_group`.
+$$;
+
+grant execute on function experiment._health(experiment.experiment, track.person_set_block[], int)
+to insights_reader;

@@ -1,0 +1,35 @@
+create or replace function track.dropped_data(
+  since date default (now() at time zone 'UTC')::date - 29,
+  until date default (now() at time zone 'UTC')::date
+)
+returns setof track.data_finding
+language plpgsql
+stable
+parallel safe
+-- A definer: only administrators may read the counts, which name properties that clients have chosen.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  return query
+  select
+    coalesce(target.name, event_type.name), found_data.property, found_data.kind, sum(found_data.found)::bigint,
+    min(found_data.day), max(found_data.day)
+  from track.found_data
+  left join track.event_type using (event_type_id)
+  left join track.event_type as target on target.event_type_id = event_type.merged_event_type_id
+  where found_data.day between dropped_data.since and dropped_data.until
+    and found_data.kind not in ('e-mail', 'phone')
+  group by 1, 2, 3
+  order by 4 desc, 1, 2, 3;
+end;
+$$;
+
+comment on function track.dropped_data(date, date) is $$
+Returns which properties and traits of messages were not stored, as numbers by event, name and reason.
+Of messages that arrived on the days from `since` to `until` (UTC), by default the last 30; never a value.
+The reason is `not_allowed` (`track.allow_properties`, `track.allow_traits`), `ip` or `user_agent`.
+$$;
+
+grant execute on function track.dropped_data(date, date) to insights_admin, insights_worker;

@@ -1,0 +1,88 @@
+create or replace function track.parse_user_agent(user_agent text)
+returns track.user_agent
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_text constant text := left(parse_user_agent.user_agent, 512);
+  -- Most browsers also name those that they descend from: the first pattern that matches applies.
+  v_browser constant text[] := (
+    select array[known.name, substring(v_text from known.pattern)]
+    from (
+      values
+        (1, 'Edge', '(?:Edge|Edg|EdgA|EdgiOS)/(\d{1,4})'),
+        (2, 'Opera', '(?:OPR|OPiOS|OPT)/(\d{1,4})'),
+        (3, 'Opera', '^Opera/.*Version/(\d{1,4})'),
+        (4, 'Opera', '^Opera[/ ](\d{1,4})'),
+        (5, 'Samsung Internet', 'SamsungBrowser/(\d{1,4})'),
+        (6, 'Yandex Browser', 'YaBrowser/(\d{1,4})'),
+        (7, 'Vivaldi', 'Vivaldi/(\d{1,4})'),
+        (8, 'DuckDuckGo', '(?:DuckDuckGo|Ddg)/(\d{1,4})'),
+        (9, 'UC Browser', '(?:UCBrowser|UBrowser)/(\d{1,4})'),
+        (10, 'Silk', 'Silk/(\d{1,4})'),
+        (11, 'Facebook', 'FBAV/(\d{1,4})'),
+        (12, 'Instagram', 'Instagram (\d{1,4})'),
+        (13, 'Electron', 'Electron/(\d{1,4})'),
+        (14, 'Firefox', '(?:Firefox|FxiOS|Focus)/(\d{1,4})'),
+        (15, 'Android WebView', '; wv\).*(?:Chrome)/(\d{1,4})'),
+        (16, 'Chrome', '(?:HeadlessChrome|CriOS|Chromium|Chrome)/(\d{1,4})'),
+        (17, 'Android Browser', 'Android.*Version/(\d{1,4}).*Safari/'),
+        (18, 'Safari', '(?:Macintosh|iPhone|iPad|iPod).*Version/(\d{1,4}).*Safari/'),
+        (19, 'Internet Explorer', 'MSIE (\d{1,4})'),
+        (20, 'Internet Explorer', 'Trident/.*rv:(\d{1,4})')
+    ) as known (place, name, pattern)
+    where v_text ~ known.pattern
+    order by known.place
+    limit 1
+  );
+  v_os constant text := case
+    when v_text ~ 'Windows Phone' then 'Windows Phone'
+    when v_text ~ 'Android|Dalvik' then 'Android'
+    when v_text ~ 'iPhone|iPad|iPod|iOS|AppleTV' then 'iOS'
+    when v_text ~ 'CrOS' then 'ChromeOS'
+    when v_text ~ 'Windows' then 'Windows'
+    when v_text ~ 'Macintosh|Mac OS X|Darwin' then 'macOS'
+    when v_text ~ 'Linux|X11|Ubuntu' then 'Linux'
+  end;
+  -- Programs that name themselves, and browsers that a program controls. CUBOT is a maker of phones.
+  v_is_bot constant boolean := v_text ~* (
+    '(?<!cu)bot(?![a-z])|crawl|spider|slurp|headless|phantomjs|puppeteer|playwright|selenium|lighthouse|pagespeed'
+    '|facebookexternalhit|mediapartners|bingpreview|google-read-aloud|feedfetcher|monitoring|pingdom|uptime|archiver'
+    '|scrapy|^(?:curl|wget|python|go-http-client|java|node-fetch|axios|undici|libwww|php|ruby|perl|postmanruntime'
+    '|apache-httpclient)\M'
+  );
+begin
+  if v_text is null or btrim(v_text) = '' then
+    return null;
+  end if;
+  return row(
+    v_browser[1],
+    v_browser[2]::int,
+    v_os,
+    case
+      when v_is_bot then 'bot'
+      when v_text ~* 'smart-?tv|appletv|googletv|hbbtv|web0s|webos|tizen.*tv|crkey|playstation|xbox|nintendo|\mtv\M'
+        then 'other'
+      when v_text ~ 'iPad|Tablet|Kindle|Silk/|PlayBook'
+        or v_text ~ 'Android' and v_text !~ 'Mobi|Dalvik'
+        then 'tablet'
+      when v_text ~ 'Mobi|iPhone|iPod|Android|Dalvik|Windows Phone|Opera Mini' then 'mobile'
+      when v_os in ('Windows', 'macOS', 'Linux', 'ChromeOS') then 'desktop'
+      else 'other'
+    end,
+    v_is_bot
+  )::track.user_agent;
+end;
+$$;
+
+comment on function track.parse_user_agent(text) is $$
+Returns browser, major version, operating system and type of device of a user agent; null for an empty one.
+The first 512 characters are read. The result is coarse, and as true as the text: browsers name others, iPads name
+macOS, and any client can send any text. Unknown browsers and operating systems are null, unknown devices `other`.
+`track.ingest` keeps these values, as `track.setting.agent_properties` lists them, and not the text.
+$$;
+
+grant execute on function track.parse_user_agent(text)
+to insights_reader, insights_analyst, insights_admin, insights_worker;

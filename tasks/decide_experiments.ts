@@ -1,0 +1,19 @@
+import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
+
+/** Ends the experiments that do harm, and those that are decided automatically. */
+export default defineTask({
+  name: "decide_experiments",
+  payload: emptyPayload,
+  async due(_payload, { call }) {
+    const [found] = await call<{ any: boolean }>(
+      "select exists (select from experiment.experiment where state = 'running') as any",
+    );
+    return found?.any === true;
+  },
+  async run(_payload, { call }) {
+    const decided = await call<{ experiment: string; verdict: string; variation: string | null; reason: string }>(
+      "select experiment, verdict, variation, reason from experiment.decide_experiments()",
+    );
+    return { rows: decided.length, detail: { decided } };
+  },
+});
