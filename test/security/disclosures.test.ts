@@ -43,6 +43,7 @@ const reads: Record<string, [call: string, people?: string]> = {
   "analytics.dropout_risk": ["analytics.dropout_risk('algebra', '2026-03-06', 1)", rows],
   "analytics.expected_next_week_activity": ["analytics.expected_next_week_activity('algebra', '2026-03-06')", rows],
   "analytics.person_rfm": ["analytics.person_rfm('2026-02-01', '2026-06-01')", rows],
+  "experiment.attributes": ["experiment.attributes('ada')"],
   "privacy.export_person": ["privacy.export_person('ada')"],
   "privacy.reidentify": ["privacy.reidentify(privacy.pseudonym(track.find_person('ada')))"],
   "recommend.for_people": [
@@ -105,6 +106,9 @@ describe("each function that returns the record of a named person", () => {
       "privacy.restrict_person",
       "privacy.suppress",
       "privacy.suppressed",
+      // The arms and values of the person, for the server that shows them to her.
+      "experiment.assign",
+      "experiment.evaluate_features",
       // A number of people.
       "recommend.evaluate",
       "recommend.start_evaluation",

@@ -2,13 +2,13 @@
 create or replace function experiment.attributes(person text)
 returns jsonb
 language plpgsql
-stable
-parallel safe
+volatile
 security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 begin
+  perform privacy.record_disclosure(array[track.find_person(attributes.person)], 'experiment.attributes');
   return (experiment._named_attributes(attributes.person, null)).attributes;
 end;
 $$;
@@ -16,8 +16,10 @@ $$;
 alter function experiment.attributes(text) owner to insights_reader;
 
 comment on function experiment.attributes(text) is $$
+@behavior -mutationField +queryField
 Returns the attributes by which a person is assigned: `id` (the `userId`), `anonymousId`, and traits.
 `person`: a `userId`, also one that has sent nothing yet, or the `anonymousId` of a browser. Errors: CF001.
+These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 
 grant execute on function experiment.attributes(text) to insights_admin, insights_worker;
