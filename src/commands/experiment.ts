@@ -341,7 +341,7 @@ A file holds the definition of one experiment, or all parts that it needs:
   }
 The same file again changes nothing. See docs/experiments.md.`,
 );
-for (const command of [list, show, define, start, weights, results, health, report, decide, stop, ship, history]) {
+for (const command of [list, show, define, start, weights, results, health, stop, ship, history, report, decide]) {
   experiment.addCommand(command.exitOverride());
 }
 

@@ -114,7 +114,6 @@ test("a true difference is found, decided, and deployed", async () => {
   const arms = await database.rows<{ variation: string; people: number; figure: number; verdict: string }>(
     "select variation, people::int, figure, verdict from experiment.results('two-recommenders')",
   );
-  console.log(arms);
   expect(arms.map(({ variation }) => variation)).toEqual(["control", "treatment"]);
   expect(arms.reduce((sum, { people }) => sum + people, 0)).toBe(learners.length);
   // The oracle: who was served what, and who enrolled since.

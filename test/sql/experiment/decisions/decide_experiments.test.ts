@@ -105,6 +105,20 @@ describe("experiment.decide_experiments", () => {
       expect((await decide(db)).map(({ verdict }) => verdict)).toEqual(["ship"]);
     }));
 
+  test.skipIf(!database.native)("two workers at once decide once (needs parallel sessions)", async () => {
+    await begin(database, { key: "parallel", is_decided_automatically: true });
+    await expose(database, "parallel", better);
+    const decided = await Promise.all(
+      [1, 2, 3].map(() => database.rows<Decision>("select * from experiment.decide_experiments()")),
+    );
+    expect(decided.flat().map(({ verdict, state }) => [verdict, state])).toEqual([["ship", "shipped"]]);
+    expect(
+      await database.value(
+        "select count(*)::int from experiment.change where key = 'parallel' and action in ('decided', 'shipped')",
+      ),
+    ).toBe(2);
+  });
+
   test("is for admins and workers", async () => {
     expect(await rolesThatMay(database, "select experiment.decide_experiments()")).toEqual(["admin", "worker"]);
   });
