@@ -250,6 +250,7 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
     author,
   ]);
   await db.query("insert into recommend.rule_log (name, actor) values ('r', $1)", [author]);
+  await db.query("insert into privacy.retention_log (rule, action, actor) values ('events', 'set', $1)", [author]);
   await db.query("insert into track.name_log (action, name, target, actor) values ('event renamed', 'a', 'b', $1)", [
     author,
   ]);

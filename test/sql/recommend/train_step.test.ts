@@ -48,16 +48,20 @@ test.skipIf(!database.native)(
     await erases.connect();
     await database.query("select recommend.train_step('course', 7)");
     const person = await database.value<string>(
-      "select external_id from recommend.evaluation_person join track.identity using (person_id) where kind = 'user' limit 1",
+      "select external_id from recommend.evaluation_person join track.identity using (person_id) where kind = 'user' and evaluation_id = (select max(evaluation_id) from recommend.evaluation) limit 1",
     );
     await erases.query("begin");
     await erases.query("select privacy.erase_person($1)", [person]);
     const step = trains.query("select recommend.train_step('course', 7)").catch((error: pg.DatabaseError) => error);
     await expect
-      .poll(() =>
-        database.value(
-          "select count(*)::int from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
-        ),
+      .poll(
+        () =>
+          database.value(
+            "select count(*)::int from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+          ),
+        {
+          timeout: 20_000,
+        },
       )
       .toBe(1);
     await erases.query("commit");

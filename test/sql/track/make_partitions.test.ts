@@ -85,10 +85,14 @@ test.skipIf(!database.native)(
     await first?.query("select track.make_partitions('2001-02-03Z', '2001-02-03Z')");
     const waiting = others.map((client) => client.query("select accepted from track.ingest($1)", [batch()]));
     await expect
-      .poll(() =>
-        database.value(
-          "select count(*)::int from pg_stat_activity where wait_event = 'advisory' and datname = current_database()",
-        ),
+      .poll(
+        () =>
+          database.value(
+            "select count(*)::int from pg_stat_activity where wait_event = 'advisory' and datname = current_database()",
+          ),
+        {
+          timeout: 60_000,
+        },
       )
       .toBe(2);
     await first?.query("commit");
