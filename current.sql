@@ -37,7 +37,9 @@ create table if not exists experiment.holdout (
 comment on table experiment.holdout is $$
 Holdouts: shares of people who take part in none of the experiments of the holdout, as a lasting control group.
 $$;
-comment on column experiment.holdout.holdout is $$Name of the holdout; its hash has the seed `holdout.` with this name.$$;
+comment on column experiment.holdout.holdout is $$
+Name of the holdout. Its hash has the seed `holdout.` with this name.
+$$;
 comment on column experiment.holdout.description is $$Description of the holdout.$$;
 comment on column experiment.holdout.share is $$Share of people who are held out, greater than 0 and less than 1.$$;
 comment on column experiment.holdout.created_at is $$Time at which the holdout was created.$$;
@@ -290,6 +292,7 @@ comment on column experiment.metric.metric_id is $$Key of the metric.$$;
 comment on column experiment.metric.metric_key is $$Name of the metric.$$;
 comment on column experiment.metric.description is $$Description of the metric.$$;
 comment on column experiment.metric.type is $$
+Type of the metric.
 `proportion` (share of people with an event), `retention` (the same, from `delay` on), `count` (events per person),
 `mean` (sum of the values per person), `ratio` (of two metrics) or `quantile` (of the values of all events).
 $$;
@@ -378,7 +381,7 @@ end;
 $do$;
 
 comment on type experiment.decision is $$
-What the rule of decision states about an experiment: see the function `experiment.decision`.
+Decision about an experiment by the rule of `experiment.decision`.
 $$;
 comment on column experiment.decision.experiment is $$Experiment.$$;
 comment on column experiment.decision.state is $$State of the experiment.$$;
@@ -1124,7 +1127,7 @@ $$;
 comment on column experiment.plan.power is $$Power to reach.$$;
 comment on column experiment.plan.allocation is $$Users of the treatment for each user of the control.$$;
 
-/* --------------------------------------------------------------------------------------- in the other rooms' lists -- */
+/* ------------------------------------------------------------------------------------- in the other rooms' lists -- */
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
 values

@@ -8,8 +8,8 @@
  * without track.ingest, whose speed bench/ingest.ts measures; exposures go through track.refresh. The peer is one plain
  * query that computes the ten metrics of both variations from the same events.
  * rates: a simulated population and experiments on it, each with a random assignment of its own and exposures over two
- * weeks. In half of them, the treatment adds a task to some people: an effect that is known exactly. All figures are
- * those of experiment.results. Peeking reads the results of every day, and stops at the first significant one.
+ * weeks. All measure page views, on which no variation has an effect (A/A); in half of them, the treatment adds events to
+ * some people: an effect that is known exactly. All figures are those of experiment.results. Peeking reads the results of every day, and stops at the first significant one.
  */
 import type pg from "pg";
 import { Options } from "../src/simulator/options.ts";
@@ -212,7 +212,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
       JSON.stringify({
         key,
         variations: [{ key: "control" }, { key: "treatment" }],
-        goals: [isReal ? `m${index}` : "views"],
+        goals: isReal ? [`m${index}`, "views"] : ["views"],
         before_period: "28 days",
       }),
     ]);
@@ -243,60 +243,51 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
     high: number;
     verdict: string;
   }
-  const ask = async (key: string, test: string, isAdjusted: boolean, limit: Date | null): Promise<Answer> => {
+  const ask = async (
+    key: string,
+    metric: string,
+    test: string,
+    isAdjusted: boolean,
+    limit: Date | null,
+  ): Promise<Answer> => {
     const { rows } = await client.query<Answer>(
       `select low, high, verdict
        from experiment.results($1, test => $2, is_adjusted => $3, difference => 'absolute', until => $4)
-       where variation = 'treatment'`,
-      [key, test, isAdjusted, limit],
+       where variation = 'treatment' and metric = $5`,
+      [key, test, isAdjusted, limit, metric],
     );
     return rows[0] as Answer;
   };
-  const count = {
-    covered: 0,
-    coveredAdjusted: 0,
-    all: 0,
-    false: 0,
-    falseAdjusted: 0,
-    peeked: 0,
-    none: 0,
-    found: 0,
-    foundAdjusted: 0,
-    real: 0,
-  };
+  const wrong = { plain: 0, adjusted: 0, peeked: 0 };
+  const covered = { plain: 0, adjusted: 0 };
+  const found = { plain: 0, adjusted: 0 };
+  let real = 0;
   for (const [key, effect] of effects) {
-    const plain = await ask(key, "welch", false, null);
-    const adjusted = await ask(key, "welch", true, null);
-    count.all += 1;
-    if (plain.low <= effect && effect <= plain.high) count.covered += 1;
-    if (adjusted.low <= effect && effect <= adjusted.high) count.coveredAdjusted += 1;
-    if (effect > 0) {
-      count.real += 1;
-      if (plain.verdict !== "unclear") count.found += 1;
-      if (adjusted.verdict !== "unclear") count.foundAdjusted += 1;
-    } else {
-      count.none += 1;
-      if (plain.verdict !== "unclear") count.false += 1;
-      if (adjusted.verdict !== "unclear") count.falseAdjusted += 1;
-      for (let peek = 0; peek < 14; peek += 1) {
-        const answer = await ask(key, "sequential", true, new Date(start + peek * day));
-        if (answer.verdict !== "unclear") {
-          count.peeked += 1;
-          break;
-        }
+    const own = effect > 0 ? key.replace("x", "m") : "views";
+    for (const kind of ["plain", "adjusted"] as const) {
+      const answer = await ask(key, own, "welch", kind === "adjusted", null);
+      if (answer.low <= effect && effect <= answer.high) covered[kind] += 1;
+      if (effect > 0 && answer.verdict !== "unclear") found[kind] += 1;
+      const none = effect > 0 ? await ask(key, "views", "welch", kind === "adjusted", null) : answer;
+      if (none.verdict !== "unclear") wrong[kind] += 1;
+    }
+    if (effect > 0) real += 1;
+    for (let peek = 0; peek < 14; peek += 1) {
+      const answer = await ask(key, "views", "sequential", true, new Date(start + peek * day));
+      if (answer.verdict !== "unclear") {
+        wrong.peeked += 1;
+        break;
       }
     }
   }
-  console.log(
-    `${effects.size} experiments on ${names.length} simulated people, half of them without an effect; 95 % intervals`,
-  );
-  console.log(`coverage of 95 % intervals                ${interval(count.covered, count.all)}`);
-  console.log(`the same, with CUPED                      ${interval(count.coveredAdjusted, count.all)}`);
-  console.log(`false positives, fixed                    ${interval(count.false, count.none)}`);
-  console.log(`the same, with CUPED                      ${interval(count.falseAdjusted, count.none)}`);
-  console.log(`false positives, sequential, daily peeks  ${interval(count.peeked, count.none)}`);
-  console.log(`power without CUPED                       ${interval(count.found, count.real)}`);
-  console.log(`power with CUPED                          ${interval(count.foundAdjusted, count.real)}`);
+  console.log(`${effects.size} experiments on ${names.length} simulated people, half of them with an effect`);
+  console.log(`coverage of 95 % intervals                ${interval(covered.plain, effects.size)}`);
+  console.log(`the same, with CUPED                      ${interval(covered.adjusted, effects.size)}`);
+  console.log(`false positives, fixed                    ${interval(wrong.plain, effects.size)}`);
+  console.log(`the same, with CUPED                      ${interval(wrong.adjusted, effects.size)}`);
+  console.log(`false positives, sequential, daily peeks  ${interval(wrong.peeked, effects.size)}`);
+  console.log(`power without CUPED                       ${interval(found.plain, real)}`);
+  console.log(`power with CUPED                          ${interval(found.adjusted, real)}`);
 }
 
 const database = await nativeDatabase(`insights_bench_experiment_${process.pid}`);

@@ -24,7 +24,7 @@ export interface OpenKey {
   requests_per_minute: number;
 }
 
-/** What a key may be used for: sending messages, or reading features and experiments. */
+/** Use of a key: to send messages, or to read features and experiments. */
 export type Scope = "events" | "features";
 
 export interface Keys {

@@ -761,6 +761,7 @@
 --!include experiment/design/evaluate_features.sql
 --!include experiment/design/my_features.sql
 --!include experiment/design/assigned.sql
+--!include experiment/exposure/_in_hours.sql
 --!include experiment/exposure/_slots.sql
 --!include experiment/exposure/_members_of.sql
 --!include experiment/exposure/_viewed_types.sql

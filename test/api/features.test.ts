@@ -7,7 +7,7 @@ import { ingest, send } from "../support/requests.ts";
 
 /* GrowthBook's own client reads the features from the running server, decides, and sends what it showed. */
 const database = await testDatabase();
-const { url } = await testApi(database, { INSIGHTS_ADDRESS_RATE: "100000" });
+const { url, ask } = await testApi(database, { INSIGHTS_ADDRESS_RATE: "100000" });
 
 const people = Array.from({ length: 60 }, (_, i) => `person-${i}`);
 
@@ -156,6 +156,38 @@ describe("the answer", () => {
   test("holds no data of people", async () => {
     const text = await (await get(reader)).text();
     for (const person of people) expect(text).not.toContain(person);
+  });
+});
+
+test("GraphQL has the functions that need no tables", async () => {
+  const { data, errors } = await ask(
+    "visitor",
+    `query ($attributes: JSON!, $wanted: JSON!, $payload: JSON!, $experiment: JSON!, $namespace: JSON!) {
+      experimentHash(seed: "seed", value: "a", version: 2)
+      experimentBucketRanges(variations: 2, coverage: 0.5)
+      experimentChooseVariation(n: 0.6, ranges: [0, 0.5, 0.5, 1])
+      experimentInNamespace(value: "1", namespace: $namespace)
+      experimentEvalCondition(attributes: $attributes, condition: $wanted)
+      experimentEvalFeature(payload: $payload, featureKey: "f")
+      experimentRun(payload: $payload, experiment: $experiment)
+    }`,
+    {
+      attributes: { plan: "pro" },
+      wanted: { plan: { $in: ["pro"] } },
+      payload: { features: { f: { defaultValue: 1 } } },
+      experiment: { key: "k", variations: [0] },
+      namespace: ["namespace1", 0.4, 1],
+    },
+  );
+  expect(errors).toEqual([]);
+  expect(data).toMatchObject({
+    experimentHash: 0.0505,
+    experimentBucketRanges: [0, 0.25, 0.5, 0.75],
+    experimentChooseVariation: 1,
+    experimentInNamespace: true,
+    experimentEvalCondition: true,
+    experimentEvalFeature: { value: 1, source: "defaultValue" },
+    experimentRun: { inExperiment: false, variationId: 0 },
   });
 });
 

@@ -135,8 +135,6 @@ const expected = (db: Queries) =>
     union all
     select 'excluded', person_id from named where excluded
     union all
-    select 'visitors', person_id from named where not excluded
-    union all
     select 'shareable', person_id from named
     union all
     select 'visitors', person_id from named where not excluded

@@ -273,6 +273,16 @@ describe("functions", () => {
 
   test("a visitor may send events and read nothing", async () => {
     expect(await may("visitor")).toEqual([
+      "experiment.assign_me",
+      "experiment.bucket_ranges",
+      "experiment.choose_variation",
+      "experiment.eval_condition",
+      "experiment.eval_feature",
+      "experiment.features",
+      "experiment.hash",
+      "experiment.in_namespace",
+      "experiment.my_features",
+      "experiment.run",
       "recommend.for_items",
       "recommend.serve_items",
       "recommend.trending",
@@ -284,6 +294,16 @@ describe("functions", () => {
 
   test("a learner may send events, and query her own data and the catalogue", async () => {
     expect(await may("learner")).toEqual([
+      "experiment.assign_me",
+      "experiment.bucket_ranges",
+      "experiment.choose_variation",
+      "experiment.eval_condition",
+      "experiment.eval_feature",
+      "experiment.features",
+      "experiment.hash",
+      "experiment.in_namespace",
+      "experiment.my_features",
+      "experiment.run",
       "privacy.allowed",
       "privacy.effective_decisions",
       "privacy.export_me",

@@ -254,6 +254,8 @@ describe("functions", () => {
         cross join unnest(array[${applications}]) as role
         where lower(replace(argument, '_', '')) in ('first', 'last', 'before', 'after', 'offset', 'condition', 'filter', 'orderby')
           and has_function_privilege(role, function.oid, 'execute')
+          -- GrowthBook's name. The function returns no set, and so has no pagination: test/api/features.test.ts calls it.
+          and function.name <> 'experiment.eval_condition(jsonb,jsonb,jsonb)'
       `);
   });
 

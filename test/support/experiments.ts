@@ -4,7 +4,12 @@ import type { Queries } from "./database.ts";
 export async function makeExperiments(db: Queries): Promise<void> {
   await db.query("select track.ingest($1::jsonb)", [
     JSON.stringify([
-      { type: "identify", messageId: "1", userId: "ada", traits: { plan: "pro", age: 30 } },
+      {
+        type: "identify",
+        messageId: "1",
+        userId: "ada",
+        traits: { plan: "pro", age: 30, email: "ada@campus.example" },
+      },
       { type: "identify", messageId: "2", userId: "bob", traits: { plan: "free" } },
       { type: "track", messageId: "3", userId: "ada", event: "Task Submitted" },
       { type: "track", messageId: "4", userId: "bob", event: "Lesson Completed", properties: { score: 7 } },

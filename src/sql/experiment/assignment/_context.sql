@@ -15,7 +15,7 @@ begin atomic
 end;
 
 comment on function experiment._members(jsonb) is $$
-Returns the attributes of a payload as an object; what is none has no attributes.
+Returns the attributes of a payload as an object: those of an array by position, none of another value.
 $$;
 
 grant execute on function experiment._members(jsonb)
@@ -29,27 +29,33 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_attributes jsonb := experiment._members(_context.payload -> 'attributes')
-    || experiment._members(_context.payload -> 'attributeOverrides');
+  v_attributes jsonb := _context.payload -> 'attributes';
+  v_docs jsonb := _context.payload -> 'stickyBucketAssignmentDocs';
 begin
   if jsonb_typeof(_context.payload) is distinct from 'object' then
     perform experiment._refuse_condition(_context.payload, 'the payload', 'an object with attributes and features');
   end if;
+  if jsonb_typeof(v_attributes) is distinct from 'object' then
+    v_attributes := experiment._members(v_attributes);
+  end if;
+  if _context.payload ? 'attributeOverrides' then
+    v_attributes := v_attributes || experiment._members(_context.payload -> 'attributeOverrides');
+  end if;
   v_attributes := experiment._doubles(v_attributes);
-  return _context.payload || jsonb_build_object('attributes', v_attributes) || case
-    when jsonb_typeof(_context.payload -> 'stickyBucketAssignmentDocs') = 'object' then jsonb_build_object(
-      'stickyBucketAssignmentDocs',
-      (
-        select coalesce(jsonb_object_agg(doc.key, doc.value), '{}')
-        from jsonb_each(_context.payload -> 'stickyBucketAssignmentDocs') as doc
-        where doc.key in (
-          select experiment._sticky_key(attribute.key, attribute.value)
-          from jsonb_each(v_attributes) as attribute
-        )
+  if jsonb_typeof(v_docs) is distinct from 'object' then
+    return _context.payload || jsonb_build_object('attributes', v_attributes);
+  end if;
+  return _context.payload || jsonb_build_object(
+    'attributes', v_attributes,
+    'stickyBucketAssignmentDocs', (
+      select coalesce(jsonb_object_agg(doc.key, doc.value), '{}')
+      from jsonb_each(v_docs) as doc
+      where doc.key in (
+        select experiment._sticky_key(attribute.key, attribute.value)
+        from jsonb_each(v_attributes) as attribute
       )
     )
-    else '{}'
-  end;
+  );
 end;
 $$;
 

@@ -1,15 +1,18 @@
 create or replace function experiment._docs(context jsonb, docs jsonb)
 returns jsonb
-language sql
+language plpgsql
 immutable
 parallel safe
-begin atomic
-  select case
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return case
     when jsonb_typeof(_docs.context -> 'stickyBucketAssignmentDocs') = 'object'
       then jsonb_build_object('stickyBucketAssignmentDocs', _docs.docs)
     else '{}'
   end;
 end;
+$$;
 
 comment on function experiment._docs(jsonb, jsonb) is $$
 Returns the documents of sticky buckets as a member of a result, nothing if the payload had none.

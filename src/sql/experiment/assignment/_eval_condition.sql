@@ -251,7 +251,7 @@ $$;
 comment on function experiment._version(jsonb) is $$
 Returns a version in a form whose order is that of versions.
 The parts are divided by - and numbers padded to five places; a version of three parts comes after its pre-releases.
-What is no text or number is version 0.
+Another value than a text or a number is version 0.
 $$;
 
 grant execute on function experiment._version(jsonb)
@@ -275,7 +275,7 @@ begin
   for v_element in
     select element.value
     from jsonb_array_elements(_elem_match.actual) as element (value)
-    where experiment._truthy(element.value)
+    where element.value <> 'null'
   loop
     if v_operators and experiment._eval_value(
       _elem_match.rule, v_element, _elem_match.saved_groups, false, _elem_match.depth
@@ -291,7 +291,7 @@ $$;
 
 comment on function experiment._elem_match(jsonb, jsonb, jsonb, integer) is $$
 Returns whether an element of an array fulfils operators or a condition.
-As in GrowthBook, an element that JavaScript takes for false, such as 0, does not.
+A null element does not, as in GrowthBook.
 $$;
 
 grant execute on function experiment._elem_match(jsonb, jsonb, jsonb, integer)
@@ -414,16 +414,13 @@ begin
           and experiment._intersects(_eval_value.actual, v_expected, v_operator in ('$ini', '$nini'))
             = (v_operator in ('$in', '$ini'));
       when v_operator in ('$inGroup', '$notInGroup') then
-        v_expected := case
-          when jsonb_typeof(_eval_value.saved_groups) = 'object'
-            then _eval_value.saved_groups -> experiment._js_text(v_expected)
-        end;
-        if not experiment._truthy(v_expected) then
-          v_expected := '[]';
-        elsif jsonb_typeof(v_expected) <> 'array' then
-          perform experiment._refuse_condition(v_expected, 'a saved group', 'an array of values');
+        -- A group that is missing is empty; one without a list of values has no members, and nobody is outside of it.
+        v_expected := coalesce(_eval_value.saved_groups -> experiment._js_text(v_expected), '[]');
+        if v_expected -> 'type' = '"list"' then
+          v_expected := v_expected -> 'values';
         end if;
-        v_passes := experiment._intersects(_eval_value.actual, v_expected) = (v_operator = '$inGroup');
+        v_passes := jsonb_typeof(v_expected) = 'array'
+          and experiment._intersects(_eval_value.actual, v_expected) = (v_operator = '$inGroup');
       when v_operator = '$not' then
         v_passes := not experiment._eval_value(
           v_expected, _eval_value.actual, _eval_value.saved_groups, false, _eval_value.depth + 1
@@ -474,7 +471,51 @@ $$;
 grant execute on function experiment._eval_value(jsonb, jsonb, jsonb, boolean, integer)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
-create or replace function experiment._eval_condition(subject jsonb, condition jsonb, saved_groups jsonb, depth int)
+create or replace function experiment._in_saved_group(subject jsonb, reference jsonb, saved_groups jsonb, depth int)
+returns boolean
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_group jsonb := _in_saved_group.saved_groups -> (_in_saved_group.reference ->> 'id');
+  v_attribute jsonb := coalesce(nullif(_in_saved_group.reference -> 'attributeKey', 'null'), v_group -> 'attributeKey');
+begin
+  if jsonb_typeof(_in_saved_group.reference) <> 'object'
+    or jsonb_typeof(_in_saved_group.reference -> 'id') is distinct from 'string'
+    or jsonb_typeof(_in_saved_group.reference -> 'attributeKey') <> 'string'
+    or jsonb_typeof(v_group) is distinct from 'object'
+  then
+    return false;
+  elsif v_group -> 'type' = '"list"' then
+    return jsonb_typeof(v_attribute) is not distinct from 'string'
+      and jsonb_typeof(v_group -> 'values') is not distinct from 'array'
+      and experiment._intersects(
+        experiment._path(_in_saved_group.subject, v_attribute #>> '{}'), v_group -> 'values'
+      );
+  elsif v_group -> 'type' = '"condition"' and jsonb_typeof(v_group -> 'condition') in ('object', 'array') then
+    -- Within its own condition a group has no members.
+    return experiment._eval_condition(
+      _in_saved_group.subject,
+      experiment._doubles(v_group -> 'condition'),
+      _in_saved_group.saved_groups || jsonb_build_object(_in_saved_group.reference ->> 'id', null),
+      _in_saved_group.depth
+    );
+  end if;
+  return false;
+end;
+$$;
+
+comment on function experiment._in_saved_group(jsonb, jsonb, jsonb, integer) is $$
+Returns whether attributes are in a saved group with a type, `list` (of values of an attribute) or `condition`.
+A reference is such as `{"id": "staff", "attributeKey": "email"}`; one that is not known has no members.
+$$;
+
+grant execute on function experiment._in_saved_group(jsonb, jsonb, jsonb, integer)
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+
+create or replace function experiment._eval_condition(subject jsonb, wanted jsonb, saved_groups jsonb, depth int)
 returns boolean
 language plpgsql
 immutable
@@ -488,10 +529,10 @@ declare
   v_passes boolean;
 begin
   perform experiment._check_depth(_eval_condition.depth);
-  if jsonb_typeof(_eval_condition.condition) is distinct from 'object' then
-    perform experiment._refuse_condition(_eval_condition.condition, 'a condition', 'an object');
+  if jsonb_typeof(_eval_condition.wanted) is distinct from 'object' then
+    perform experiment._refuse_condition(_eval_condition.wanted, 'a condition', 'an object');
   end if;
-  for v_key, v_rule in select member.key, member.value from jsonb_each(_eval_condition.condition) as member loop
+  for v_key, v_rule in select member.key, member.value from jsonb_each(_eval_condition.wanted) as member loop
     if v_key in ('$or', '$nor', '$and') then
       if jsonb_typeof(v_rule) <> 'array' then
         perform experiment._refuse_condition(v_rule, v_key, 'an array of conditions');
@@ -509,6 +550,12 @@ begin
       end if;
     elsif v_key = '$not' then
       if experiment._eval_condition(
+        _eval_condition.subject, v_rule, _eval_condition.saved_groups, _eval_condition.depth + 1
+      ) then
+        return false;
+      end if;
+    elsif v_key = '$savedGroup' then
+      if not experiment._in_saved_group(
         _eval_condition.subject, v_rule, _eval_condition.saved_groups, _eval_condition.depth + 1
       ) then
         return false;

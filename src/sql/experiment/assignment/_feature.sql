@@ -1,10 +1,12 @@
 create or replace function experiment._feature_result(value jsonb, source text, rule_id jsonb default null)
 returns jsonb
-language sql
+language plpgsql
 immutable
 parallel safe
-begin atomic
-  select jsonb_build_object(
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
     'value', _feature_result.value,
     'on', experiment._truthy(_feature_result.value),
     'off', not experiment._truthy(_feature_result.value),
@@ -12,6 +14,7 @@ begin atomic
     'ruleId', case when experiment._truthy(_feature_result.rule_id) then _feature_result.rule_id else '""' end
   );
 end;
+$$;
 
 comment on function experiment._feature_result(jsonb, text, jsonb) is $$
 Returns GrowthBook's result object of a feature.

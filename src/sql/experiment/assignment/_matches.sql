@@ -220,7 +220,7 @@ begin atomic
   end
   from (
     select string_agg(
-      format('\U%s-\U%s', lpad(to_hex(part.low), 8, '0'), lpad(to_hex(part.high), 8, '0')), '' order by part.low
+      '\U' || lpad(to_hex(part.low), 8, '0') || '-\U' || lpad(to_hex(part.high), 8, '0'), '' order by part.low
     ) as members
     from (
       select lower(range.range) as low, upper(range.range) - 1 as high
@@ -589,7 +589,7 @@ declare
   v_regex text;
   v_value text;
 begin
-  -- What has the same meaning in PostgreSQL needs no translation.
+  -- A pattern of plain characters needs no translation.
   if not _matches.insensitive and _matches.pattern ~ '^\^?[A-Za-z0-9 _/@:;,&=%#-]*\$?$' then
     return _matches.value ~ _matches.pattern collate "C";
   end if;
@@ -614,7 +614,7 @@ $$;
 comment on function experiment._matches(text, text, boolean) is $$
 Returns whether a text matches a regular expression of JavaScript; one that JavaScript does not accept matches nothing.
 PostgreSQL's automata need no backtracking: the work grows with the length of the text, and with its square if the
-expression looks ahead or behind, so that such a text may have 10,000 characters (CF008).
+expression has an assertion such as `(?=…)`, so that such a text may have 10,000 characters (CF008).
 $$;
 
 grant execute on function experiment._matches(text, text, boolean)

@@ -33,7 +33,7 @@ begin
     if experiment._truthy(v_parent -> 'condition') and not experiment._eval_condition(
       experiment._doubles(jsonb_build_object('value', v_result -> 'value')),
       experiment._doubles(v_parent -> 'condition'),
-      '{}',
+      coalesce(_parents.payload -> 'savedGroups', '{}'),
       0
     ) then
       _parents.verdict := case when experiment._truthy(v_parent -> 'gate') then 'blocked' else 'failed' end;

@@ -1,4 +1,4 @@
-create or replace function experiment._passes(payload jsonb, condition jsonb)
+create or replace function experiment._passes(payload jsonb, wanted jsonb)
 returns boolean
 language plpgsql
 immutable
@@ -8,7 +8,7 @@ as $$
 begin
   return experiment._eval_condition(
     _passes.payload -> 'attributes',
-    experiment._doubles(_passes.condition),
+    experiment._doubles(_passes.wanted),
     coalesce(_passes.payload -> 'savedGroups', '{}'),
     0
   );

@@ -33,7 +33,7 @@ end;
 $$;
 
 comment on function experiment._override(text, text, integer) is $$
-Returns the variation that a URL asks for in its query, such as `?new-player=1`, null if it asks for none.
+Returns the variation in the query of a URL, such as `?new-player=1`, null if it has no such variation.
 $$;
 
 grant execute on function experiment._override(text, text, integer)
@@ -89,6 +89,8 @@ declare
   v_value jsonb;
   v_meta jsonb := '{}';
   v_bandit jsonb := _result.experiment -> 'contextualBandit';
+  v_member text;
+  v_result jsonb;
 begin
   select hashed.attribute, hashed.value into v_attribute, v_value
   from experiment._hash_attribute(
@@ -107,7 +109,7 @@ begin
       );
     end if;
   end if;
-  return jsonb_build_object(
+  v_result := jsonb_build_object(
     'key', case when experiment._truthy(v_meta -> 'key') then v_meta -> 'key' else to_jsonb(v_variation::text) end,
     'featureId', _result.feature_id,
     'inExperiment', v_in_experiment,
@@ -116,30 +118,31 @@ begin
     'hashAttribute', v_attribute,
     'hashValue', v_value,
     'stickyBucketUsed', _result.sticky_bucket_used
-  ) || case
-    when jsonb_array_length(_result.experiment -> 'variations') = 0 then '{}'
-    else jsonb_build_object('value', _result.experiment -> 'variations' -> v_variation)
-  end || case
-    when _result.bucket is null then '{}'
-    else jsonb_build_object('bucket', trim_scale(round(_result.bucket::numeric, 4)))
-  end || (
-    select coalesce(jsonb_object_agg(member.key, member.value), '{}')
-    from jsonb_each(v_meta) as member
-    where member.key in ('name', 'passthrough')
-      and experiment._truthy(member.value)
-  ) || case
-    when not (experiment._truthy(v_bandit) and _result.hash_used and v_in_experiment) then '{}'
-    else (
-      select coalesce(jsonb_object_agg(member.key, member.value), '{}')
-      from jsonb_each(v_bandit) as member
-      where member.key in ('leafId', 'variationWeights', 'banditVersion')
-    )
-  end;
+  );
+  if _result.experiment -> 'variations' -> v_variation is not null then
+    v_result := v_result || jsonb_build_object('value', _result.experiment -> 'variations' -> v_variation);
+  end if;
+  if _result.bucket is not null then
+    v_result := v_result || jsonb_build_object('bucket', trim_scale(round(_result.bucket::numeric, 4)));
+  end if;
+  foreach v_member in array array['name', 'passthrough'] loop
+    if experiment._truthy(v_meta -> v_member) then
+      v_result := v_result || jsonb_build_object(v_member, v_meta -> v_member);
+    end if;
+  end loop;
+  if jsonb_typeof(v_bandit) = 'object' and _result.hash_used and v_in_experiment then
+    foreach v_member in array array['leafId', 'variationWeights', 'banditVersion'] loop
+      if v_bandit ? v_member then
+        v_result := v_result || jsonb_build_object(v_member, v_bandit -> v_member);
+      end if;
+    end loop;
+  end if;
+  return v_result;
 end;
 $$;
 
 comment on function experiment._result(jsonb, jsonb, integer, text, boolean, double precision, boolean) is $$
-Returns GrowthBook's result object of an experiment for a variation, the first if it is none of the experiment's.
+Returns GrowthBook's result object of an experiment for a variation, the first if the experiment does not have it.
 $$;
 
 grant execute on function experiment._result(jsonb, jsonb, integer, text, boolean, double precision, boolean)
@@ -344,7 +347,7 @@ begin
   then
     return;
   end if;
-  -- A function in a client; JSON has none, and what is no function includes nobody there.
+  -- A function in a client, where another value than a function excludes all people; JSON has no functions.
   if experiment._truthy(_is_targeted.experiment -> 'include') then
     return;
   end if;

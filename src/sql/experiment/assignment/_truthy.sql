@@ -4,7 +4,8 @@ language sql
 immutable
 parallel safe
 begin atomic
-  select _truthy.value is not null and _truthy.value not in ('null', 'false', '0', '""');
+  -- One use of the argument, so that the function is inlined.
+  select coalesce(_truthy.value not in ('null', 'false', '0', '""'), false);
 end;
 
 comment on function experiment._truthy(jsonb) is $$

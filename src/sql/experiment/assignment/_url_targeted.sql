@@ -1,25 +1,29 @@
 create or replace function experiment._percent_encoded(value text, letters text)
 returns text
-language sql
+language plpgsql
 immutable
 parallel safe
-begin atomic
-  select case
-    when _percent_encoded.value !~ ('[^!-~]|[' || _percent_encoded.letters || ']') collate "C"
-      then _percent_encoded.value
-    else (
-      select string_agg(
-        case
-          when letter.value ~ ('[^!-~]|[' || _percent_encoded.letters || ']') collate "C"
-            then upper(regexp_replace(encode(convert_to(letter.value, 'UTF8'), 'hex'), '(..)', '%\1', 'g'))
-          else letter.value
-        end,
-        '' order by letter.number
-      )
-      from unnest(string_to_array(_percent_encoded.value, null)) with ordinality as letter (value, number)
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_encoded constant text := '[^!-~]|[' || _percent_encoded.letters || ']';
+begin
+  if _percent_encoded.value !~ v_encoded collate "C" then
+    return _percent_encoded.value;
+  end if;
+  return (
+    select string_agg(
+      case
+        when letter.value ~ v_encoded collate "C"
+          then upper(regexp_replace(encode(convert_to(letter.value, 'UTF8'), 'hex'), '(..)', '%\1', 'g'))
+        else letter.value
+      end,
+      '' order by letter.number
     )
-  end;
+    from unnest(string_to_array(_percent_encoded.value, null)) with ordinality as letter (value, number)
+  );
 end;
+$$;
 
 comment on function experiment._percent_encoded(text, text) is $$
 Returns a part of a URL with blanks, characters outside ASCII and the given letters percent-encoded.

@@ -30,7 +30,7 @@ begin
   end if;
   if cardinality(v_weights) = bucket_ranges.variations then
     foreach v_weight in array v_weights loop
-      -- A sum beyond double precision is no total of 1.
+      -- A sum beyond double precision differs from 1.
       v_total := case
         when abs(v_weight) > 1e300 and v_weight <> 'nan' then 'infinity'
         else v_total + coalesce(v_weight, 0)

@@ -10,11 +10,11 @@ begin
     return null;
   end if;
   for v_variation in 0..cardinality(choose_variation.ranges) / 2 - 1 loop
-    if experiment._in_range(
-      choose_variation.n,
-      choose_variation.ranges[2 * v_variation + 1],
-      choose_variation.ranges[2 * v_variation + 2]
-    ) then
+    -- NaN is in no range and bounds none; PostgreSQL sorts it last.
+    if choose_variation.n >= choose_variation.ranges[2 * v_variation + 1]
+      and choose_variation.n < choose_variation.ranges[2 * v_variation + 2]
+      and choose_variation.ranges[2 * v_variation + 2] <> 'nan'
+    then
       return v_variation;
     end if;
   end loop;

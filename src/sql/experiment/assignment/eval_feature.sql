@@ -27,8 +27,8 @@ The payload is their context: `attributes`, `features`, `savedGroups`, `contextu
 `value`, `on`, `off`, `source` (`unknownFeature`, `defaultValue`, `force`, `override`, `experiment`, `prerequisite` or
 `cyclicPrerequisite`), `ruleId`, and for an experiment `experiment` and `experimentResult`. If the payload has documents
 of sticky buckets, they count, and the result has those of the person afterwards as `stickyBucketAssignmentDocs`.
-A feature that makes a client fail, such as rules that are no array, raises CF009; more than 32 levels of prerequisites
-raise CF008.
+A feature that makes a client fail, such as one whose rules are an object, raises CF009; more than 32 levels of
+prerequisites raise CF008.
 $$;
 
 grant execute on function experiment.eval_feature(jsonb, text)

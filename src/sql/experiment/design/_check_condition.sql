@@ -15,6 +15,9 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_logical constant text[] := '{$and,$or,$nor,$not}';
+  -- Those of clients, and the traits that Segment reserves for names and addresses of people.
+  v_identifying constant text[] := '{id,anonymousId,deviceId,sessionId,pageId,userId,email,name,firstName,lastName,'
+    'username,phone,address,avatar,birthday}';
   v_key text;
   v_value jsonb;
   v_name text;
@@ -57,7 +60,7 @@ begin
           'Attributes are id, anonymousId, those of the client, and the traits of people.'
         );
       elsif _check_condition.attributes is not null
-        and v_name in ('id', 'anonymousId', 'deviceId', 'email')
+        and v_name = any (v_identifying)
         and v_value not in ('{"$exists": true}', '{"$exists": false}')
       then
         perform common.refuse(

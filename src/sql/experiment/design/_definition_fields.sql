@@ -52,6 +52,6 @@ end;
 
 comment on function experiment._definition_fields() is $$
 @behavior -*
-Returns the fields of the definition of an experiment: type, range of a number, of a length or of seconds, choices and
-default.
+Returns the fields of the definition of an experiment.
+Each with its type, the range of its number, length or seconds, its choices and its default.
 $$;

@@ -7,15 +7,24 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_payload constant jsonb := experiment._payload(_evaluate_features.person_id, _evaluate_features.attributes, true);
+  v_person constant jsonb := v_payload - 'features';
 begin
   return (
     select coalesce(
       jsonb_object_agg(
-        feature.key, experiment.eval_feature(v_payload, feature.key) - 'stickyBucketAssignmentDocs'
+        feature.key,
+        experiment.eval_feature(
+          -- Reading all features for each one would take time in the square of their number.
+          case
+            when feature.value @? '$.rules[*].parentConditions' then v_payload
+            else v_person || jsonb_build_object('features', jsonb_build_object(feature.key, feature.value))
+          end,
+          feature.key
+        ) - 'stickyBucketAssignmentDocs'
       ),
       '{}'
     )
-    from jsonb_object_keys(v_payload -> 'features') as feature (key)
+    from jsonb_each(v_payload -> 'features') as feature
   );
 end;
 $$;

@@ -21,6 +21,6 @@ $$;
 
 comment on function experiment._known_attributes(boolean) is $$
 @behavior -*
-Returns the names of attributes that a condition can use: the traits of people, and those of the client where it
-evaluates the condition.
+Returns the names of attributes that a condition can use.
+Those are the traits of people, and those of the client where it evaluates the condition.
 $$;

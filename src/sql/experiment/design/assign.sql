@@ -20,8 +20,9 @@ $$;
 alter function experiment.assign(text, text, jsonb) owner to insights_reader;
 
 comment on function experiment.assign(text, text, jsonb) is $$
-Returns the variation of a person in an experiment: the result of GrowthBook's clients (`inExperiment`, `variationId`,
-`key`, `value`, …). It writes nothing: the exposure is the event "Experiment Viewed".
+Returns the variation of a person in an experiment.
+The result is that of GrowthBook's clients (`inExperiment`, `variationId`, `key`, `value`, …). It writes nothing: the
+exposure is the event "Experiment Viewed".
 `person`: a `userId`, also one that has sent nothing yet, or the `anonymousId` of a browser. `attributes`: further ones,
 such as those of the request; those of the person take precedence.
 Errors: CF001 for an empty person, CF002 for an unknown experiment (names the nearest), CF008 for too long attributes.

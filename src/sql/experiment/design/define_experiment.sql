@@ -73,7 +73,8 @@ Creates an experiment as a draft, or replaces a draft. The same definition again
 Fields: `key`, `variations` (objects with `key`, `name` and `value`; the first one is the control) and `goals` (names of
 metrics, of which the first decides), and, all optional, `name`, `hypothesis`, `feature` or `placement`, `weights`,
 `coverage`, `secondary`, `guardrails` (names, or objects with `metric` and `margin`), `layer` with `layer_from` and
-`layer_until`, and the columns of `experiment.experiment`. A bandit is sticky. `experiment.definition` returns all of them.
+`layer_until`, and the columns of `experiment.experiment`. A bandit is sticky. `experiment.definition` returns
+all of them.
 Errors: CF001 for an invalid field, CF002 for an unknown name (with the nearest), CF003 for an experiment that has
 started, and for a range of a layer that another one has, CF008 for more than 200,000 bytes.
 $$;

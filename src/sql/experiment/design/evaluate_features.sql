@@ -19,8 +19,9 @@ $$;
 alter function experiment.evaluate_features(text, jsonb) owner to insights_reader;
 
 comment on function experiment.evaluate_features(text, jsonb) is $$
-Returns the values of all features for a person: by key of the feature, the result of GrowthBook's clients (`value`,
-`source`, `experimentResult`, …). The arguments are those of `experiment.assign`.
+Returns the values of all features for a person.
+By key of the feature, the result of GrowthBook's clients (`value`, `source`, `experimentResult`, …). The
+arguments are those of `experiment.assign`.
 Errors: CF001 for an empty person, CF008 for too long attributes.
 $$;
 

@@ -39,10 +39,10 @@ begin
     metric.property_filter,
     metric.value_property,
     metric.cap,
-    metric.delay,
-    metric.period,
+    experiment._in_hours(metric.delay),
+    experiment._in_hours(metric.period),
     part.ends_at,
-    part.before_period,
+    experiment._in_hours(part.before_period),
     metric.type in ('proportion', 'retention', 'count', 'mean')
       and metric.value_property is null
       and metric.property_filter is null

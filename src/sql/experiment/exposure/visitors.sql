@@ -9,12 +9,10 @@ begin
   return query
   select entry.person_id
   from unnest(visitors.people) as entry (person_id)
-  where not exists (
-    select
-    from track.identity
-    join track.exclusion using (identity_id)
-    where identity.person_id = entry.person_id
-  )
+  except
+  select identity.person_id
+  from track.exclusion
+  join track.identity using (identity_id)
   except
   select restricted.person_id
   from privacy.restricted(visitors.people) as restricted (person_id);

@@ -57,6 +57,9 @@ exception
   -- Too few people, or no variance: there is no result yet.
   when sqlstate 'CF004' or sqlstate 'CF007' then
     note := sqlerrm;
+  -- A client may send any number.
+  when sqlstate 'CF001' or numeric_value_out_of_range then
+    note := 'The values are too large or too small for the statistics: give the metric a cap, or filter its events.';
 end;
 $$;
 

@@ -1,3 +1,24 @@
+create or replace function experiment._moments(statistic jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return experiment.moments(statistic);
+exception
+  when sqlstate 'CF001' or sqlstate 'CF004' or sqlstate 'CF007' or numeric_value_out_of_range then
+    return null;
+end;
+$$;
+
+comment on function experiment._moments(jsonb) is $$
+@behavior -*
+Returns `experiment.moments`, or null for a statistic that has none, such as a ratio to 0 or a sum of 1e300.
+$$;
+
+grant execute on function experiment._moments(jsonb) to insights_reader;
+
 create or replace function experiment._result_of(
   result experiment.result,
   arms experiment.arm[],
@@ -26,7 +47,7 @@ begin
     and arm.stratum is null;
   if found then
     v_result.people := v_arm.people;
-    v_moments := experiment.moments(v_arm.statistic);
+    v_moments := experiment._moments(v_arm.statistic);
     v_result.figure := v_moments ->> 'mean';
     if v_result.type not in ('ratio', 'quantile') then
       v_result.figure_stddev := sqrt((v_moments ->> 'variance')::float8);
@@ -66,7 +87,7 @@ begin
     v_result.high := v_other.answer ->> 'high';
     if v_result.difference = 'absolute' then
       v_margin := v_margin * abs((
-        select (experiment.moments(arm.statistic) ->> 'mean')::float8
+        select (experiment._moments(arm.statistic) ->> 'mean')::float8
         from unnest(arms) as arm
         where arm.variation = 0
           and arm.stratum is null

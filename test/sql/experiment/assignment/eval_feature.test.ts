@@ -103,7 +103,7 @@ test("a feature or a payload that makes a client fail is refused", async () => {
   }
 });
 
-test("attributes that are no object are none", async () => {
+test("attributes other than an object count as no attributes", async () => {
   for (const attributes of [null, 5, "id", true]) {
     const payload = { attributes, features: { f: { defaultValue: 0, rules: [{ force: 1, coverage: 0.9 }] } } };
     expect((await evaluate(payload, "f"))["value"]).toBe(0);

@@ -25,7 +25,7 @@ test("the parts of a namespace share all people", async () => {
   }
 });
 
-test("a namespace without bounds holds nobody, and what is no array is refused", async () => {
+test("a namespace without bounds holds nobody, and another value than an array is refused", async () => {
   expect(await inNamespace("1", ["layer"])).toBe(false);
   expect(await inNamespace("1", ["layer", "x", 1])).toBe(false);
   expect(await inNamespace(null, ["layer", 0, 1])).toBe(false);

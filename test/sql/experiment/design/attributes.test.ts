@@ -21,7 +21,7 @@ test("returns the name by which a client assigns, and the latest traits", async 
   ]);
   await database.as("insights_admin", {}, async (db) => {
     const of = (person: string) => db.value("select experiment.attributes($1)", [person]);
-    expect(await of("ada")).toEqual({ id: "ada", plan: "team", age: 30 });
+    expect(await of("ada")).toEqual({ id: "ada", plan: "team", age: 30, email: "ada@campus.example" });
     expect(await of("browser-2")).toEqual({ anonymousId: "browser-2", language: "de" });
     expect(await of("browser-3")).toEqual({ id: "bob", anonymousId: "browser-3", plan: "free" });
     expect(await of("new-person")).toEqual({ id: "new-person" });

@@ -201,6 +201,12 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
   ["a list compared by an operator", { condition: { plan: { $eq: ["pro"] } } }, "CF001", "$eq has the value"],
   ["operators beside values", { condition: { plan: { $ne: "pro", x: 1 } } }, "CF001", "mixes operators and values"],
   ["a saved group", { condition: { plan: { $inGroup: "staff" } } }, "CF001", "Saved groups are not served"],
+  [
+    "a named person by a trait",
+    { condition: { $nor: [{ "email.x": { $regex: "ada" } }] } },
+    "CF001",
+    "identifies people",
+  ],
   ["a named person", { condition: { $or: [{ plan: "pro" }, { id: "ada" }] } }, "CF001", "identifies people"],
   ["an empty list of conditions", { condition: { $or: [] } }, "CF001", "$or has the value []"],
   [

@@ -79,6 +79,10 @@ test("numbers of any size are added exactly, and an unknown variation is not an 
     await refresh(db);
     expect((await exposure("ben", db))?.outcomes).toEqual([`1${"0".repeat(299)}1`]);
     expect(await exposure("eve", db)).toBeUndefined();
+    // The results of one metric cannot make those of others fail.
+    expect(
+      await db.rows("select figure, effect, note from experiment.results('page') where variation = 'treatment'"),
+    ).toEqual([{ figure: expect.closeTo(11.3), effect: null, note: expect.stringMatching(/cap|1 user/) }]);
     await db.query("select privacy.erase_person('ben')");
     expect(await db.rows("select variation, people::int from experiment.day_sum where position = 0")).toEqual([
       { variation: 1, people: 1 },
