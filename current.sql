@@ -1332,7 +1332,8 @@ end;
 $block$;
 
 comment on column track.message_sender.user_agent is $$
-User agent of the request, for messages without one; null for servers, which send the messages of others.
+User agent of the request, for messages without one; null unless it is that of a browser.
+It is null for servers, which send the messages of others.
 $$;
 comment on column track.message_sender.allowed_properties is $$As `track.setting.allowed_properties`.$$;
 comment on column track.message_sender.allowed_traits is $$As `track.setting.allowed_traits`.$$;

@@ -42,6 +42,7 @@ test("a database that was never migrated has one fix, and it works", async () =>
     "rollups",
     "refresh",
     "requests",
+    "retention",
     "models",
   ]) {
     expect(before.findings[check]).toMatchObject({ status: "failure", fix: "Run: insights migrate" });
@@ -60,6 +61,7 @@ test("a database that was never migrated has one fix, and it works", async () =>
     "rollups",
     "refresh",
     "requests",
+    "retention",
   ];
   for (const check of fine) {
     expect(after.findings[check]).toMatchObject({ status: "ok" });
@@ -175,6 +177,25 @@ test("a request of a person that was not answered in time is named, without the 
   });
   await database.query("select privacy.complete_request($1)", [id]);
   expect((await doctor()).findings["requests"]).toMatchObject({ text: "no request of a person is open" });
+});
+
+test("rules of retention that are not applied are named", { timeout: 120_000 }, async () => {
+  await database.query("select privacy.set_retention('runs', '1 year')");
+  expect((await doctor()).findings["retention"]).toMatchObject({ status: "ok", text: "runs 1 year" });
+  await database.query("update privacy.retention set set_at = now() - interval '3 days'");
+  expect((await doctor()).findings["retention"]).toMatchObject({
+    status: "warning",
+    text: "runs 1 year; never applied",
+    fix: expect.stringContaining("insights retention apply --yes"),
+  });
+  await database.query(
+    "insert into monitor.run (task, outcome, started_at) values ('apply_retention', 'ok', '2026-01-02 12:00Z')",
+  );
+  expect((await doctor()).findings["retention"]).toMatchObject({
+    text: "runs 1 year; last applied on 2026-01-02",
+  });
+  await database.query("delete from monitor.run where task = 'apply_retention'");
+  await database.query("select privacy.drop_retention('runs')");
 });
 
 test("a function that the refresh would call and that is not there is named", { timeout: 120_000 }, async () => {

@@ -199,9 +199,9 @@ const steps: Record<string, string> = {
   "rule of runs": "select keep from privacy.set_retention('runs', '1 year 01:30')",
   "kept runs": "select privacy.kept_for('runs') > '1 year' as is_longer",
   "plan of events":
-    "select row_count, horizon from privacy.retention cross join lateral track.plan_event_retention(retention, '2025-03-09 06:30Z') where rule = 'events'",
+    "select step.row_count, step.horizon from privacy.retention cross join lateral track.plan_event_retention(retention, '2025-03-09 06:30Z') as step where retention.rule = 'events'",
   "applied to events":
-    "select row_count, horizon from privacy.retention cross join lateral track.apply_event_retention(retention, '1995-03-30 01:30Z', 10) where rule = 'events'",
+    "select step.row_count, step.horizon from privacy.retention cross join lateral track.apply_event_retention(retention, '2025-03-09 06:30Z', 10) as step where retention.rule = 'events'",
   "plan of retention": "select rule, row_count, horizon from privacy.retention_plan()",
   "applied retention": "select rule, row_count, horizon from privacy.apply_retention()",
   "run to delete": "select started_at from monitor.run order by 1",

@@ -55,6 +55,8 @@ export function messagesOf(word: string): object[] {
     itemUrl: `https://campus.example/${word}-item-url`,
     parent: `${word}-parent`,
     viewId: `${word}-view`,
+    ip: `${word}-property-ip`,
+    contact: `${word}@campus.example or 0170 1234567`,
     [`${word}-property`]: [{ [`${word}-key`]: `${word}-nested` }, `${word}-listed`],
   };
   return [

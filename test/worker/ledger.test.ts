@@ -76,7 +76,10 @@ test("a request for erasure that fails is the error of the run, after the others
 
 test("the worker seals new records, prints the head of the ledger, and reports a change", async () => {
   await runWorkerOnce(asDatabase(database));
-  await database.query("select privacy.record_consents(7, true)");
+  await database.query(
+    'select track.ingest(\'[{"type": "track", "messageId": "seven", "userId": "seven", "event": "Seen"}]\')',
+  );
+  await database.query("select privacy.record_consents(track.find_person('seven'), true)");
   const [sealed] = await work("seal", "refresh_decisions");
   expect(sealed).toMatchObject({ task: "refresh_decisions", outcome: "ok", rows: 0 });
   const [{ position, hash } = { position: "", hash: "" }] = await database.rows<{ position: string; hash: string }>(

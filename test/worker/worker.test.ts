@@ -174,6 +174,40 @@ describe("one round of everything", async () => {
     await database.query("delete from insights_queue._private_jobs");
   });
 
+  test("applies the rules of retention, and reports what was deleted by rule", async () => {
+    await database.query("insert into track.event_type (name, purpose) values ('Ad Seen', 'service')");
+    await database.query("select track.ingest($1)", [
+      JSON.stringify(
+        [1, 60, 61].map((days) => ({
+          type: "track",
+          messageId: `ad-${days}`,
+          userId: "ada",
+          event: "Ad Seen",
+          timestamp: new Date(Date.now() - days * 86_400_000).toISOString(),
+        })),
+      ),
+    ]);
+    await runWorkerOnce(target);
+    expect((await runs()).map(({ task }) => task)).not.toContain("apply_retention");
+    await database.query("select privacy.set_retention('events', '30 days', 'service')");
+    await database.query("truncate monitor.run");
+    await runWorkerOnce(target);
+    expect((await runs()).find(({ task }) => task === "apply_retention")).toMatchObject({
+      outcome: "ok",
+      row_count: "2",
+      detail: { deleted: { "events/service": 2 }, partitions: [] },
+    });
+    await database.query("truncate monitor.run");
+    await database.query("update privacy.retention_clock set applied_at = now() + interval '1 day'");
+    await expect(runWorkerOnce(target)).rejects.toThrow("failed: insights:apply_retention");
+    expect((await runs()).find(({ task }) => task === "apply_retention")).toMatchObject({
+      outcome: "failed",
+      error: expect.stringContaining("the clock of the server is"),
+    });
+    await database.query("update privacy.retention_clock set applied_at = now()");
+    await database.query("select privacy.drop_retention('events', 'service')");
+  });
+
   test("packs messages until no step is scheduled", async () => {
     const recent = await database.value<number>("select count(*)::int from track.message");
     await database.query("update track.message_packing set cycle_started_at = now() - interval '8 days'");

@@ -113,6 +113,8 @@ test("each column of the data map that is about the person is in a row of the ex
     "track.property_value",
     "track.message",
     "track.packed_message",
+    // Names of properties, which are counted without a person.
+    "track.found_data",
     "ml.model",
     "ml.tree_node",
     "ml.input_profile",

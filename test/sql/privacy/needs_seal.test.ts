@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
+import { makePeople } from "../../support/people.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { seal } from "./ledger.ts";
 
 const database = await testDatabase();
+await makePeople(database);
 
 test("is true for a new record of any kind, and for a ledger without an entry of the last day", async () => {
   await database.as("postgres", {}, async (db) => {

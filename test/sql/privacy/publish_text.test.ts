@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { makePeople } from "../../support/people.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
+await makePeople(database);
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 test("keeps each version in each language, and the same one again changes nothing", async () => {

@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { makePeople } from "../../support/people.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
+await makePeople(database);
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 test("the latest decision holds, earlier ones stay", async () => {
@@ -75,4 +77,16 @@ test("is for admins and workers", async () => {
     "admin",
     "worker",
   ]);
+});
+
+test("a person or an identity that does not exist has no decision", async () => {
+  for (const [call, problem] of [
+    ["999999, 'analytics', true", "there is no person 999999"],
+    ["1, 'analytics', true, identity_id => 999999", "there is no identity 999999"],
+  ])
+    expect(await database.rejects(`select privacy.record_consent(${call})`)).toMatchObject({
+      code: "CF002",
+      message: problem,
+      hint: expect.stringContaining("track.find_person"),
+    });
 });

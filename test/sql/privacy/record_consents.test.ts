@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { makePeople } from "../../support/people.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
+await makePeople(database);
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 test("records one decision per purpose; without a list, about all that a person can decide", async () => {
@@ -86,7 +88,7 @@ test.each([
   ["7, true, valid_until => now() - interval '2 hours'", "CF001"],
   ["7, true, decided_by => 'mother'", "CF001"],
   ["7, true, decided_by => null", "CF001"],
-  ["7, true, identity_id => 7", "CF001"],
+  ["7, true, identity_id => 8", "CF001"],
   ["7, true, document_version => repeat('v', 201)", "CF008"],
 ])("record_consents(%s) is %s, and records nothing", async (values, code) => {
   const error = await database.rejects(`select privacy.record_consents(${values})`);

@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { makePeople } from "../../support/people.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { seal, verify } from "./ledger.ts";
 
 const database = await testDatabase();
+await makePeople(database);
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 test("enters each record once, in parts, and adds a checkpoint per day", async () => {

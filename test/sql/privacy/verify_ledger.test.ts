@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
+import { makePeople } from "../../support/people.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { problemsOf, seal, verify } from "./ledger.ts";
 
 const database = await testDatabase();
+await makePeople(database, 150);
 const inside = <T>(work: (db: Queries) => Promise<T>): Promise<T> => database.as("postgres", {}, work);
 
 /** Hashes all entries again, as an owner of the database can: the salts are in the records. */

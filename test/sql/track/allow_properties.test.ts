@@ -72,6 +72,24 @@ test("applies to the names that are merged into the event", async () => {
   });
 });
 
+test("follows a name that is changed, and stays with each name when a merge is undone", async () => {
+  await admin(async (db) => {
+    const properties = { plan: "pro", secret: 1 };
+    await ingest(db, [message({ event: "First" }), message({ event: "Target" })]);
+    await db.query("select track.allow_properties('First', '{plan}')");
+    await db.query("select track.rename_event('First', 'Second')");
+    expect(await stored(db, properties, "First")).toEqual({ plan: "pro" });
+    expect(await stored(db, properties, "Second")).toEqual({ plan: "pro" });
+    await db.query("select track.unmerge_events('First')");
+    expect(await stored(db, properties, "First")).toEqual({ plan: "pro" });
+    // The target of a merge allows all: so do the names that mean it, until it is undone.
+    await db.query("select track.merge_events('First', 'Target')");
+    expect(await stored(db, properties, "First")).toEqual(properties);
+    await db.query("select track.unmerge_events('First')");
+    expect(await stored(db, properties, "First")).toEqual({ plan: "pro" });
+  });
+});
+
 test("new types get the list of the setting, and keep it", async () => {
   await admin(async (db) => {
     await ingest(db, [message({ event: "Known" })]);

@@ -48,6 +48,39 @@ async function waits({ pid }: Session, asked: Promise<unknown>): Promise<boolean
 }
 
 describe.skipIf(!database.native)("two sessions at once (needs parallel sessions)", () => {
+  test("a change of an allow-list waits for batches that read the former one, and later batches wait for it", async () => {
+    await database.query("select track.ingest($1)", [JSON.stringify([message({ event: "Listed" })])]);
+    const [sender, admin, later] = [await session(), await session(), await session()];
+    const event = (userId: string): unknown => message({ userId, event: "Listed", properties: { secret: userId } });
+    expect(await sender.send([event("early")])).toBe(1);
+    const change = admin.client.query("select track.allow_properties('Listed', '{}')");
+    expect(await waits(admin, change)).toBe(true);
+    const second = later.send([event("late")]);
+    expect(await waits(later, second)).toBe(true);
+    await sender.end();
+    await change;
+    await admin.end();
+    expect(await second).toBe(1);
+    await later.end();
+    const secrets = (): Promise<unknown> =>
+      database.value("select array_agg(properties ->> 'secret') from track.event where properties ? 'secret'");
+    expect(await secrets()).toEqual(["early"]);
+
+    // An application that is interrupted has changed nothing, and the next one finds the same.
+    const killed = await session();
+    await killed.client.query("select track.apply_allow_lists()");
+    await database.query("select pg_terminate_backend($1, 10000)", [killed.pid]);
+    expect(await secrets()).toEqual(["early"]);
+    const [one, two] = [await session(), await session()];
+    await one.client.query("select track.apply_allow_lists()");
+    const other = two.client.query("select track.apply_allow_lists() as changed");
+    expect(await waits(two, other)).toBe(true);
+    await one.end();
+    expect((await other).rows).toEqual([{ changed: 0 }]);
+    await two.end();
+    expect(await secrets()).toBeNull();
+  });
+
   test("a message that both send is stored once: the second waits, then finds a duplicate", async () => {
     const [one, two] = [await session(), await session()];
     const same = message({ userId: "twice" });

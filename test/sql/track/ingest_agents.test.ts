@@ -168,6 +168,15 @@ describe("the user agent of the request", () => {
     });
   });
 
+  test("is ignored when it is that of an HTTP library: a server that sends the messages of its users", async () => {
+    await owner(async (db) => {
+      await request(db, "learner", "axios/1.6.2", [message()]);
+      await request(db, "visitor", "python-requests/2.31.0", [message({ userId: undefined, anonymousId: "b" })]);
+      expect(await properties(db)).toEqual([null, null]);
+      expect(await db.value("select count(*) from track.exclusion")).toBe("0");
+    });
+  });
+
   test("does not fail a batch without messages, or of duplicates", async () => {
     await owner(async (db) => {
       const again = message();

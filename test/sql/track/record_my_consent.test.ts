@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
+import { makePeople } from "../../support/people.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { ingest, message } from "./messages.ts";
 
 const database = await testDatabase();
+await makePeople(database);
 
 test("learners decide for themselves only, also before any other message of theirs", async () => {
   await database.as("insights_learner", { "insights.person": "newcomer" }, async (db) => {

@@ -43,6 +43,10 @@ begin
   end if;
   v_attributes := experiment._doubles(v_attributes);
   if jsonb_typeof(v_docs) is distinct from 'object' then
+    -- The payload of many features is not copied for nothing.
+    if v_attributes = _context.payload -> 'attributes' then
+      return _context.payload;
+    end if;
     return _context.payload || jsonb_build_object('attributes', v_attributes);
   end if;
   return _context.payload || jsonb_build_object(

@@ -23,9 +23,10 @@ comment on function experiment.eval_condition(jsonb, jsonb, jsonb) is $$
 Returns whether attributes fulfil a targeting condition, equal to GrowthBook's clients.
 A condition is an object of paths such as `address.country`, each with a value or with operators: `$eq`, `$ne`, `$lt`,
 `$lte`, `$gt`, `$gte`, `$veq`, `$vne`, `$vlt`, `$vlte`, `$vgt`, `$vgte` (versions), `$in`, `$nin`, `$inGroup`,
-`$notInGroup` (of `saved_groups`, arrays or groups with a type), `$all`, `$regex`, `$exists`, `$type`, `$size`, `$elemMatch`, `$not`; `$ini`, `$nini`,
-`$alli` and `$regexi` without regard to case; `$and`, `$or`, `$nor` and `$not` of conditions, `$savedGroup`. An operator that is not
-known never passes. Values convert as in JavaScript, a missing attribute is null.
+`$notInGroup` (of `saved_groups`, arrays or groups with a type), `$all`, `$regex`, `$exists`, `$type`, `$size`,
+`$elemMatch`, `$not`; `$ini`, `$nini`, `$alli` and `$regexi` without regard to case; `$and`, `$or`, `$nor` and `$not` of
+conditions, `$savedGroup`. An operator that is not known never passes. Values convert as in JavaScript, a missing
+attribute is null.
 A condition that makes a client fail, such as `$or` without an array, raises CF009, one that is nested deeper than 64
 levels CF008.
 $$;

@@ -65,7 +65,7 @@ comment on function experiment.hash(text, text, integer) is $$
 Returns the place of a value between 0 and 1, equal in each of GrowthBook's clients.
 The FNV-1a hash of 32 bits of the UTF-16 code units. Version 2 hashes the seed followed by the value, then the decimal
 text of that hash, and has 10,000 places; version 1 hashes the value followed by the seed once and has 1,000. Null for
-another version. The work grows with the length of the text, about 0.05 µs a character.
+another version. The work grows with the length of the text.
 $$;
 
 grant execute on function experiment.hash(text, text, integer)

@@ -104,6 +104,15 @@ begin
       select experiment._rounded(figure, 10) from unnest(v_result.expected) with ordinality as entry (figure, place)
       order by entry.place
     );
+    if (select max(figure) from unnest(v_result.people) as entry (figure)) = 0 then
+      v_result.srm_p := null;
+    end if;
+    -- The day of an exposure in a set of few people is that of a person.
+    if _health.among is not null then
+      v_result.first_day := null;
+      v_result.last_day := null;
+      v_result.expected := null;
+    end if;
     v_result.multiple := v_result.multiple / smallest_group * smallest_group;
     v_result.not_counted := v_result.not_counted / smallest_group * smallest_group;
   end if;
@@ -121,7 +130,9 @@ begin
         )
       end,
       case
-        when v_result.multiple > 0 then format('%s people saw several variations, and are not counted.', v_result.multiple)
+        when v_result.multiple > 0 then format(
+          '%s people saw several variations, and are not counted.', v_result.multiple
+        )
       end,
       case
         when (experiment).population <> 'counted' then format(

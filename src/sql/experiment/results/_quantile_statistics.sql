@@ -52,11 +52,12 @@ begin
     select
       size.variation, size.events, size.people,
       least(greatest(ceil(size.events * level), 1), size.events) as at_level,
-      least(greatest(ceil(size.events * (level - 1.959963984540054 * sqrt(level * (1 - level) / size.events::float8))), 1),
-        size.events) as at_lower,
-      least(greatest(ceil(size.events * (level + 1.959963984540054 * sqrt(level * (1 - level) / size.events::float8))), 1),
-        size.events) as at_upper
+      least(greatest(ceil(size.events * (level - width.half)), 1), size.events) as at_lower,
+      least(greatest(ceil(size.events * (level + width.half)), 1), size.events) as at_upper
     from size
+    cross join lateral (
+      select 1.959963984540054 * sqrt(level * (1 - level) / size.events::float8) as half
+    ) as width
   ),
 
   found as (

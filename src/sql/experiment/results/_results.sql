@@ -6,7 +6,8 @@ create or replace function experiment._results(
   is_adjusted boolean default true,
   only_complete boolean default true,
   until date default null,
-  metric_position smallint default null
+  metric_position smallint default null,
+  smallest_group int default 1
 )
 returns setof experiment.result
 language plpgsql
@@ -22,7 +23,7 @@ declare
     'test', v_test, 'difference', _results.difference, 'alpha', (experiment).alpha, 'tuning', (experiment).tuning
   );
   v_warning constant text := nullif(array_to_string(
-    (experiment._health(_results.experiment, _results.among)).warnings, ' '
+    (experiment._health(_results.experiment, _results.among, _results.smallest_group)).warnings, ' '
   ), '');
   v_arms constant experiment.arm[] := array(
     select arm
@@ -112,13 +113,14 @@ end;
 $$;
 
 comment on function experiment._results(
-  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date, smallint
+  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date, smallint, int
 ) is $$
 @behavior -*
 Computes the result of `experiment.results`, with the privileges of the caller.
+The numbers of its notes are multiples of `smallest_group`.
 $$;
 
 grant execute on function experiment._results(
-  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date, smallint
+  experiment.experiment, track.person_set_block[], text, text, boolean, boolean, date, smallint, int
 )
 to insights_reader;

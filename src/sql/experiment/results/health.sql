@@ -78,7 +78,7 @@ Returns how many people an experiment has exposed, whether they are distributed 
 The test of the distribution (sample ratio mismatch) warns below 0.001: a cause must be found before the results are
 used. People who saw several variations are counted apart, and are in no result. As of the last refresh. `among`: names
 of sets of people, as in `experiment.results`.
-For analysts, numbers are multiples of `experiment.setting.smallest_group`.
+For analysts, numbers are multiples of `experiment.setting.smallest_group`, and the days are null with `among`.
 Errors: CF002 for an unknown experiment or set, CF001 for another invalid `among`.
 $$;
 

@@ -60,7 +60,8 @@ begin
       shown.verdict, shown.variance_reduction, shown.difference, shown.test, shown.alpha, shown.population,
       least(shown.complete_until, v_day), shown.note, shown.variation_number
     from experiment._results(
-      _result_days.experiment, null, _result_days.test, _result_days.difference, true, true, v_day, v_position
+      _result_days.experiment, null, _result_days.test, _result_days.difference, true, true, v_day, v_position,
+      _result_days.smallest_group
     ) as result
     cross join lateral experiment._shown_result(result, _result_days.smallest_group) as shown;
   end loop;
@@ -160,10 +161,11 @@ $$;
 
 comment on function experiment.result_days(text, text, text, text) is $$
 Returns the result of a metric as people were added day by day: one row per day of exposure and variation.
-`complete_until` is the last day of exposure (UTC) that is contained; the outcomes are those known now. `metric` null: the
-first goal. `test` and `difference` as in `experiment.results`; there is no correction. At most 400 days, the last ones.
-An interval that narrows and stays on one side is what the sequential test promises; one of `welch` holds for one of
-the days, chosen beforehand. For analysts as in `experiment.results`.
+`complete_until` is the last day of exposure (UTC) that is contained; the outcomes are those known now. `metric` null:
+the first goal. `test` and `difference` as in `experiment.results`; there is no correction. At most 400 days, the last
+ones.
+An interval of `sequential` holds on all days at once; one of `welch` holds for one day that was chosen beforehand.
+For analysts as in `experiment.results`.
 Errors: CF002 for an unknown experiment or metric (names the nearest), CF001 for another invalid argument.
 $$;
 

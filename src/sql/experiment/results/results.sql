@@ -44,7 +44,8 @@ as $$
   from experiment._results(
     experiment._find_experiment($1),
     case when $2 is not null then array(select member from experiment._among($2) as member) end,
-    $3, $4, $5, $6, least($7, (now() at time zone 'UTC')::date - 1)
+    $3, $4, $5, $6, least($7, (now() at time zone 'UTC')::date - 1), null,
+    (select smallest_group from experiment.setting)
   ) as result
   cross join lateral experiment._shown_result(result, (select smallest_group from experiment.setting)) as shown;
 $$;

@@ -90,12 +90,18 @@ begin
       )
       into v_named
       using array[coalesce(record_consents.identity_id, record_consents.person_id)];
-      exit when v_attempt = 1 and v_named.name is null;
+      if v_named.name is null then
+        perform common.refuse(
+          'CF002',
+          case
+            when record_consents.identity_id is null then format('there is no person %s', record_consents.person_id)
+            else format('there is no identity %s', record_consents.identity_id)
+          end,
+          'Give the person_id of track.find_person, of a person who was not erased.'
+        );
+      end if;
       if v_attempt = 1 then
         perform privacy._held_subject(v_named.name);
-      elsif v_named.name is null then
-        perform common.refuse('CF002', format('there is no person %s', record_consents.person_id),
-          'The person was erased.');
       end if;
     end loop;
   end if;

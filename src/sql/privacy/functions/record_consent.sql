@@ -33,7 +33,7 @@ texts. `valid_until`: the time at which a grant expires. `decided_by`: `guardian
 responsibility decided for a minor. `identity_id`: the identity under which she decided, so that a split of the person
 leaves it with the decision; without one, it is the key of the person.
 Errors: CF001 for a missing value, a time in the future, a refusal that expires or an identity of another person, CF002
-for an unknown purpose or version, CF008 for a document version above 200 characters or evidence above 32 kB.
+for an unknown person, purpose or version, CF008 for a document version above 200 characters or evidence above 32 kB.
 $$;
 
 grant execute on function privacy.record_consent(

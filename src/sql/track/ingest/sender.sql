@@ -63,8 +63,11 @@ begin
     when v_sender.level = 'server' then '{}'
     else string_to_array(coalesce(current_setting('insights.opt_out', true), ''), ',')
   end;
+  -- Only that of a browser, or of a bot that behaves as one. An application's server that sends the messages of its
+  -- users with their tokens has the user agent of its HTTP library.
   v_sender.user_agent := case
-    when v_sender.level <> 'server' then nullif(left(current_setting('insights.user_agent', true), 512), '')
+    when v_sender.level <> 'server' and current_setting('insights.user_agent', true) ~ '^(?:Mozilla|Opera)/'
+      then left(current_setting('insights.user_agent', true), 512)
   end;
   select
     case

@@ -40,7 +40,12 @@ begin
   ),
 
   allowed as materialized (
-    select event_type.name, coalesce(target.allowed_properties, event_type.allowed_properties) as properties
+    select
+      event_type.name,
+      case
+        when event_type.merged_event_type_id is null then event_type.allowed_properties
+        else target.allowed_properties
+      end as properties
     from track.event_type
     left join track.event_type as target on target.event_type_id = event_type.merged_event_type_id
     where event_type.name in (select read.event_name from read)
@@ -149,29 +154,45 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_dropped constant text[] := track._dropped_names();
+  v_is_searched constant boolean := sender.personal_data in ('report', 'mask');
+  v_is_reduced boolean;
+  v_contents text;
   v_places bigint[];
 begin
   minimised := messages;
   if coalesce(cardinality(messages), 0) = 0 then
     return;
   end if;
-  if sender.user_agent is not null
+  -- In one pass over the messages.
+  select
+    bool_or(
+      num_nonnulls(message.user_agent, message.agent_hints) > 0
+      or message.properties ?| v_dropped
+      or message.traits ?| v_dropped
+    ),
+    string_agg(
+      case
+        when v_is_searched
+          then track._message_text(
+            message.properties, message.traits, message.item, message.item_url, message.event_name
+          )
+      end,
+      ' '
+    )
+  into v_is_reduced, v_contents
+  from unnest(messages) as message;
+  if v_is_reduced
+    or sender.user_agent is not null
     or sender.allowed_properties is not null
     or sender.allowed_traits is not null
     or exists (select from track.event_type where event_type.allowed_properties is not null)
-    or exists (
-      select
-      from unnest(messages) as message
-      where num_nonnulls(message.user_agent, message.agent_hints) > 0
-        or message.properties ?| v_dropped
-        or message.traits ?| v_dropped
-    )
   then
     select reduced.* into minimised, findings, bots from track._minimise_fields(messages, sender) as reduced;
+    v_contents := null;
   end if;
 
-  if sender.personal_data in ('report', 'mask') then
-    v_places := track._suspects(minimised);
+  if v_is_searched then
+    v_places := track._suspects(minimised, v_contents);
     if v_places = '{}' then
       return;
     end if;

@@ -31,7 +31,7 @@ begin
   if sender.personal_data = 'refuse' then
     for v_finding in
       select distinct on (contact.place) contact.*
-      from track._contacts_of(messages, track._suspects(messages), sender.contact_traits) as contact
+      from track._contacts_of(messages, track._suspects(messages, null), sender.contact_traits) as contact
       order by contact.place, contact.property, contact.kind
     loop
       v_message := v_messages[v_finding.place];

@@ -48,11 +48,11 @@ begin
   perform track._refuse_merged_event(v_type);
 
   insert into track.event_type (
-    name, purpose, opens_view, is_heartbeat, description, is_automatic, former_event_type_id
+    name, purpose, opens_view, is_heartbeat, description, is_automatic, former_event_type_id, allowed_properties
   )
   values (
     rename_event.new_name, v_type.purpose, v_type.opens_view, v_type.is_heartbeat, v_type.description,
-    v_type.is_automatic, v_type.event_type_id
+    v_type.is_automatic, v_type.event_type_id, v_type.allowed_properties
   )
   returning event_type.event_type_id into v_new_id;
   perform track._point_event_type(v_type.event_type_id, v_new_id);

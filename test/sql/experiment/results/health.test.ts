@@ -52,6 +52,21 @@ test("people by variation, those with several, and those who are not counted", a
       not_counted: 0,
     });
   });
+  await database.query(
+    "select track.set_person_set('one', array(select person_id from track.identity where external_id = 'person 5'))",
+  );
+  await database.as("insights_analyst", {}, async (db) => {
+    const one = "select to_jsonb(health) from experiment.health('page', among => 'one') as health";
+    expect(await db.value(one)).toMatchObject({
+      people: [0, 0],
+      first_day: null,
+      last_day: null,
+      expected: null,
+      srm_p: null,
+    });
+    // Nor do the notes of the results have exact numbers.
+    expect(await db.rows("select note from experiment.results('page') where note like '%several%'")).toEqual([]);
+  });
   expect(await database.rejects("select experiment.health('pag')")).toMatchObject({ code: "CF002" });
 });
 
