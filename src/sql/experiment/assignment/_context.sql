@@ -64,8 +64,8 @@ end;
 $$;
 
 comment on function experiment._context(jsonb) is $$
-Returns a payload with its attributes as JavaScript reads them, and of the documents of sticky buckets those of the
-person alone, whom the attributes describe.
+Returns a payload with its attributes as JavaScript reads them.
+Of the documents of sticky buckets, it has those of the person whom the attributes describe.
 $$;
 
 grant execute on function experiment._context(jsonb)

@@ -60,8 +60,8 @@ end;
 $$;
 
 comment on function experiment._double_text(double precision) is $$
-Returns a number as JavaScript writes it: the least digits that give the number again, with an exponent from 1e+21 and
-below 1e-6.
+Returns a number as JavaScript writes it.
+It has the least digits that give the number again, and an exponent from 1e+21 and below 1e-6.
 $$;
 
 grant execute on function experiment._double_text(double precision)
