@@ -25,7 +25,7 @@ test("functions that write refuse a read-only transaction", async () => {
     await database.as("insights_admin", {}, async (db) => {
       await db.query("set transaction read only");
       expect(await db.rejects(call), call).toMatchObject({
-        code: "25006",
+        code: "CF005",
         message: `cannot ${what} in a read-only transaction`,
         hint: expect.stringContaining("may write"),
       });
