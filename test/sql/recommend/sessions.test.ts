@@ -34,7 +34,7 @@ test("functions that write refuse a read-only transaction", async () => {
     await db.query("set transaction read only");
     expect(await db.rejects("select count(*) from recommend.serve_person('ada')")).toMatchObject({
       code: "CF005",
-      message: "recommend.serve_person logs what it reads, and the transaction is read-only",
+      message: expect.stringContaining("logs what it reads, and the transaction is read-only"),
     });
   });
 });
