@@ -776,10 +776,11 @@
 --!include experiment/exposure/_refused_people.sql
 --!include experiment/exposure/_touched_people.sql
 --!include experiment/exposure/_change_day_sums.sql
+--!include experiment/exposure/_arm_name.sql
+--!include experiment/exposure/_refresh_arms.sql
 --!include experiment/exposure/refresh_exposures.sql
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql
---!include experiment/exposure/_arm_name.sql
 --!include experiment/exposure/arm_people.sql
 --!include experiment/exposure/define_arms.sql
 --!include experiment/exposure/drop_arms.sql

@@ -30,6 +30,32 @@ const values = `
     row(1, 'x') as composite, interval '1 day 90 seconds' as duration, timestamptz '2026-01-01 10:00:00.5+02' as at,
     timestamptz 'infinity' as never, date '2026-02-03' as day, time '10:00' as time, 'é' as letter`;
 
+describe("functions that log which records of people they read", () => {
+  test("are called by their name, and logged with the reason before the rows are printed", async () => {
+    await database.query(`select track.ingest('[{"type": "page", "messageId": "read-1", "userId": "kay"}]')`);
+    const read = ["track.journey", "--as", "admin", "--set", "person=kay", "--format", "json"];
+    const { code, text } = await query([...read, "--reason", "Advising."]);
+    expect(code).toBe(0);
+    expect(JSON.parse(text)).toMatchObject([{ event: "Page Viewed" }]);
+    expect(
+      await database.rows("select role, function_name, reason, subject_name from privacy.disclosures('kay')"),
+    ).toEqual([{ role: "admin", function_name: "track.journey", reason: "Advising.", subject_name: "kay" }]);
+  });
+
+  test("are refused within a statement, which only reads", async () => {
+    const { code, text } = await query(["--as", "admin", "select * from track.journey('kay')"]);
+    expect(code).toBe(1);
+    expect(text).toContain("track.journey logs what it reads, and the transaction is read-only");
+    const writes = await query(["--as", "admin", "delete from analytics.saved_query returning 1 as deleted"]);
+    expect(writes.code).toBe(1);
+  });
+
+  test("an unknown name, and a function that is not for the role, are refused as before", async () => {
+    for (const parameters of [["track.jorney", "--as", "admin"], ["track.journey"]])
+      expect((await query([...parameters, "--set", "person=kay"])).code).toBe(1);
+  });
+});
+
 describe("formats", () => {
   test("CSV", async () => {
     const { code, text } = await query(["--format", "csv", values]);

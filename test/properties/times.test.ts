@@ -171,6 +171,12 @@ const steps: Record<string, string> = {
     select kind, regime, received_at, due_at
     from privacy.open_request('t', 'access', 'gdpr', received_at => date_trunc('day', now(), 'UTC') - interval '22.5 hours')`,
   "request of mine": "select kind, regime from privacy.open_my_request('portability', 'ferpa')",
+  "opt-out by business days": `
+    select received_at, due_at
+    from privacy.open_request('t', 'opt_out', 'ccpa', received_at => date_trunc('day', now(), 'UTC') - interval '22.5 hours')`,
+  "who has read": "select count(*) from privacy.disclosures('t')",
+  "who has read mine": "select count(*) from privacy.my_disclosures()",
+  "new pseudonyms": "select privacy.rotate_pseudonyms() = now() as is_now",
   "extended request":
     "select extended_until from privacy.extend_request((select request_id from privacy.request where kind = 'access'))",
   "answered request":

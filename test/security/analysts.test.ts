@@ -28,6 +28,15 @@ const declared: Record<string, string> = {
 /** Functions with these names that return none. */
 const functions: Record<string, string> = {
   "analytics.active_people: people": "numbers of people",
+  "experiment._health_shown: people": "numbers of people",
+  "experiment._result_days_shown: people": "numbers of people",
+  "experiment._results_shown: people": "numbers of people",
+  "experiment._sticky_experiment_key: key": "the key of an experiment",
+  "experiment._sticky_key: key": "the key of an experiment",
+  "experiment.decision: people": "numbers of people",
+  "experiment.health: people": "numbers of people",
+  "experiment.result_days: people": "numbers of people",
+  "experiment.results: people": "numbers of people",
   "recommend._score_people: people": "fills a temporary table of the caller",
   "track.current_person_id: person_id": "the key of the caller herself, null for others than learners",
 };

@@ -293,6 +293,18 @@ const samples: Record<string, Record<string, string>> = {
   "experiment._course": { experiment: "'attacked'" },
   "experiment._health_exact": { experiment: "'attacked'", among: "'counted'" },
   "experiment._health_shown": { experiment: "'attacked'", among: "'counted'" },
+  "experiment._result_days_exact": {
+    experiment: "'attacked'",
+    metric: "null",
+    test: "null",
+    difference: "'relative'",
+  },
+  "experiment._result_days_shown": {
+    experiment: "'attacked'",
+    metric: "null",
+    test: "null",
+    difference: "'relative'",
+  },
   "experiment._results_exact": {
     experiment: "'attacked'",
     among: "'counted'",

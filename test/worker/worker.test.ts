@@ -72,6 +72,7 @@ describe("one round of everything", async () => {
       ["analytics.cohort", people],
       ["track.person_set", people],
       ["recommend.learned", people],
+      ["experiment.exposure", people],
       ["recommend.impression", people],
       ["recommend.interaction", people],
     ]);

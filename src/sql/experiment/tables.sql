@@ -624,7 +624,7 @@ comment on column experiment.slot.is_stepped is $$Whether `track.step` has all t
 
 insert into track.consumer (consumer, position, refresh, inputs, description)
 values (
-  'experiment.exposure', 5, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
+  'experiment.exposure', 101, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
   'The exposures of people to experiments, with their outcomes.'
 );
 

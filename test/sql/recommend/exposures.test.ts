@@ -322,14 +322,19 @@ describe("recommend.exposures", () => {
       expect(variation).toBeTypeOf("number");
       await send(db, [{ type: "alias", messageId: "alias", userId: "p7", previousId: "browser" }]);
       await db.query("select track.refresh(100000)");
+      const stored = () =>
+        db.rows("select person_id = track.find_person('p7') as is_hers, variation from experiment.exposure");
+      expect(await stored()).toEqual([{ is_hers: true, variation }]);
       expect(await exposed(db, ["p7"])).toEqual([{ person: "p7", variation, identity: "browser", is_now: true }]);
       await db.query("savepoint merged");
       await db.query("select privacy.record_consent(track.find_person('p7'), 'personalization', false)");
       await db.query("select track.refresh(100000)");
       expect(await exposed(db, ["p7"])).toEqual([]);
+      expect(await stored()).toEqual([]);
       await db.query("rollback to merged");
       await db.query("select privacy.erase_person('p7')");
       expect(await db.rows("select from recommend.impression")).toEqual([]);
+      expect(await stored()).toEqual([]);
     }));
 
   test("is for the refresh alone, and impressions have the experiment in the export of the person", async () => {

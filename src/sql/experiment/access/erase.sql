@@ -20,7 +20,7 @@ begin
   return next privacy.erase_rows('experiment.exposure', 'person_id', v_people);
   return next row('experiment.day_sum', v_sums, 'recomputed')::privacy.erased;
   -- The refresh after the erasure finds no exposure any more.
-  perform track.recompute_person_sets('experiment.exposure', v_people);
+  perform experiment._refresh_arms(v_exposures, '{}');
   return next privacy.clear_values('experiment.change', 'actor', privacy.user_names(subject));
 end;
 $$;

@@ -14,8 +14,6 @@ declare
   v_people bigint[];
   v_old experiment.exposure[];
   v_new experiment.exposure[];
-  v_changed bigint[];
-  v_values experiment.event_value[];
 begin
   if not exists (select from experiment.experiment where experiment.started_at is not null) then
     return;
@@ -75,14 +73,7 @@ begin
   );
   perform experiment._store_event_values(v_people);
 
-  v_changed := array(
-    select old.person_id from unnest(v_old) as old
-    union
-    select new.person_id from unnest(v_new) as new
-  );
-  if v_changed <> '{}' then
-    perform track.recompute_person_sets('experiment.exposure', v_changed);
-  end if;
+  perform experiment._refresh_arms(v_old, v_new);
 end;
 $$;
 

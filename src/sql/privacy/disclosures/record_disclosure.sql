@@ -8,9 +8,14 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
+  v_author constant text := common.author();
+  v_role constant text := privacy._reader_role();
   v_reason text;
   v_reader constant bigint := nullif(current_setting('insights.person_id', true), '')::bigint;
   v_function constant text := (select setting.held_names_function from privacy.setting);
+  v_identities bigint[];
+  v_names text[];
+  v_read_id bigint;
 begin
   -- The scheduled jobs of the system, and services that act for the person, disclose nothing to another person.
   if current_setting('role') = 'insights_worker' then
@@ -18,39 +23,26 @@ begin
   end if;
   v_reason := privacy._read_reason(record_disclosure.function_name);
 
+  -- The erasure of a person waits for the end of the transaction, and then deletes the row, too.
   execute format(
-    $statement$
-      with given as materialized (
-        select distinct person_id
-        from unnest($1) as entry (person_id)
-        where person_id <> 0
-          and person_id is distinct from $2
-      ),
-
-      -- The erasure of a person waits for the end of the transaction, and then deletes the row, too.
-      held as materialized (
-        select held.identity_id, held.name
-        from %I.%I(array(select person_id from given)) as held
-      ),
-
-      read as materialized (
-        select nextval('privacy.read_id') as read_id
-        where exists (select from held)
-      )
-
-      insert into privacy.disclosure (read_id, identity_id, subject_name, read_by, role, function_name, reason)
-      select read.read_id, held.identity_id, held.name, common.author(), $3, $4, $5
-      from read
-      cross join held
-    $statement$,
+    'select array_agg(held.identity_id), array_agg(held.name) from %I.%I($1) as held',
     split_part(v_function, '.', 1), split_part(v_function, '.', 2)
   )
-  using
-    record_disclosure.people,
-    v_reader,
-    privacy._reader_role(),
-    record_disclosure.function_name,
-    v_reason;
+  into v_identities, v_names
+  using array(
+    select distinct entry.person_id
+    from unnest(record_disclosure.people) as entry (person_id)
+    where entry.person_id <> 0
+      and entry.person_id is distinct from v_reader
+  );
+  if v_identities is null then
+    return;
+  end if;
+  v_read_id := nextval('privacy.read_id');
+  insert into privacy.disclosure (read_id, identity_id, subject_name, read_by, role, function_name, reason)
+  select
+    v_read_id, held.identity_id, held.name, v_author, v_role, record_disclosure.function_name, v_reason
+  from unnest(v_identities, v_names) as held (identity_id, name);
 end;
 $$;
 

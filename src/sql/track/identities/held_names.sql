@@ -3,6 +3,8 @@ returns setof privacy.identity_name
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
+-- The statistics of a new database are those of empty tables.
+set enable_seqscan to off
 as $$
 begin
   perform track._lock_identities(array(
