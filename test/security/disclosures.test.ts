@@ -111,7 +111,6 @@ describe("each function that returns the record of a named person", () => {
       "privacy.restrict_person",
       "privacy.suppress",
       "privacy.suppressed",
-      // The arms and values of the person, for the server that shows them to her.
       // A number of people.
       "recommend.evaluate",
       "recommend.start_evaluation",
