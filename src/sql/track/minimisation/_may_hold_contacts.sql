@@ -4,8 +4,8 @@ language sql
 immutable
 parallel safe
 -- True for all that `track._without_emails` and `track._without_phones` find, and for little else: not for a UUID,
--- which most messages contain. Without assertions, so that a long text takes about as long as its conversion from jsonb. The
--- start takes longer than a short message: the messages of a batch are checked together.
+-- which most messages contain. Without assertions, so that a long text takes about as long as its conversion from
+-- jsonb. The start takes longer than a short message: the messages of a batch are checked together.
 return value ~ (
   '@|%40|(?:\+|%2[Bb])\(?[1-9]'
   '|[2-9][0-9][0-9](?:\)[-. ]?|[-. \u00a0])[2-9][0-9][0-9][-. \u00a0][0-9]{4}'
