@@ -120,9 +120,24 @@ begin
         )
         order by disclosure.read_at, disclosure.disclosure_id
       )
-      from privacy.disclosure
-      where disclosure.identity_id = any ((export.subject).identity_ids)
-        or disclosure.identity_id is null
+      from (
+        select own.*
+        from privacy.disclosure as own
+        where own.identity_id = any ((export.subject).identity_ids)
+        union all
+        -- As privacy.my_disclosures: of the reads of a table by a reader for a reason, the last one of a day.
+        (
+          select distinct on (
+            (of_all.read_at at time zone 'UTC')::date, of_all.read_by, of_all.role, of_all.function_name, of_all.reason
+          )
+            of_all.*
+          from privacy.disclosure as of_all
+          where of_all.identity_id is null
+          order by
+            (of_all.read_at at time zone 'UTC')::date, of_all.read_by, of_all.role, of_all.function_name,
+            of_all.reason, of_all.read_at desc, of_all.disclosure_id
+        )
+      ) as disclosure
     )
   );
 end;
