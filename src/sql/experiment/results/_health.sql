@@ -90,7 +90,13 @@ begin
     array_agg(arm.expected order by arm.place), array_agg(coalesce(arm.people, 0) order by arm.place)
   into v_result.expected, v_tested
   from arm;
-  if v_tested is not null then
+  -- A p-value of exact numbers of few people would show them.
+  v_tested := array(
+    select trunc(figure / smallest_group) * smallest_group
+    from unnest(v_tested) with ordinality as entry (figure, place)
+    order by entry.place
+  );
+  if (select sum(figure) from unnest(v_tested) as entry (figure)) > 0 then
     v_result.srm_p := experiment.srm(v_tested, v_result.expected);
   end if;
   if smallest_group > 1 then
@@ -104,11 +110,8 @@ begin
       select experiment._rounded(figure, 10) from unnest(v_result.expected) with ordinality as entry (figure, place)
       order by entry.place
     );
-    if (select max(figure) from unnest(v_result.people) as entry (figure)) = 0 then
-      v_result.srm_p := null;
-    end if;
-    -- The day of an exposure in a set of few people is that of a person.
-    if _health.among is not null then
+    -- The day of an exposure among few people is that of a person.
+    if _health.among is not null or (select max(figure) from unnest(v_result.people) as entry (figure)) = 0 then
       v_result.first_day := null;
       v_result.last_day := null;
       v_result.expected := null;
