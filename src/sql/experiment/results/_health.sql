@@ -19,6 +19,7 @@ declare
     where stored.position = -1
   );
   v_tested float8[];
+  v_oldest constant timestamptz := (select setting.oldest_event from track.setting);
 begin
   v_result.experiment := (experiment).experiment_key;
   v_result.state := (experiment).state;
@@ -140,6 +141,12 @@ begin
       case
         when (experiment).population <> 'counted' then format(
           'The people of the set "%s" are counted, not those of "counted".', (experiment).population
+        )
+      end,
+      case
+        when v_oldest > (experiment).started_at then format(
+          'Events before %s were deleted by a rule of retention: exposures and outcomes since the start are missing.',
+          to_char(v_oldest at time zone 'UTC', 'YYYY-MM-DD')
         )
       end
     ],
