@@ -24,10 +24,10 @@ begin
       select changed.person_id, changed.since, changed.until
       from unnest(_touched_people.people, _touched_people.since, _touched_people.until)
         as changed (person_id, since, until)
-      where changed.until >= v_since
     )
 
-    -- Those who take part, and whose change is not after the end of the experiment or long before the exposure.
+    -- Those who take part, and whose change is not after the end of the experiment or long before the exposure. The
+    -- period before the exposure, and a trait at the exposure, are older than the experiment.
     select period.person_id
     from period
     join experiment.exposure on exposure.person_id = period.person_id
@@ -43,7 +43,8 @@ begin
     join track.step
       on step.person_id = period.person_id
       and step.event_type_id = any (v_viewed.stored)
-    where width_bucket(period.until, step.occurred_at)
+    where period.until >= v_since
+      and width_bucket(period.until, step.occurred_at)
       > width_bucket(period.since - interval '1 microsecond', step.occurred_at)
 
     union

@@ -52,6 +52,36 @@ test("an earlier exposure that arrives later moves the exposure, and the sums wi
   ).toEqual([{ exposed_on: "2026-01-06", people: 1, sums: ["11.3", "127.69", "1000", "1000000", "11300.0"] }]);
 });
 
+test("a late event of the period before counts, also when it is older than the experiment", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await send(db as typeof database, [viewed("una", "page", "control", 5.5)]);
+    await refresh(db);
+    // A first refresh has queued her for the set of the variation.
+    await refresh(db);
+    await send(db as typeof database, [
+      { person: "una", event: "Order Completed", day: 3, properties: { value: 7 } },
+      { person: "una", event: "Order Completed", day: 2, properties: { value: 100 } },
+    ]);
+    await refresh(db);
+    expect(await exposure("una", db)).toMatchObject({ outcomes: ["0"], before: ["7"] });
+    expect(await db.rows("select wrong_people, wrong_sums from experiment.check_exposures('page')")).toEqual([
+      { wrong_people: 0, wrong_sums: 0 },
+    ]);
+  });
+});
+
+test("an allow-list of the event keeps the exposures", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await send(db as typeof database, [viewed("una", "page", "control", 5.5)]);
+    await refresh(db);
+    await db.query("select track.allow_properties('Experiment Viewed', '{}')");
+    await db.query("select track.apply_allow_lists()");
+    await send(db as typeof database, [viewed("lea", "page", "treatment", 6)]);
+    await refresh(db);
+    expect([await exposure("una", db), await exposure("lea", db)]).toMatchObject([{ variation: 0 }, { variation: 1 }]);
+  });
+});
+
 test("a browser that was shown another variation makes its person one of several", async () => {
   await database.as("postgres", {}, async (db) => {
     await send(db as typeof database, [viewed("b7", "page", "control", 6)]);
