@@ -766,11 +766,11 @@
 --!include experiment/exposure/_members_of.sql
 --!include experiment/exposure/_viewed_types.sql
 --!include experiment/exposure/_first_exposures.sql
---!include experiment/exposure/_found_values.sql
---!include experiment/exposure/_placed.sql
 --!include experiment/exposure/_outcomes.sql
 --!include experiment/exposure/_exposures_of.sql
 --!include experiment/exposure/_day_sums.sql
+--!include experiment/exposure/_event_figure.sql
+--!include experiment/exposure/_event_filter.sql
 --!include experiment/exposure/_event_values.sql
 --!include experiment/exposure/_store_event_values.sql
 --!include experiment/exposure/_refused_people.sql
