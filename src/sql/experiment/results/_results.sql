@@ -25,6 +25,15 @@ declare
   v_warning constant text := nullif(array_to_string(
     (experiment._health(_results.experiment, _results.among, _results.smallest_group)).warnings, ' '
   ), '');
+  -- Guardrails times variations other than the control.
+  v_guards constant int := greatest(1, (
+    select count(*)
+    from experiment.measured
+    join experiment.variation using (experiment_id)
+    where measured.experiment_id = v_id
+      and measured.role = 'guardrail'
+      and variation.variation > 0
+  ));
   v_arms constant experiment.arm[] := array(
     select arm
     from experiment._arms(
@@ -56,7 +65,8 @@ begin
         end,
         v_is_adjusted,
         metric.is_lower_better,
-        coalesce(measured.margin, 0)
+        coalesce(measured.margin, 0),
+        (experiment).alpha / v_guards
       ) as result
     from experiment.measured
     join experiment.metric using (metric_id)
@@ -102,7 +112,12 @@ begin
       else 'worse'
     end,
     (computed.result).variance_reduction, (computed.result).difference, (computed.result).test,
-    (computed.result).alpha, (computed.result).population, (computed.result).complete_until, (computed.result).note,
+    (computed.result).alpha, (computed.result).population, (computed.result).complete_until,
+    case
+      when _results.smallest_group > 1 and (computed.result).variation_number > 0 and (computed.result).effect is null
+        then concat_ws(' ', v_warning, experiment._no_result_note())
+      else (computed.result).note
+    end,
     (computed.result).variation_number
   from computed
   left join corrected
