@@ -140,6 +140,21 @@ begin
       ) as disclosure
     )
   );
+  return next privacy.exported_rows(
+    'privacy.retention_log',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'logged_at', entry.logged_at, 'actor', entry.actor, 'rule', entry.rule, 'action', entry.action,
+          'details', entry.details
+        )
+        order by entry.logged_at, entry.log_id
+      )
+      from privacy.retention_log as entry
+      where entry.actor = any (privacy.user_names(export.subject))
+    ),
+    'Changes of rules of retention that the person made.'
+  );
 end;
 $$;
 
