@@ -799,7 +799,8 @@
 --!include experiment/results/_compare_arms.sql
 --!include experiment/results/_result_of.sql
 --!include experiment/results/_results.sql
---!include experiment/results/_shown_result.sql
+--!include experiment/results/_no_result_note.sql
+--!include experiment/results/_shown_results.sql
 --!include experiment/results/_check_results.sql
 --!include experiment/results/results.sql
 --!include experiment/results/result_days.sql

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
-import { refresh } from "../../track/messages.ts";
+import { ingest, refresh } from "../../track/messages.ts";
 import { at, move, type Sent, send, start, viewed } from "../experiments.ts";
 
 const database = await testDatabase();
@@ -217,6 +217,104 @@ test("analysts see rounded figures of groups, and no small ones", async () => {
   });
   await database.as("insights_learner", {}, async (db) => {
     expect(await db.rejects("select from experiment.results('page')")).toMatchObject({ code: "42501" });
+  });
+});
+
+test("a stratum of one variation belongs to the largest one, and does not end the stratification", async () => {
+  await database.as("postgres", {}, async (db) => {
+    // Strata by a trait that every client can set: large outcomes in "a", small ones in "b".
+    const people = Array.from({ length: 90 }, (_, i) => {
+      const stratum = i % 3 === 0 ? "b" : "a";
+      return { person: `s${i}`, arm: i % 2, stratum, value: (stratum === "a" ? 100 : 5) + (i % 2) * 3 + (i % 7) / 8 };
+    });
+    const odd = { person: "s90", arm: 1, stratum: "z", value: 101 };
+    const identify = (one: typeof odd) => ({
+      type: "identify",
+      messageId: one.person,
+      userId: one.person,
+      traits: { plan: one.stratum },
+      timestamp: at(2),
+    });
+    const shown = (one: typeof odd): Sent[] => [
+      viewed(one.person, "strata", one.arm, 12),
+      { person: one.person, event: "Order Completed", day: 13, properties: { value: one.value } },
+    ];
+    await ingest(db, people.map(identify));
+    const definition = {
+      key: "strata",
+      goals: ["revenue", "per_order", "submits"],
+      test: "welch",
+      strata: "trait.plan",
+    };
+    await start(db, { ...definition, before_period: "0 days" }, 8);
+    await send(db as typeof database, people.flatMap(shown));
+    await refresh(db, 1000);
+    const effects = () =>
+      db.rows<{ effect: number; stddev: number }>(
+        "select effect, stddev from experiment.results('strata', difference => 'absolute') where variation_number = 1",
+      );
+    const difference = (all: (typeof odd)[]) => {
+      const of = (arm: number, part: typeof all) => mean(part.filter((one) => one.arm === arm).map((one) => one.value));
+      const parts = [all.filter((one) => one.stratum !== "b"), all.filter((one) => one.stratum === "b")];
+      return parts.reduce((sum, part) => sum + (part.length / all.length) * (of(1, part) - of(0, part)), 0);
+    };
+    const [before] = await effects();
+    expect(before?.effect).toBeCloseTo(difference(people), 9);
+    await ingest(db, [identify(odd)]);
+    await send(db as typeof database, shown(odd));
+    await refresh(db, 1000);
+    const [after, ratio] = await effects();
+    expect(after?.effect).toBeCloseTo(difference([...people, odd]), 9);
+    expect(after?.stddev).toBeLessThan((before?.stddev ?? 0) * 3);
+    expect(ratio?.stddev).toBeLessThan((before?.stddev ?? 0) * 3);
+  });
+});
+
+test("analysts see no difference to a control of few people, and no small number of outcomes", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const send_ = (events: Sent[]) => send(db as typeof database, events);
+    await start(db, { key: "lone", goals: ["submits", "revenue"], secondary: ["median"], test: "welch" }, 8);
+    await send_([
+      ...Array.from({ length: 300 }, (_, i) => viewed(`lone ${i}`, "lone", i < 4 ? "control" : "treatment", 12)),
+      ...Array.from({ length: 299 }, (_, i) => ({
+        person: `lone ${i}`,
+        event: "Order Completed",
+        day: 13,
+        properties: { value: i < 4 ? 100 + i : i % 10 },
+      })),
+      ...[1, 2, 10, 11, 12].map((i) => ({ person: `lone ${i}`, event: "Task Submitted", day: 13 })),
+    ]);
+    await refresh(db, 1000);
+    const shown = async (difference: string) =>
+      db.rows<Result>("select * from experiment.results('lone', difference => $1)", [difference]);
+    await db.query("set local role insights_admin");
+    expect((await shown("absolute")).find((row) => row.metric === "revenue" && row.variation === "treatment")).toEqual(
+      expect.objectContaining({ effect: expect.any(Number), low: expect.any(Number) }),
+    );
+    await db.query("set local role insights_analyst");
+    for (const difference of ["absolute", "relative"]) {
+      const rows = await shown(difference);
+      expect(rows).toHaveLength(6);
+      for (const row of rows) {
+        expect(row).toMatchObject({ effect: null, low: null, high: null, p: null, adjusted_p: null, risk: null });
+        expect(row).toMatchObject({ chance_to_win: null, variance_reduction: null });
+        expect(row.note).not.toMatch(/is [0-4]\b/);
+        if (row.variation === "control") expect([Number(row.people), row.figure]).toEqual([0, null]);
+      }
+      // Three of 296 people submitted: too few for a share.
+      expect(rows.find((row) => row.metric === "submits" && row.variation === "treatment")).toMatchObject({
+        people: "295",
+        figure: 0,
+        verdict: "unclear",
+      });
+    }
+    // The numbers of people are not in the p-value of their distribution.
+    const lone = await db.rows("select people, srm_p from experiment.health('lone')");
+    await db.query("reset role");
+    await send_([viewed("lone 1000", "lone", "treatment", 12)]);
+    await refresh(db, 1000);
+    await db.query("set local role insights_analyst");
+    expect(await db.rows("select people, srm_p from experiment.health('lone')")).toEqual(lone);
   });
 });
 
