@@ -2,7 +2,7 @@
  * Experiments: the speed of exposures and results, and how often the results are wrong.
  *
  * DATABASE_URL=postgres://… npm exec -- node bench/experiment.ts speed [people 1000000]
- * DATABASE_URL=postgres://… npm exec -- node bench/experiment.ts rates [experiments 1000] [learners 400]
+ * DATABASE_URL=postgres://… npm exec -- node bench/experiment.ts rates [experiments 1000] [learners 200]
  *
  * speed: people with an exposure and six further events each, and an experiment with ten metrics. The events are stored
  * without track.ingest, whose speed bench/ingest.ts measures; exposures go through track.refresh. The peer is one plain
@@ -306,7 +306,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
 const database = await nativeDatabase(`insights_bench_experiment_${process.pid}`);
 try {
   console.log(database.name);
-  if (mode === "rates") await rates(database.client, Number(process.argv[3] ?? 1000), Number(process.argv[4] ?? 400));
+  if (mode === "rates") await rates(database.client, Number(process.argv[3] ?? 1000), Number(process.argv[4] ?? 200));
   else await speed(database.client, Number(process.argv[3] ?? 1_000_000));
 } finally {
   await database.close();
