@@ -43,6 +43,36 @@ begin
       and event.occurred_at >= v_since
       and event.occurred_at < v_until
       and (event.event_type_id = any (v_types) or event.named_event_type_id = any (v_types))
+  ),
+
+  filtered as (
+    select distinct
+      exposed.person_id, slot.property_filter, slot.event_type_ids, exposed.exposed_at - slot.before_period as since,
+      least(exposed.exposed_at + slot.delay + coalesce(slot.period, 'infinity'), slot.ends_at) as until
+    from exposed
+    join slot on slot.experiment_id = exposed.experiment_id
+    where slot.property_filter is not null
+  ),
+
+  -- A condition takes about 0.1 ms: once for all experiments, and for all events with the same properties. Materialized,
+  -- because the planner would compute it before `distinct`.
+  pair as materialized (
+    select distinct filtered.property_filter, coalesce(event.properties, '{}') as properties
+    from filtered
+    join event
+      on event.person_id = filtered.person_id
+      and event.occurred_at >= filtered.since
+      and event.occurred_at < filtered.until
+      and (
+        event.event_type_id = any (filtered.event_type_ids)
+        or event.named_event_type_id = any (filtered.event_type_ids)
+      )
+  ),
+
+  passed as materialized (
+    select pair.property_filter, pair.properties
+    from pair
+    where experiment.eval_condition(pair.properties, pair.property_filter)
   )
 
   select
@@ -62,6 +92,9 @@ begin
     and (
       event.event_type_id = any (slot.event_type_ids) or event.named_event_type_id = any (slot.event_type_ids)
     )
+  left join passed
+    on passed.property_filter = slot.property_filter
+    and passed.properties = coalesce(event.properties, '{}')
   where (
       event.occurred_at < exposed.exposed_at
       or event.occurred_at >= exposed.exposed_at + slot.delay
@@ -76,10 +109,7 @@ begin
           and ancestor.ancestor_item_id = slot.item_id
       )
     )
-    and (
-      slot.property_filter is null
-      or experiment.eval_condition(coalesce(event.properties, '{}'), slot.property_filter)
-    );
+    and (slot.property_filter is null or passed.property_filter is not null);
 end;
 $$;
 
