@@ -772,6 +772,7 @@
 --!include experiment/exposure/_day_sums.sql
 --!include experiment/exposure/_event_figure.sql
 --!include experiment/exposure/_event_filter.sql
+--!include experiment/exposure/_filter_relations.sql
 --!include experiment/exposure/_event_values.sql
 --!include experiment/exposure/_store_event_values.sql
 --!include experiment/exposure/_refused_people.sql
