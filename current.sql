@@ -177,7 +177,7 @@ comment on column experiment.experiment.strata is $$
 Trait or set of people, at the exposure, by which results are post-stratified; null when there is none.
 $$;
 comment on column experiment.experiment.test is $$
-Test of the decision: `welch` (once, at the planned end), `sequential` (valid at any time) or `bayesian`.
+Test of the decision: `sequential` (valid at any time), `welch` or `bayesian` (once, at the planned end).
 $$;
 comment on column experiment.experiment.alpha is $$Significance level of the decision.$$;
 comment on column experiment.experiment.tuning is $$
@@ -386,7 +386,7 @@ $$;
 comment on column experiment.decision.experiment is $$Experiment.$$;
 comment on column experiment.decision.state is $$State of the experiment.$$;
 comment on column experiment.decision.verdict is $$
-`ship`, `harm`, `no_decision`, `running`, `invalid` or `draft`.
+`ship`, `harm`, `no_decision`, `running`, `invalid` or `draft`; of `experiment.decide_experiments` also `error`.
 $$;
 comment on column experiment.decision.variation is $$
 Variation that the verdict is about: the one to ship, or the one that harms; null for the other verdicts.
@@ -763,7 +763,8 @@ comment on column experiment.result.risk is $$
 Expected loss of choosing the variation; null for other tests than `bayesian`.
 $$;
 comment on column experiment.result.verdict is $$
-`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`; null for the control.
+Guardrails and variations share the level of `harm`.
 $$;
 comment on column experiment.result.variance_reduction is $$
 Share of the variance that the behaviour before the exposure explains (CUPED); null when there is no adjustment.

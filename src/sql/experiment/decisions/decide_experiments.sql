@@ -39,14 +39,23 @@ begin
       where known.experiment_id = v_experiment.experiment_id
         and known.state = 'running'
     );
-    perform experiment._log_change(
-      'experiment', v_experiment.experiment_key, 'decided', null, to_jsonb(v_decision) - 'experiment'
-    );
-    if v_decision.verdict = 'ship' then
-      perform experiment.ship(v_experiment.experiment_key, v_decision.variation);
-    else
-      perform experiment.stop(v_experiment.experiment_key, left(v_decision.reason, 2000));
-    end if;
+    begin
+      perform experiment._log_change(
+        'experiment', v_experiment.experiment_key, 'decided', null, to_jsonb(v_decision) - 'experiment'
+      );
+      if v_decision.verdict = 'ship' then
+        perform experiment.ship(v_experiment.experiment_key, v_decision.variation);
+      else
+        perform experiment.stop(v_experiment.experiment_key, left(v_decision.reason, 2000));
+      end if;
+    exception when others then
+      -- Such as a version that was marked since: a person has to ship something else.
+      if sqlstate not like 'CF0%' then
+        raise;
+      end if;
+      v_decision.verdict := 'error';
+      v_decision.reason := format('%s But it could not be shipped: %s.', v_decision.reason, sqlerrm);
+    end;
     v_decision.state := (
       select known.state from experiment.experiment as known where known.experiment_id = v_experiment.experiment_id
     );
@@ -59,7 +68,8 @@ comment on function experiment.decide_experiments() is $$
 Applies the rule of decision to all running experiments, and returns those that it ended. The worker runs it hourly.
 Harm always stops an experiment. One with `is_decided_automatically` is shipped when the rule states `ship`, and stopped
 at the planned end without a decision. The history has the decision with its reason. An invalid experiment is left as it
-is: a person has to find the error. So is one whose decision is an error; its row has the verdict `error`.
+is: a person has to find the error. So is one whose decision is an error, or whose variation cannot be shipped, such as
+a version that an erasure has marked; its row has the verdict `error`.
 $$;
 
 grant execute on function experiment.decide_experiments() to insights_admin, insights_worker;

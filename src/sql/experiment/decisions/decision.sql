@@ -30,9 +30,10 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_is_relative constant boolean := result.difference is distinct from 'absolute';
-  v_unit constant text := case when v_is_relative then ' %' else '' end;
-  v_scale constant float8 := case when v_is_relative then 100 else 1 end;
-  v_digits constant text := case when v_is_relative then 'FMS999999990.0' else 'FMS999999990.0000' end;
+  v_is_share constant boolean := v_is_relative or result.type in ('proportion', 'retention');
+  v_unit constant text := case when v_is_relative then ' %' when v_is_share then ' percentage points' else '' end;
+  v_scale constant float8 := case when v_is_share then 100 else 1 end;
+  v_digits constant text := case when v_is_share then 'FMS999999990.0' else 'FMS999999990.0000' end;
 begin
   return to_char(result.effect * v_scale, v_digits) || v_unit || ' (' || case
     when result.low is not null and result.high is not null
@@ -41,6 +42,8 @@ begin
     when result.high is not null then 'at most ' || to_char(result.high * v_scale, v_digits)
     else 'without bounds'
   end || v_unit || case
+    -- The p-value is that of no difference, and a guardrail is compared with its margin.
+    when result.role = 'guardrail' then ''
     when coalesce(result.adjusted_p, result.p) is not null
       then ', p = ' || case
         when coalesce(result.adjusted_p, result.p) < 0.0001 then 'below 0.0001'
@@ -83,8 +86,9 @@ declare
   v_people bigint;
   v_is_complete boolean;
   v_is_safe boolean;
+  v_p_values float8[];
 begin
-  select array_agg(result) into v_goal
+  select array_agg(result order by result.variation_number) into v_goal
   from unnest(_decide.results) as result
   where result.metric = _decide.goal;
   select result.* into v_found
@@ -110,16 +114,21 @@ begin
       to_char(v_experiment.started_at + v_experiment.minimum_duration, 'YYYY-MM-DD')
     );
     return;
-  elsif v_experiment.test = 'welch' and not v_is_complete then
+  elsif v_experiment.test <> 'sequential' and not v_is_complete then
     verdict := 'running';
-    reason := 'The test "welch" is made once, at the planned end: planned_people or maximum_duration.';
+    reason := format(
+      'The test "%s" is made once, at the planned end: planned_people or maximum_duration.', v_experiment.test
+    );
     return;
   end if;
 
-  -- The best of the variations that are better than the control.
+  -- The best of the variations that are better than the control. Any of them ends the experiment: they share the level.
+  v_p_values := experiment.holm(array(select result.p from unnest(v_goal) as result order by result.variation_number));
   select result.* into v_found
-  from unnest(v_goal) as result
+  from generate_subscripts(v_goal, 1) as place
+  cross join lateral (select (v_goal[place]).*) as result
   where result.verdict = 'better'
+    and coalesce(v_p_values[place] < result.alpha, true)
   order by abs(result.effect) desc, result.variation_number
   limit 1;
   if found then
@@ -272,12 +281,20 @@ begin
 
   v_health := experiment.health(v_experiment.experiment_key);
   v_results := array(select result from experiment.results(v_experiment.experiment_key) as result);
-  -- Harm is looked for on every day, which only the sequential test allows.
+  -- Harm is looked for on every day, which only the sequential test allows. Without a margin, the difference itself is
+  -- tested: a relative one is very uncertain where the control has few outcomes.
   v_harms := array(
     select result
-    from experiment.results(v_experiment.experiment_key, test => 'sequential') as result
-    where result.role = 'guardrail'
-      and result.verdict = 'harm'
+    from (values ('absolute'), ('relative')) as tested (difference)
+    cross join lateral experiment.results(
+      v_experiment.experiment_key, test => 'sequential', difference => tested.difference
+    ) as result
+    join experiment.metric on metric.metric_key = result.metric
+    join experiment.measured
+      on measured.metric_id = metric.metric_id
+      and measured.experiment_id = v_experiment.experiment_id
+    where result.verdict = 'harm'
+      and (tested.difference = 'relative') = (coalesce(measured.margin, 0) > 0)
   );
   v_decision.days := extract(
     epoch from coalesce(v_experiment.stopped_at, now()) - v_experiment.started_at
@@ -325,10 +342,11 @@ $$;
 comment on function experiment.decision(text) is $$
 Returns what the rule of decision states about an experiment now, with the reason.
 The first that applies: `invalid` (sample ratio mismatch, p < 0.001); `harm` (a guardrail is worse than its margin, by a
-test that is valid on every day); `running` before `minimum_duration`, and with the test `welch` before the planned end;
-`ship` (the first goal is better in `variation`, and its guardrails with a margin are safe); `harm` (the goal is worse
-in all variations); `no_decision` at the planned end (`planned_people`, `maximum_duration`, or stopped); otherwise
-`running`. Of several variations that are better, the one with the largest effect is shipped.
+test that is valid on every day); `running` before `minimum_duration`, and with the tests `welch` and `bayesian` before
+the planned end; `ship` (the first goal is better in `variation`, and its guardrails with a margin are safe); `harm`
+(the goal is worse in all variations); `no_decision` at the planned end (`planned_people`, `maximum_duration`, or
+stopped); otherwise `running`. Of several variations that are better, the one with the largest effect is shipped.
+Several variations share the level of the goal (S. Holm), and several guardrails and variations that of harm.
 The results are those that the caller may see (`experiment.results`).
 Errors: CF002 for an unknown experiment (names the nearest).
 $$;

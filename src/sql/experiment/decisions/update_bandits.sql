@@ -60,7 +60,15 @@ begin
       'minimum_weight', v_experiment.minimum_weight,
       'inverse', v_goal.is_lower_better
     );
-    v_weights := experiment.bandit_weights(v_arms, v_options);
+    begin
+      v_weights := experiment.bandit_weights(v_arms, v_options);
+    exception when others then
+      -- One whose data cannot be computed does not keep the others from being updated.
+      if sqlstate not like 'CF0%' and sqlstate not like '22%' then
+        raise;
+      end if;
+      v_weights := null;
+    end;
     -- Too few people, or no outcome yet: the weights stay.
     if v_weights is not null then
       return next experiment._set_weights(
@@ -75,9 +83,9 @@ comment on function experiment.update_bandits() is $$
 Updates the weights of the bandits whose `update_interval` has passed, and returns the new weights.
 They follow from the outcomes of the first goal of the people whose period is complete (`experiment.bandit_weights`): a
 variation gets the probability that it is the best one, at least `minimum_weight`. With fewer than 100 people in a
-variation, the weights stay. Each update is a row of `experiment.weighting` with the statistics that it was made from,
-and a change in the history; each exposure has the weight of its time (`experiment.exposure.probability`). The worker
-runs it hourly.
+variation, or values that are too large for the statistics, the weights stay. Each update is a row of
+`experiment.weighting` with the statistics that it was made from, and a change in the history; each exposure has the
+weight of its time (`experiment.exposure.probability`). The worker runs it hourly.
 $$;
 
 grant execute on function experiment.update_bandits() to insights_admin, insights_worker;

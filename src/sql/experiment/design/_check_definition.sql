@@ -1,3 +1,34 @@
+create or replace function experiment._check_bandit(definition jsonb)
+returns void
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_given constant jsonb := _check_bandit.definition;
+  v_goal experiment.metric;
+begin
+  if (v_given ->> 'minimum_weight')::float8 * jsonb_array_length(v_given -> 'variations') > 1 then
+    perform experiment._refuse_field('minimum_weight', v_given -> 'minimum_weight',
+      'The minimum weights of all variations add up to 1 at most.');
+  elsif exists (select from jsonb_array_elements(v_given -> 'weights') as given where given.value = '0') then
+    perform experiment._refuse_field('weights', v_given -> 'weights',
+      'The weights follow the results of all variations: each starts with more than 0.');
+  elsif v_given ? 'goals' then
+    v_goal := experiment._find_metric(coalesce(v_given #>> '{goals,0,metric}', v_given #>> '{goals,0}'));
+    if v_goal.type = 'quantile' then
+      perform common.refuse('CF001', format('the first goal "%s" is a quantile', v_goal.metric_key),
+        'The weights of a bandit follow a proportion, a mean, a count, a ratio or retention.');
+    end if;
+  end if;
+end;
+$$;
+
+comment on function experiment._check_bandit(jsonb) is $$
+@behavior -*
+Raises CF001 for a bandit whose weights could not follow its results.
+$$;
+
 create or replace function experiment._check_definition(definition jsonb)
 returns void
 language plpgsql
@@ -58,11 +89,8 @@ begin
   elsif (v_given ->> 'maximum_duration')::interval < (v_given ->> 'minimum_duration')::interval then
     perform experiment._refuse_field('maximum_duration', v_given -> 'maximum_duration',
       'Give at least minimum_duration.');
-  elsif v_given ? 'bandit'
-    and (v_given ->> 'minimum_weight')::float8 * jsonb_array_length(v_given -> 'variations') > 1
-  then
-    perform experiment._refuse_field('minimum_weight', v_given -> 'minimum_weight',
-      'The minimum weights of all variations add up to 1 at most.');
+  elsif v_given ? 'bandit' then
+    perform experiment._check_bandit(v_given);
   end if;
 end;
 $$;

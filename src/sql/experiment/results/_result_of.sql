@@ -25,7 +25,8 @@ create or replace function experiment._result_of(
   options jsonb,
   is_adjusted boolean,
   is_lower_better boolean,
-  margin float8
+  margin float8,
+  harm_alpha float8
 )
 returns experiment.result
 language plpgsql
@@ -38,6 +39,7 @@ declare
   v_moments jsonb;
   v_found record;
   v_other record;
+  v_harm record;
   v_margin float8 := margin;
 begin
   v_result.people := 0;
@@ -93,8 +95,17 @@ begin
           and arm.stratum is null
       ));
     end if;
+    -- Any of several guardrails in any variation stops the experiment, so that they share the level.
+    v_harm := experiment._compare_arms(
+      arms, v_result.variation_number,
+      options || jsonb_build_object(
+        'side', case when is_lower_better then 'greater' else 'less' end, 'alpha', harm_alpha
+      ),
+      is_adjusted
+    );
     v_result.verdict := case
-      when is_lower_better and v_result.low > v_margin or not is_lower_better and v_result.high < -v_margin
+      when is_lower_better and (v_harm.answer ->> 'low')::float8 > v_margin
+        or not is_lower_better and (v_harm.answer ->> 'high')::float8 < -v_margin
         then 'harm'
       when is_lower_better and v_result.high < v_margin or not is_lower_better and v_result.low > -v_margin
         then 'safe'
@@ -102,8 +113,9 @@ begin
     end;
   elsif v_result.chance_to_win is not null then
     v_result.verdict := case
-      when v_result.chance_to_win > 1 - v_result.alpha then 'better'
-      when v_result.chance_to_win < v_result.alpha then 'worse'
+      -- Both sides together have alpha, as the interval.
+      when v_result.chance_to_win > 1 - v_result.alpha / 2 then 'better'
+      when v_result.chance_to_win < v_result.alpha / 2 then 'worse'
       else 'unclear'
     end;
   end if;
@@ -111,11 +123,16 @@ begin
 end;
 $$;
 
-comment on function experiment._result_of(experiment.result, experiment.arm[], jsonb, boolean, boolean, float8) is $$
+comment on function experiment._result_of(
+  experiment.result, experiment.arm[], jsonb, boolean, boolean, float8, float8
+) is $$
 @behavior -*
 Completes the result of a metric in a variation from the statistics of its arms.
 The verdict of goals and secondary metrics follows from the p-value, after the correction for several of them.
+`harm_alpha`: level of the test that a guardrail does harm.
 $$;
 
-grant execute on function experiment._result_of(experiment.result, experiment.arm[], jsonb, boolean, boolean, float8)
+grant execute on function experiment._result_of(
+  experiment.result, experiment.arm[], jsonb, boolean, boolean, float8, float8
+)
 to insights_reader;

@@ -25,6 +25,15 @@ declare
   v_warning constant text := nullif(array_to_string(
     (experiment._health(_results.experiment, _results.among, _results.smallest_group)).warnings, ' '
   ), '');
+  -- Guardrails times variations other than the control.
+  v_guards constant int := greatest(1, (
+    select count(*)
+    from experiment.measured
+    join experiment.variation using (experiment_id)
+    where measured.experiment_id = v_id
+      and measured.role = 'guardrail'
+      and variation.variation > 0
+  ));
   v_arms constant experiment.arm[] := array(
     select arm
     from experiment._arms(
@@ -56,7 +65,8 @@ begin
         end,
         v_is_adjusted,
         metric.is_lower_better,
-        coalesce(measured.margin, 0)
+        coalesce(measured.margin, 0),
+        (experiment).alpha / v_guards
       ) as result
     from experiment.measured
     join experiment.metric using (metric_id)

@@ -93,6 +93,34 @@ describe("experiment.decide_experiments", () => {
       expect(await states(db)).toEqual({ exp: "running" });
     }));
 
+  test("one that cannot be shipped does not keep the others from being decided", () =>
+    world(async (db) => {
+      await db.query("insert into track.item (external_id, kind) values ('course-1', 'course')");
+      await begin(db, {
+        key: "lists",
+        placement: "recommend.course",
+        variations: [
+          { key: "control", value: {} },
+          { key: "new", value: {} },
+        ],
+        is_decided_automatically: true,
+      });
+      await expose(db, "lists", better);
+      // As if the version had been marked since.
+      await db.query("update experiment.variation set value = '{\"model\": 7}' where variation_key = 'new'");
+      await begin(db, { key: "other" });
+      await expose(db, "other", harmful);
+      const decided = await decide(db);
+      expect(decided.map(({ experiment, verdict, state }) => [experiment, verdict, state])).toEqual([
+        ["lists", "error", "running"],
+        ["other", "harm", "stopped"],
+      ]);
+      expect(decided[0]?.reason).toMatch(/is better in "new".* But it could not be shipped: .*has no version 7\.$/);
+      expect(await db.value("select count(*)::int from experiment.change where action in ('decided', 'stopped')")).toBe(
+        2,
+      );
+    }));
+
   test("results that arrive late change the decision until it is made, and not afterwards", () =>
     world(async (db) => {
       await begin(db, { key: "exp", is_decided_automatically: true });

@@ -111,8 +111,47 @@ describe("the rule of decision", () => {
     expect(await verdict(same, { test: "welch", maximum_duration: "9 days" })).toMatchObject({
       verdict: "no_decision",
     });
-    expect(await verdict(better, { test: "bayesian" })).toMatchObject({ verdict: "ship" });
-    expect((await verdict(better, { test: "bayesian" })).reason).toContain("chance to win 100.0 %");
+  });
+
+  test("the test bayesian too, because its level does not hold when it is read on every day", async () => {
+    expect(await verdict(better, { test: "bayesian" })).toMatchObject({ verdict: "running" });
+    const found = await verdict(better, { test: "bayesian", planned_people: 800 });
+    expect(found).toMatchObject({ verdict: "ship" });
+    expect(found.reason).toContain("chance to win 100.0 %");
+    // A chance to win of 96 %: the interval of 95 % has 0 in it.
+    const likely = [
+      { people: 400, enrolled: 80 },
+      { people: 400, enrolled: 104 },
+    ];
+    const close = await verdict(likely, { test: "bayesian", planned_people: 800 });
+    expect(close).toMatchObject({ verdict: "no_decision" });
+    expect(close.reason).toMatch(/\(-.* to \+.* %, chance to win 9[56]\.\d %\)/);
+  });
+
+  test("several variations share the level of the goal", async () => {
+    const arms = [
+      { people: 400, enrolled: 80 },
+      { people: 400, enrolled: 110 },
+    ];
+    const plan = { test: "welch", planned_people: 800 };
+    expect(await verdict(arms, plan)).toMatchObject({ verdict: "ship" });
+    const variations = [{ key: "control" }, { key: "new" }, { key: "newest" }];
+    expect(await verdict([...arms, { people: 400, enrolled: 81 }], { ...plan, variations })).toMatchObject({
+      verdict: "no_decision",
+    });
+  });
+
+  test("several guardrails share the level of harm, and a rare one that becomes frequent is harm", async () => {
+    const arms = [
+      { people: 400, enrolled: 80, complained: 4 },
+      { people: 400, enrolled: 80, complained: 20 },
+    ];
+    const found = await verdict(arms, {}, 3);
+    expect(found).toMatchObject({ verdict: "harm", variation: "new" });
+    expect(found.reason).toMatch(/: \+4\.0 percentage points \(\+0\.\d to \+\d\.\d percentage points\)\.$/);
+    expect(await verdict(arms, { guardrails: ["complained", "points"] }, 3)).toMatchObject({
+      verdict: "running",
+    });
   });
 
   test("people who are not distributed by the weights make it invalid, also when the goal is better", async () => {

@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../../support/database.ts";
+import { send } from "../../../support/recommend.ts";
 import { rolesThatMay } from "../../../support/roles.ts";
-import { type Arm, begin, defineMetrics, expose } from "./outcomes.ts";
+import { type Arm, begin, defineMetrics, event, expose } from "./outcomes.ts";
 
 const database = await testDatabase();
 
@@ -97,6 +98,27 @@ describe("experiment.update_bandits", () => {
       await expose(db, "plain", arms);
       expect(await update(db)).toEqual([]);
       expect(await db.value("select count(*)::int from experiment.weighting")).toBe(2);
+    }));
+
+  test("one whose values are too large for the statistics does not keep the others from being updated", () =>
+    world(async (db) => {
+      await begin(db, { ...bandit, key: "large", goals: ["points"], secondary: ["enrolled"], guardrails: null });
+      await expose(db, "large", arms);
+      await begin(db, bandit);
+      await expose(db, "exp", arms);
+      await send(
+        db,
+        [...Array(200).keys()].flatMap((n) =>
+          [0, 1].map((variation) =>
+            event(`large-${variation}-${n}`, "Points Earned", 1, { points: n === 0 ? 1e300 : n }),
+          ),
+        ),
+      );
+      await db.query("select track.refresh(100000)");
+      expect(await db.value("select sum(sums[2]) > 1e500 from experiment.day_sum where cardinality(sums) > 0")).toBe(
+        true,
+      );
+      expect(await update(db)).toHaveLength(1);
     }));
 
   test("exposures have the weight of their time", () =>

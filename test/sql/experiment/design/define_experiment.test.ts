@@ -258,6 +258,12 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
     "CF001",
     "the weight of a variation is 0",
   ],
+  [
+    "a bandit with a variation that gets no people",
+    { bandit: "thompson", weights: [1, 0] },
+    "CF001",
+    "weights is [1, 0]",
+  ],
   ["a bandit whose people move", { bandit: "thompson", is_sticky: false }, "CF001", "is_sticky is false"],
   ["an empty list", { guardrails: [] }, "CF001", "guardrails is []"],
   ["a metric twice", { guardrails: ["submitted"] }, "CF001", "is given twice"],
@@ -266,6 +272,19 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
   ["a goal that is a number", { goals: [1] }, "CF001", "an element of goals is 1"],
   ["a definition that is too long", { hypothesis: "x".repeat(200_000) }, "CF008", "200,000 bytes"],
 ];
+
+test("the weights of a bandit cannot follow a quantile", async () => {
+  await database.as("insights_admin", {}, async (db) => {
+    await db.query(
+      `select experiment.define_metric('slow', 'quantile', '{Lesson Completed}', value_property => 'score', quantile => 0.9)`,
+    );
+    await define(db, { goals: ["submitted", "slow"], bandit: "thompson" });
+    const error = await db.rejects("select experiment.define_experiment($1)", [
+      definition({ goals: ["slow"], bandit: "thompson" }),
+    ]);
+    expect([error.code, error.message]).toEqual(["CF001", 'the first goal "slow" is a quantile']);
+  });
+});
 
 test("the weights of a started bandit are no longer those of its definition", async () => {
   await database.as("insights_admin", {}, async (db) => {
