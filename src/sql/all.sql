@@ -766,11 +766,11 @@
 --!include experiment/exposure/_members_of.sql
 --!include experiment/exposure/_viewed_types.sql
 --!include experiment/exposure/_first_exposures.sql
---!include experiment/exposure/_found_values.sql
---!include experiment/exposure/_placed.sql
 --!include experiment/exposure/_outcomes.sql
 --!include experiment/exposure/_exposures_of.sql
 --!include experiment/exposure/_day_sums.sql
+--!include experiment/exposure/_event_figure.sql
+--!include experiment/exposure/_event_filter.sql
 --!include experiment/exposure/_event_values.sql
 --!include experiment/exposure/_store_event_values.sql
 --!include experiment/exposure/_refused_people.sql
@@ -798,7 +798,8 @@
 --!include experiment/results/_compare_arms.sql
 --!include experiment/results/_result_of.sql
 --!include experiment/results/_results.sql
---!include experiment/results/_shown_result.sql
+--!include experiment/results/_no_result_note.sql
+--!include experiment/results/_shown_results.sql
 --!include experiment/results/_check_results.sql
 --!include experiment/results/results.sql
 --!include experiment/results/result_days.sql

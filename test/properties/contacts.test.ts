@@ -175,3 +175,21 @@ test("the order and the batches of messages change neither what is stored nor th
   expect(await run(messages.toReversed().map((one) => [one]))).toEqual(whole);
   expect(await run([messages.slice(10), messages.slice(0, 50)])).toEqual(whole);
 });
+
+test("the quick search finds what is masked in any text, and never a UUID", async () => {
+  const random = new Random("quick search");
+  const parts = ["0", "1", "2", "7", "00", "0151", "212", "555", "2368", " ", " ", "-", ".", "/", "(", ")", "+", "%2B"];
+  parts.push("@", "%40", "example.org", "a", '"', "\\", "n", "\n", "\t", "\u00a0", ":", ",", "phone", "Tel", ": ", "é");
+  const texts = Array.from({ length: 40_000 }, () =>
+    Array.from({ length: random.integer(3, 16) }, () => pick(random, parts)).join(""),
+  );
+  const [found] = await database.rows<{ masked: number; missed: number; uuids: number }>(
+    `select count(*) filter (where masked <> text)::int as masked,
+       count(*) filter (where masked <> text and not track._may_hold_contacts(' ' || to_jsonb(text)::text))::int as missed,
+       count(*) filter (where track._may_hold_contacts(' {"viewId": "' || gen_random_uuid() || '"}'))::int as uuids
+     from (select text, track._mask_word(text, true) as masked from unnest($1::text[]) as text) as checked`,
+    [texts],
+  );
+  expect(found).toMatchObject({ missed: 0, uuids: 0 });
+  expect(found?.masked).toBeGreaterThan(100);
+});

@@ -43,7 +43,9 @@ const reads: Record<string, [call: string, people?: string]> = {
   "analytics.dropout_risk": ["analytics.dropout_risk('algebra', '2026-03-06', 1)", rows],
   "analytics.expected_next_week_activity": ["analytics.expected_next_week_activity('algebra', '2026-03-06')", rows],
   "analytics.person_rfm": ["analytics.person_rfm('2026-02-01', '2026-06-01')", rows],
+  "experiment.assign": ["experiment.assign('ada', 'new-page')"],
   "experiment.attributes": ["experiment.attributes('ada')"],
+  "experiment.evaluate_features": ["experiment.evaluate_features('ada')"],
   "privacy.export_person": ["privacy.export_person('ada')"],
   "privacy.reidentify": ["privacy.reidentify(privacy.pseudonym(track.find_person('ada')))"],
   "recommend.for_people": [
@@ -61,6 +63,9 @@ const reads: Record<string, [call: string, people?: string]> = {
 await database.query(`select analytics.define_cohort('known', '{"set": "counted"}')`);
 await refresh(database);
 await importModels(database);
+await database.query(
+  `select experiment.define_experiment('{"key": "new-page", "variations": [{"key": "old"}, {"key": "new"}]}')`,
+);
 
 describe("each function that returns the record of a named person", () => {
   test("is in this list: no other one of administrators and instructors has a person as argument or in its rows", async () => {
@@ -106,9 +111,6 @@ describe("each function that returns the record of a named person", () => {
       "privacy.restrict_person",
       "privacy.suppress",
       "privacy.suppressed",
-      // The arms and values of the person, for the server that shows them to her.
-      "experiment.assign",
-      "experiment.evaluate_features",
       // A number of people.
       "recommend.evaluate",
       "recommend.start_evaluation",

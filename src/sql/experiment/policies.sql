@@ -1,7 +1,11 @@
 grant select on
   experiment.layer, experiment.holdout, experiment.feature, experiment.experiment, experiment.variation,
-  experiment.weighting, experiment.metric, experiment.measured, experiment.metric_event
+  experiment.metric, experiment.measured, experiment.metric_event
 to insights_reader, insights_analyst, insights_admin, insights_worker;
+grant select on experiment.weighting to insights_reader, insights_admin, insights_worker;
+-- Without the sums from which a bandit computed the weights.
+revoke select on experiment.weighting from insights_analyst;
+grant select (experiment_id, since, weights, coverage) on experiment.weighting to insights_analyst;
 grant select on experiment.handler to insights_reader, insights_admin, insights_worker;
 grant select on experiment.exposure to insights_reader, insights_admin, insights_worker;
 grant select on experiment.event_value to insights_reader, insights_admin, insights_worker;

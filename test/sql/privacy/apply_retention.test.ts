@@ -175,6 +175,19 @@ test("logs, runs, refusals and requests go by their own time, and the ledger acc
   });
 });
 
+test("the first rule may come any time after the installation", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query("delete from privacy.retention");
+    await db.query("update privacy.retention_clock set applied_at = now() - interval '100 days'");
+    await db.query("select privacy.set_retention('refusals', '10 days')");
+    expect(await db.rows("select rule from privacy.apply_retention()")).toEqual([]);
+    // A later rule does not confirm a clock.
+    await db.query("update privacy.retention_clock set applied_at = now() - interval '100 days'");
+    await db.query("select privacy.set_retention('runs', '10 days')");
+    expect(await db.rejects("select privacy.apply_retention()")).toMatchObject({ code: "CF005" });
+  });
+});
+
 test("a clock that went back or far ahead deletes nothing until an administrator confirms it", async () => {
   await inside(async (db) => {
     await happened(db, { ada: [100] });

@@ -37,6 +37,10 @@ test("keeps the listed properties, and those that the system needs", async () =>
       servingId: "s",
       topic: "poetry",
       rating: 4,
+      experiment_id: "e",
+      experimentId: "e",
+      variation_id: "v",
+      variationId: 1,
     };
     expect(await stored(db, { ...needed, score: 7, attempt: 2, ssn: "123-45-6789", deep: { a: 1 } })).toEqual({
       ...needed,

@@ -10,9 +10,9 @@ set intervalstyle to 'postgres'
 as $$
 declare
   v_experiment constant experiment.experiment := experiment._find_experiment(definition.experiment);
-  v_weighting experiment.weighting;
+  v_weighting record;
 begin
-  select * into v_weighting
+  select known.weights, known.coverage into v_weighting
   from experiment.weighting as known
   where known.experiment_id = v_experiment.experiment_id
   order by known.since desc

@@ -23,7 +23,7 @@ begin
     from (
       select
         entry.experiment_id, entry.position, entry.variation, entry.exposed_on, entry.stratum, single.place,
-        sum(single.figure) as figure
+        trim_scale(sum(single.figure)) as figure
       from unnest(_added_sums.sums) as entry
       cross join lateral unnest(entry.sums) with ordinality as single (figure, place)
       group by entry.experiment_id, entry.position, entry.variation, entry.exposed_on, entry.stratum, single.place

@@ -14,7 +14,7 @@ begin
     set
       people = day_sum.people + changed.people,
       sums = array(
-        select stored.figure + added.figure
+        select trim_scale(stored.figure + added.figure)
         from unnest(day_sum.sums) with ordinality as stored (figure, place)
         join unnest(changed.sums) with ordinality as added (figure, place) using (place)
         order by place

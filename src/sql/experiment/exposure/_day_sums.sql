@@ -105,7 +105,8 @@ begin
   figure as (
     select
       signed.experiment_id, signed.position, signed.variation, signed.exposed_on, signed.stratum, entry.place,
-      sum(signed.sign * entry.figure) as figure
+      -- The zeros at the end would depend on the history.
+      trim_scale(sum(signed.sign * entry.figure)) as figure
     from signed
     cross join lateral unnest(signed.sums) with ordinality as entry (figure, place)
     group by

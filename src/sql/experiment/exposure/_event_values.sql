@@ -4,22 +4,38 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 set jit to off
+set max_parallel_workers_per_gather to 0
+-- A day has 24 hours.
+set timezone to 'UTC'
+-- The planner has no statistics of the arrays, and would compare each row with each.
+set enable_nestloop to off
 as $$
 declare
-  v_slots constant experiment.slot[] := array(
-    select slot
+  v_slot experiment.slot;
+  v_exposures experiment.exposure[];
+begin
+  for v_slot in
+    select slot.*
     from experiment._slots(array(select distinct exposed.experiment_id from unnest(exposures) as exposed)) as slot
     where slot.reading = 'values'
-  );
-begin
-  return query
-  select
-    found.person_id, found.experiment_id, slot.position, array_agg(found.value order by found.value)
-  from experiment._found_values(exposures, v_slots) as found
-  join unnest(v_slots) as slot on slot.experiment_id = found.experiment_id and slot.place = found.place
-  where not found.is_before
-    and found.value is not null
-  group by found.person_id, found.experiment_id, slot.position;
+  loop
+    v_exposures := array(
+      select exposed from unnest(exposures) as exposed where exposed.experiment_id = v_slot.experiment_id
+    );
+    return query execute format(
+      'select event.person_id, $3, $4, array_agg(%1$s order by %1$s)'
+      ' from unnest($1) as exposed'
+      ' join track.event on event.person_id = exposed.person_id'
+      ' where event.person_id = any ($2) and %2$s and %1$s is not null'
+      ' group by event.person_id',
+      experiment._event_figure(v_slot), experiment._event_filter(v_slot, false)
+    )
+    using
+      v_exposures,
+      array(select exposed.person_id from unnest(v_exposures) as exposed order by exposed.person_id),
+      v_slot.experiment_id,
+      v_slot.position;
+  end loop;
 end;
 $$;
 

@@ -68,21 +68,19 @@ begin
         when starts_with(experiment.strata, 'set.') then (stratum.person_id is not null)::text
         when starts_with(experiment.strata, 'trait.') then trait.value
       end,
-      case
-        when exposed.variation is not null then (
-          select weighting.weights[exposed.variation + 1]
-          from experiment.weighting
-          where weighting.experiment_id = exposed.experiment_id
-            and weighting.since <= exposed.exposed_at
-          order by weighting.since desc
-          limit 1
-        )
-      end,
+      weighting.weights[width_bucket(exposed.exposed_at, weighting.since)][exposed.variation + 1],
       '{}',
       '{}'
     )::experiment.exposure
     from unnest(v_exposed) as exposed
     join experiment.experiment using (experiment_id)
+    left join (
+      select
+        weighting.experiment_id, array_agg(weighting.since order by weighting.since) as since,
+        array_agg(weighting.weights order by weighting.since) as weights
+      from experiment.weighting
+      group by weighting.experiment_id
+    ) as weighting on weighting.experiment_id = exposed.experiment_id
     left join unnest(v_member_sets, v_members) as counted (set_name, person_id)
       on counted.set_name = experiment.population
       and counted.person_id = exposed.person_id

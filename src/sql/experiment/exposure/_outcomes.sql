@@ -1,6 +1,7 @@
 /*
  * Counts of events come from the journeys (`track.step`), whose times are sorted arrays; values, filters and items from
- * the events themselves.
+ * the events themselves. The statement of an experiment has one sum per outcome and period: a join with the outcomes,
+ * and arrays that are put together from its rows, would take several times as long.
  */
 create or replace function experiment._outcomes(exposures experiment.exposure[], slots experiment.slot[])
 returns setof experiment.exposure
@@ -8,124 +9,112 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 set jit to off
+set work_mem to '64MB'
+set max_parallel_workers_per_gather to 0
 -- A day has 24 hours.
 set timezone to 'UTC'
 -- The planner has no statistics of the arrays, and would compare each row with each.
 set enable_nestloop to off
 as $$
 declare
-  v_people constant bigint[] := array(
-    select distinct exposed.person_id from unnest(exposures) as exposed order by exposed.person_id
-  );
-  v_types constant int[] := array(
-    select distinct unnest(slot.event_type_ids) from unnest(slots) as slot where slot.is_stepped
-  );
+  v_experiment_id int;
+  v_exposures experiment.exposure[];
+  v_slots experiment.slot[];
+  v_stepped text;
+  v_found text;
+  v_outcomes text;
+  v_outcomes_before text;
 begin
-  return query
-  with exposed as materialized (
-    select exposed.* from unnest(exposures) as exposed
-  ),
+  for v_experiment_id, v_exposures in
+    select exposed.experiment_id, array_agg(exposed)
+    from unnest(exposures) as exposed
+    group by exposed.experiment_id
+  loop
+    v_slots := array(
+      select slot from unnest(slots) as slot where slot.experiment_id = v_experiment_id order by slot.place
+    );
 
-  slot as materialized (
-    select slot.* from unnest(slots) as slot
-  ),
+    -- The times of an array that are earlier than t are those up to t - 1 microsecond.
+    select string_agg(
+      format(
+        'sum('
+        'width_bucket(greatest(%3$s, least(%4$s, $5)) - interval ''1 microsecond'', step.occurred_at)'
+        ' - width_bucket(%3$s - interval ''1 microsecond'', step.occurred_at)'
+        ') filter (where step.event_type_id in (%2$s)) as y%1$s, '
+        'sum('
+        'width_bucket(exposed.exposed_at - interval ''1 microsecond'', step.occurred_at)'
+        ' - width_bucket(exposed.exposed_at - %5$L::interval - interval ''1 microsecond'', step.occurred_at)'
+        ') filter (where step.event_type_id in (%2$s)) as x%1$s',
+        slot.place,
+        array_to_string(slot.event_type_ids, ', '),
+        format('exposed.exposed_at + %L::interval', slot.delay),
+        format('exposed.exposed_at + %L::interval', slot.delay + slot.period),
+        slot.before_period
+      ),
+      ', '
+    )
+    into v_stepped
+    from unnest(v_slots) as slot
+    where slot.is_stepped;
 
-  stepped_slot as materialized (
+    select string_agg(
+      format(
+        '%2$s(%3$s) filter (where %4$s) as y%1$s, %2$s(%3$s) filter (where %5$s) as x%1$s',
+        slot.place, case when slot.reading = 'sum' then 'sum' else 'count' end, experiment._event_figure(slot),
+        experiment._event_filter(slot, false), experiment._event_filter(slot, true)
+      ),
+      ', '
+    )
+    into v_found
+    from unnest(v_slots) as slot
+    where not slot.is_stepped;
+
     select
-      slot.experiment_id, slot.place, slot.delay, slot.period, slot.ends_at, slot.before_period,
-      unnest(slot.event_type_ids) as event_type_id
-    from slot
-    where slot.is_stepped
-  ),
-
-  step as materialized (
-    select step.person_id, step.event_type_id, step.occurred_at
-    from track.step
-    where step.person_id = any (v_people)
-      and step.event_type_id = any (v_types)
-  ),
-
-  stepped as (
-    select
-      exposed.person_id, exposed.experiment_id, slot.place,
-      width_bucket(period.until - interval '1 microsecond', step.occurred_at)
-        - width_bucket(period.since - interval '1 microsecond', step.occurred_at) as outcome,
-      width_bucket(exposed.exposed_at - interval '1 microsecond', step.occurred_at)
-        - width_bucket(exposed.exposed_at - slot.before_period - interval '1 microsecond', step.occurred_at) as before
-    from exposed
-    join step on step.person_id = exposed.person_id
-    join stepped_slot as slot
-      on slot.experiment_id = exposed.experiment_id
-      and slot.event_type_id = step.event_type_id
-    cross join lateral (
+      coalesce(string_agg(format(outcome.text, 'y'), ', ' order by outcome.place), ''),
+      coalesce(string_agg(format(outcome.text, 'x'), ', ' order by outcome.place), '')
+    into v_outcomes, v_outcomes_before
+    from (
       select
-        exposed.exposed_at + slot.delay as since,
-        greatest(
-          exposed.exposed_at + slot.delay,
-          least(exposed.exposed_at + slot.delay + coalesce(slot.period, 'infinity'), slot.ends_at)
-        ) as until
-    ) as period
-  ),
+        slot.place,
+        format(
+          'least(coalesce(%s.%%s%s, 0)::numeric, %L::numeric)',
+          case when slot.is_stepped then 'stepped' else 'found' end, slot.place,
+          case when slot.reading = 'any' then 1 else slot.cap end
+        ) as text
+      from unnest(v_slots) as slot
+    ) as outcome;
 
-  read as (
-    select
-      stepped.person_id, stepped.experiment_id, stepped.place,
-      sum(stepped.outcome)::numeric as outcome, sum(stepped.before)::numeric as before
-    from stepped
-    where stepped.outcome > 0
-      or stepped.before > 0
-    group by stepped.person_id, stepped.experiment_id, stepped.place
-
-    union all
-
-    select
-      found.person_id, found.experiment_id, found.place,
-      case
-        when found.reading = 'sum' then sum(found.value) filter (where not found.is_before)
-        else count(found.value) filter (where not found.is_before)
-      end,
-      case
-        when found.reading = 'sum' then sum(found.value) filter (where found.is_before)
-        else count(found.value) filter (where found.is_before)
-      end
-    from experiment._found_values(exposures, array(select slot from unnest(slots) as slot where not slot.is_stepped))
-      as found
-    group by found.person_id, found.experiment_id, found.place, found.reading
-  ),
-
-  -- Most people have few outcomes: the arrays begin with zeros.
-  listed as (
-    select
-      read.person_id, read.experiment_id,
-      array_agg(read.place) as places,
-      array_agg(least(coalesce(read.outcome, 0), case when slot.reading = 'any' then 1 else slot.cap end)) as outcomes,
-      array_agg(least(coalesce(read.before, 0), case when slot.reading = 'any' then 1 else slot.cap end))
-        as outcomes_before
-    from read
-    join slot on slot.experiment_id = read.experiment_id and slot.place = read.place
-    group by read.person_id, read.experiment_id
-  ),
-
-  nothing as (
-    select slot.experiment_id, array_fill(0::numeric, array[max(slot.place)]) as outcomes
-    from slot
-    group by slot.experiment_id
-  )
-
-  select
-    exposed.person_id, exposed.experiment_id, exposed.variation, exposed.exposed_at, exposed.exposed_on,
-    exposed.is_counted, exposed.stratum, exposed.probability,
-    case
-      when listed.places is null then coalesce(nothing.outcomes, '{}')
-      else experiment._placed(nothing.outcomes, listed.places, listed.outcomes)
-    end,
-    case
-      when listed.places is null then coalesce(nothing.outcomes, '{}')
-      else experiment._placed(nothing.outcomes, listed.places, listed.outcomes_before)
-    end
-  from exposed
-  left join nothing on nothing.experiment_id = exposed.experiment_id
-  left join listed on listed.person_id = exposed.person_id and listed.experiment_id = exposed.experiment_id;
+    return query execute
+      'with exposed as materialized (select exposed.* from unnest($1) as exposed)'
+      || coalesce(
+        ', stepped as ('
+        'select step.person_id, ' || v_stepped || ' from track.step join exposed using (person_id)'
+        ' where step.person_id = any ($2) and step.event_type_id = any ($3) group by step.person_id'
+        ')',
+        ''
+      )
+      || coalesce(
+        ', found as ('
+        'select event.person_id, ' || v_found || ' from track.event join exposed using (person_id)'
+        ' where event.person_id = any ($2) and event.occurred_at >= $6 and event.occurred_at < $5'
+        ' and (event.event_type_id = any ($4) or event.named_event_type_id = any ($4)) group by event.person_id'
+        ')',
+        ''
+      )
+      || ' select exposed.person_id, exposed.experiment_id, exposed.variation, exposed.exposed_at,'
+      ' exposed.exposed_on, exposed.is_counted, exposed.stratum, exposed.probability,'
+      ' array[' || v_outcomes || ']::numeric[], array[' || v_outcomes_before || ']::numeric[]'
+      ' from exposed'
+      || case when v_stepped is null then '' else ' left join stepped using (person_id)' end
+      || case when v_found is null then '' else ' left join found using (person_id)' end
+    using
+      v_exposures,
+      array(select exposed.person_id from unnest(v_exposures) as exposed order by exposed.person_id),
+      array(select distinct unnest(slot.event_type_ids) from unnest(v_slots) as slot where slot.is_stepped),
+      array(select distinct unnest(slot.event_type_ids) from unnest(v_slots) as slot where not slot.is_stepped),
+      v_slots[1].ends_at,
+      (select min(exposed.exposed_at) from unnest(v_exposures) as exposed) - v_slots[1].before_period;
+  end loop;
 end;
 $$;
 

@@ -9,6 +9,7 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 set jit to off
+set enable_mergejoin to off
 as $$
 declare
   v_people bigint[];
@@ -36,10 +37,17 @@ begin
   );
 
   -- Rows that differ: those of before, and those of now.
-  select
-    array(select old from unnest(v_old) as old except select new from unnest(v_new) as new),
-    array(select new from unnest(v_new) as new except select old from unnest(v_old) as old)
-  into v_old, v_new;
+  if v_old <> '{}' then
+    select
+      coalesce(array_agg(old) filter (where old.person_id is not null), '{}'),
+      coalesce(array_agg(new) filter (where new.person_id is not null), '{}')
+    into v_old, v_new
+    from unnest(v_old) as old
+    full join unnest(v_new) as new
+      on new.person_id = old.person_id
+      and new.experiment_id = old.experiment_id
+    where old is distinct from new;
+  end if;
 
   delete from experiment.exposure
   using (

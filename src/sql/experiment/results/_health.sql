@@ -19,6 +19,7 @@ declare
     where stored.position = -1
   );
   v_tested float8[];
+  v_oldest constant timestamptz := (select setting.oldest_event from track.setting);
 begin
   v_result.experiment := (experiment).experiment_key;
   v_result.state := (experiment).state;
@@ -90,7 +91,13 @@ begin
     array_agg(arm.expected order by arm.place), array_agg(coalesce(arm.people, 0) order by arm.place)
   into v_result.expected, v_tested
   from arm;
-  if v_tested is not null then
+  -- A p-value of exact numbers of few people would show them.
+  v_tested := array(
+    select trunc(figure / smallest_group) * smallest_group
+    from unnest(v_tested) with ordinality as entry (figure, place)
+    order by entry.place
+  );
+  if (select sum(figure) from unnest(v_tested) as entry (figure)) > 0 then
     v_result.srm_p := experiment.srm(v_tested, v_result.expected);
   end if;
   if smallest_group > 1 then
@@ -104,11 +111,8 @@ begin
       select experiment._rounded(figure, 10) from unnest(v_result.expected) with ordinality as entry (figure, place)
       order by entry.place
     );
-    if (select max(figure) from unnest(v_result.people) as entry (figure)) = 0 then
-      v_result.srm_p := null;
-    end if;
-    -- The day of an exposure in a set of few people is that of a person.
-    if _health.among is not null then
+    -- The day of an exposure among few people is that of a person.
+    if _health.among is not null or (select max(figure) from unnest(v_result.people) as entry (figure)) = 0 then
       v_result.first_day := null;
       v_result.last_day := null;
       v_result.expected := null;
@@ -137,6 +141,12 @@ begin
       case
         when (experiment).population <> 'counted' then format(
           'The people of the set "%s" are counted, not those of "counted".', (experiment).population
+        )
+      end,
+      case
+        when v_oldest > (experiment).started_at then format(
+          'Events before %s were deleted by a rule of retention: exposures and outcomes since the start are missing.',
+          to_char(v_oldest at time zone 'UTC', 'YYYY-MM-DD')
         )
       end
     ],

@@ -112,7 +112,12 @@ begin
       else 'worse'
     end,
     (computed.result).variance_reduction, (computed.result).difference, (computed.result).test,
-    (computed.result).alpha, (computed.result).population, (computed.result).complete_until, (computed.result).note,
+    (computed.result).alpha, (computed.result).population, (computed.result).complete_until,
+    case
+      when _results.smallest_group > 1 and (computed.result).variation_number > 0 and (computed.result).effect is null
+        then concat_ws(' ', v_warning, experiment._no_result_note())
+      else (computed.result).note
+    end,
     (computed.result).variation_number
   from computed
   left join corrected

@@ -59,11 +59,16 @@ begin
       shown.effect, shown.stddev, shown.low, shown.high, shown.p, null::float8, shown.chance_to_win, shown.risk,
       shown.verdict, shown.variance_reduction, shown.difference, shown.test, shown.alpha, shown.population,
       least(shown.complete_until, v_day), shown.note, shown.variation_number
-    from experiment._results(
-      _result_days.experiment, null, _result_days.test, _result_days.difference, true, true, v_day, v_position,
+    from experiment._shown_results(
+      array(
+        select result
+        from experiment._results(
+          _result_days.experiment, null, _result_days.test, _result_days.difference, true, true, v_day, v_position,
+          _result_days.smallest_group
+        ) as result
+      ),
       _result_days.smallest_group
-    ) as result
-    cross join lateral experiment._shown_result(result, _result_days.smallest_group) as shown;
+    ) as shown;
   end loop;
 end;
 $$;

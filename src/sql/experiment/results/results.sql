@@ -41,13 +41,18 @@ set client_min_messages to notice
 set jit to off
 as $$
   select shown.*
-  from experiment._results(
-    experiment._find_experiment($1),
-    case when $2 is not null then array(select member from experiment._among($2) as member) end,
-    $3, $4, $5, $6, least($7, (now() at time zone 'UTC')::date - 1), null,
+  from experiment._shown_results(
+    array(
+      select result
+      from experiment._results(
+        experiment._find_experiment($1),
+        case when $2 is not null then array(select member from experiment._among($2) as member) end,
+        $3, $4, $5, $6, least($7, (now() at time zone 'UTC')::date - 1), null,
+        (select smallest_group from experiment.setting)
+      ) as result
+    ),
     (select smallest_group from experiment.setting)
-  ) as result
-  cross join lateral experiment._shown_result(result, (select smallest_group from experiment.setting)) as shown;
+  ) as shown;
 $$;
 
 alter function experiment._results_shown(text, text, text, text, boolean, boolean, date) owner to insights_reader;

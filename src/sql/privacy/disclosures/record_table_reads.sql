@@ -15,9 +15,21 @@ declare
     join pg_class as class on class.oid = attribute.attrelid
     join pg_namespace as namespace on namespace.oid = class.relnamespace
     where named.name = namespace.nspname || '.' || class.relname
-      and namespace.nspname in ('privacy', 'track', 'experiment', 'analytics', 'recommend')
+      and namespace.nspname in ('privacy', 'track', 'experiment', 'analytics', 'recommend', 'ml')
       and class.relkind in ('r', 'p', 'v', 'm')
-      and attribute.attname in ('person_id', 'identity_id')
+      and (
+        attribute.attname in ('person_id', 'identity_id')
+        -- Lists and bit strings of people, and the keys of predictions.
+        or attribute.attname in ('people', 'members', 'keys')
+        and exists (
+          select
+          from privacy.data_map
+          where data_map.schema_name = namespace.nspname
+            and data_map.table_name = class.relname
+            and data_map.column_name = attribute.attname
+            and data_map.holds <> 'none'
+        )
+      )
       and not attribute.attisdropped
       and named.name not in ('privacy.disclosure', 'privacy.export_log')
   );

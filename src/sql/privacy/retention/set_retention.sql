@@ -65,6 +65,12 @@ begin
     );
   end if;
 
+  -- Nothing was applied since the last rule was dropped, or ever: the time of the last run is that of the first rule.
+  perform pg_advisory_xact_lock(hashtext('privacy.retention'));
+  update privacy.retention_clock
+  set applied_at = now()
+  where not exists (select from privacy.retention);
+
   insert into privacy.retention (data_class, purpose, keep, counted_from, method, keeps_rollups)
   values (
     set_retention.data_class, set_retention.purpose, set_retention.keep, set_retention.counted_from,
@@ -84,6 +90,7 @@ $$;
 comment on function privacy.set_retention(text, interval, text, text, text, boolean) is $$
 Sets the time for which data of a class is kept: from then on, the task `apply_retention` deletes older data each day.
 `privacy.retention_plan` shows what the next run deletes. With a `purpose`, the rule is for events of this purpose.
+The first rule takes the clock of the server as right.
 Each rule applies on its own: of two rules for the same events, the shorter time counts.
 `counted_from`: `event`, or `arrival` for events. `method`: `anonymize` keeps events without person, identity and
 properties. `keeps_rollups`: the sums of whole months stay without people; see `track.setting.sums_kept_before`.

@@ -1,13 +1,16 @@
 create or replace function track._only(document jsonb, names text[])
 returns jsonb
-language sql
-stable
+language plpgsql
+immutable
 parallel safe
-return (
-  select jsonb_object_agg(field.key, field.value)
-  from jsonb_each(document) as field
-  where field.key = any (names)
-);
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return nullif(
+    document - array(select key from jsonb_object_keys(document) as field (key) where key <> all (names)), '{}'
+  );
+end;
+$$;
 
 comment on function track._only(jsonb, text[]) is $$
 Returns the fields of an object that have one of the names; null when there are none.

@@ -19,8 +19,9 @@ comment on function track.allow_properties(text, text[]) is $$
 Adds properties to the allow-list of an event, and returns the list. The first call makes the list.
 From then on only the listed properties of such events are stored, and those that the system itself needs: `item`,
 `itemKind`, `itemTitle`, `parent`, `name`, `title`, `url`, `path`, `viewId`, `interval`, `duration`, `servingId`,
-`topic`, `rating`, `browser`, `browserVersion`, `os` and `device`. `{}` allows these alone. List also the properties of
-analyses, rules and event weights: without them, these find nothing. What is dropped is counted: `track.dropped_data`.
+`topic`, `rating`, `browser`, `browserVersion`, `os`, `device`, `experiment_id`, `experimentId`, `variation_id` and
+`variationId`. `{}` allows these alone. List also the properties of analyses, metrics, rules and event weights: without
+them, these find nothing. What is dropped is counted: `track.dropped_data`.
 Stored events follow by `track.apply_allow_lists`. `track.disallow_properties` removes names, and
 `track.allow_all_properties` the list. New event types get `track.setting.allowed_properties`.
 It waits for batches that are being stored, and fails (55P03) after 5 seconds.

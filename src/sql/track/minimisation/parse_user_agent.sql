@@ -12,28 +12,30 @@ declare
     select array[known.name, substring(v_text from known.pattern)]
     from (
       values
-        (1, 'Edge', '(?:Edge|Edg|EdgA|EdgiOS)/(\d{1,4})'),
-        (2, 'Opera', '(?:OPR|OPiOS|OPT)/(\d{1,4})'),
-        (3, 'Opera', '^Opera/.*Version/(\d{1,4})'),
-        (4, 'Opera', '^Opera[/ ](\d{1,4})'),
-        (5, 'Samsung Internet', 'SamsungBrowser/(\d{1,4})'),
-        (6, 'Yandex Browser', 'YaBrowser/(\d{1,4})'),
-        (7, 'Vivaldi', 'Vivaldi/(\d{1,4})'),
-        (8, 'DuckDuckGo', '(?:DuckDuckGo|Ddg)/(\d{1,4})'),
-        (9, 'UC Browser', '(?:UCBrowser|UBrowser)/(\d{1,4})'),
-        (10, 'Silk', 'Silk/(\d{1,4})'),
-        (11, 'Facebook', 'FBAV/(\d{1,4})'),
-        (12, 'Instagram', 'Instagram (\d{1,4})'),
-        (13, 'Electron', 'Electron/(\d{1,4})'),
-        (14, 'Firefox', '(?:Firefox|FxiOS|Focus)/(\d{1,4})'),
-        (15, 'Android WebView', '; wv\).*(?:Chrome)/(\d{1,4})'),
-        (16, 'Chrome', '(?:HeadlessChrome|CriOS|Chromium|Chrome)/(\d{1,4})'),
-        (17, 'Android Browser', 'Android.*Version/(\d{1,4}).*Safari/'),
-        (18, 'Safari', '(?:Macintosh|iPhone|iPad|iPod).*Version/(\d{1,4}).*Safari/'),
-        (19, 'Internet Explorer', 'MSIE (\d{1,4})'),
-        (20, 'Internet Explorer', 'Trident/.*rv:(\d{1,4})')
-    ) as known (place, name, pattern)
-    where v_text ~ known.pattern
+        (1, 'Edge', 'Edg', '(?:Edge|Edg|EdgA|EdgiOS)/(\d{1,4})'),
+        (2, 'Opera', 'OP', '(?:OPR|OPiOS|OPT)/(\d{1,4})'),
+        (3, 'Opera', 'Opera/', '^Opera/.*Version/(\d{1,4})'),
+        (4, 'Opera', 'Opera', '^Opera[/ ](\d{1,4})'),
+        (5, 'Samsung Internet', 'SamsungBrowser/', 'SamsungBrowser/(\d{1,4})'),
+        (6, 'Yandex Browser', 'YaBrowser/', 'YaBrowser/(\d{1,4})'),
+        (7, 'Vivaldi', 'Vivaldi/', 'Vivaldi/(\d{1,4})'),
+        (8, 'DuckDuckGo', 'D', '(?:DuckDuckGo|Ddg)/(\d{1,4})'),
+        (9, 'UC Browser', 'Browser/', '(?:UCBrowser|UBrowser)/(\d{1,4})'),
+        (10, 'Silk', 'Silk/', 'Silk/(\d{1,4})'),
+        (11, 'Facebook', 'FBAV/', 'FBAV/(\d{1,4})'),
+        (12, 'Instagram', 'Instagram ', 'Instagram (\d{1,4})'),
+        (13, 'Electron', 'Electron/', 'Electron/(\d{1,4})'),
+        (14, 'Firefox', 'F', '(?:Firefox|FxiOS|Focus)/(\d{1,4})'),
+        (15, 'Android WebView', '; wv)', '; wv\).*(?:Chrome)/(\d{1,4})'),
+        (16, 'Chrome', 'C', '(?:HeadlessChrome|CriOS|Chromium|Chrome)/(\d{1,4})'),
+        (17, 'Android Browser', 'Version/', 'Android.*Version/(\d{1,4}).*Safari/'),
+        (18, 'Safari', 'Version/', '(?:Macintosh|iPhone|iPad|iPod).*Version/(\d{1,4}).*Safari/'),
+        (19, 'Internet Explorer', 'MSIE ', 'MSIE (\d{1,4})'),
+        (20, 'Internet Explorer', 'Trident/', 'Trident/.*rv:(\d{1,4})')
+    ) as known (place, name, part, pattern)
+    -- Each match contains the part, which is found faster.
+    where strpos(v_text, known.part) > 0
+      and v_text ~ known.pattern
     order by known.place
     limit 1
   );
@@ -46,13 +48,18 @@ declare
     when v_text ~ 'Macintosh|Mac OS X|Darwin' then 'macOS'
     when v_text ~ 'Linux|X11|Ubuntu' then 'Linux'
   end;
-  -- Programs that name themselves, and browsers that a program controls. CUBOT is a maker of phones.
-  v_is_bot constant boolean := v_text ~* (
-    '(?<!cu)bot(?![a-z])|crawl|spider|slurp|headless|phantomjs|puppeteer|playwright|selenium|lighthouse|pagespeed'
-    '|facebookexternalhit|mediapartners|bingpreview|google-read-aloud|feedfetcher|monitoring|pingdom|uptime|archiver'
-    '|scrapy|^(?:curl|wget|python|go-http-client|java|node-fetch|axios|undici|libwww|php|ruby|perl|postmanruntime'
-    '|apache-httpclient)\M'
-  );
+  v_lower constant text := lower(v_text);
+  -- Programs that name themselves, and browsers that a program controls. CUBOT is a maker of phones. Several patterns
+  -- are faster than one with assertions.
+  v_is_bot constant boolean := strpos(v_lower, 'bot') > 0 and v_lower ~ '(?<!cu)bot(?![a-z])'
+    or v_lower ~ (
+      'crawl|spider|slurp|headless|phantomjs|puppeteer|playwright|selenium|lighthouse|pagespeed|facebookexternalhit'
+      '|mediapartners|bingpreview|google-read-aloud|feedfetcher|monitoring|pingdom|uptime|archiver|scrapy'
+    )
+    or v_lower ~ (
+      '^(?:curl|wget|python|go-http-client|java|node-fetch|axios|undici|libwww|php|ruby|perl|postmanruntime'
+      '|apache-httpclient)\M'
+    );
 begin
   if v_text is null or btrim(v_text) = '' then
     return null;
@@ -63,7 +70,7 @@ begin
     v_os,
     case
       when v_is_bot then 'bot'
-      when v_text ~* 'smart-?tv|appletv|googletv|hbbtv|web0s|webos|tizen.*tv|crkey|playstation|xbox|nintendo|\mtv\M'
+      when v_lower ~ 'smart-?tv|appletv|googletv|hbbtv|web0s|webos|tizen.*tv|crkey|playstation|xbox|nintendo|\mtv\M'
         then 'other'
       when v_text ~ 'iPad|Tablet|Kindle|Silk/|PlayBook'
         or v_text ~ 'Android' and v_text !~ 'Mobi|Dalvik'

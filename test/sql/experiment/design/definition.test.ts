@@ -63,5 +63,10 @@ test.each([
 });
 
 test("analysts, administrators and workers read definitions", async () => {
+  await database.as("insights_analyst", {}, async (db) => {
+    await db.query("select weights, coverage from experiment.weighting");
+    // The exact sums from which a bandit computed its weights.
+    expect(await db.rejects("select details from experiment.weighting")).toMatchObject({ code: "42501" });
+  });
   expect(await rolesThatMay(database, "select experiment.definition('x')")).toEqual(["analyst", "admin", "worker"]);
 });

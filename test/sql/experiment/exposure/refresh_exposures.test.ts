@@ -49,7 +49,58 @@ test("an earlier exposure that arrives later moves the exposure, and the sums wi
     await database.rows(
       "select exposed_on::text, people::int, sums::text[] from experiment.day_sum where position = 0",
     ),
-  ).toEqual([{ exposed_on: "2026-01-06", people: 1, sums: ["11.3", "127.69", "1000", "1000000", "11300.0"] }]);
+  ).toEqual([{ exposed_on: "2026-01-06", people: 1, sums: ["11.3", "127.69", "1000", "1000000", "11300"] }]);
+});
+
+test("a late event of the period before counts, also when it is older than the experiment", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await send(db as typeof database, [viewed("una", "page", "control", 5.5)]);
+    await refresh(db);
+    // A first refresh has queued her for the set of the variation.
+    await refresh(db);
+    await send(db as typeof database, [
+      { person: "una", event: "Order Completed", day: 3, properties: { value: 7 } },
+      { person: "una", event: "Order Completed", day: 2, properties: { value: 100 } },
+    ]);
+    await refresh(db);
+    expect(await exposure("una", db)).toMatchObject({ outcomes: ["0"], before: ["7"] });
+    expect(await db.rows("select wrong_people, wrong_sums from experiment.check_exposures('page')")).toEqual([
+      { wrong_people: 0, wrong_sums: 0 },
+    ]);
+  });
+});
+
+test("an erased value leaves no digits in the sums", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const sums = () => db.rows("select day_sum::text from experiment.day_sum order by 1");
+    await send(db as typeof database, [
+      viewed("lea", "page", "treatment", 5.2),
+      { person: "lea", event: "Order Completed", day: 6, properties: { value: 2 } },
+    ]);
+    await refresh(db, 2);
+    const before = await sums();
+    await send(db as typeof database, [
+      viewed("una", "page", "treatment", 5.2),
+      { person: "una", event: "Order Completed", day: 6, properties: { value: 0.123456789 } },
+    ]);
+    await refresh(db, 2);
+    expect(await sums()).not.toEqual(before);
+    await db.query("select privacy.erase_person('una')");
+    await refresh(db, 2);
+    expect(await sums()).toEqual(before);
+  });
+});
+
+test("an allow-list of the event keeps the exposures", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await send(db as typeof database, [viewed("una", "page", "control", 5.5)]);
+    await refresh(db);
+    await db.query("select track.allow_properties('Experiment Viewed', '{}')");
+    await db.query("select track.apply_allow_lists()");
+    await send(db as typeof database, [viewed("lea", "page", "treatment", 6)]);
+    await refresh(db);
+    expect([await exposure("una", db), await exposure("lea", db)]).toMatchObject([{ variation: 0 }, { variation: 1 }]);
+  });
 });
 
 test("a browser that was shown another variation makes its person one of several", async () => {

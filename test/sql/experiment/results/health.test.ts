@@ -104,3 +104,19 @@ test("a mismatch is a warning in the results, and days on which weights change a
     { variation: 1, probability: 0.8, count: 120 },
   ]);
 });
+
+test("events that retention has deleted since the start are a warning", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const warnings = () => db.value("select (experiment.health('page')).warnings");
+    const before = await warnings();
+    await db.query("update track.setting set oldest_event = $1", [at(1)]);
+    expect(await warnings()).toEqual(before);
+    await db.query("update track.setting set oldest_event = $1", [at(9)]);
+    const warning =
+      "Events before 2026-01-10 were deleted by a rule of retention: exposures and outcomes since the start are missing.";
+    expect(await warnings()).toEqual([...(before as string[]), warning]);
+    await db.query("set local role insights_analyst");
+    expect(await warnings()).toContain(warning);
+    expect(await db.rows("select from experiment.results('page') where note not like '%retention%'")).toEqual([]);
+  });
+});

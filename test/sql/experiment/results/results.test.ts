@@ -220,6 +220,54 @@ test("analysts see rounded figures of groups, and no small ones", async () => {
   });
 });
 
+test("analysts see no difference to a control of few people, and no small number of outcomes", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const send_ = (events: Sent[]) => send(db as typeof database, events);
+    await start(db, { key: "lone", goals: ["submits", "revenue"], secondary: ["median"], test: "welch" }, 8);
+    await send_([
+      ...Array.from({ length: 300 }, (_, i) => viewed(`lone ${i}`, "lone", i < 4 ? "control" : "treatment", 12)),
+      ...Array.from({ length: 299 }, (_, i) => ({
+        person: `lone ${i}`,
+        event: "Order Completed",
+        day: 13,
+        properties: { value: i < 4 ? 100 + i : i % 10 },
+      })),
+      ...[1, 2, 10, 11, 12].map((i) => ({ person: `lone ${i}`, event: "Task Submitted", day: 13 })),
+    ]);
+    await refresh(db, 1000);
+    const shown = async (difference: string) =>
+      db.rows<Result>("select * from experiment.results('lone', difference => $1)", [difference]);
+    await db.query("set local role insights_admin");
+    expect((await shown("absolute")).find((row) => row.metric === "revenue" && row.variation === "treatment")).toEqual(
+      expect.objectContaining({ effect: expect.any(Number), low: expect.any(Number) }),
+    );
+    await db.query("set local role insights_analyst");
+    for (const difference of ["absolute", "relative"]) {
+      const rows = await shown(difference);
+      expect(rows).toHaveLength(6);
+      for (const row of rows) {
+        expect(row).toMatchObject({ effect: null, low: null, high: null, p: null, adjusted_p: null, risk: null });
+        expect(row).toMatchObject({ chance_to_win: null, variance_reduction: null });
+        expect(row.note).not.toMatch(/is [0-4]\b/);
+        if (row.variation === "control") expect([Number(row.people), row.figure]).toEqual([0, null]);
+      }
+      // Three of 296 people submitted: too few for a share.
+      expect(rows.find((row) => row.metric === "submits" && row.variation === "treatment")).toMatchObject({
+        people: "295",
+        figure: 0,
+        verdict: "unclear",
+      });
+    }
+    // The numbers of people are not in the p-value of their distribution.
+    const lone = await db.rows("select people, srm_p from experiment.health('lone')");
+    await db.query("reset role");
+    await send_([viewed("lone 1000", "lone", "treatment", 12)]);
+    await refresh(db, 1000);
+    await db.query("set local role insights_analyst");
+    expect(await db.rows("select people, srm_p from experiment.health('lone')")).toEqual(lone);
+  });
+});
+
 test("bad input names the value", async () => {
   expect(await database.rejects("select from experiment.results('pge')")).toMatchObject({
     code: "CF002",
