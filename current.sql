@@ -762,8 +762,8 @@ comment on column experiment.result.risk is $$
 Expected loss of choosing the variation; null for other tests than `bayesian`.
 $$;
 comment on column experiment.result.verdict is $$
-`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control. Guardrails and
-variations share the level of `harm`.
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+Guardrails and variations share the level of `harm`.
 $$;
 comment on column experiment.result.variance_reduction is $$
 Share of the variance that the behaviour before the exposure explains (CUPED); null when there is no adjustment.
