@@ -763,7 +763,11 @@ comment on column experiment.result.risk is $$
 Expected loss of choosing the variation; null for other tests than `bayesian`.
 $$;
 comment on column experiment.result.verdict is $$
+<<<<<<< HEAD
 `better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`; null for the control.
+=======
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+>>>>>>> wt1
 Guardrails and variations share the level of `harm`.
 $$;
 comment on column experiment.result.variance_reduction is $$
@@ -1909,3 +1913,6 @@ values
   )
 on conflict do nothing;
 /* --- end of retention --- */
+
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+Guardrails and variations share the level of `harm`.

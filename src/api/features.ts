@@ -34,7 +34,7 @@ export function featureKey(path: string): string | undefined {
 
 /** Whether a client has the body already, by its header `If-None-Match`. */
 export const hasTag = (header: string | undefined, tag: string): boolean =>
-  header?.split(",").some((known) => known.trim().replace(/^W\//, "") === tag) ?? false;
+  header?.split(",").some((known) => known.trim() === "*" || known.trim().replace(/^W\//, "") === tag) ?? false;
 
 export function createFeatures(run: RunAs, now: () => number = () => performance.now()): Features {
   let kept: (Body & { at: number }) | undefined;

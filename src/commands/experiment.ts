@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import Table from "cli-table3";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import type pg from "pg";
 import { z } from "zod";
 import { InsightsError } from "../errors.ts";
@@ -168,18 +168,28 @@ const start = new Command("start")
     console.log(`"${key}" is running`);
   });
 
+function readNumber(text: string): number {
+  const number = Number(text);
+  if (text.trim() === "" || !Number.isFinite(number)) throw new InvalidArgumentError("Use a number, such as 0.5.");
+  return number;
+}
+
 const weights = new Command("weights")
   .description("Changes the weights of the variations of a running experiment, or the share of people who take part.")
   .argument("<key>", "key of the experiment")
-  .argument("[weights...]", "one weight for each variation; their sum is 1")
-  .option("--coverage <share>", "share of the people who take part, up to 1")
-  .action(async (key: string, given: string[], options: { coverage?: string }) => {
+  .argument(
+    "[weights...]",
+    "one weight for each variation; their sum is 1",
+    (text: string, former: number[] | undefined) => [...(former ?? []), readNumber(text)],
+  )
+  .option("--coverage <share>", "share of the people who take part, up to 1", readNumber)
+  .action(async (key: string, given: number[] | undefined, options: { coverage?: number }) => {
     await asAdministrator(
       "experiment",
       async (client) =>
         await client.query("select experiment.change_weights($1, $2, $3)", [
           key,
-          given.length === 0 ? null : given,
+          given === undefined || given.length === 0 ? null : given,
           options.coverage ?? null,
         ]),
     );
@@ -333,7 +343,7 @@ Examples:
 A file holds the definition of one experiment, or all parts that it needs:
   {
     "features": [{"feature_key": "player", "description": "The new player of videos."}],
-    "metrics": [{"metric_key": "completed", "type": "proportion", "events": ["Lesson Completed"], "period": "7 days"}],
+    "metrics": [{"metric_key": "completed", "type": "proportion", "events": ["Module Completed"], "period": "7 days"}],
     "experiments": [{
       "key": "new-player", "feature": "player", "goals": ["completed"],
       "variations": [{"key": "control", "value": false}, {"key": "new", "value": true}]

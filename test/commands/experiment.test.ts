@@ -73,6 +73,12 @@ test("define, list, show, start, weights, stop, ship and history", async () => {
   const shown = await call("show", "new-player");
   expect(JSON.parse(shown.out)).toMatchObject({ key: "new-player", weights: [0.2, 0.8], coverage: 0.5, layer: "page" });
   expect((await call("list")).out).toMatch(/new-player.*running.*player.*control 20.0 %, new 80.0 %/);
+  for (const wrong of [
+    ["x", "0.8"],
+    ["0.2", "0.8", "--coverage", "half"],
+  ]) {
+    expect((await call("weights", "new-player", ...wrong)).said).toMatch(/Use a number, such as 0\.5\./);
+  }
   expect(await call("stop", "new-player", "--reason", "Enough.")).toMatchObject({ code: 0 });
   expect(await call("ship", "new-player", "new")).toMatchObject({ code: 0, out: '"new" of "new-player" is shipped\n' });
   expect(JSON.parse((await call("list", "--json")).out)).toMatchObject([
@@ -85,9 +91,14 @@ test("define, list, show, start, weights, stop, ship and history", async () => {
 }, 60_000);
 
 test("the plan of the guide can be defined and started", async () => {
-  await database.query(
-    `select track.ingest('[{"type": "track", "messageId": "2", "userId": "ada", "event": "Playback Failed"}]')`,
-  );
+  // The events of the simulated platform, which a reader of the guide has started.
+  const simulator = await readFile(join(packageRoot, "src/simulator/behaviour.ts"), "utf8");
+  for (const event of ["Module Completed", "Course Dropped"]) {
+    expect(simulator).toContain(`"${event}"`);
+    await database.query("select track.ingest($1)", [
+      JSON.stringify([{ type: "track", messageId: event, userId: "ada", event }]),
+    ]);
+  }
   const guide = await readFile(join(packageRoot, "docs/experiments.md"), "utf8");
   const [, content = ""] = /```json\n(.*?)```/s.exec(guide) ?? [];
   const own = content.replaceAll("new-player", "of-the-guide").replaceAll('"player"', '"guide"');

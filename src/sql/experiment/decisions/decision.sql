@@ -85,7 +85,7 @@ declare
   v_found experiment.result;
   v_people bigint;
   v_is_complete boolean;
-  v_is_safe boolean;
+  v_unsafe text;
   v_p_values float8[];
 begin
   select array_agg(result order by result.variation_number) into v_goal
@@ -132,8 +132,8 @@ begin
   order by abs(result.effect) desc, result.variation_number
   limit 1;
   if found then
-    v_is_safe := not exists (
-      select
+    v_unsafe := (
+      select string_agg(format('"%s"', result.metric), ', ' order by result.metric)
       from unnest(_decide.results) as result
       where result.metric = any (_decide.safety)
         and result.variation = v_found.variation
@@ -143,10 +143,10 @@ begin
     reason := format(
       'The goal "%s" is better in "%s": %s.', _decide.goal, v_found.variation, experiment._effect_text(v_found)
     );
-    if v_is_safe then
+    if v_unsafe is null then
       verdict := 'ship';
     else
-      reason := reason || ' But a guardrail is not shown to be safe.';
+      reason := reason || format(' But it is not shown that it keeps within the margin of %s.', v_unsafe);
       verdict := case when v_is_complete then 'no_decision' else 'running' end;
     end if;
     return;

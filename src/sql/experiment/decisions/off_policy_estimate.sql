@@ -87,7 +87,8 @@ declare
   v_value experiment.policy_value;
 begin
   if v_given is not null and (
-    cardinality(v_given) <> v_count or array_ndims(v_given) <> 1 or array_position(v_given, null) is not null
+    cardinality(v_given) <> v_count or array_ndims(v_given) <> 1 or array_lower(v_given, 1) <> 1
+    or array_position(v_given, null) is not null
     or not 0 <= all (v_given) or abs((select sum(given.weight) from unnest(v_given) as given (weight)) - 1) > 1e-9
   ) then
     perform common.refuse(

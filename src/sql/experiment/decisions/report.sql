@@ -6,8 +6,10 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
+  -- Characters that begin a heading or a list do so at the start of a line alone.
   return regexp_replace(
-    regexp_replace(coalesce(value, ''), '\s+', ' ', 'g'), '([\\`*_{}\[\]<>()#+!|~&$-])', '\\\1', 'g'
+    regexp_replace(btrim(regexp_replace(coalesce(value, ''), '\s+', ' ', 'g')), '([\\`*_{}\[\]<>|~&$])', '\\\1', 'g'),
+    '^([-+#=])', '\\\1'
   );
 end;
 $$;
@@ -162,12 +164,21 @@ begin
     format('# %s', experiment._markdown(v_experiment.name)),
     format(
       '**%s** %s',
-      case v_decision.verdict
-        when 'ship' then format('Ship "%s".', v_decision.variation)
-        when 'harm' then 'Harm: keep the control.'
-        when 'no_decision' then 'No decision: keep the control, or test something else.'
-        when 'running' then 'Keep it running.'
-        when 'invalid' then 'Invalid: do not use the results.'
+      case
+        when v_experiment.state = 'shipped' then format(
+          '"%s" is shipped.',
+          (
+            select known.variation_key
+            from experiment.variation as known
+            where known.experiment_id = v_experiment.experiment_id
+              and known.variation = v_experiment.shipped_variation
+          )
+        )
+        when v_decision.verdict = 'ship' then format('Ship "%s".', v_decision.variation)
+        when v_decision.verdict = 'harm' then 'Harm: keep the control.'
+        when v_decision.verdict = 'no_decision' then 'No decision: keep the control, or test something else.'
+        when v_decision.verdict = 'running' then 'Keep it running.'
+        when v_decision.verdict = 'invalid' then 'Invalid: do not use the results.'
         else 'Not started.'
       end,
       experiment._markdown(v_decision.reason)
@@ -228,7 +239,12 @@ begin
     case
       when v_results <> '{}' then e'## Results\n\n' || experiment._results_table(v_results)
         || e'\n\nA difference is relative to the control: +10 % of 20 % is 22 %. In brackets is the range of the true '
-        || format('difference, with %s %% confidence.', to_char((1 - v_experiment.alpha) * 100, 'FM990.099'))
+        || format('difference, with %s %% confidence', to_char((1 - v_experiment.alpha) * 100, 'FM990.099'))
+        || case
+          when exists (select from unnest(v_results) as result where result.role = 'guardrail')
+            then '; of a guardrail, each end by itself'
+          else ''
+        end || '.'
     end,
     case
       when v_decision.warnings || v_notes <> '{}' then e'## Warnings\n\n' || (

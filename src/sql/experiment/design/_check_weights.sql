@@ -9,13 +9,13 @@ declare
   v_sum float8;
 begin
   if coalesce(cardinality(_check_weights.weights), 0) <> _check_weights.variations
-    or array_ndims(_check_weights.weights) <> 1
+    or array_ndims(_check_weights.weights) <> 1 or array_lower(_check_weights.weights, 1) <> 1
   then
     perform common.refuse(
       'CF001',
       format('there are %s weights for %s variations', coalesce(cardinality(_check_weights.weights), 0),
         _check_weights.variations),
-      'Give one weight for each variation.'
+      'Give one weight for each variation, in an array that begins at 1.'
     );
   elsif exists (
     select from unnest(_check_weights.weights) as given (weight)

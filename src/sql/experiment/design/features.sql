@@ -22,13 +22,17 @@ begin
         '{}'
       )
       from experiment.feature
-      left join lateral (
-        select jsonb_agg(experiment._rule(known) order by known.started_at, known.experiment_id) as rules
-        from experiment.experiment as known
-        where known.feature_key = feature.feature_key and known.state = 'running'
-      ) as running on true
-      left join lateral (
+      left join (
         select
+          known.feature_key,
+          jsonb_agg(experiment._rule(known) order by known.started_at, known.experiment_id) as rules
+        from experiment.experiment as known
+        where known.state = 'running'
+        group by known.feature_key
+      ) as running using (feature_key)
+      left join (
+        select distinct on (known.feature_key)
+          known.feature_key,
           -- People who are held out keep the value of the control until the holdout ends.
           case
             when holdout.share is null then '[]'
@@ -45,10 +49,9 @@ begin
         join experiment.variation as control
           on control.experiment_id = known.experiment_id and control.variation = 0
         left join experiment.holdout on holdout.holdout = known.holdout and holdout.ended_at is null
-        where known.feature_key = feature.feature_key and known.state = 'shipped'
-        order by known.shipped_at desc, known.experiment_id desc
-        limit 1
-      ) as shipped on true
+        where known.state = 'shipped'
+        order by known.feature_key, known.shipped_at desc, known.experiment_id desc
+      ) as shipped using (feature_key)
     ),
     'dateUpdated', (
       select to_char(max(change.changed_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')

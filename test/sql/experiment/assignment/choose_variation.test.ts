@@ -22,6 +22,12 @@ test("takes the first of two ranges that overlap, the low bound and not the high
   expect(await choose(1, [0, 0.6, 0.4, 1])).toBe(-1);
 });
 
+test("arrays that begin elsewhere, and lists of pairs, are read in their order", async () => {
+  for (const ranges of ["[0:3]={0,0.5,0.5,1}", "{{0,0.5},{0.5,1}}"]) {
+    expect(await database.value("select experiment.choose_variation(0.7, $1)", [ranges])).toBe(1);
+  }
+});
+
 test("NaN is in no range and bounds none", async () => {
   expect(await choose(Number.NaN, [0, Number.POSITIVE_INFINITY])).toBe(-1);
   expect(await choose(0.5, [0, Number.NaN, Number.NaN, 1, 0, 1])).toBe(2);

@@ -82,7 +82,9 @@ describe("the rule of decision", () => {
     ];
     const guardrails = [{ metric: "complained", margin: 0.05 }];
     expect(await verdict(arms, { guardrails })).toMatchObject({ verdict: "running", variation: "new" });
-    expect((await verdict(arms, { guardrails })).reason).toContain("But a guardrail is not shown to be safe.");
+    expect((await verdict(arms, { guardrails })).reason).toContain(
+      'But it is not shown that it keeps within the margin of "complained".',
+    );
     expect(await verdict(arms, { guardrails, maximum_duration: "9 days" })).toMatchObject({ verdict: "no_decision" });
     expect(await verdict(arms)).toMatchObject({ verdict: "ship" });
   });

@@ -124,17 +124,23 @@ test("without people it has no estimate, and with one no error", () =>
     ]);
   }));
 
-test.each([[[1]], [[0.5, 0.6]], [[1.5, -0.5]], [[null, 1]], [[0.2, 0.3, 0.5]], [[Number.NaN, 0.5]]])(
-  "weights %j are refused",
-  (weights) =>
-    world(async (db) => {
-      await begin(db, { key: "exp" });
-      const error = await db.rejects("select * from experiment.off_policy_estimate('exp', $1)", [weights]);
-      expect([error.code, error.hint]).toEqual([
-        "CF001",
-        "Give 2 numbers from 0, one for each variation, whose sum is 1.",
-      ]);
-    }),
+test.each([
+  [[1]],
+  [[0.5, 0.6]],
+  [[1.5, -0.5]],
+  [[null, 1]],
+  [[0.2, 0.3, 0.5]],
+  [[Number.NaN, 0.5]],
+  ["[0:1]={0.5,0.5}"],
+])("weights %j are refused", (weights) =>
+  world(async (db) => {
+    await begin(db, { key: "exp" });
+    const error = await db.rejects("select * from experiment.off_policy_estimate('exp', $1)", [weights]);
+    expect([error.code, error.hint]).toEqual([
+      "CF001",
+      "Give 2 numbers from 0, one for each variation, whose sum is 1.",
+    ]);
+  }),
 );
 
 test("a draft, an unknown experiment, and a goal other than a mean are refused", () =>

@@ -26,7 +26,7 @@ test("has the decision, the people, the results with intervals, and the history"
     ]);
     const lines = (await report(db)).split("\n");
     expect(lines[0]).toBe("# Two lists");
-    expect(lines[2]).toMatch(/^\*\*Ship "new"\.\*\* The goal "enrolled" is better in "new": \\\+150\.0 %/);
+    expect(lines[2]).toMatch(/^\*\*Ship "new"\.\*\* The goal "enrolled" is better in "new": \+150\.0 %/);
     const text = lines.join("\n");
     expect(text).toContain("Hypothesis: The new list leads to more enrolments");
     expect(text).toMatch(/\| State \| running since \d{4}-\d\d-\d\d, 10\.0 days \|/);
@@ -40,6 +40,19 @@ test("has the decision, the people, the results with intervals, and the history"
     expect(text).toMatch(/- \d{4}-\d\d-\d\d \d\d:\d\d: started\n$/);
     // Without who made the changes.
     expect(text).not.toContain("postgres");
+  }));
+
+test("of a shipped experiment it names what was shipped, whatever the rule states", () =>
+  world(async (db) => {
+    await begin(db, { key: "exp" });
+    await expose(db, "exp", [
+      { people: 400, enrolled: 80 },
+      { people: 400, enrolled: 200 },
+    ]);
+    await db.query("select experiment.ship('exp', 'control')");
+    const text = await report(db);
+    expect(text).toMatch(/^\*\*"control" is shipped\.\*\* The goal "enrolled" is better in "new": /m);
+    expect(text).toContain("with 95.0 % confidence; of a guardrail, each end by itself.");
   }));
 
 test("a draft has its plan", () =>
@@ -60,8 +73,8 @@ test("texts of people have no meaning in Markdown or HTML, and stay in their lin
     });
     await db.query("select experiment.stop('exp', $1)", ["|\n## Fake heading\n<b>"]);
     const text = await report(db);
-    expect(text.split("\n")[0]).toBe("# A \\| B \\# \\<script\\>alert\\(1\\)\\</script\\>");
-    expect(text).toContain("Hypothesis: \\*\\*\\[x\\]\\(javascript:alert\\)\\*\\* \\| y \\|");
+    expect(text.split("\n")[0]).toBe("# A \\| B # \\<script\\>alert(1)\\</script\\>");
+    expect(text).toContain("Hypothesis: \\*\\*\\[x\\](javascript:alert)\\*\\* \\| y \\|");
     expect(text).not.toMatch(/^## Fake/m);
     expect(text).not.toMatch(/(?<!\\)</);
   }));

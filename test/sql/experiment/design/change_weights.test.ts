@@ -33,6 +33,7 @@ const invalid: [call: string, code: string, message: string][] = [
   ["'{1}'", "CF001", "1 weights for 2 variations"],
   ["'{0.5,0.25,0.25}'", "CF001", "3 weights for 2 variations"],
   ["'{{0.5,0.5}}'", "CF001", "2 weights for 2 variations"],
+  ["'[0:1]={0.5,0.5}'", "CF001", "2 weights for 2 variations"],
   ["'{0.5,null}'", "CF001", "the weights are"],
   ["'{0.5,NaN}'", "CF001", "the weights are"],
   ["'{1.5,-0.5}'", "CF001", "the weights are"],
