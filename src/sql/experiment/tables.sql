@@ -719,11 +719,7 @@ comment on column experiment.result.risk is $$
 Expected loss of choosing the variation; null for other tests than `bayesian`.
 $$;
 comment on column experiment.result.verdict is $$
-<<<<<<< HEAD
 `better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`; null for the control.
-=======
-`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
->>>>>>> wt1
 Guardrails and variations share the level of `harm`.
 $$;
 comment on column experiment.result.variance_reduction is $$
