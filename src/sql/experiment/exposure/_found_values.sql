@@ -54,8 +54,8 @@ begin
     where slot.property_filter is not null
   ),
 
-  -- A condition takes about 0.1 ms: once for all experiments, and for all events with the same properties. Materialized,
-  -- because the planner would compute it before `distinct`.
+  -- A condition takes about 0.1 ms: once for all experiments, and for all events with the same properties.
+  -- Materialized, because the planner would compute it before `distinct`.
   pair as materialized (
     select distinct filtered.property_filter, coalesce(event.properties, '{}') as properties
     from filtered
