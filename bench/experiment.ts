@@ -2,14 +2,16 @@
  * Experiments: the speed of exposures and results, and how often the results are wrong.
  *
  * DATABASE_URL=postgres://… npm exec -- node bench/experiment.ts speed [people 1000000]
- * DATABASE_URL=postgres://… npm exec -- node bench/experiment.ts rates [experiments 1000] [learners 400]
+ * DATABASE_URL=postgres://… npm exec -- node bench/experiment.ts rates [experiments 1000] [learners 200]
  *
  * speed: people with an exposure and six further events each, and an experiment with ten metrics. The events are stored
  * without track.ingest, whose speed bench/ingest.ts measures; exposures go through track.refresh. The peer is one plain
  * query that computes the ten metrics of both variations from the same events.
  * rates: a simulated population and experiments on it, each with a random assignment of its own and exposures over two
- * weeks. All measure page views, on which no variation has an effect (A/A); in half of them, the treatment adds events to
- * some people: an effect that is known exactly. All figures are those of experiment.results. Peeking reads the results of every day, and stops at the first significant one.
+ * weeks. All measure page views, on which no variation has an effect (A/A). Half of them measure exercises too: each person
+ * has a rate of her own, so that the time before predicts the time after, and the treatment adds exercises to half of
+ * the people: an effect that is known exactly. All figures are those of experiment.results. Peeking reads the results of
+ * every day, and stops at the first significant one.
  */
 import type pg from "pg";
 import { Options } from "../src/simulator/options.ts";
@@ -174,7 +176,8 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
   ).rows.map(({ name }) => name);
   await client.query("select experiment.define_metric('views', 'count', '{Page Viewed}', period => '14 days')");
   const random = new Random("experiments");
-  const share = 0.2;
+  const share = 0.5;
+  const bonus = 3;
   const start = until.getTime() - 28 * day;
   const effects = new Map<string, number>();
   const messages: Record<string, unknown>[] = [];
@@ -197,6 +200,16 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
       timestamp: new Date(at).toISOString(),
     });
   };
+  // About ten exercises in two weeks, with a deviation of four between people.
+  for (const name of names) {
+    const rate = random.gamma(6) / 6 / 1.4;
+    for (let at = start - 28 * day; at < until.getTime(); at += day) {
+      for (let left = random.poisson(rate); left > 0; left -= 1) {
+        track(name, "Exercise Finished", at + random.uniform() * day, {});
+      }
+    }
+    await flush(5_000);
+  }
   for (let index = 1; index < experiments; index += 2) track(names[0] ?? "", `Bonus ${index}`, start - 50 * day, {});
   await flush(0);
   for (let index = 0; index < experiments; index += 1) {
@@ -205,7 +218,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
     if (isReal) {
       await client.query("select experiment.define_metric($1, 'count', $2, period => '14 days')", [
         `m${index}`,
-        ["Page Viewed", `Bonus ${index}`],
+        ["Exercise Finished", `Bonus ${index}`],
       ]);
     }
     await client.query("select experiment.define_experiment($1)", [
@@ -225,8 +238,8 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
       // Chosen before the arm is known: the mean effect on all people follows from their number.
       const isChosen = random.uniform() < share;
       if (isReal && isChosen) {
-        added += 6;
-        if (arm === 1) for (let i = 0; i < 6; i += 1) track(name, `Bonus ${index}`, at + (i + 1) * 60_000, {});
+        added += bonus;
+        if (arm === 1) for (let i = 0; i < bonus; i += 1) track(name, `Bonus ${index}`, at + (i + 1) * 60_000, {});
       }
     }
     effects.set(key, isReal ? added / names.length : 0);
@@ -293,7 +306,7 @@ async function rates(client: pg.Client, experiments: number, learners: number): 
 const database = await nativeDatabase(`insights_bench_experiment_${process.pid}`);
 try {
   console.log(database.name);
-  if (mode === "rates") await rates(database.client, Number(process.argv[3] ?? 1000), Number(process.argv[4] ?? 400));
+  if (mode === "rates") await rates(database.client, Number(process.argv[3] ?? 1000), Number(process.argv[4] ?? 200));
   else await speed(database.client, Number(process.argv[3] ?? 1_000_000));
 } finally {
   await database.close();

@@ -532,6 +532,7 @@
 --!include track/person_sets/_check_set_name.sql
 --!include track/person_sets/_find_person_set.sql
 --!include track/person_sets/_person_set_size.sql
+--!include track/person_sets/_members_of_set.sql
 --!include track/person_sets/_person_set_bits.sql
 --!include track/person_sets/recompute_person_sets.sql
 --!include track/person_sets/refresh_person_sets.sql
@@ -771,6 +772,7 @@
 --!include experiment/exposure/_day_sums.sql
 --!include experiment/exposure/_event_figure.sql
 --!include experiment/exposure/_event_filter.sql
+--!include experiment/exposure/_filter_relations.sql
 --!include experiment/exposure/_event_values.sql
 --!include experiment/exposure/_store_event_values.sql
 --!include experiment/exposure/_refused_people.sql

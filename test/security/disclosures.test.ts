@@ -324,6 +324,9 @@ describe("attacks", () => {
               subject_name: "ada",
             },
           ]);
+          // Nor as the person herself.
+          await db.query("select set_config('insights.person_id', track.find_person('ada')::text, true)");
+          expect(await added(() => db.query("select * from track.journey('ada')"), db)).toEqual(own);
         },
       );
     });

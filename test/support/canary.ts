@@ -345,6 +345,8 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
       "select recommend.set_rule('not_drama', 'exclude', items => array['course-drama'], is_active => false)",
     );
     await query("select track.create_write_key('campus')");
+    await query("select privacy.set_retention('runs', '90 days')");
+    await query("select experiment.define_layer($1, 'A page.')", [`layer-${word.length}`]);
     await query("select track.rename_event($1, $2)", [`${word} old event`, `${word} new event`]);
     await query("select track.merge_items($1, 'course-drama')", [`${word}-merged-item`]);
     await query("select track.exclude_person('gus', 'bot')");

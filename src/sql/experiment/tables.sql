@@ -471,7 +471,8 @@ comment on column experiment.exposed.exposed_at is $$Time of the exposure.$$;
 
 create table experiment.exposure (
   person_id bigint not null,
-  experiment_id int not null references experiment.experiment,
+  -- Without a foreign key, whose check takes more time than the insertion. Experiments that have started are kept.
+  experiment_id int not null,
   variation smallint,
   exposed_at timestamptz not null,
   exposed_on date not null,
@@ -547,7 +548,7 @@ $$;
 
 create table experiment.event_value (
   person_id bigint not null,
-  experiment_id int not null references experiment.experiment,
+  experiment_id int not null,
   position smallint not null,
   event_values numeric[] not null check (event_values <> '{}'),
   primary key (person_id, experiment_id, position)
@@ -718,7 +719,7 @@ comment on column experiment.result.risk is $$
 Expected loss of choosing the variation; null for other tests than `bayesian`.
 $$;
 comment on column experiment.result.verdict is $$
-`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
+`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`; null for the control.
 Guardrails and variations share the level of `harm`.
 $$;
 comment on column experiment.result.variance_reduction is $$

@@ -41,6 +41,27 @@ await database.query(
    select track.find_person($1), model_id, array[item_id], '{0.5}' from listed, track.item where external_id = 'course-drama'`,
   [userOf("kanari")],
 );
+// An experiment that has no effect on anything else.
+await database.query(
+  `select experiment.define_metric('enrolled', 'count', '{Course Enrolled}');
+   select experiment.define_metric('score', 'quantile', '{Course Enrolled}', value_property => 'score', quantile => 0.5);
+   select experiment.define_experiment('{"key": "new-page", "variations": [{"key": "old"}, {"key": "new"}], "goals": ["enrolled", "score"]}')`,
+);
+await database.query(
+  `with exposed as (
+     insert into experiment.exposure (person_id, experiment_id, variation, exposed_at, exposed_on, is_counted, stratum, probability, outcomes, outcomes_before)
+     select track.find_person($1), experiment_id, 1, now(), current_date, true, 'pro', 0.5, '{2}', '{1}'
+     from experiment.experiment where experiment_key = 'new-page'
+     returning person_id, experiment_id
+   )
+   insert into experiment.event_value (person_id, experiment_id, position, event_values)
+   select exposed.person_id, exposed.experiment_id, measured.position, '{7,9}'
+   from exposed
+   join experiment.measured using (experiment_id)
+   join experiment.metric using (metric_id)
+   where metric.metric_key = 'score'`,
+  [userOf("kanari")],
+);
 
 type Row = Record<string, unknown>;
 interface Document {
@@ -125,6 +146,7 @@ test("each column of the data map that is about the person is in a row of the ex
     "recommend.best_parameters",
     "recommend.evaluation_item",
     "recommend.evaluation_weight",
+    "experiment.day_sum",
     "monitor.run",
     "privacy.erasure",
     "privacy.ledger",

@@ -18,17 +18,7 @@ begin
           'stratum', exposure.stratum,
           'probability', exposure.probability,
           'outcomes', experiment._named_outcomes(exposure.experiment_id, exposure.outcomes),
-          'outcomes_before', experiment._named_outcomes(exposure.experiment_id, exposure.outcomes_before),
-          'values', (
-            select jsonb_object_agg(metric.metric_key, event_value.event_values)
-            from experiment.event_value
-            join experiment.measured
-              on measured.experiment_id = event_value.experiment_id
-              and measured.position = event_value.position
-            join experiment.metric using (metric_id)
-            where event_value.person_id = exposure.person_id
-              and event_value.experiment_id = exposure.experiment_id
-          )
+          'outcomes_before', experiment._named_outcomes(exposure.experiment_id, exposure.outcomes_before)
         )
         order by exposure.exposed_at, experiment.experiment_key
       )
@@ -41,11 +31,32 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'experiment.event_value',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'experiment', experiment.experiment_key,
+          'metric', metric.metric_key,
+          'event_values', event_value.event_values
+        )
+        order by experiment.experiment_key, event_value.position
+      )
+      from experiment.event_value
+      join experiment.experiment using (experiment_id)
+      left join experiment.measured
+        on measured.experiment_id = event_value.experiment_id
+        and measured.position = event_value.position
+      left join experiment.metric using (metric_id)
+      where event_value.person_id = (export.subject).person_id
+    )
+  );
+  return next privacy.exported_rows(
     'experiment.change',
     (
       select jsonb_agg(
         jsonb_build_object(
-          'changed_at', change.changed_at, 'subject', change.subject, 'key', change.key, 'action', change.action
+          'changed_at', change.changed_at, 'subject', change.subject, 'key', change.key, 'action', change.action,
+          'actor', change.actor
         )
         order by change.changed_at, change.change_id
       )

@@ -18,6 +18,9 @@ begin
     return _double.value::double precision;
   end if;
   v_parts := regexp_match(_double.value, '^[+-]?([0-9]*)\.?([0-9]*)(?:[eE]([+-]?[0-9]+))?$');
+  if v_parts is null then
+    return null;
+  end if;
   v_digits := ltrim(v_parts[1] || v_parts[2], '0');
   if v_digits = '' then
     return 0;
@@ -48,6 +51,7 @@ $$;
 comment on function experiment._double(text) is $$
 Returns the double precision number that JavaScript reads from a decimal number.
 Beyond the largest number it is infinite and below half of the smallest it is 0, where a cast raises an error.
+Null if the text is not a decimal number.
 $$;
 
 grant execute on function experiment._double(text)

@@ -296,7 +296,7 @@ begin
       when _refuse_regex.problem like 'has more%' or _refuse_regex.problem like 'is too%' then 'CF008'
       else 'CF009'
     end,
-    format('the regular expression "%s" %s', left(_refuse_regex.pattern, 100), _refuse_regex.problem),
+    format('the regular expression "%s" %s', left(_refuse_regex.pattern, 100), left(_refuse_regex.problem, 100)),
     'Write it without, such as with several conditions.'
   );
 end;
@@ -331,6 +331,9 @@ declare
   v_unit int;
   v_step int;
 begin
+  if length(_regex_class.class) > 1000 then
+    perform experiment._refuse_regex(_regex_class.pattern, 'is too long');
+  end if;
   _regex_class.units := '{}';
   loop
     v_rest := substr(_regex_class.class, v_at, 8);

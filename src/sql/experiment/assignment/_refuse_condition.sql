@@ -12,7 +12,7 @@ begin
       '%s is %s, not %s',
       left(_refuse_condition.place, 100),
       coalesce(left(_refuse_condition.value::text, 100), 'missing'),
-      _refuse_condition.wanted
+      left(_refuse_condition.wanted, 100)
     ),
     'Give what GrowthBook''s clients read, such as {"condition": {"country": {"$in": ["DE", "AT"]}}}.'
   );

@@ -8,10 +8,14 @@ as $$
 begin
   perform common.refuse(
     'CF002',
-    format('there is no %s "%s"', _refuse_unknown_name.subject, coalesce(left(_refuse_unknown_name.name, 100), 'null')),
+    format(
+      'there is no %s "%s"',
+      left(_refuse_unknown_name.subject, 100), coalesce(left(_refuse_unknown_name.name, 100), 'null')
+    ),
     coalesce(
-      'Did you mean "' || common.nearest_name(_refuse_unknown_name.name, _refuse_unknown_name.candidates) || '"?',
-      _refuse_unknown_name.hint
+      'Did you mean "' || left(common.nearest_name(_refuse_unknown_name.name, _refuse_unknown_name.candidates), 100)
+        || '"?',
+      left(_refuse_unknown_name.hint, 100)
     )
   );
 end;

@@ -1,7 +1,7 @@
 create or replace function experiment._event_figure(slot experiment.slot)
 returns text
 language sql
-immutable
+stable
 set search_path to pg_catalog, pg_temp
 begin atomic
   select case

@@ -1,7 +1,7 @@
 create or replace function experiment._event_filter(slot experiment.slot, is_before boolean)
 returns text
 language sql
-immutable
+stable
 set search_path to pg_catalog, pg_temp
 begin atomic
   select
@@ -30,11 +30,15 @@ begin atomic
       (slot).item_id
     ) end
     || case when (slot).property_filter is null then '' else format(
-      ' and experiment.eval_condition(coalesce(event.properties, ''{}''), %L::jsonb)', (slot).property_filter
+      ' and coalesce(event.properties, ''{}'') in ('
+      'select passed.properties from passed where passed.property_filter = %L::jsonb'
+      ')',
+      (slot).property_filter
     ) end;
 end;
 
 comment on function experiment._event_filter(experiment.slot, boolean) is $$
 Returns the condition, as text of SQL, on an event that belongs to an outcome of an exposed person.
-After the exposure, or in the period before it. The statement has the relations `event` and `exposed`.
+After the exposure, or in the period before it. The statement has the relations `event` and `exposed`,
+and those of `experiment._filter_relations`.
 $$;

@@ -10,6 +10,24 @@ as $$
 declare
   v_viewed constant record := experiment._viewed_types();
   v_since constant timestamptz := (select min(experiment.started_at) from experiment.experiment);
+  -- By the key of the experiment, and by the key of the variation, or else its position.
+  v_arms constant jsonb := (
+    select jsonb_object_agg(arm.experiment_key, arm.variations)
+    from (
+      select
+        experiment.experiment_key,
+        jsonb_object_agg(
+          name.name, jsonb_build_array(variation.experiment_id, variation.variation) order by name.is_key
+        ) as variations
+      from experiment.experiment
+      join experiment.variation using (experiment_id)
+      cross join lateral (
+        values (variation.variation::text, false), (variation.variation_key, true)
+      ) as name (name, is_key)
+      where experiment.started_at is not null
+      group by experiment.experiment_key
+    ) as arm
+  );
   v_exposed experiment.exposed[];
   v_function text;
   v_served experiment.exposed[];
@@ -38,27 +56,17 @@ begin
 
   select array_agg(
     row(
-      named.person_id, named.identity_id, experiment.experiment_id, variation.variation, named.occurred_at
+      shown.person_id, shown.identity_id, (shown.arm ->> 0)::int, (shown.arm ->> 1)::smallint, shown.occurred_at
     )::experiment.exposed
   )
   into v_exposed
-  from named
-  join experiment.experiment
-    on experiment.experiment_key = named.experiment_key
-    and named.occurred_at >= experiment.started_at
-    and named.occurred_at < coalesce(experiment.stopped_at, 'infinity')
-  -- The key of a variation, or else its position.
-  cross join lateral (
-    select variation.variation
-    from experiment.variation
-    where variation.experiment_id = experiment.experiment_id
-      and (
-        variation.variation_key = named.variation_key
-        or variation.variation::text = named.variation_key
-      )
-    order by variation.variation_key = named.variation_key desc
-    limit 1
-  ) as variation;
+  from (
+    select
+      named.person_id, named.identity_id, named.occurred_at,
+      v_arms -> named.experiment_key -> named.variation_key as arm
+    from named
+  ) as shown
+  where shown.arm is not null;
 
   for v_function in
     select handler.exposure_function

@@ -86,6 +86,7 @@ begin
 
     return query execute
       'with exposed as materialized (select exposed.* from unnest($1) as exposed)'
+      || experiment._filter_relations(v_slots)
       || coalesce(
         ', stepped as ('
         'select step.person_id, ' || v_stepped || ' from track.step join exposed using (person_id)'

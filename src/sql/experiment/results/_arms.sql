@@ -44,7 +44,7 @@ begin
       and (_arms.metric_position is null or measured.position = _arms.metric_position)
   ),
 
-  stored as materialized (
+  known as materialized (
     select
       metric.type, stored.position, stored.variation, stored.people, stored.sums,
       case when stored.stratum = any (v_strata) then stored.stratum else 'other strata' end as stratum
@@ -52,6 +52,20 @@ begin
     join metric on metric.position = stored.position
     where metric.type <> 'quantile'
       and (metric.until is null or stored.exposed_on <= metric.until)
+  ),
+
+  -- A stratum in which one variation has no people is added to the largest stratum by `experiment.compare_strata`.
+  stored as (
+    select known.type, known.position, known.variation, known.people, known.sums, known.stratum
+    from known
+
+    union all
+
+    select
+      arm.type, arm.position, arm.variation, 0,
+      array_fill(0::numeric, array[case when arm.type = 'ratio' then 14 else 5 end]), part.stratum
+    from (select distinct known.type, known.position, known.variation from known) as arm
+    join (select distinct known.position, known.stratum from known) as part on part.position = arm.position
   ),
 
   added as (

@@ -24,17 +24,8 @@ declare
     where control.variation = 0
       and treatment.variation = _compare_arms.variation
   );
-  -- Strata that only one of the two has do not tell a difference: then all people are compared.
-  v_is_stratified constant boolean := jsonb_array_length(v_pairs) > 1 and not exists (
-    select
-    from unnest(arms) as arm
-    where arm.variation in (0, _compare_arms.variation)
-      and arm.stratum is not null
-    group by arm.stratum
-    having count(*) < 2
-  );
 begin
-  if v_is_stratified then
+  if jsonb_array_length(v_pairs) > 1 then
     answer := experiment.compare_strata(v_pairs, options);
     return;
   end if;

@@ -17,14 +17,14 @@ begin
   v_result.quantile_lower := experiment._number(value, 'quantile_lower', place);
   v_result.quantile_upper := experiment._number(value, 'quantile_upper', place);
   if v_result.n_star < 0 or v_result.n_star > 1e15 then
-    perform common.refuse('CF001', format('n_star of %s is %s', place, left((value -> 'n_star')::text, 100)),
+    perform common.refuse('CF001', format('n_star of %s is %s', left(place, 100), left((value -> 'n_star')::text, 100)),
       'Give a number from 0 to 1e15.');
   elsif not (v_result.level > 0 and v_result.level < 1) then
-    perform common.refuse('CF001', format('nu of %s is %s', place, left((value -> 'nu')::text, 100)),
+    perform common.refuse('CF001', format('nu of %s is %s', left(place, 100), left((value -> 'nu')::text, 100)),
       'Give the level of the quantile, between 0 and 1.');
   elsif v_result.quantile_lower > v_result.quantile_upper then
     perform common.refuse('CF001',
-      format('quantile_lower of %s is %s and quantile_upper %s', place, v_result.quantile_lower,
+      format('quantile_lower of %s is %s and quantile_upper %s', left(place, 100), v_result.quantile_lower,
         v_result.quantile_upper),
       'Give the bounds of the 95 % interval of the quantile.');
   end if;
@@ -32,7 +32,7 @@ begin
     v_result.n_clusters := experiment._number(value, 'n_clusters', place);
     if v_result.n_clusters < 0 or v_result.n_clusters <> trunc(v_result.n_clusters)
       or v_result.n_clusters > greatest(v_result.n, 1) then
-      perform common.refuse('CF001', format('n_clusters of %s is %s, and n %s', place,
+      perform common.refuse('CF001', format('n_clusters of %s is %s, and n %s', left(place, 100),
         left((value -> 'n_clusters')::text, 100), v_result.n),
         'Give the number of users of whom the n events are.');
     end if;

@@ -7,12 +7,13 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_key text;
+  v_known constant text := left((select string_agg(left(name, 100), ', ') from unnest(known) as name), 900);
 begin
   if object is null or jsonb_typeof(object) <> 'object' then
     perform common.refuse(
       'CF001',
-      format('%s is %s', place, coalesce(left(object::text, 100), 'null')),
-      format('Give an object with some of: %s.', array_to_string(known, ', '))
+      format('%s is %s', left(place, 100), coalesce(left(object::text, 100), 'null')),
+      format('Give an object with some of: %s.', v_known)
     );
   end if;
   select given.key
@@ -24,10 +25,10 @@ begin
   if v_key is not null then
     perform common.refuse(
       'CF001',
-      format('%s has the field "%s"', place, left(v_key, 100)),
+      format('%s has the field "%s"', left(place, 100), left(v_key, 100)),
       coalesce(
-        format('Did you mean "%s"?', common.nearest_name(v_key, known)),
-        format('The fields are: %s.', array_to_string(known, ', '))
+        'Did you mean "' || left(common.nearest_name(v_key, known), 100) || '"?',
+        format('The fields are: %s.', v_known)
       )
     );
   end if;

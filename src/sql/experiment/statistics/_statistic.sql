@@ -18,12 +18,12 @@ declare
   v_result experiment.statistic;
 begin
   if value is null or jsonb_typeof(value) <> 'object' then
-    perform common.refuse('CF001', format('%s is %s', place, coalesce(left(value::text, 100), 'null')),
+    perform common.refuse('CF001', format('%s is %s', left(place, 100), coalesce(left(value::text, 100), 'null')),
       'Give an object such as {"type": "proportion", "n": 1000, "sum": 120}.');
   end if;
   v_type := experiment._word_option(value, 'type', null::text, array['proportion', 'mean', 'ratio', 'quantile']);
   if v_type is null then
-    perform common.refuse('CF001', format('type of %s is missing', place),
+    perform common.refuse('CF001', format('type of %s is missing', left(place, 100)),
       'Give one of: proportion, mean, ratio, quantile.');
   end if;
   perform experiment._refuse_unknown(
@@ -33,7 +33,7 @@ begin
   v_result.is_adjusted := false;
   v_result.n := experiment._number(value, 'n', place);
   if v_result.n < 0 or v_result.n <> trunc(v_result.n) or v_result.n > 1e15 then
-    perform common.refuse('CF001', format('n of %s is %s', place, left((value -> 'n')::text, 100)),
+    perform common.refuse('CF001', format('n of %s is %s', left(place, 100), left((value -> 'n')::text, 100)),
       'Give a whole number from 0 to 1e15.');
   end if;
   if coalesce(value -> 'theta', 'null') <> 'null' then

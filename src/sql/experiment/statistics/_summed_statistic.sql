@@ -25,7 +25,7 @@ begin
     v_names := array[statistic.type] || case when v_result.is_adjusted then array['before'] else '{}' end;
   end if;
   if statistic.theta is not null and not v_result.is_adjusted then
-    perform common.refuse('CF001', format('%s has a theta, and no sums of the time before', place),
+    perform common.refuse('CF001', format('%s has a theta, and no sums of the time before', left(place, 100)),
       'Give both, or none.');
   end if;
   v_count := cardinality(v_names);
@@ -40,7 +40,7 @@ begin
       v_part := value -> v_names[i];
       v_place := v_names[i] || ' of ' || place;
       if coalesce(v_part, 'null') = 'null' then
-        perform common.refuse('CF001', format('%s is missing', v_place), 'Give an object with its sums.');
+        perform common.refuse('CF001', format('%s is missing', left(v_place, 150)), 'Give an object with its sums.');
       end if;
       perform experiment._refuse_unknown(v_part, v_place, array['type', 'n', 'sum', 'sum_squares']);
       v_type := experiment._word_option(
@@ -50,12 +50,15 @@ begin
       -- both times are of one type
       if statistic.type <> 'ratio' and v_type <> statistic.type
         or i > 2 and (v_type = 'proportion') <> v_result.is_binary[i - 2] then
-        perform common.refuse('CF001', format('type of %s is %s', v_place, v_type),
+        perform common.refuse('CF001', format('type of %s is %s', left(v_place, 150), v_type),
           'Give the same type before and after the exposure.');
       elsif coalesce(v_part -> 'n', 'null') <> 'null'
         and experiment._number(v_part, 'n', v_place) <> v_result.n then
         perform common.refuse('CF001',
-          format('n of %s is %s, and n of %s %s', v_place, left((v_part -> 'n')::text, 40), place, v_result.n),
+          format(
+            'n of %s is %s, and n of %s %s',
+            left(v_place, 150), left((v_part -> 'n')::text, 40), left(place, 100), v_result.n
+          ),
           'Give the same users in all sums.');
       end if;
     end if;
@@ -63,7 +66,7 @@ begin
     v_result.is_binary := v_result.is_binary || (v_type = 'proportion');
     if v_type = 'proportion' and not (v_result.sums[i] >= 0 and v_result.sums[i] <= v_result.n) then
       perform common.refuse('CF001',
-        format('sum of %s is %s, and n %s', v_place, left((v_part -> 'sum')::text, 40), v_result.n),
+        format('sum of %s is %s, and n %s', left(v_place, 150), left((v_part -> 'sum')::text, 40), v_result.n),
         'The sum of a proportion is a number from 0 to n.');
     end if;
     v_squares := v_squares || case
@@ -107,6 +110,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  v_place constant text := 'products of ' || left(place, 80);
   v_names constant text[] := array['m_post_d_post', 'm_post_m_pre', 'm_post_d_pre', 'm_pre_d_post', 'd_post_d_pre',
     'm_pre_d_pre'];
   v_given jsonb := coalesce(value -> 'products', '{}');
@@ -114,16 +118,16 @@ declare
   v_name text;
 begin
   perform experiment._refuse_unknown(
-    v_given, 'products of ' || place,
+    v_given, v_place,
     v_names || array(select name || '_sum_of_products' from unnest(v_names) as name)
   );
   foreach v_name in array v_names loop
     if v_given ? v_name then
-      v_result := v_result || experiment._number(v_given, v_name, 'products of ' || place);
+      v_result := v_result || experiment._number(v_given, v_name, v_place);
     elsif v_name = 'm_post_d_post' and value ? 'sum_products' and not v_given ? 'm_post_d_post_sum_of_products' then
       v_result := v_result || experiment._number(value, 'sum_products', place);
     else
-      v_result := v_result || experiment._number(v_given, v_name || '_sum_of_products', 'products of ' || place);
+      v_result := v_result || experiment._number(v_given, v_name || '_sum_of_products', v_place);
     end if;
   end loop;
   return v_result;

@@ -12,8 +12,8 @@ begin
     return default_value;
   end if;
   if jsonb_typeof(v_value) <> 'string' or v_value #>> '{}' <> all (allowed) then
-    perform common.refuse('CF001', format('%s is %s', field, left(v_value::text, 100)),
-      format('Give one of: %s.', array_to_string(allowed, ', ')));
+    perform common.refuse('CF001', format('%s is %s', left(field, 100), left(v_value::text, 100)),
+      format('Give one of: %s.', left((select string_agg(left(word, 100), ', ') from unnest(allowed) as word), 900)));
   end if;
   return v_value #>> '{}';
 end;

@@ -120,10 +120,40 @@ begin
         )
         order by disclosure.read_at, disclosure.disclosure_id
       )
-      from privacy.disclosure
-      where disclosure.identity_id = any ((export.subject).identity_ids)
-        or disclosure.identity_id is null
+      from (
+        select own.*
+        from privacy.disclosure as own
+        where own.identity_id = any ((export.subject).identity_ids)
+        union all
+        -- As privacy.my_disclosures: of the reads of a table by a reader for a reason, the last one of a day.
+        (
+          select distinct on (
+            (of_all.read_at at time zone 'UTC')::date, of_all.read_by, of_all.role, of_all.function_name, of_all.reason
+          )
+            of_all.*
+          from privacy.disclosure as of_all
+          where of_all.identity_id is null
+          order by
+            (of_all.read_at at time zone 'UTC')::date, of_all.read_by, of_all.role, of_all.function_name,
+            of_all.reason, of_all.read_at desc, of_all.disclosure_id
+        )
+      ) as disclosure
     )
+  );
+  return next privacy.exported_rows(
+    'privacy.retention_log',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'logged_at', entry.logged_at, 'actor', entry.actor, 'rule', entry.rule, 'action', entry.action,
+          'details', entry.details
+        )
+        order by entry.logged_at, entry.log_id
+      )
+      from privacy.retention_log as entry
+      where entry.actor = any (privacy.user_names(export.subject))
+    ),
+    'Changes of rules of retention that the person made.'
   );
 end;
 $$;

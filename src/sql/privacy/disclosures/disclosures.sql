@@ -21,7 +21,7 @@ comment on function privacy.disclosures(text) is $$
 @name privacy_disclosures_of
 Returns who has read the record of a person, the latest first (FERPA, 34 CFR 99.32): see `privacy.disclosure`.
 `person` is a `userId` or `anonymousId`; the reads of all her identities are returned, also those before a merge, and
-those of tables of all people (`subject_name` null).
+those of tables of all people (`subject_name` null), of each reader, table and reason the last one of a day (UTC).
 Errors: CF001 (null), CF002 for an unknown person.
 $$;
 

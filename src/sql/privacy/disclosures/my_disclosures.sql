@@ -16,6 +16,7 @@ $$;
 
 comment on function privacy.my_disclosures() is $$
 Returns who has read the record of the signed-in person, the latest first: see `privacy.disclosure`.
+Reads of tables of all people (`subject_name` null) are in it, too: of each reader, table and reason the last of a day.
 Errors: CF005 when no person is signed in, CF002 when no data of the person is stored.
 $$;
 

@@ -11,7 +11,10 @@ declare
   v_author constant text := common.author();
   v_role constant text := privacy._reader_role();
   v_reason text;
-  v_reader constant bigint := nullif(current_setting('insights.person_id', true), '')::bigint;
+  -- The person of a request to the API. Other logins could set any person, and read her record without a log.
+  v_reader constant bigint := case when pg_has_role(session_user, 'insights_api', 'member') then
+    nullif(current_setting('insights.person_id', true), '')::bigint
+  end;
   v_function constant text := (select setting.held_names_function from privacy.setting);
   v_identities bigint[];
   v_names text[];

@@ -5,16 +5,7 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  v_function constant text := coalesce((person_set).members, 'track.listed_people');
-  v_members bigint[];
 begin
-  execute format(
-    'select array(select %I.%I($1, $2))', split_part(v_function, '.', 1), split_part(v_function, '.', 2)
-  )
-  into v_members
-  using (person_set).name, people;
-
   return query
   select
     (entry.person_id / 4096)::int,
@@ -23,11 +14,7 @@ begin
       bit_or(track.person_bit(entry.person_id)) filter (where member.person_id is not null), b'0'::bit(4096)
     )
   from unnest(people) as entry (person_id)
-  left join (
-    select distinct named.person_id
-    from unnest(v_members) as named (person_id)
-    join track.person using (person_id)
-  ) as member using (person_id)
+  left join track._members_of_set(person_set, people) as member (person_id) using (person_id)
   -- Person 0 (anonymized events) is in no set.
   where entry.person_id <> 0
   group by 1;

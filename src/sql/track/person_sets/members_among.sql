@@ -10,12 +10,9 @@ set client_min_messages to notice
 as $$
 begin
   return query
-  select bits.block::bigint * 4096 + entry.person_id % 4096
+  select member.person_id
   from track.person_set
-  cross join lateral track._person_set_bits(person_set, members_among.people) as bits
-  join (select distinct given.person_id from unnest(members_among.people) as given (person_id)) as entry
-    on entry.person_id / 4096 = bits.block
-    and get_bit(bits.members, (entry.person_id % 4096)::int) <> 0
+  cross join lateral track._members_of_set(person_set, members_among.people) as member (person_id)
   where person_set.name = members_among.name;
 end;
 $$;

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
-import { refresh } from "../../track/messages.ts";
+import { ingest, refresh } from "../../track/messages.ts";
 import { at, move, type Sent, send, start, viewed } from "../experiments.ts";
 
 const database = await testDatabase();
@@ -217,6 +217,56 @@ test("analysts see rounded figures of groups, and no small ones", async () => {
   });
   await database.as("insights_learner", {}, async (db) => {
     expect(await db.rejects("select from experiment.results('page')")).toMatchObject({ code: "42501" });
+  });
+});
+
+test("a stratum of one variation belongs to the largest one, and does not end the stratification", async () => {
+  await database.as("postgres", {}, async (db) => {
+    // Strata by a trait that every client can set: large outcomes in "a", small ones in "b".
+    const people = Array.from({ length: 90 }, (_, i) => {
+      const stratum = i % 3 === 0 ? "b" : "a";
+      return { person: `s${i}`, arm: i % 2, stratum, value: (stratum === "a" ? 100 : 5) + (i % 2) * 3 + (i % 7) / 8 };
+    });
+    const odd = { person: "s90", arm: 1, stratum: "z", value: 101 };
+    const identify = (one: typeof odd) => ({
+      type: "identify",
+      messageId: one.person,
+      userId: one.person,
+      traits: { plan: one.stratum },
+      timestamp: at(2),
+    });
+    const shown = (one: typeof odd): Sent[] => [
+      viewed(one.person, "strata", one.arm, 12),
+      { person: one.person, event: "Order Completed", day: 13, properties: { value: one.value } },
+    ];
+    await ingest(db, people.map(identify));
+    const definition = {
+      key: "strata",
+      goals: ["revenue", "per_order", "submits"],
+      test: "welch",
+      strata: "trait.plan",
+    };
+    await start(db, { ...definition, before_period: "0 days" }, 8);
+    await send(db as typeof database, people.flatMap(shown));
+    await refresh(db, 1000);
+    const effects = () =>
+      db.rows<{ effect: number; stddev: number }>(
+        "select effect, stddev from experiment.results('strata', difference => 'absolute') where variation_number = 1",
+      );
+    const difference = (all: (typeof odd)[]) => {
+      const of = (arm: number, part: typeof all) => mean(part.filter((one) => one.arm === arm).map((one) => one.value));
+      const parts = [all.filter((one) => one.stratum !== "b"), all.filter((one) => one.stratum === "b")];
+      return parts.reduce((sum, part) => sum + (part.length / all.length) * (of(1, part) - of(0, part)), 0);
+    };
+    const [before] = await effects();
+    expect(before?.effect).toBeCloseTo(difference(people), 9);
+    await ingest(db, [identify(odd)]);
+    await send(db as typeof database, shown(odd));
+    await refresh(db, 1000);
+    const [after, ratio] = await effects();
+    expect(after?.effect).toBeCloseTo(difference([...people, odd]), 9);
+    expect(after?.stddev).toBeLessThan((before?.stddev ?? 0) * 3);
+    expect(ratio?.stddev).toBeLessThan((before?.stddev ?? 0) * 3);
   });
 });
 
