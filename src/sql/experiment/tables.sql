@@ -171,7 +171,7 @@ People with sticky assignments of an earlier version than this one do not take p
 $$;
 comment on column experiment.experiment.population is $$Set of people whose exposures and outcomes count.$$;
 comment on column experiment.experiment.strata is $$
-Trait or set of people, at the exposure, by which results are post-stratified; null when there is none.
+Trait, with its value at the exposure, or set of people, as it is now, by which results are post-stratified; null: none.
 $$;
 comment on column experiment.experiment.test is $$
 Test of the decision: `sequential` (valid at any time), `welch` or `bayesian` (once, at the planned end).

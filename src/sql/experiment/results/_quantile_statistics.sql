@@ -47,11 +47,12 @@ begin
     cross join lateral unnest(person.event_values) as entry (value)
   ),
 
-  -- The order statistics at the level, and at the bounds of its interval for independent events.
+  -- The order statistics at the level, and at the bounds of its interval for independent events. As numeric, because
+  -- 0.55 of 20 events would be more than 11 in floating point.
   bound as (
     select
       size.variation, size.events, size.people,
-      least(greatest(ceil(size.events * level), 1), size.events) as at_level,
+      least(greatest(ceil(size.events * level::numeric), 1), size.events) as at_level,
       least(greatest(ceil(size.events * (level - width.half)), 1), size.events) as at_lower,
       least(greatest(ceil(size.events * (level + width.half)), 1), size.events) as at_upper
     from size

@@ -22,10 +22,10 @@ begin
       'Give the users and the weight of each variation, of at most 1000.');
   end if;
   foreach v_number in array users || weights loop
-    if v_number < 0 or v_number = 'NaN' or v_number > 1e30
+    if v_number < 0 or v_number = 'NaN' or v_number > 1e30 or v_number > 0 and v_number < 1e-30
       or v_number is null and array_position(weights, null) > 0 then
       perform common.refuse('CF001', format('a number of users or a weight is %s', coalesce(v_number::text, 'null')),
-        'Give numbers from 0.');
+        'Give 0, or numbers from 1e-30 to 1e30.');
     end if;
   end loop;
   -- a variation without weight, or whose users are not known, is not tested

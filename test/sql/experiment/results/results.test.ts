@@ -136,6 +136,24 @@ test("a ratio and a quantile", async () => {
   expect((await one("median")).effect).not.toBeNull();
 });
 
+test("a quantile is an order statistic, without an error of floating point", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query(
+      "select experiment.define_metric('q55', 'quantile', '{Order Completed}', value_property => 'value', quantile => 0.55)",
+    );
+    await start(db, { key: "order", goals: ["q55"] }, 8);
+    await send(
+      db as typeof database,
+      Array.from({ length: 20 }, (_, i) => [
+        viewed(`q${i}`, "order", "control", 12),
+        { person: `q${i}`, event: "Order Completed", day: 13, properties: { value: i + 1 } },
+      ]).flat(),
+    );
+    await refresh(db, 1000);
+    expect(await db.rows("select figure from experiment.results('order')")).toEqual([{ figure: 11 }, { figure: null }]);
+  });
+});
+
 test("p-values of the goals are corrected together, those of other metrics are not", async () => {
   const rows = await results();
   const goals = rows.filter(({ role, variation }) => role === "goal" && variation === "treatment");
