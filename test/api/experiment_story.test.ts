@@ -146,7 +146,7 @@ test("a true difference is found, decided, and deployed", async () => {
   );
   expect(bases).toEqual([{ model_version: personal, experiment: false }]);
   const report = await database.value<string>("select experiment.report('two-recommenders')");
-  expect(report).toContain('**Ship "treatment".**');
+  expect(report).toContain('**"treatment" is shipped.**');
   expect(report).toContain("| State | shipped,");
   expect(report).toMatch(/: started\n- .*: decided\. .*\n- .*: shipped\. treatment\n$/);
 });
