@@ -16,14 +16,19 @@ const queued = (db: Queries) =>
   );
 const forDecisions = (...people: string[]) =>
   people.flatMap((person) =>
-    ["analytics.cohort", "recommend.impression", "recommend.interaction", "recommend.learned", "track.person_set"].map(
-      (consumer) => ({
-        person,
-        consumer,
-        since: "-infinity",
-        until: "infinity",
-      }),
-    ),
+    [
+      "analytics.cohort",
+      "experiment.exposure",
+      "recommend.impression",
+      "recommend.interaction",
+      "recommend.learned",
+      "track.person_set",
+    ].map((consumer) => ({
+      person,
+      consumer,
+      since: "-infinity",
+      until: "infinity",
+    })),
   );
 
 describe("the lists", () => {
@@ -67,6 +72,11 @@ describe("the lists", () => {
         consumer: "analytics.cohort",
         refresh: "analytics.refresh_cohort_people",
         inputs: ["event", "enrolment", "decision", "identity", "trait", "set"],
+      },
+      {
+        consumer: "experiment.exposure",
+        refresh: "experiment.refresh_exposures",
+        inputs: ["event", "decision", "identity", "trait", "set"],
       },
     ]);
   });
@@ -131,6 +141,7 @@ describe("track.refresh", () => {
         row("recommend.impression", 2),
         row("recommend.learned", 2),
         row("analytics.cohort", 2),
+        row("experiment.exposure", 2),
       ]);
       expect(await call()).toEqual([
         row("track.session", 1),
@@ -139,6 +150,7 @@ describe("track.refresh", () => {
         row("recommend.impression", 1),
         row("recommend.learned", 1),
         row("analytics.cohort", 1),
+        row("experiment.exposure", 1),
       ]);
       expect(await call()).toEqual([]);
       for (const table of ["track.session", "track.step", "recommend.interaction"])
@@ -163,6 +175,7 @@ describe("track.refresh", () => {
         { step: "recommend.impression" },
         { step: "recommend.learned" },
         { step: "analytics.cohort" },
+        { step: "experiment.exposure" },
       ]);
     });
   });
@@ -276,6 +289,9 @@ describe("track.refresh", () => {
         // As a new identity, and for its event.
         "analytics.cohort",
         "analytics.cohort",
+        // As a new identity, and for its event.
+        "experiment.exposure",
+        "experiment.exposure",
         "lab.share",
         // As a new identity, and for its event.
         "recommend.impression",
@@ -407,8 +423,8 @@ describe("a changed decision queues its person", () => {
         const [older, newer] = ["ada", "nova"];
         await db.query(`select track.${call}_identities('ada', 'nova')`);
         expect((await queued(db)).map(({ person }) => person)).toEqual([
-          ...[older, older, older, older, older],
-          ...[newer, newer, newer, newer, newer],
+          ...Array.from({ length: 6 }, () => older),
+          ...Array.from({ length: 6 }, () => newer),
         ]);
         await refresh(db);
         expect(await db.value(own)).toBe(left);
@@ -454,9 +470,11 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     const cohorts = { ...sets, consumer: "analytics.cohort" };
     const impressions = { ...sets, consumer: "recommend.impression" };
     // As a new identity, not for the enrolment.
+    const exposures = { ...sets, consumer: "experiment.exposure" };
+    // As a new identity, not for the enrolment.
     const interactions = { ...sets, consumer: "recommend.interaction" };
     const learned = { ...sets, consumer: "recommend.learned" };
-    expect(await queued(db)).toEqual([cohorts, impressions, interactions, learned, sets]);
+    expect(await queued(db)).toEqual([cohorts, exposures, impressions, interactions, learned, sets]);
     await db.query(
       "insert into track.consumer values ('lab.roll', 9, 'recommend.refresh_interactions', '{enrolment}', 'A test.')",
     );
@@ -466,6 +484,7 @@ test("a changed enrolment queues its person for what is derived from enrolments,
     await db.query("select track.sync_enrolments('public.enrolled')");
     expect(await queued(db)).toEqual([
       cohorts,
+      exposures,
       { person: "ada", consumer: "lab.roll", since: "-infinity", until: "infinity" },
       impressions,
       interactions,
