@@ -52,8 +52,15 @@ begin
       v_result.figure_stddev := experiment._rounded(v_result.figure_stddev, v_result.figure_stddev * v_share);
     end if;
 
-    if v_control.people < smallest_group and v_result.variation_number > 0 then
-      -- A difference to few people shows their figure. The note is that of a comparison that is missing.
+    if v_result.variation_number > 0 and (
+      v_control.people < smallest_group
+      or v_result.type in ('proportion', 'retention') and (
+        least(v_count, v_people - v_count) < smallest_group
+        or least(v_control.figure, 1 - v_control.figure) * v_control.people < smallest_group - 0.5
+      )
+    ) then
+      -- A difference to few people, and the p-value of few outcomes, show them. The note is that of a comparison that
+      -- is missing.
       if v_result.effect is not null then
         v_result.note := concat_ws(' ', v_result.note, experiment._no_result_note());
       end if;

@@ -336,7 +336,7 @@ test("analysts see no difference to a control of few people, and no small number
   });
 });
 
-test("a relative difference does not show analysts the few outcomes of the control", async () => {
+test("a difference does not show analysts the few outcomes of the control", async () => {
   await database.as("postgres", {}, async (db) => {
     await start(db, { key: "rare", goals: ["submits"], test: "welch", before_period: "0 days" }, 8);
     await send(
@@ -349,13 +349,11 @@ test("a relative difference does not show analysts the few outcomes of the contr
     await refresh(db, 1000);
     const treatment = async () =>
       (await db.rows<Result & { stddev: number }>("select * from experiment.results('rare')"))[1];
-    // Two of 300 against 150 of 300; one more in the control is a difference of 49.
+    // Two of 300 against 150 of 300: the effect, and the p-value as well, are those of two people.
     expect((await treatment())?.effect).toBeCloseTo(74, 9);
     await db.query("set local role insights_analyst");
     const shown = await treatment();
-    for (const figure of [shown?.effect, shown?.low, shown?.high, shown?.stddev]) {
-      expect(Number(figure) % 1000).toBeCloseTo(0, 9);
-    }
+    expect(shown).toMatchObject({ effect: null, low: null, high: null, stddev: null, p: null, verdict: "unclear" });
     expect(shown?.figure).toBe(0.5);
   });
 });
