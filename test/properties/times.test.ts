@@ -131,8 +131,30 @@ const steps: Record<string, string> = {
   "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
   "report of lists":
     "select served_count from recommend.serving_report('2025-03-30 01:30Z', now() + interval '1 hour', 'basis') order by 1",
-  "first lists of variations": "select * from recommend.exposures(array[track.find_person('t')])",
-  "weights of bandits": "select * from experiment.update_bandits()",
+  "first lists of variations": "select count(*) from recommend.exposures(array[track.find_person('t')])",
+  "a metric":
+    "select delay, period from experiment.define_metric('seen', 'proportion', '{Page Viewed}', period => '7 days 01:00')",
+  "a feature": "select feature_key from experiment.define_feature('player', 'A player.')",
+  "a holdout": "select share, ended_at from experiment.define_holdout('control', 0.1, 'Held out.')",
+  "an experiment": `select state, minimum_duration from experiment.define_experiment('{"key": "zones", "feature": "player", "goals": ["seen"],
+    "holdout": "control", "minimum_duration": "14 days 01:00", "variations": [{"key": "a", "value": false}, {"key": "b", "value": true}]}')`,
+  "a started experiment": "select state from experiment.start('zones')",
+  "changed weights": "select weights from experiment.change_weights('zones', '{0.3,0.7}')",
+  "viewed variation": `select accepted from track.ingest('{"type": "track", "messageId": "zones", "userId": "t", "event": "Experiment Viewed",
+    "properties": {"experimentId": "zones", "variationId": "b"}}')`,
+  "exposures of hers":
+    "select experiment.refresh_exposures(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
+  "results of variations":
+    "select metric, variation, people from experiment.results('zones', until => '2999-03-30') order by 1, 2",
+  "results by day": "select count(*) from experiment.result_days('zones', 'seen')",
+  "health of an experiment": "select people, multiple from experiment.health('zones')",
+  "weights of bandits": "select count(*) from experiment.update_bandits()",
+  "a stopped experiment": "select state from experiment.stop('zones', 'Enough.')",
+  "a shipped variation": "select state from experiment.ship('zones', 'b')",
+  "an ended holdout": "select ended_at = now() as is_now from experiment.end_holdout('control')",
+  "history of an experiment": "select action from experiment.history('zones') order by changed_at",
+  "dropped values": "select count(*) from track.dropped_data('2025-03-30', '2025-04-30')",
+  "contact data": "select count(*) from track.personal_data_found('2025-03-30', '2025-04-30')",
   "another policy": `select * from recommend.off_policy_estimate('random', 'clicked', ${spring})`,
   "people of identities":
     "select cardinality(track.people_of_identities(array[(select identity_id from track.identity where external_id = 't')], array['2025-04-01 12:00Z'::timestamptz]))",
@@ -207,9 +229,9 @@ const steps: Record<string, string> = {
   "plan of events":
     "select step.row_count, step.horizon from privacy.retention cross join lateral track.plan_event_retention(retention, '2025-03-09 06:30Z') as step where retention.rule = 'events'",
   "applied to events":
-    "select step.row_count, step.horizon from privacy.retention cross join lateral track.apply_event_retention(retention, '2025-03-09 06:30Z', 10) as step where retention.rule = 'events'",
+    "select count(*) from privacy.retention cross join lateral track.apply_event_retention(retention, '2025-03-09 06:30Z', 10) as step where retention.rule = 'events'",
   "plan of retention": "select rule, row_count, horizon from privacy.retention_plan()",
-  "applied retention": "select rule, row_count, horizon from privacy.apply_retention()",
+  "applied retention": "select count(*) from privacy.apply_retention()",
   "run to delete": "select started_at from monitor.run order by 1",
   imported: `
     select ml.import_model('lab.times', 'regression', 'linear', '{"intercept": 1, "coefficients": {"x": 2}}', data_watermark => '2025-03-30 01:30Z') as version`,

@@ -50,6 +50,7 @@ describe("recommend.train", () => {
       expect(await db.value("select count(*)::int from track.stale")).toBe(0);
       expect(await db.rows("select distinct consumer from track.changed order by 1")).toEqual([
         { consumer: "analytics.cohort" },
+        { consumer: "experiment.exposure" },
         { consumer: "recommend.impression" },
         { consumer: "recommend.learned" },
       ]);

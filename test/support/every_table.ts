@@ -4,7 +4,7 @@ import type { Queries } from "./database.ts";
  * The rows of every table and materialized view of every room, comparable between two histories of one test: keys of
  * identities by their names, times of the clock of this test as "now", bits as the positions of ones, in order.
  */
-const rooms = ["track", "privacy", "analytics", "recommend", "ml", "monitor"];
+const rooms = ["track", "privacy", "experiment", "analytics", "recommend", "ml", "monitor"];
 
 /** Random, or of the process. */
 const random = new Set([
@@ -17,6 +17,8 @@ const random = new Set([
   "branch",
   "request_id",
   "subject_hash",
+  "disclosure_id",
+  "read_id",
 ]);
 const identities = new Set(["identity_id", "linked_identity_id", "user_identity_id"]);
 

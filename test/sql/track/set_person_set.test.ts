@@ -58,7 +58,9 @@ describe("set_person_set", () => {
     expect(await database.rows("select name from track.person_set where name !~ '^segment[.]' order by 1")).toEqual([
       { name: "counted" },
       { name: "excluded" },
+      { name: "shareable" },
       { name: "signed_in" },
+      { name: "visitors" },
     ]);
   });
 
