@@ -1909,6 +1909,3 @@ values
   )
 on conflict do nothing;
 /* --- end of retention --- */
-
-`better`, `worse` or `unclear`; of a guardrail `safe`, `harm` or `unclear`. Null for the control.
-Guardrails and variations share the level of `harm`.
