@@ -77,14 +77,18 @@ begin
     if v_result.type in ('proportion', 'retention') then
       v_unit := greatest(
         v_unit,
-        smallest_group / v_smaller::float8
-          / case when v_result.difference = 'relative' then nullif(v_control.figure, 0) else 1 end
+        -- Of a quotient also the influence of people of the control.
+        smallest_group / v_smaller::float8 * case
+          when v_result.difference = 'relative'
+            then greatest(abs(1 + v_result.effect), 1) / nullif(v_control.figure, 0)
+          else 1
+        end
       );
     end if;
     v_result.effect := experiment._rounded(v_result.effect, v_unit);
     v_result.low := experiment._rounded(v_result.low, v_unit);
     v_result.high := experiment._rounded(v_result.high, v_unit);
-    v_result.stddev := experiment._rounded(v_result.stddev, v_result.stddev * v_share);
+    v_result.stddev := experiment._rounded(v_result.stddev, v_unit);
     v_result.risk := experiment._rounded(v_result.risk, v_unit);
     v_result.p := experiment._rounded(v_result.p, v_result.p * least(v_share, 0.1));
     v_result.adjusted_p := experiment._rounded(v_result.adjusted_p, v_result.adjusted_p * least(v_share, 0.1));

@@ -336,6 +336,30 @@ test("analysts see no difference to a control of few people, and no small number
   });
 });
 
+test("a relative difference does not show analysts the few outcomes of the control", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await start(db, { key: "rare", goals: ["submits"], test: "welch", before_period: "0 days" }, 8);
+    await send(
+      db as typeof database,
+      Array.from({ length: 600 }, (_, i) => [
+        viewed(`rare ${i}`, "rare", i % 2, 12),
+        ...(i % 4 === 1 || i === 0 || i === 2 ? [{ person: `rare ${i}`, event: "Task Submitted", day: 13 }] : []),
+      ]).flat(),
+    );
+    await refresh(db, 1000);
+    const treatment = async () =>
+      (await db.rows<Result & { stddev: number }>("select * from experiment.results('rare')"))[1];
+    // Two of 300 against 150 of 300; one more in the control is a difference of 49.
+    expect((await treatment())?.effect).toBeCloseTo(74, 9);
+    await db.query("set local role insights_analyst");
+    const shown = await treatment();
+    for (const figure of [shown?.effect, shown?.low, shown?.high, shown?.stddev]) {
+      expect(Number(figure) % 1000).toBeCloseTo(0, 9);
+    }
+    expect(shown?.figure).toBe(0.5);
+  });
+});
+
 test("bad input names the value", async () => {
   expect(await database.rejects("select from experiment.results('pge')")).toMatchObject({
     code: "CF002",
