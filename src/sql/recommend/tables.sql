@@ -1697,7 +1697,7 @@ create type recommend.arm as (
 
 comment on type recommend.arm is $$
 @behavior -*
-What decides how the list of a person is made: the variation of an experiment, and the parameters of the kind.
+Variation and parameters by which the list of a person is made.
 $$;
 comment on column recommend.arm.experiment_id is $$Experiment; null when the person is in none.$$;
 comment on column recommend.arm.variation is $$Variation of the experiment; null when the person is in none.$$;
