@@ -156,7 +156,9 @@ const define = new Command("define")
         await client.query("select experiment.define_experiment($1)", [JSON.stringify(experiment)]);
       }
     });
-    const counts = Object.entries(plan).flatMap(([part, { length }]) => (length === 0 ? [] : [`${length} ${part}`]));
+    const counts = Object.entries(plan).flatMap(([part, { length }]) =>
+      length === 0 ? [] : [`${length} ${length === 1 ? part.slice(0, -1) : part}`],
+    );
     console.log(`defined: ${counts.join(", ") || "nothing"}`);
   });
 

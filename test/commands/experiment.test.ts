@@ -61,7 +61,7 @@ test("define, list, show, start, weights, stop, ship and history", async () => {
   const path = await file("plan.json", plan);
   expect(await call("define", path)).toMatchObject({
     code: 0,
-    out: "defined: 1 layers, 1 holdouts, 1 features, 3 metrics, 1 experiments\n",
+    out: "defined: 1 layer, 1 holdout, 1 feature, 3 metrics, 1 experiment\n",
   });
   const changes = () => database.value("select count(*)::int from experiment.change");
   const before = await changes();
