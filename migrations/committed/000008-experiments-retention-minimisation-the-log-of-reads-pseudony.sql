@@ -1,5 +1,5 @@
 --! Previous: sha1:13fed1477f651b1390ecd2ff4e183006bd5790dc
---! Hash: sha1:8e49ccbee8385f10beee6b3379e2c068eedb1ffa
+--! Hash: sha1:3f3fbd46c0d58f6905bfac84576d233c36080451
 --! Message: experiments, retention, minimisation, the log of reads, pseudonyms
 
 --! Included prepare.sql
@@ -10947,6 +10947,9 @@ declare
   v_regex text;
   v_value text;
 begin
+  if length(_matches.pattern) > 1000 then
+    perform experiment._refuse_regex(_matches.pattern, 'has more than 1000 characters');
+  end if;
   -- A pattern of plain characters needs no translation.
   if not _matches.insensitive and _matches.pattern ~ '^\^?[A-Za-z0-9 _/@:;,&=%#-]*\$?$' then
     return _matches.value ~ _matches.pattern collate "C";

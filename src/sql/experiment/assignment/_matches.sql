@@ -592,6 +592,9 @@ declare
   v_regex text;
   v_value text;
 begin
+  if length(_matches.pattern) > 1000 then
+    perform experiment._refuse_regex(_matches.pattern, 'has more than 1000 characters');
+  end if;
   -- A pattern of plain characters needs no translation.
   if not _matches.insensitive and _matches.pattern ~ '^\^?[A-Za-z0-9 _/@:;,&=%#-]*\$?$' then
     return _matches.value ~ _matches.pattern collate "C";
