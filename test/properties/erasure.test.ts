@@ -207,7 +207,7 @@ test("an erased person leaves the tables as if she had never been there", async 
     }),
     { numRuns: runs(40, 4, database.native) },
   );
-  expect(compared).toBeGreaterThan(1000);
+  expect(compared).toBeGreaterThan(database.native ? 1000 : 100);
 }, 600_000);
 
 /* Each step of each erase function is left out once: the comparison must find it. */
