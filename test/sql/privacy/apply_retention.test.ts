@@ -156,7 +156,7 @@ test("logs, runs, refusals and requests go by their own time, and the ledger acc
     await db.query("insert into monitor.run (task, started_at) values ('refresh', now() - interval '5 days')");
     await db.query("update monitor.run set started_at = now() - interval '9 days' where task = 'train'");
     await db.query(`select privacy.complete_request(request_id, 'Sent.')
-      from privacy.open_request('ada', 'access', 'gdpr', now() - interval '3 days')`);
+      from privacy.open_request('ada', 'access', 'gdpr', now() - interval '4 days')`);
     await db.query("select privacy.open_request('ada', 'portability', 'gdpr', now() - interval '9 days')");
     await db.query("select privacy.seal()");
     await db.query(
