@@ -1101,5 +1101,9 @@
 --!include monitor/functions/fail_run.sql
 --!include monitor/functions/delete_old_runs.sql
 --!include monitor/functions/erase.sql
+--!include monitor/latencies/latency_bounds.sql
+--!include monitor/latencies/record_latencies.sql
+--!include monitor/latencies/latencies.sql
+--!include monitor/latencies/delete_old_latencies.sql
 --!include monitor/policies.sql
 --!include monitor/data_map.sql

@@ -13,6 +13,7 @@ import type { Config } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { checkWorkerLogin, queueSchema } from "../database/logins.ts";
 import { errorCode, InsightsError, loggableLine } from "../errors.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { identifier } from "./define-task.ts";
 import { crontab, taskList } from "./tasks.ts";
 
@@ -95,8 +96,22 @@ function logOutages(events: WorkerEvents): void {
   }
 }
 
+/** Counts jobs by task. Jobs of other tasks than those of this version are not run. */
+function measureJobs(events: WorkerEvents, metrics: Metrics): void {
+  const count = metrics.ofJobs();
+  const started = new Map<string, number>();
+  events.on("job:start", ({ job }) => started.set(job.id, performance.now()));
+  events.on("job:complete", ({ job, error }) => {
+    const began = started.get(job.id);
+    started.delete(job.id);
+    if (began === undefined || !Object.hasOwn(taskList, job.task_identifier)) return;
+    const task = job.task_identifier.replace(/^insights:/, "");
+    count({ task, seconds: (performance.now() - began) / 1000, failed: error !== undefined && error !== null });
+  });
+}
+
 /** Processes the queue and the schedule until it is closed. */
-export async function startWorker(config: Config, database: Database): Promise<Worker> {
+export async function startWorker(config: Config, database: Database, metrics?: Metrics): Promise<Worker> {
   // The embedded database has one session, so one job at a time; the pool needs a connection for each job, and two for
   // the queue.
   const concurrency = database.embedded ? 1 : 2;
@@ -106,6 +121,7 @@ export async function startWorker(config: Config, database: Database): Promise<W
     if (database.own) await unlockJobs(pool);
     const events: WorkerEvents = new EventEmitter();
     logOutages(events);
+    if (metrics !== undefined) measureJobs(events, metrics);
     const runner = await run({
       events,
       ...options(pool, database),

@@ -414,6 +414,12 @@ const samples: Record<string, Record<string, string>> = {
   "recommend.person_feedback": { feedback: "'rate'", value: "5", topic: "null", serving_id: "null" },
   "recommend.off_policy_estimate": { policy: "'popularity'", outcome: "'clicked'" },
   "monitor.start_run": { task: "'refresh'" },
+  "monitor.record_latencies": {
+    writer: "gen_random_uuid()",
+    flush: "1",
+    age: "'1 second'",
+    latencies: "array[row('trackIngest', array_fill(1, array[38]), 0, 7, 3.5)::monitor.latency_counts]",
+  },
   "analytics.define_cohort": { name: "'attack'" },
   "analytics.drop_cohort": { name: "'attacked'" },
   "analytics.cohort_people": { name: "'segment.new'" },

@@ -30,6 +30,7 @@ select entry.schema_name, entry.table_name, column_name, 'none', 'service', 'kep
 from (
   values
     ('monitor', 'run', '{task}', 'Names of functions, tables or tasks of the installation.'),
+    ('monitor', 'latency', '{operation}', 'Names of fields of the schema and routes of the server.'),
     ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
     ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),
     (

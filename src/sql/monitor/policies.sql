@@ -4,3 +4,8 @@ grant select (run_id, task, started_at, finished_at, duration, outcome) on monit
 
 drop policy if exists all_rows on monitor.run;
 create policy all_rows on monitor.run for select using (true);
+
+grant select on monitor.latency to insights_reader, insights_admin, insights_worker;
+
+drop policy if exists all_rows on monitor.latency;
+create policy all_rows on monitor.latency for select using (true);
