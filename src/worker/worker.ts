@@ -14,6 +14,7 @@ import { createPool, type Database } from "../database/connect.ts";
 import { checkWorkerLogin, queueSchema } from "../database/logins.ts";
 import { errorCode, InsightsError, loggableLine } from "../errors.ts";
 import { identifier } from "./define-task.ts";
+import { startHeartbeat } from "./heartbeat.ts";
 import { crontab, taskList } from "./tasks.ts";
 
 /** The running worker. */
@@ -97,10 +98,10 @@ function logOutages(events: WorkerEvents): void {
 
 /** Processes the queue and the schedule until it is closed. */
 export async function startWorker(config: Config, database: Database): Promise<Worker> {
-  // The embedded database has one session, so one job at a time; the pool needs a connection for each job, and two for
-  // the queue.
+  // The embedded database has one session, so one job at a time; the pool needs a connection for each job, two for the
+  // queue, and one for the signs of life.
   const concurrency = database.embedded ? 1 : 2;
-  const pool = createWorkerPool(database, Math.max(concurrency + 2, Math.min(config.poolSize, 5)));
+  const pool = createWorkerPool(database, Math.max(concurrency + 3, Math.min(config.poolSize, 6)));
   try {
     await checkWorkerLogin(pool);
     if (database.own) await unlockJobs(pool);
@@ -114,9 +115,11 @@ export async function startWorker(config: Config, database: Database): Promise<W
       noHandleSignals: true,
       pollInterval: 1000,
     }).catch(explainOldQueue);
+    const heartbeat = startHeartbeat(pool);
     return {
       async close() {
         await runner.stop();
+        await heartbeat.stop();
         await pool.end();
       },
     };
@@ -133,6 +136,7 @@ const wanted: readonly (readonly string[])[] = [
   ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
   ["update_bandits", "decide_experiments"],
   ["apply_retention"],
+  ["observe"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */

@@ -7,6 +7,10 @@ values
     'Results of a run. It can quote the error of the refresh of a person.', null
   ),
   ('monitor', 'run', 'error', 'behaviour', 'service', 'cleared', 'Error of a run, which can quote a value.', null),
+  (
+    'monitor', 'probe_state', 'error', 'behaviour', 'service', 'cleared',
+    'Error of a probe, which can quote a value.', null
+  ),
   ('insights_queue', '_private_jobs', 'payload', 'behaviour', 'service', 'deleted', 'Arguments of a job.', null),
   (
     'insights_queue', '_private_jobs', 'last_error', 'behaviour', 'service', 'cleared',
@@ -30,6 +34,12 @@ select entry.schema_name, entry.table_name, column_name, 'none', 'service', 'kep
 from (
   values
     ('monitor', 'run', '{task}', 'Names of functions, tables or tasks of the installation.'),
+    ('monitor', 'metric', '{metric,unit,labels,description}', 'Metrics of the installation.'),
+    ('monitor', 'probe', '{probe,function_name,description}', 'Functions of the installation.'),
+    ('monitor', 'probe_state', '{probe}', 'Functions of the installation.'),
+    ('monitor', 'series', '{metric,labels,probe}', 'Names of tasks, tables, models and metrics of the installation.'),
+    ('monitor', 'sample', '{measured}', 'Numbers of the installation, of no person.'),
+    ('monitor', 'worker', '{worker,version}', 'Hosts and processes of workers.'),
     ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
     ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),
     (

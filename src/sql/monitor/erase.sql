@@ -46,6 +46,12 @@ begin
     or monitor._names_person(run.detail::text, v_names);
   get diagnostics v_rows = row_count;
   return next row('monitor.run', v_rows, 'cleared')::privacy.erased;
+  update monitor.probe_state
+  set error = 'erased'
+  where monitor._names_person(probe_state.error, v_names)
+    or probe_state.error ~ v_key_pattern;
+  get diagnostics v_rows = row_count;
+  return next row('monitor.probe_state', v_rows, 'cleared')::privacy.erased;
 
   -- The queue of graphile-worker exists once a worker has run.
   if to_regclass('insights_queue._private_jobs') is not null then
