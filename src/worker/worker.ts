@@ -15,6 +15,7 @@ import { checkWorkerLogin, queueSchema } from "../database/logins.ts";
 import { errorCode, InsightsError, loggableLine } from "../errors.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { identifier } from "./define-task.ts";
+import { startHeartbeat } from "./heartbeat.ts";
 import { crontab, taskList } from "./tasks.ts";
 
 /** The running worker. */
@@ -112,10 +113,10 @@ function measureJobs(events: WorkerEvents, metrics: Metrics): void {
 
 /** Processes the queue and the schedule until it is closed. */
 export async function startWorker(config: Config, database: Database, metrics?: Metrics): Promise<Worker> {
-  // The embedded database has one session, so one job at a time; the pool needs a connection for each job, and two for
-  // the queue.
+  // The embedded database has one session, so one job at a time; the pool needs a connection for each job, two for the
+  // queue, and one for the signs of life.
   const concurrency = database.embedded ? 1 : 2;
-  const pool = createWorkerPool(database, Math.max(concurrency + 2, Math.min(config.poolSize, 5)));
+  const pool = createWorkerPool(database, Math.max(concurrency + 3, Math.min(config.poolSize, 6)));
   try {
     await checkWorkerLogin(pool);
     if (database.own) await unlockJobs(pool);
@@ -130,9 +131,11 @@ export async function startWorker(config: Config, database: Database, metrics?: 
       noHandleSignals: true,
       pollInterval: 1000,
     }).catch(explainOldQueue);
+    const heartbeat = startHeartbeat(pool);
     return {
       async close() {
         await runner.stop();
+        await heartbeat.stop();
         await pool.end();
       },
     };
@@ -149,6 +152,7 @@ const wanted: readonly (readonly string[])[] = [
   ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
   ["update_bandits", "decide_experiments"],
   ["apply_retention"],
+  ["observe"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */

@@ -27,3 +27,24 @@ drop policy if exists all_rows on monitor.alert_event;
 create policy all_rows on monitor.alert_event for select using (true);
 drop policy if exists all_rows on monitor.alert_silence;
 create policy all_rows on monitor.alert_silence for select using (true);
+grant select on monitor.setting, monitor.metric, monitor.probe, monitor.probe_state, monitor.series, monitor.sample,
+  monitor.worker to insights_admin, insights_worker;
+grant update (every_sample, hourly_samples, daily_samples, most_series, longest_observation)
+on monitor.setting to insights_admin;
+
+drop policy if exists all_rows on monitor.setting;
+create policy all_rows on monitor.setting for select using (true);
+drop policy if exists admins_change on monitor.setting;
+create policy admins_change on monitor.setting for update to insights_admin using (true);
+drop policy if exists all_rows on monitor.metric;
+create policy all_rows on monitor.metric for select using (true);
+drop policy if exists all_rows on monitor.probe;
+create policy all_rows on monitor.probe for select using (true);
+drop policy if exists all_rows on monitor.probe_state;
+create policy all_rows on monitor.probe_state for select using (true);
+drop policy if exists all_rows on monitor.series;
+create policy all_rows on monitor.series for select using (true);
+drop policy if exists all_rows on monitor.sample;
+create policy all_rows on monitor.sample for select using (true);
+drop policy if exists all_rows on monitor.worker;
+create policy all_rows on monitor.worker for select using (true);
