@@ -11,6 +11,16 @@ values
     'monitor', 'probe_state', 'error', 'behaviour', 'service', 'cleared',
     'Error of a probe, which can quote a value.', null
   ),
+  (
+    'monitor', 'alert', 'acknowledged_by', 'identity', 'service', 'cleared', 'Administrator who acknowledged an alert.',
+    null
+  ),
+  (
+    'monitor', 'alert_event', 'author', 'identity', 'service', 'cleared', 'Administrator who changed an alert.', null
+  ),
+  (
+    'monitor', 'alert_silence', 'author', 'identity', 'service', 'cleared', 'Administrator who silenced alerts.', null
+  ),
   ('insights_queue', '_private_jobs', 'payload', 'behaviour', 'service', 'deleted', 'Arguments of a job.', null),
   (
     'insights_queue', '_private_jobs', 'last_error', 'behaviour', 'service', 'cleared',
@@ -40,6 +50,14 @@ from (
     ('monitor', 'series', '{metric,labels,probe}', 'Names of tasks, tables, models and metrics of the installation.'),
     ('monitor', 'sample', '{measured}', 'Numbers of the installation, of no person.'),
     ('monitor', 'worker', '{worker,version}', 'Hosts and processes of workers.'),
+    ('monitor', 'health_check', '{health_check,function_name,owner,description}', 'Checks of the installation.'),
+    ('monitor', 'scheduled_task', '{task,severity}', 'Tasks of the installation.'),
+    (
+      'monitor', 'alert', '{source,subject,owner,severity,state,message,fix}',
+      'Problems of tasks, tables and models of the installation.'
+    ),
+    ('monitor', 'alert_event', '{transition,severity,owner,note}', 'Transitions of alerts, with notes of administrators.'),
+    ('monitor', 'alert_silence', '{source,subject,reason}', 'Silences of checks, with their reasons.'),
     ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
     ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),
     (

@@ -26,3 +26,21 @@ drop policy if exists all_rows on monitor.sample;
 create policy all_rows on monitor.sample for select using (true);
 drop policy if exists all_rows on monitor.worker;
 create policy all_rows on monitor.worker for select using (true);
+grant select on monitor.health_check, monitor.scheduled_task, monitor.alert_setting, monitor.alert, monitor.alert_event,
+  monitor.alert_silence to insights_admin, insights_worker;
+grant update (resolve_after, reopen_within, database_limit_bytes) on monitor.alert_setting to insights_admin;
+
+drop policy if exists all_rows on monitor.health_check;
+create policy all_rows on monitor.health_check for select using (true);
+drop policy if exists all_rows on monitor.scheduled_task;
+create policy all_rows on monitor.scheduled_task for select using (true);
+drop policy if exists all_rows on monitor.alert_setting;
+create policy all_rows on monitor.alert_setting for select using (true);
+drop policy if exists admins_change on monitor.alert_setting;
+create policy admins_change on monitor.alert_setting for update to insights_admin using (true);
+drop policy if exists all_rows on monitor.alert;
+create policy all_rows on monitor.alert for select using (true);
+drop policy if exists all_rows on monitor.alert_event;
+create policy all_rows on monitor.alert_event for select using (true);
+drop policy if exists all_rows on monitor.alert_silence;
+create policy all_rows on monitor.alert_silence for select using (true);
