@@ -1098,10 +1098,6 @@
 --!include recommend/data_map.sql
 
 -- monitor
---!include monitor/functions/start_run.sql
---!include monitor/functions/finish_run.sql
---!include monitor/functions/fail_run.sql
---!include monitor/functions/delete_old_runs.sql
 --!include monitor/checks/_finding.sql
 --!include monitor/checks/_schedule.sql
 --!include monitor/checks/_check_queue.sql
@@ -1133,6 +1129,25 @@
 --!include monitor/alerts/silence.sql
 --!include monitor/alerts/unsilence.sql
 --!include monitor/alerts/delete_old_alerts.sql
---!include monitor/functions/erase.sql
+--!include monitor/runs/start_run.sql
+--!include monitor/runs/finish_run.sql
+--!include monitor/runs/fail_run.sql
+--!include monitor/runs/delete_old_runs.sql
+--!include monitor/probes/_probe_queue.sql
+--!include monitor/probes/_probe_database.sql
+--!include monitor/probes/_probe_probes.sql
+--!include monitor/observation/_store_measurements.sql
+--!include monitor/observation/_run_probe.sql
+--!include monitor/observation/_pending_probes.sql
+--!include monitor/observation/needs_observation.sql
+--!include monitor/observation/observe.sql
+--!include monitor/observation/metrics.sql
+--!include monitor/observation/beat.sql
+--!include monitor/observation/stop_worker.sql
+--!include monitor/latencies/latency_bounds.sql
+--!include monitor/latencies/record_latencies.sql
+--!include monitor/latencies/latencies.sql
+--!include monitor/latencies/delete_old_latencies.sql
+--!include monitor/erase.sql
 --!include monitor/policies.sql
 --!include monitor/data_map.sql
