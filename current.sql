@@ -481,6 +481,16 @@ values (
   'latencies', 51, 'monitor.latency', 'hour_at', null, '400 days', 'Durations of requests by hour and operation.'
 );
 
+create type track.rollup_turn as (checks bigint, duration interval);
+
+comment on type track.rollup_turn is $$
+Work of comparing all rollups with the events once.
+$$;
+comment on column track.rollup_turn.checks is $$Number of checks: months times blocks of 4,096 people.$$;
+comment on column track.rollup_turn.duration is $$
+Time that they take, estimated from the latest checks; null before the first one.
+$$;
+
 /* ------------------------------------------------------------------------------------------------------ checks -- */
 
 create table monitor.health_check (
@@ -565,8 +575,8 @@ Settings of checks and alerts: one row.
 $$;
 comment on column monitor.alert_setting.only_row is $$Always true, so that the table has one row.$$;
 comment on column monitor.alert_setting.resolve_after is $$
-Time for which the cause of an alert must be absent before it is resolved. It doubles with each reopening of the alert,
-up to a day.
+Time for which the cause of an alert must be absent before it is resolved.
+It doubles with each reopening of the alert, up to a day.
 $$;
 comment on column monitor.alert_setting.reopen_within is $$
 Time after which a problem that is found again is a new alert. Before, the resolved alert is opened again.

@@ -562,7 +562,9 @@
 --!include track/trust/_check_item_months.sql
 --!include track/trust/_check_course_presence.sql
 --!include track/trust/_check_item_sums.sql
+--!include track/trust/_checked_months.sql
 --!include track/trust/check_rollups.sql
+--!include track/trust/rollup_turn.sql
 --!include track/trust/rollup_trust.sql
 --!include track/person_sets/person_set_members.sql
 --!include track/person_sets/list_person_set.sql

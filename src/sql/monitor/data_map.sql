@@ -131,7 +131,10 @@ from (
       'monitor', 'alert', '{source,subject,owner,severity,state,message,fix}',
       'Problems of tasks, tables and models of the installation.'
     ),
-    ('monitor', 'alert_event', '{transition,severity,owner,note}', 'Transitions of alerts, with notes of administrators.'),
+    (
+      'monitor', 'alert_event', '{transition,severity,owner,note}',
+      'Transitions of alerts, with notes of administrators.'
+    ),
     ('monitor', 'alert_silence', '{source,subject,reason}', 'Silences of checks, with their reasons.'),
     ('monitor', 'metric', '{metric,unit,labels,description}', 'Metrics of the installation.'),
     ('monitor', 'probe', '{probe,function_name,description}', 'Functions of the installation.'),

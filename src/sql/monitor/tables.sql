@@ -613,8 +613,8 @@ Settings of checks and alerts: one row.
 $$;
 comment on column monitor.alert_setting.only_row is $$Always true, so that the table has one row.$$;
 comment on column monitor.alert_setting.resolve_after is $$
-Time for which the cause of an alert must be absent before it is resolved. It doubles with each reopening of the alert,
-up to a day.
+Time for which the cause of an alert must be absent before it is resolved.
+It doubles with each reopening of the alert, up to a day.
 $$;
 comment on column monitor.alert_setting.reopen_within is $$
 Time after which a problem that is found again is a new alert. Before, the resolved alert is opened again.
