@@ -1731,6 +1731,7 @@ comment on column track.rollup_check.example is $$Keys of one of the cells that 
 comment on column track.rollup_check.duration is $$Duration of the check.$$;
 
 create index rollup_check_day on track.rollup_check (day, check_id) where day is not null;
+create index rollup_check_differing on track.rollup_check (checked_at) where differing > 0;
 
 /* ----------------------------------------------------------------------------------------------------- types -- */
 

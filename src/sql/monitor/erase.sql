@@ -46,6 +46,16 @@ begin
     or monitor._names_person(run.detail::text, v_names);
   get diagnostics v_rows = row_count;
   return next row('monitor.run', v_rows, 'cleared')::privacy.erased;
+  update monitor.probe_state
+  set error = 'erased'
+  where monitor._names_person(probe_state.error, v_names)
+    or probe_state.error ~ v_key_pattern;
+  get diagnostics v_rows = row_count;
+  return next row('monitor.probe_state', v_rows, 'cleared')::privacy.erased;
+
+  return next privacy.clear_values('monitor.alert', 'acknowledged_by', privacy.user_names(subject));
+  return next privacy.clear_values('monitor.alert_event', 'author', privacy.user_names(subject));
+  return next privacy.clear_values('monitor.alert_silence', 'author', privacy.user_names(subject));
 
   -- The queue of graphile-worker exists once a worker has run.
   if to_regclass('insights_queue._private_jobs') is not null then
@@ -74,6 +84,7 @@ $$;
 
 comment on function monitor.erase(privacy.subject) is $$
 @behavior -*
-Replaces the error messages of task runs and queued jobs that contain a name of the person, and deletes jobs about her.
+Replaces the error messages of task runs and queued jobs that contain a name of the person, and her name where she
+acknowledged or silenced alerts. Deletes jobs about her.
 Called by `privacy.erase_person`.
 $$;
