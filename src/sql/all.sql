@@ -1104,6 +1104,7 @@
 --!include monitor/checks/_check_partitions.sql
 --!include monitor/checks/_check_rollups.sql
 --!include monitor/checks/_check_models.sql
+--!include monitor/checks/_check_relevance.sql
 --!include monitor/checks/_check_ledger.sql
 --!include monitor/checks/_check_requests.sql
 --!include monitor/checks/_check_retention.sql
@@ -1160,6 +1161,10 @@
 --!include monitor/relevance/_corrected_rates.sql
 --!include monitor/relevance/_listed.sql
 --!include monitor/relevance/relevance.sql
+--!include monitor/relevance/evidence_of_loss.sql
+--!include monitor/relevance/_compare_deployment.sql
+--!include monitor/relevance/watch_relevance.sql
+--!include monitor/relevance/set_relevance_watch.sql
 --!include monitor/erase.sql
 --!include monitor/policies.sql
 --!include monitor/data_map.sql

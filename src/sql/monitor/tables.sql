@@ -914,7 +914,8 @@ create type monitor.corrected_rate as (
   rate float8,
   standard_error float8,
   lower float8,
-  upper float8
+  upper float8,
+  influence float8[]
 );
 
 comment on type monitor.corrected_rate is $$
@@ -927,3 +928,96 @@ comment on column monitor.corrected_rate.rate is $$The rate.$$;
 comment on column monitor.corrected_rate.standard_error is $$Its standard error, with people as clusters.$$;
 comment on column monitor.corrected_rate.lower is $$Lower bound of the 95 % interval; null with few people.$$;
 comment on column monitor.corrected_rate.upper is $$Upper bound of the 95 % interval; null with few people.$$;
+comment on column monitor.corrected_rate.influence is $$
+What the people of each bucket add to the error of the rate; the variance is the sum of the squares.
+$$;
+
+create table monitor.relevance_setting (
+  kind text primary key check (kind ~ '^[a-z][a-z0-9_]{0,62}$'),
+  rolls_back boolean not null default false,
+  alpha float8 not null default 0.05 check (alpha between 0.0001 and 0.2),
+  fewest_people int not null default 100 check (fewest_people between 10 and 1000000000),
+  answer_period interval not null default '1 day' check (answer_period between '1 minute' and '30 days')
+);
+
+comment on table monitor.relevance_setting is $$
+Settings of `monitor.watch_relevance` by kind of item; a kind without a row has the default values.
+$$;
+comment on column monitor.relevance_setting.kind is $$Kind of item, such as `course`.$$;
+comment on column monitor.relevance_setting.rolls_back is $$
+Whether a version that is worse than the one before is replaced by it.
+$$;
+comment on column monitor.relevance_setting.alpha is $$
+Most probability, over all readings of a deployment, with which a version that is as good is called worse.
+$$;
+comment on column monitor.relevance_setting.fewest_people is $$
+Fewest people who were served by each version before a decision.
+$$;
+comment on column monitor.relevance_setting.answer_period is $$
+Time after a list within which clicks count; lists that are not so old are not counted yet.
+$$;
+
+create table monitor.deployment_relevance (
+  deployment_id bigint primary key references ml.deployment on delete cascade,
+  kind text not null,
+  version int not null,
+  former_version int not null,
+  deployed_at timestamptz not null,
+  measured_at timestamptz not null,
+  person_count bigint not null,
+  former_person_count bigint not null,
+  click_rate float8,
+  former_click_rate float8,
+  difference float8,
+  standard_error float8,
+  is_corrected boolean not null,
+  evidence float8 not null,
+  verdict text not null check (verdict in ('watching', 'worse', 'rolled_back')),
+  worse_at timestamptz,
+  note text
+);
+
+comment on table monitor.deployment_relevance is $$
+How lists were received since a deployment, compared with the version before: the latest reading of `watch_relevance`.
+$$;
+comment on column monitor.deployment_relevance.deployment_id is $$Deployment.$$;
+comment on column monitor.deployment_relevance.kind is $$Kind of item.$$;
+comment on column monitor.deployment_relevance.version is $$Version that was deployed.$$;
+comment on column monitor.deployment_relevance.former_version is $$Version that was deployed before.$$;
+comment on column monitor.deployment_relevance.deployed_at is $$Time of the deployment.$$;
+comment on column monitor.deployment_relevance.measured_at is $$Time of the latest reading.$$;
+comment on column monitor.deployment_relevance.person_count is $$People who were served since the deployment.$$;
+comment on column monitor.deployment_relevance.former_person_count is $$
+People who were served in the 28 days before, by the version before.
+$$;
+comment on column monitor.deployment_relevance.click_rate is $$
+Clicks per row since the deployment, corrected by the examination of ranks where `is_corrected`; null without rows.
+$$;
+comment on column monitor.deployment_relevance.former_click_rate is $$The same of the version before.$$;
+comment on column monitor.deployment_relevance.difference is $$`click_rate` less `former_click_rate`.$$;
+comment on column monitor.deployment_relevance.standard_error is $$
+Standard error of `difference`, with people as clusters.
+$$;
+comment on column monitor.deployment_relevance.is_corrected is $$
+Whether rates are corrected; false when there are too few clicks to estimate the examination of ranks.
+$$;
+comment on column monitor.deployment_relevance.evidence is $$
+Evidence that the version is worse: the greatest value of `monitor.evidence_of_loss` of all readings.
+$$;
+comment on column monitor.deployment_relevance.verdict is $$
+`watching`; `worse` once `evidence` has reached 1 / alpha; `rolled_back` when the version before was deployed then.
+$$;
+comment on column monitor.deployment_relevance.worse_at is $$Time of that reading; null before.$$;
+comment on column monitor.deployment_relevance.note is $$Why a worse version was not rolled back; null otherwise.$$;
+
+insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
+values ('watch_relevance', '1 day', false, 'warning');
+
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values (
+  'relevance', 710, 'monitor._check_relevance', 'analyst',
+  'Deployed recommenders that are worse than the version before.'
+);
+
+alter table monitor.relevance_setting enable row level security;
+alter table monitor.deployment_relevance enable row level security;

@@ -3,7 +3,8 @@ create or replace function monitor._corrected_rates(
   until timestamptz,
   kind text,
   smallest_group int,
-  cells monitor.ranked_cell[]
+  cells monitor.ranked_cell[],
+  corrects boolean default true
 )
 returns setof monitor.corrected_rate
 language plpgsql
@@ -20,7 +21,14 @@ begin
     from monitor._position_estimates(
       _corrected_rates.since, _corrected_rates.until, _corrected_rates.kind, _corrected_rates.smallest_group
     ) as estimate
-    where estimate.log_examination is not null
+    where _corrected_rates.corrects
+      and estimate.log_examination is not null
+
+    union all
+
+    select place.rank, 1, array_fill(0::float8, array[64])
+    from generate_series(1, 20) as place (rank)
+    where not _corrected_rates.corrects
   ),
 
   weighed as materialized (
@@ -59,10 +67,20 @@ begin
   ),
 
   spread as (
-    select bucket.name, bucket.starts_at, sqrt(sum(bucket.error ^ 2)) as error
+    select
+      bucket.name, bucket.starts_at, sqrt(sum(bucket.error ^ 2)) as error,
+      array_agg(bucket.error order by bucket.bucket) as errors
     from (
       select part.name, part.starts_at, part.bucket, sum(part.error) as error
-      from part
+      from (
+        select * from part
+
+        union all
+
+        select rated.name, rated.starts_at, every.bucket, 0
+        from rated
+        cross join generate_series(0, 63) as every (bucket)
+      ) as part
       group by part.name, part.starts_at, part.bucket
     ) as bucket
     group by bucket.name, bucket.starts_at
@@ -75,7 +93,8 @@ begin
     end,
     case when rated.buckets >= 10 and rated.rate > 0 then
       rated.rate * exp(ml.students_t_quantile(0.975, rated.buckets - 1) * spread.error / rated.listed / rated.rate)
-    end
+    end,
+    array(select error / rated.listed from unnest(spread.errors) with ordinality as e (error, place) order by place)
   from rated
   join spread
     on spread.name is not distinct from rated.name
@@ -83,13 +102,13 @@ begin
 end;
 $$;
 
-comment on function monitor._corrected_rates(timestamptz, timestamptz, text, int, monitor.ranked_cell[]) is $$
+comment on function monitor._corrected_rates(timestamptz, timestamptz, text, int, monitor.ranked_cell[], boolean) is $$
 @behavior -*
 Returns the mean relevance of the rows of each group: clicks, each divided by the examination of its rank, per row.
 Inverse propensity weighting, as in Joachims, Swaminathan and Schnabel, "Unbiased Learning-to-Rank with Biased
 Feedback", WSDM 2017. The standard error includes that of the examination, of the same people. Rows at ranks without an
-estimate are left out.
+estimate are left out. `corrects`: false for the click rate as it is.
 $$;
 
-grant execute on function monitor._corrected_rates(timestamptz, timestamptz, text, int, monitor.ranked_cell[])
+grant execute on function monitor._corrected_rates(timestamptz, timestamptz, text, int, monitor.ranked_cell[], boolean)
 to insights_reader;
