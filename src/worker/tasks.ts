@@ -22,6 +22,7 @@ import updateBandits from "../../tasks/update_bandits.ts";
 import vacuum from "../../tasks/vacuum.ts";
 import verifyLedger from "../../tasks/verify_ledger.ts";
 import watchModels from "../../tasks/watch_models.ts";
+import watchRelevance from "../../tasks/watch_relevance.ts";
 import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
@@ -47,6 +48,7 @@ const tasks = {
   vacuum,
   verify_ledger: verifyLedger,
   watch_models: watchModels,
+  watch_relevance: watchRelevance,
 };
 
 /**

@@ -88,3 +88,10 @@ drop policy if exists all_rows on monitor.sample;
 create policy all_rows on monitor.sample for select using (true);
 drop policy if exists all_rows on monitor.worker;
 create policy all_rows on monitor.worker for select using (true);
+
+grant select on monitor.relevance_setting, monitor.deployment_relevance to insights_admin, insights_worker;
+
+drop policy if exists all_rows on monitor.relevance_setting;
+create policy all_rows on monitor.relevance_setting for select using (true);
+drop policy if exists all_rows on monitor.deployment_relevance;
+create policy all_rows on monitor.deployment_relevance for select using (true);

@@ -89,9 +89,7 @@ describe("queue", () => {
   });
 
   test("jobs of an application in the same queue are its own", async () => {
-    expect(
-      await after("select insights_queue.add_job('their_task', run_at => now() - interval '3 days')"),
-    ).toEqual([]);
+    expect(await after("select insights_queue.add_job('their_task', run_at => now() - interval '3 days')")).toEqual([]);
   });
 });
 
@@ -111,7 +109,9 @@ describe("tasks", () => {
     expect(refresh).toMatchObject({
       severity: "critical",
       value: 3,
-      message: expect.stringMatching(/^the task refresh failed in its last 3 runs, last on \d{4}-\d\d-\d\d \d\d:\d\d UTC$/),
+      message: expect.stringMatching(
+        /^the task refresh failed in its last 3 runs, last on \d{4}-\d\d-\d\d \d\d:\d\d UTC$/,
+      ),
       fix: expect.stringMatching(/^Read the error: select error from monitor\.run where run_id = \d+\./),
     });
     // A task that can wait.
@@ -121,7 +121,9 @@ describe("tasks", () => {
   });
 
   test("a daily one that failed and was not tried again", async () => {
-    expect(brief(await after(runs("watch_models", ["5 hours", "failed"])))).toEqual(["tasks/watch_models (failed): warning"]);
+    expect(brief(await after(runs("watch_models", ["5 hours", "failed"])))).toEqual([
+      "tasks/watch_models (failed): warning",
+    ]);
   });
 
   test("one that is late against its schedule, unless no worker runs at all", async () => {
@@ -135,7 +137,9 @@ describe("tasks", () => {
     ]);
     expect(await after(partitions, ...others, late, schedule("1 minute", "2 hours"))).toEqual([]);
     expect(
-      brief(await after(partitions, ...others, late, schedule("20 minutes"))).filter((name) => name.startsWith("tasks")),
+      brief(await after(partitions, ...others, late, schedule("20 minutes"))).filter((name) =>
+        name.startsWith("tasks"),
+      ),
     ).toEqual([]);
     expect(
       await after(partitions, ...others, runs("refresh_views", ["149 minutes", "ok"]), schedule("1 minute")),
@@ -353,7 +357,9 @@ test("retention: rules that are not applied", async () => {
 });
 
 test("tables: an index that is not valid", async () => {
-  const invalid = await after("update pg_index set indisvalid = false where indexrelid = 'monitor.run_task_started'::regclass");
+  const invalid = await after(
+    "update pg_index set indisvalid = false where indexrelid = 'monitor.run_task_started'::regclass",
+  );
   expect(invalid).toMatchObject([
     {
       health_check: "tables",
