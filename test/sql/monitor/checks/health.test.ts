@@ -135,7 +135,7 @@ describe("a check that", () => {
         { health_check: "health", subject: "time" },
       ]);
       // Those before it were run, those after it are named.
-      expect(found[1]?.message).toMatch(/these were not run: refresh, partitions, .*, clock$/);
+      expect(found[1]?.message).toMatch(/these were not run: refresh, partitions, .*, growth$/);
     });
   });
 
