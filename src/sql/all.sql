@@ -1100,6 +1100,10 @@
 -- monitor
 --!include monitor/checks/_finding.sql
 --!include monitor/checks/_schedule.sql
+--!include monitor/checks/_has_worker.sql
+--!include monitor/checks/_check_worker.sql
+--!include monitor/checks/_check_probes.sql
+--!include monitor/checks/_check_growth.sql
 --!include monitor/checks/_check_queue.sql
 --!include monitor/checks/_check_tasks.sql
 --!include monitor/checks/_check_refresh.sql

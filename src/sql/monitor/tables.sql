@@ -806,6 +806,7 @@ values
   ('erase', '1 minute', false, 'critical'),
   ('evaluate', '1 hour', false, 'warning'),
   ('make_partitions', '1 day', true, 'critical'),
+  ('observe', '1 minute', false, 'warning'),
   ('pack_messages', '1 hour', true, 'warning'),
   ('refresh', '1 minute', false, 'critical'),
   ('refresh_cohorts', '1 hour', true, 'warning'),
@@ -817,10 +818,12 @@ values
   ('update_bandits', '1 hour', false, 'warning'),
   ('vacuum', '1 hour', false, 'warning'),
   ('verify_ledger', '1 day', true, 'critical'),
+  ('watch', '1 minute', true, 'critical'),
   ('watch_models', '1 day', false, 'warning');
 
 insert into monitor.health_check (health_check, position, function_name, owner, description)
 values
+  ('worker', 100, 'monitor._check_worker', 'operator', 'A worker that gives signs of life and runs tasks.'),
   ('queue', 200, 'monitor._check_queue', 'operator', 'Jobs that wait for long, that are many, or that failed.'),
   ('tasks', 300, 'monitor._check_tasks', 'operator', 'Scheduled tasks that fail, are late, or do not end.'),
   ('refresh', 400, 'monitor._check_refresh', 'operator', 'Changes that wait to be refreshed.'),
@@ -834,7 +837,9 @@ values
   ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
   ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
   ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
-  ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.');
+  ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.'),
+  ('probes', 1600, 'monitor._check_probes', 'operator', 'Probes that fail, or that are not run.'),
+  ('growth', 1700, 'monitor._check_growth', 'operator', 'Size of the database, and when it reaches its limit.');
 
 /* ---------------------------------------------------------------------------------------------------- relevance -- */
 

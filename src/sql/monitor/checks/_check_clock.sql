@@ -25,6 +25,10 @@ as $$
         limit 1
       ) as latest
       union all
+      (select 'monitor.worker', worker.seen_at from monitor.worker order by worker.seen_at desc limit 1)
+      union all
+      (select 'monitor.sample', sample.sampled_at from monitor.sample order by sample.sampled_at desc limit 1)
+      union all
       (select 'privacy.ledger', ledger.sealed_at from privacy.ledger order by ledger.position desc limit 1)
       union all
       (
