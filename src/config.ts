@@ -4,6 +4,7 @@ import { z } from "zod";
 import { parseProxies } from "./api/addresses.ts";
 import { keptSecret } from "./database/directory.ts";
 import { InsightsError } from "./errors.ts";
+import { type Hosts, parseHosts, publicHosts } from "./worker/webhooks/hosts.ts";
 
 /** An unset and an empty variable are equivalent. */
 const optional = <T extends z.ZodType>(schema: T) =>
@@ -76,6 +77,18 @@ const origins = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Receivers of webhooks in private networks. */
+const webhookHosts = z.string().transform((text, context) => {
+  const hosts = parseHosts(text);
+  if (typeof hosts !== "string") return hosts;
+  context.addIssue({
+    code: "custom",
+    message:
+      "expected names, addresses and networks such as alerts.internal, 10.1.2.3:9000, [fd00::7]:9000, 10.1.0.0/16",
+  });
+  return z.NEVER;
+});
+
 const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
   DIRECT_DATABASE_URL: optional(databaseUrl),
@@ -103,6 +116,7 @@ const environment = z.object({
   INSIGHTS_GRAPHIQL: optional(z.stringbool()),
   INSIGHTS_OPERATIONS: optional(z.string()),
   INSIGHTS_ORIGINS: optional(origins),
+  INSIGHTS_WEBHOOK_HOSTS: optional(webhookHosts),
   HOST: optional(z.string()),
   PORT: optional(port),
 });
@@ -166,6 +180,8 @@ export interface Config {
   operations: string | undefined;
   /** Origins whose pages may call the API, in addition to those of write keys; undefined: every origin. */
   origins: ReadonlySet<string> | undefined;
+  /** Receivers of webhooks that may have a private address, or be called without TLS; default: none. */
+  webhookHosts: Hosts;
   host: string;
   port: number;
 }
@@ -215,6 +231,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     graphiql: value.INSIGHTS_GRAPHIQL,
     operations: value.INSIGHTS_OPERATIONS,
     origins: value.INSIGHTS_ORIGINS,
+    webhookHosts: value.INSIGHTS_WEBHOOK_HOSTS ?? publicHosts,
     host: value.HOST ?? "127.0.0.1",
     port: value.PORT ?? 5678,
   };
