@@ -9,6 +9,7 @@ import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
+import notify from "../../tasks/notify.ts";
 import observe from "../../tasks/observe.ts";
 import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
@@ -36,6 +37,7 @@ const tasks = {
   erase,
   evaluate,
   make_partitions: makePartitions,
+  notify,
   observe,
   pack_messages: packMessages,
   refresh,

@@ -154,6 +154,7 @@ const wanted: readonly (readonly string[])[] = [
   ["apply_retention"],
   ["observe"],
   ["watch"],
+  ["notify"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */
