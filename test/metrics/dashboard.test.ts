@@ -149,7 +149,7 @@ test("each query is valid, and selects series of the running processes or of the
         .filter(({ name }) => name === metric)
         .map((sample) => ({ ...sample, labels: { ...sample.labels, ...added } }));
       const entry = catalogue.find((one) => one.metric === metric);
-      // What this installation does not have, such as a standby, is in the catalogue all the same.
+      // Parts that this installation does not have, such as a standby, are in the catalogue all the same.
       expect(of.length > 0 || entry !== undefined, `${panel}: there is no metric ${metric}`).toBe(true);
       const labels = new Set([
         ...Object.keys(added),
