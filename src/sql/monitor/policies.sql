@@ -49,9 +49,6 @@ grant select on monitor.latency to insights_reader, insights_admin, insights_wor
 
 drop policy if exists all_rows on monitor.latency;
 create policy all_rows on monitor.latency for select using (true);
-grant select on monitor.health_check, monitor.scheduled_task, monitor.alert_setting, monitor.alert, monitor.alert_event,
-  monitor.alert_silence to insights_admin, insights_worker;
-grant update (resolve_after, reopen_within, database_limit_bytes) on monitor.alert_setting to insights_admin;
 
 drop policy if exists all_rows on monitor.setting;
 create policy all_rows on monitor.setting for select using (true);

@@ -796,6 +796,23 @@ comment on column monitor.scheduled_task.severity is $$Severity of its repeated 
 
 alter table monitor.scheduled_task enable row level security;
 
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values
+  ('queue', 200, 'monitor._check_queue', 'operator', 'Jobs that wait for long, that are many, or that failed.'),
+  ('tasks', 300, 'monitor._check_tasks', 'operator', 'Scheduled tasks that fail, are late, or do not end.'),
+  ('refresh', 400, 'monitor._check_refresh', 'operator', 'Changes that wait to be refreshed.'),
+  ('partitions', 500, 'monitor._check_partitions', 'operator', 'Partitions of events for this month and the next one.'),
+  ('rollups', 600, 'monitor._check_rollups', 'analyst', 'Rollups that differed from the events, or are not compared.'),
+  ('models', 700, 'monitor._check_models', 'analyst', 'Deployed models that are old, marked for training, or drifted.'),
+  ('ledger', 800, 'monitor._check_ledger', 'privacy', 'The ledger of decisions: verified, and sealed each day.'),
+  ('requests', 900, 'monitor._check_requests', 'privacy', 'Requests of people that must be answered.'),
+  ('retention', 1000, 'monitor._check_retention', 'privacy', 'Rules of retention that are not applied.'),
+  ('tables', 1100, 'monitor._check_tables', 'operator', 'Tables with many dead rows, and indexes that are not valid.'),
+  ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
+  ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
+  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
+  ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.');
+
 insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
 values
   ('apply_retention', '1 day', false, 'critical'),
