@@ -42,4 +42,5 @@ Returns a quantile of calls that are counted by `monitor.latency_bounds()`, in s
 Between the two bounds of a bucket the calls are taken to be spread evenly over the logarithm of the time.
 $$;
 
-grant execute on function monitor._latency_quantile(bigint[], float8) to insights_admin, insights_worker;
+grant execute on function monitor._latency_quantile(bigint[], float8)
+to insights_reader, insights_admin, insights_worker;
