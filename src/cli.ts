@@ -82,6 +82,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "set how long data is kept, print what expires, and delete it",
     load: () => import("./commands/retention.ts"),
   },
+  health: {
+    summary: "print what is wrong with the running installation, each problem with its fix",
+    load: () => import("./commands/health.ts"),
+  },
   doctor: {
     summary: "report problems of server, extension, roles, migrations and models, each with its fix",
     load: () => import("./commands/doctor.ts"),

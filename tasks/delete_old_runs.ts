@@ -9,6 +9,7 @@ export default defineTask({
       `select monitor.delete_old_runs(privacy.kept_for('runs'))
          + monitor.delete_old_latencies(privacy.kept_for('latencies')) as deleted`,
     );
-    return { rows: Number(row?.deleted ?? 0) };
+    const [alerts] = await call<{ deleted: string }>("select monitor.delete_old_alerts() as deleted");
+    return { rows: Number(row?.deleted ?? 0) + Number(alerts?.deleted ?? 0) };
   },
 });

@@ -21,6 +21,7 @@ import trainPredictions from "../../tasks/train_predictions.ts";
 import updateBandits from "../../tasks/update_bandits.ts";
 import vacuum from "../../tasks/vacuum.ts";
 import verifyLedger from "../../tasks/verify_ledger.ts";
+import watch from "../../tasks/watch.ts";
 import watchModels from "../../tasks/watch_models.ts";
 import watchRelevance from "../../tasks/watch_relevance.ts";
 import { packageRoot } from "../paths.ts";
@@ -47,6 +48,7 @@ const tasks = {
   update_bandits: updateBandits,
   vacuum,
   verify_ledger: verifyLedger,
+  watch,
   watch_models: watchModels,
   watch_relevance: watchRelevance,
 };

@@ -153,6 +153,7 @@ const wanted: readonly (readonly string[])[] = [
   ["update_bandits", "decide_experiments", "watch_relevance"],
   ["apply_retention"],
   ["observe"],
+  ["watch"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */

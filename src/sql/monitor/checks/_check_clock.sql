@@ -4,14 +4,14 @@ language sql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
-  select (monitor._finding(
+  select monitor._finding(
     'clock', '', 'warning',
     format('there are records of the future, %s from now (%s): the clock of the server moved back, or was ahead',
       monitor._duration(latest.at - clock_timestamp()), latest.name),
     'Check the clock of the server (timedatectl, chronyc tracking). Until that time, tasks that look at the time of '
       || 'their last run may wait.',
     extract(epoch from latest.at - clock_timestamp()), 60
-  )).*
+  )
   from (
     select found.name, found.at
     from (
@@ -24,6 +24,10 @@ as $$
         order by run.started_at desc
         limit 1
       ) as latest
+      union all
+      (select 'monitor.worker', worker.seen_at from monitor.worker order by worker.seen_at desc limit 1)
+      union all
+      (select 'monitor.sample', sample.sampled_at from monitor.sample order by sample.sampled_at desc limit 1)
       union all
       (select 'privacy.ledger', ledger.sealed_at from privacy.ledger order by ledger.position desc limit 1)
       union all

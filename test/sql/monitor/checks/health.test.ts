@@ -1,4 +1,8 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { packageRoot } from "../../../../src/paths.ts";
+import { crontab } from "../../../../src/worker/tasks.ts";
 import { type Queries, testDatabase } from "../../../support/database.ts";
 import { rolesThatMay } from "../../../support/roles.ts";
 
@@ -135,7 +139,7 @@ describe("a check that", () => {
         { health_check: "health", subject: "time" },
       ]);
       // Those before it were run, those after it are named.
-      expect(found[1]?.message).toMatch(/these were not run: refresh, partitions, .*, clock$/);
+      expect(found[1]?.message).toMatch(/these were not run: refresh, partitions, .*, growth$/);
     });
   });
 
@@ -154,7 +158,29 @@ describe("a check that", () => {
   });
 });
 
-test("each check of the list is a stable function, described with its fix in docs/operations.md", async () => {
+test("docs/operations.md describes each check", async () => {
+  const text = await readFile(join(packageRoot, "docs/operations.md"), "utf8");
+  const described = [...text.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+  const checks = await database.rows<{ name: string }>(
+    "select health_check as name from monitor.health_check order by position",
+  );
+  expect(described.sort()).toEqual(checks.map(({ name }) => name).sort());
+});
+
+test("the schedule of the checks is that of the crontab", async () => {
+  const tasks = await database.rows<{ task: string; minutes: number }>(
+    "select task, extract(epoch from every)::int / 60 as minutes from monitor.scheduled_task order by task",
+  );
+  // The first two fields of a line: minute and hour.
+  const minutes = new Map<string, number>();
+  for (const [, minute = "", hour = "", task = ""] of crontab.matchAll(/^(\S+) (\S+) \* \* \* insights:(\w+)/gm)) {
+    const every = minute === "*" ? 1 : minute.startsWith("*/") ? Number(minute.slice(2)) : hour === "*" ? 60 : 1440;
+    minutes.set(task, Math.min(every, minutes.get(task) ?? every));
+  }
+  expect(tasks).toEqual([...minutes].map(([task, every]) => ({ task, minutes: every })).sort((a, b) => (a.task < b.task ? -1 : 1)));
+});
+
+test("each check of the list is a stable function that returns findings", async () => {
   expect(
     await database.rows(`
       select health_check.function_name

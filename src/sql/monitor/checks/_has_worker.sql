@@ -1,0 +1,17 @@
+create or replace function monitor._has_worker()
+returns boolean
+language sql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+  select exists (
+    select
+    from monitor.worker
+    where worker.stopped_at is null
+      and worker.seen_at > clock_timestamp() - interval '3 minutes'
+  )
+$$;
+
+comment on function monitor._has_worker() is $$
+Returns whether a worker has given a sign of life within three minutes.
+$$;
