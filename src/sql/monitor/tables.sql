@@ -958,8 +958,8 @@ comment on type monitor.relevance_figures is $$
 How recommended items of a group were received, from recorded lists.
 $$;
 comment on column monitor.relevance_figures.name is $$
-Version, basis, rank, segment or key of the deployment, as given by `by`; null for rows without a version, and for
-`all`.
+Version, basis, rank, segment or key of the deployment, as given by `by`.
+Null for rows without a version, and for `all`.
 $$;
 comment on column monitor.relevance_figures.starts_at is $$
 Monday on which the week begins, with `by_week`; with `deployment`, its time; otherwise null.
@@ -979,8 +979,8 @@ comment on column monitor.relevance_figures.click_rate is $$Share of the rows th
 comment on column monitor.relevance_figures.click_rate_lower is $$Lower bound of its 95 % interval.$$;
 comment on column monitor.relevance_figures.click_rate_upper is $$Upper bound of its 95 % interval.$$;
 comment on column monitor.relevance_figures.corrected_rate is $$
-Share that would be clicked if all rows were examined like those of rank 1; null where `position_bias` has no
-estimate.
+Share that would be clicked if all rows were examined like those of rank 1.
+Null where `position_bias` has no estimate.
 $$;
 comment on column monitor.relevance_figures.corrected_rate_lower is $$Lower bound of its 95 % interval.$$;
 comment on column monitor.relevance_figures.corrected_rate_upper is $$Upper bound of its 95 % interval.$$;

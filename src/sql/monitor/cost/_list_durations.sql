@@ -42,8 +42,8 @@ $$;
 
 comment on function monitor._list_durations(timestamptz[], timestamptz[]) is $$
 @behavior -*
-Returns the durations of requests for lists in each period, from `monitor.latency`. Hours belong to the period in which
-they begin.
+Returns the durations of requests for lists in each period, from `monitor.latency`.
+Hours belong to the period in which they begin.
 $$;
 
 grant execute on function monitor._list_durations(timestamptz[], timestamptz[])
