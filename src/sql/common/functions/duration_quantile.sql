@@ -43,4 +43,5 @@ Between the two bounds of a bucket they are taken to be spread evenly over the l
 √2 times as large or as small as the true value. At or above the last bound it is that bound.
 $$;
 
-grant execute on function common.duration_quantile(bigint[], float8) to insights_reader, insights_admin, insights_worker;
+grant execute on function common.duration_quantile(bigint[], float8)
+to insights_reader, insights_admin, insights_worker;
