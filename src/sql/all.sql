@@ -18,6 +18,8 @@
 --!include common/functions/literal.sql
 --!include common/functions/column_name.sql
 --!include common/functions/column_names.sql
+--!include common/functions/duration_bounds.sql
+--!include common/functions/duration_quantile.sql
 
 -- ml
 --!include ml/linear_algebra/_eigen.sql
@@ -458,6 +460,7 @@
 --!include track/ingest/lock_identities.sql
 --!include track/ingest/link_people.sql
 --!include track/ingest/place_messages.sql
+--!include track/ingest/settle_messages.sql
 --!include track/ingest/store_events.sql
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
@@ -965,12 +968,14 @@
 --!include recommend/experiments/exposures.sql
 --!include recommend/feedback/_sign.sql
 --!include recommend/feedback/_serving_id.sql
+--!include recommend/feedback/_serving_content.sql
 --!include recommend/feedback/_read_serving_id.sql
 --!include recommend/feedback/_event_types_named.sql
 --!include recommend/feedback/_named_servings.sql
 --!include recommend/feedback/_answers.sql
 --!include recommend/feedback/refresh_impressions.sql
---!include recommend/feedback/_record_impressions.sql
+--!include recommend/feedback/_may_record.sql
+--!include recommend/feedback/_record_list.sql
 --!include recommend/feedback/_recently_shown.sql
 --!include recommend/rules/_rules_of.sql
 --!include recommend/rules/_shown_period.sql
@@ -1089,6 +1094,8 @@
 --!include recommend/feedback/serve_person.sql
 --!include recommend/feedback/serve_items.sql
 --!include recommend/feedback/serving_report.sql
+--!include recommend/times/serving_times.sql
+--!include recommend/times/refresh_serving_times.sql
 --!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/functions/erase.sql
 --!include recommend/access/_export_interactions.sql

@@ -269,6 +269,7 @@ const samples: Record<string, Record<string, string>> = {
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
   "ml.mark_for_training": { project: "'analytics.dropout'", reason: "'erased'", versions: "'{}'" },
   "recommend.for_items": { items: "array[course]" },
+  "recommend.serve_items": { items: "array[course]" },
   "recommend.for_people": { people: "array[person]" },
   "recommend.refresh_item_vectors": { most: "10" },
   "ml.challenge_by_outcome": {
@@ -409,7 +410,8 @@ const samples: Record<string, Record<string, string>> = {
     is_active: "true",
   },
   "recommend.drop_rule": { name: "'language'" },
-  "recommend._record_impressions": { serving_ids: "'{}'" },
+  "recommend._may_record": { person_id: "1" },
+  "recommend.refresh_serving_times": { most_calls: "10" },
   "recommend.feedback": { feedback: "'click'", item: "null", value: "null", topic: "null" },
   "recommend.person_feedback": { feedback: "'rate'", value: "5", topic: "null", serving_id: "null" },
   "recommend.off_policy_estimate": { policy: "'popularity'", outcome: "'clicked'" },
