@@ -39,5 +39,5 @@ $$;
 comment on function experiment._keep_ended(boolean) is $$
 @behavior -*
 Keeps the results of experiments whose end is longer ago than `experiment.setting.settle_period`.
-`is_cut`: only of those whose events a rule of retention has begun to delete; false: of all whose people are refreshed.
+`is_cut`: only of those whose events a rule of retention deletes already; false: of all whose people are refreshed.
 $$;
