@@ -762,6 +762,7 @@
 --!include experiment/design/_payload.sql
 --!include experiment/design/_assign.sql
 --!include experiment/design/assign.sql
+--!include experiment/design/assign_all.sql
 --!include experiment/design/assign_me.sql
 --!include experiment/design/_evaluate_features.sql
 --!include experiment/design/evaluate_features.sql
@@ -785,6 +786,14 @@
 --!include experiment/exposure/_change_day_sums.sql
 --!include experiment/exposure/_arm_name.sql
 --!include experiment/exposure/_refresh_arms.sql
+--!include experiment/exposure/_added_sums.sql
+--!include experiment/results/_complete_until.sql
+--!include experiment/results/_quantile_statistics.sql
+--!include experiment/results/_kept_days.sql
+--!include experiment/results/_take_results.sql
+--!include experiment/results/_are_events_complete.sql
+--!include experiment/results/_retake_results.sql
+--!include experiment/results/_keep_ended.sql
 --!include experiment/exposure/refresh_exposures.sql
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql
@@ -792,13 +801,10 @@
 --!include experiment/exposure/define_arms.sql
 --!include experiment/exposure/drop_arms.sql
 --!include experiment/exposure/rebuild.sql
---!include experiment/exposure/_added_sums.sql
 --!include experiment/exposure/check_exposures.sql
 --!include experiment/results/_among.sql
 --!include experiment/results/_arm_sums.sql
 --!include experiment/results/_sums_statistic.sql
---!include experiment/results/_quantile_statistics.sql
---!include experiment/results/_complete_until.sql
 --!include experiment/results/_arms.sql
 --!include experiment/results/_rounded.sql
 --!include experiment/results/_health.sql
@@ -808,6 +814,7 @@
 --!include experiment/results/_no_result_note.sql
 --!include experiment/results/_shown_results.sql
 --!include experiment/results/_check_results.sql
+--!include experiment/results/keep_results.sql
 --!include experiment/results/results.sql
 --!include experiment/results/result_days.sql
 --!include experiment/results/health.sql

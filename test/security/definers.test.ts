@@ -326,6 +326,7 @@ const samples: Record<string, Record<string, string>> = {
   },
   "experiment._value_problems": { experiment_id: "(select max(experiment_id) from experiment.experiment)" },
   "experiment.assign": { experiment: "'attacked'", attributes: "null" },
+  "experiment.assign_all": { experiment: "'attacked'", people: "'{ada}'", attributes: "null" },
   "experiment.assign_me": { experiment: "'attacked'", attributes: "null" },
   "experiment.change_weights": { experiment: "'attacked'", weights: "'{0.4,0.6}'", coverage: "0.9" },
   "experiment.check_exposures": { experiment: "'attacked'" },
