@@ -2,16 +2,6 @@
 
 create index rollup_check_differing on track.rollup_check (checked_at) where differing > 0;
 
-create type track.rollup_turn as (checks bigint, duration interval);
-
-comment on type track.rollup_turn is $$
-Work of comparing all rollups with the events once.
-$$;
-comment on column track.rollup_turn.checks is $$Number of checks: months times blocks of 4,096 people.$$;
-comment on column track.rollup_turn.duration is $$
-Time that they take, estimated from the latest checks; null before the first one.
-$$;
-
 /* ------------------------------------------------------------------------------------------------- observation -- */
 
 create table monitor.setting (
@@ -539,8 +529,8 @@ Problem that a check found.
 $$;
 comment on column monitor.finding.health_check is $$Check or rule that found it.$$;
 comment on column monitor.finding.subject is $$
-Subject of the problem: a task, a table, a model; empty when it is about the whole. A check finds at most one problem of
-a subject.
+Subject of the problem: a task, a table, a model; empty when it is about the whole.
+A check finds at most one problem of a subject.
 $$;
 comment on column monitor.finding.severity is $$
 `critical`: data is or will be wrong or lost, or the installation stands still; `warning`: needs attention within days.
