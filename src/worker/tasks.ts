@@ -9,6 +9,7 @@ import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
+import notify from "../../tasks/notify.ts";
 import observe from "../../tasks/observe.ts";
 import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
@@ -23,6 +24,7 @@ import vacuum from "../../tasks/vacuum.ts";
 import verifyLedger from "../../tasks/verify_ledger.ts";
 import watch from "../../tasks/watch.ts";
 import watchModels from "../../tasks/watch_models.ts";
+import watchRelevance from "../../tasks/watch_relevance.ts";
 import { packageRoot } from "../paths.ts";
 import { identifier } from "./define-task.ts";
 
@@ -35,6 +37,7 @@ const tasks = {
   erase,
   evaluate,
   make_partitions: makePartitions,
+  notify,
   observe,
   pack_messages: packMessages,
   refresh,
@@ -49,6 +52,7 @@ const tasks = {
   verify_ledger: verifyLedger,
   watch,
   watch_models: watchModels,
+  watch_relevance: watchRelevance,
 };
 
 /**

@@ -796,6 +796,23 @@ comment on column monitor.scheduled_task.severity is $$Severity of its repeated 
 
 alter table monitor.scheduled_task enable row level security;
 
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values
+  ('queue', 200, 'monitor._check_queue', 'operator', 'Jobs that wait for long, that are many, or that failed.'),
+  ('tasks', 300, 'monitor._check_tasks', 'operator', 'Scheduled tasks that fail, are late, or do not end.'),
+  ('refresh', 400, 'monitor._check_refresh', 'operator', 'Changes that wait to be refreshed.'),
+  ('partitions', 500, 'monitor._check_partitions', 'operator', 'Partitions of events for this month and the next one.'),
+  ('rollups', 600, 'monitor._check_rollups', 'analyst', 'Rollups that differed from the events, or are not compared.'),
+  ('models', 700, 'monitor._check_models', 'analyst', 'Deployed models that are old, marked for training, or drifted.'),
+  ('ledger', 800, 'monitor._check_ledger', 'privacy', 'The ledger of decisions: verified, and sealed each day.'),
+  ('requests', 900, 'monitor._check_requests', 'privacy', 'Requests of people that must be answered.'),
+  ('retention', 1000, 'monitor._check_retention', 'privacy', 'Rules of retention that are not applied.'),
+  ('tables', 1100, 'monitor._check_tables', 'operator', 'Tables with many dead rows, and indexes that are not valid.'),
+  ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
+  ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
+  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
+  ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.');
+
 insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
 values
   ('apply_retention', '1 day', false, 'critical'),
@@ -840,3 +857,489 @@ values
   ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.'),
   ('probes', 1600, 'monitor._check_probes', 'operator', 'Probes that fail, or that are not run.'),
   ('growth', 1700, 'monitor._check_growth', 'operator', 'Size of the database, and when it reaches its limit.');
+
+/* ---------------------------------------------------------------------------------------------------- relevance -- */
+
+grant create on schema monitor to insights_reader;
+
+create type monitor.position_cell as (
+  alike bigint,
+  rank int,
+  bucket int,
+  listed_count float8,
+  clicked_count float8
+);
+
+comment on type monitor.position_cell is $$
+@behavior -*
+Rows of lists that are alike but for their rank, of the people of a bucket, as `monitor._position_cells` counts them.
+$$;
+comment on column monitor.position_cell.alike is $$Hash of item, version, basis and score of the rows.$$;
+comment on column monitor.position_cell.rank is $$Rank in the list.$$;
+comment on column monitor.position_cell.bucket is $$Bucket of the person, from 0 to 63.$$;
+comment on column monitor.position_cell.listed_count is $$Number of rows.$$;
+comment on column monitor.position_cell.clicked_count is $$Number of these rows that were clicked.$$;
+
+create type monitor.position_figures as (
+  rank int,
+  listed_count bigint,
+  clicked_count bigint,
+  click_rate float8,
+  compared_count bigint,
+  examination float8,
+  standard_error float8,
+  lower float8,
+  upper float8
+);
+
+comment on type monitor.position_figures is $$
+How often people examine a rank of recommendations, relative to the first rank.
+$$;
+comment on column monitor.position_figures.rank is $$Rank in the list.$$;
+comment on column monitor.position_figures.listed_count is $$Number of rows that were served at the rank.$$;
+comment on column monitor.position_figures.clicked_count is $$Number of these rows that were clicked.$$;
+comment on column monitor.position_figures.click_rate is $$
+Share of the rows that were clicked: the product of examination and relevance. Null without rows.
+$$;
+comment on column monitor.position_figures.compared_count is $$
+Number of clicks on rows of which equal ones were also served at other ranks: what the estimate is made from.
+$$;
+comment on column monitor.position_figures.examination is $$
+Probability that a row at the rank is examined, divided by that of rank 1; null where it cannot be estimated.
+$$;
+comment on column monitor.position_figures.standard_error is $$
+Standard error of `examination`, with people as clusters; null where it cannot be estimated, and 0 for rank 1.
+$$;
+comment on column monitor.position_figures.lower is $$Lower bound of the 95 % confidence interval.$$;
+comment on column monitor.position_figures.upper is $$Upper bound of the 95 % confidence interval.$$;
+
+create type monitor.position_estimate as (
+  rank int,
+  listed_count float8,
+  clicked_count float8,
+  listed_buckets int,
+  clicked_buckets int,
+  compared_count float8,
+  log_examination float8,
+  influence float8[]
+);
+
+comment on type monitor.position_estimate is $$
+@behavior -*
+Result of `monitor._position_estimates` for a rank.
+$$;
+comment on column monitor.position_estimate.rank is $$Rank in the list.$$;
+comment on column monitor.position_estimate.listed_count is $$Number of rows.$$;
+comment on column monitor.position_estimate.clicked_count is $$Number of clicked rows.$$;
+comment on column monitor.position_estimate.listed_buckets is $$Number of buckets of the people who were served.$$;
+comment on column monitor.position_estimate.clicked_buckets is $$Number of buckets of the people who clicked.$$;
+comment on column monitor.position_estimate.compared_count is $$Number of clicks that the estimate is made from.$$;
+comment on column monitor.position_estimate.log_examination is $$
+Logarithm of the examination, 0 for rank 1; null where it cannot be estimated.
+$$;
+comment on column monitor.position_estimate.influence is $$
+What the people of each bucket add to the error of `log_examination`; the variance is the sum of the squares.
+$$;
+
+create type monitor.relevance_figures as (
+  name text,
+  starts_at timestamptz,
+  person_count bigint,
+  list_count bigint,
+  served_count bigint,
+  seen_count bigint,
+  clicked_count bigint,
+  completed_count bigint,
+  dismissed_count bigint,
+  liked_count bigint,
+  disliked_count bigint,
+  click_rate float8,
+  click_rate_lower float8,
+  click_rate_upper float8,
+  corrected_rate float8,
+  corrected_rate_lower float8,
+  corrected_rate_upper float8,
+  completion_rate float8,
+  completion_rate_lower float8,
+  completion_rate_upper float8,
+  dismissal_rate float8,
+  dismissal_rate_lower float8,
+  dismissal_rate_upper float8,
+  item_count bigint,
+  coverage float8,
+  gini float8,
+  top_tenth_share float8
+);
+
+comment on type monitor.relevance_figures is $$
+How recommended items of a group were received, from recorded lists.
+$$;
+comment on column monitor.relevance_figures.name is $$
+Version, basis, rank, segment or key of the deployment, as given by `by`; null for rows without a version, and for
+`all`.
+$$;
+comment on column monitor.relevance_figures.starts_at is $$
+Monday on which the week begins, with `by_week`; with `deployment`, its time; otherwise null.
+$$;
+comment on column monitor.relevance_figures.person_count is $$Number of people who were served.$$;
+comment on column monitor.relevance_figures.list_count is $$Number of lists with rows of the group.$$;
+comment on column monitor.relevance_figures.served_count is $$Number of rows.$$;
+comment on column monitor.relevance_figures.seen_count is $$Number of rows that an event of any kind names.$$;
+comment on column monitor.relevance_figures.clicked_count is $$Number of rows that were clicked.$$;
+comment on column monitor.relevance_figures.completed_count is $$
+Number of rows whose item was finished afterwards: see `recommend.impression.completed_at`.
+$$;
+comment on column monitor.relevance_figures.dismissed_count is $$Number of rows that were dismissed.$$;
+comment on column monitor.relevance_figures.liked_count is $$Number of rows that were liked.$$;
+comment on column monitor.relevance_figures.disliked_count is $$Number of rows that were disliked.$$;
+comment on column monitor.relevance_figures.click_rate is $$Share of the rows that were clicked.$$;
+comment on column monitor.relevance_figures.click_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.click_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.corrected_rate is $$
+Share that would be clicked if all rows were examined like those of rank 1; null where `position_bias` has no
+estimate.
+$$;
+comment on column monitor.relevance_figures.corrected_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.corrected_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.completion_rate is $$Share of the rows whose item was finished.$$;
+comment on column monitor.relevance_figures.completion_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.completion_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.dismissal_rate is $$Share of the rows that were dismissed.$$;
+comment on column monitor.relevance_figures.dismissal_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.dismissal_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.item_count is $$Number of different items.$$;
+comment on column monitor.relevance_figures.coverage is $$Share of the available items of the kind that were served.$$;
+comment on column monitor.relevance_figures.gini is $$
+Gini coefficient of the rows per available item: 0 when all are served equally often, near 1 when one is.
+$$;
+comment on column monitor.relevance_figures.top_tenth_share is $$
+Share of the rows that the tenth of the available items takes that is served most.
+$$;
+
+create type monitor.listed as (
+  name text,
+  starts_at timestamptz,
+  week timestamptz,
+  person_id bigint,
+  item_id bigint,
+  rank int,
+  listed_at timestamptz,
+  is_seen boolean,
+  is_clicked boolean,
+  is_completed boolean,
+  is_dismissed boolean,
+  liking real
+);
+
+comment on type monitor.listed is $$
+@behavior -*
+Row of a recorded list, with the group in which it is reported.
+$$;
+comment on column monitor.listed.name is $$Name of the group.$$;
+comment on column monitor.listed.starts_at is $$Beginning of the week or of the deployment that is reported.$$;
+comment on column monitor.listed.week is $$Week of the list; null for exact figures.$$;
+comment on column monitor.listed.person_id is $$Person.$$;
+comment on column monitor.listed.item_id is $$Item, after merges.$$;
+comment on column monitor.listed.rank is $$Rank in the list.$$;
+comment on column monitor.listed.listed_at is $$Time of the list.$$;
+comment on column monitor.listed.is_seen is $$Whether an event names the row.$$;
+comment on column monitor.listed.is_clicked is $$Whether it was clicked.$$;
+comment on column monitor.listed.is_completed is $$Whether its item was finished.$$;
+comment on column monitor.listed.is_dismissed is $$Whether it was dismissed.$$;
+comment on column monitor.listed.liking is $$Liking that was expressed; null without any.$$;
+
+create type monitor.ranked_cell as (
+  name text,
+  starts_at timestamptz,
+  rank int,
+  bucket int,
+  listed float8,
+  clicked float8
+);
+
+comment on type monitor.ranked_cell is $$
+@behavior -*
+Numbers of rows and clicks of a reported group by rank and bucket of people.
+$$;
+comment on column monitor.ranked_cell.name is $$Name of the group.$$;
+comment on column monitor.ranked_cell.starts_at is $$Beginning of the group.$$;
+comment on column monitor.ranked_cell.rank is $$Rank in the list.$$;
+comment on column monitor.ranked_cell.bucket is $$Bucket of the person, from 0 to 63.$$;
+comment on column monitor.ranked_cell.listed is $$Number of rows.$$;
+comment on column monitor.ranked_cell.clicked is $$Number of these rows that were clicked.$$;
+
+create type monitor.corrected_rate as (
+  name text,
+  starts_at timestamptz,
+  rate float8,
+  standard_error float8,
+  lower float8,
+  upper float8,
+  influence float8[]
+);
+
+comment on type monitor.corrected_rate is $$
+@behavior -*
+Share of the rows of a group that would be clicked if all were examined like those of rank 1.
+$$;
+comment on column monitor.corrected_rate.name is $$Name of the group.$$;
+comment on column monitor.corrected_rate.starts_at is $$Beginning of the group.$$;
+comment on column monitor.corrected_rate.rate is $$The rate.$$;
+comment on column monitor.corrected_rate.standard_error is $$Its standard error, with people as clusters.$$;
+comment on column monitor.corrected_rate.lower is $$Lower bound of the 95 % interval; null with few people.$$;
+comment on column monitor.corrected_rate.upper is $$Upper bound of the 95 % interval; null with few people.$$;
+comment on column monitor.corrected_rate.influence is $$
+What the people of each bucket add to the error of the rate; the variance is the sum of the squares.
+$$;
+
+create table monitor.relevance_setting (
+  kind text primary key check (kind ~ '^[a-z][a-z0-9_]{0,62}$'),
+  rolls_back boolean not null default false,
+  alpha float8 not null default 0.05 check (alpha between 0.0001 and 0.2),
+  fewest_people int not null default 100 check (fewest_people between 10 and 1000000000),
+  answer_period interval not null default '1 day' check (answer_period between '1 minute' and '30 days')
+);
+
+comment on table monitor.relevance_setting is $$
+Settings of `monitor.watch_relevance` by kind of item; a kind without a row has the default values.
+$$;
+comment on column monitor.relevance_setting.kind is $$Kind of item, such as `course`.$$;
+comment on column monitor.relevance_setting.rolls_back is $$
+Whether a version that is worse than the one before is replaced by it.
+$$;
+comment on column monitor.relevance_setting.alpha is $$
+Most probability, over all readings of a deployment, with which a version that is as good is called worse.
+$$;
+comment on column monitor.relevance_setting.fewest_people is $$
+Fewest people who were served by each version before a decision.
+$$;
+comment on column monitor.relevance_setting.answer_period is $$
+Time after a list within which clicks count; lists that are not so old are not counted yet.
+$$;
+
+create table monitor.deployment_relevance (
+  deployment_id bigint primary key references ml.deployment on delete cascade,
+  kind text not null,
+  version int not null,
+  former_version int not null,
+  deployed_at timestamptz not null,
+  measured_at timestamptz not null,
+  person_count bigint not null,
+  former_person_count bigint not null,
+  click_rate float8,
+  former_click_rate float8,
+  difference float8,
+  standard_error float8,
+  is_corrected boolean not null,
+  evidence float8 not null,
+  verdict text not null check (verdict in ('watching', 'worse', 'rolled_back')),
+  worse_at timestamptz,
+  note text
+);
+
+comment on table monitor.deployment_relevance is $$
+How lists were received since a deployment, compared with the version before: the latest reading of `watch_relevance`.
+$$;
+comment on column monitor.deployment_relevance.deployment_id is $$Deployment.$$;
+comment on column monitor.deployment_relevance.kind is $$Kind of item.$$;
+comment on column monitor.deployment_relevance.version is $$Version that was deployed.$$;
+comment on column monitor.deployment_relevance.former_version is $$Version that was deployed before.$$;
+comment on column monitor.deployment_relevance.deployed_at is $$Time of the deployment.$$;
+comment on column monitor.deployment_relevance.measured_at is $$Time of the latest reading.$$;
+comment on column monitor.deployment_relevance.person_count is $$People who were served since the deployment.$$;
+comment on column monitor.deployment_relevance.former_person_count is $$
+People who were served in the 28 days before, by the version before.
+$$;
+comment on column monitor.deployment_relevance.click_rate is $$
+Clicks per row since the deployment, corrected by the examination of ranks where `is_corrected`; null without rows.
+$$;
+comment on column monitor.deployment_relevance.former_click_rate is $$The same of the version before.$$;
+comment on column monitor.deployment_relevance.difference is $$`click_rate` less `former_click_rate`.$$;
+comment on column monitor.deployment_relevance.standard_error is $$
+Standard error of `difference`, with people as clusters.
+$$;
+comment on column monitor.deployment_relevance.is_corrected is $$
+Whether rates are corrected; false when there are too few clicks to estimate the examination of ranks.
+$$;
+comment on column monitor.deployment_relevance.evidence is $$
+Evidence that the version is worse: the greatest value of `monitor.evidence_of_loss` of all readings.
+$$;
+comment on column monitor.deployment_relevance.verdict is $$
+`watching`; `worse` once `evidence` has reached 1 / alpha; `rolled_back` when the version before was deployed then.
+$$;
+comment on column monitor.deployment_relevance.worse_at is $$Time of that reading; null before.$$;
+comment on column monitor.deployment_relevance.note is $$Why a worse version was not rolled back; null otherwise.$$;
+
+insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
+values ('watch_relevance', '1 day', false, 'warning');
+
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values (
+  'relevance', 710, 'monitor._check_relevance', 'analyst',
+  'Deployed recommenders that are worse than the version before.'
+);
+
+alter table monitor.relevance_setting enable row level security;
+alter table monitor.deployment_relevance enable row level security;
+
+/* ----------------------------------------------------------------------------------------------- notifications -- */
+
+create table monitor.channel (
+  channel text primary key check (channel ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  kind text not null default 'webhook' check (kind = 'webhook'),
+  address text not null check (length(address) <= 300),
+  owners text[] check (cardinality(owners) between 1 and 20),
+  least_severity text not null default 'warning' check (least_severity in ('warning', 'critical')),
+  is_active boolean not null default true,
+  created_at timestamptz not null default clock_timestamp(),
+  failures int not null default 0 check (failures >= 0),
+  failing_since timestamptz,
+  retry_at timestamptz,
+  delivered_at timestamptz,
+  last_error text check (length(last_error) <= 300)
+);
+
+comment on table monitor.channel is $$
+Channels: receivers of notifications about alerts. `monitor.set_channel` writes it.
+Its URL and secrets are in tables that no role may read.
+$$;
+comment on column monitor.channel.channel is $$Name of the channel.$$;
+comment on column monitor.channel.kind is $$Kind of the channel: `webhook`.$$;
+comment on column monitor.channel.address is $$Scheme, host and port of its URL. The path often contains a key.$$;
+comment on column monitor.channel.owners is $$Owners whose alerts are sent; null for all.$$;
+comment on column monitor.channel.least_severity is $$
+Least severity of alerts that are sent: `warning` or `critical`.
+$$;
+comment on column monitor.channel.is_active is $$Whether notifications are sent.$$;
+comment on column monitor.channel.created_at is $$Time at which the channel was created.$$;
+comment on column monitor.channel.failures is $$Number of attempts that failed since the last delivery.$$;
+comment on column monitor.channel.failing_since is $$
+Time of the first of these; null when the last attempt succeeded.
+$$;
+comment on column monitor.channel.retry_at is $$Time before which nothing is sent, after a failure; null otherwise.$$;
+comment on column monitor.channel.delivered_at is $$Time of the last delivery; null before the first.$$;
+comment on column monitor.channel.last_error is $$Error of the last attempt that failed; null after a delivery.$$;
+
+create table monitor.channel_url (
+  channel text primary key references monitor.channel on delete cascade,
+  url text not null check (length(url) <= 2000)
+);
+
+comment on table monitor.channel_url is $$
+@behavior -*
+URLs of channels. No role may read this table.
+$$;
+comment on column monitor.channel_url.channel is $$Channel.$$;
+comment on column monitor.channel_url.url is $$URL that notifications are posted to.$$;
+
+create table monitor.channel_secret (
+  channel text not null references monitor.channel on delete cascade,
+  created_at timestamptz not null default clock_timestamp(),
+  secret bytea not null check (length(secret) between 24 and 64),
+  expires_at timestamptz,
+  primary key (channel, created_at)
+);
+
+create unique index channel_secret_present on monitor.channel_secret (channel) where expires_at is null;
+
+comment on table monitor.channel_secret is $$
+@behavior -*
+Keys with which notifications are signed. No role may read this table.
+$$;
+comment on column monitor.channel_secret.channel is $$Channel.$$;
+comment on column monitor.channel_secret.created_at is $$Time at which the key was created.$$;
+comment on column monitor.channel_secret.secret is $$Key of HMAC-SHA256.$$;
+comment on column monitor.channel_secret.expires_at is $$
+Time until which a replaced key signs too; null for the present one.
+$$;
+
+create table monitor.notification (
+  notification_id bigint generated always as identity primary key,
+  channel text not null references monitor.channel on delete cascade,
+  alert_event_id bigint references monitor.alert_event on delete cascade,
+  alert_id bigint references monitor.alert on delete cascade,
+  message_id text not null unique check (message_id ~ '^msg_[0-9a-f]{32}$'),
+  body text not null check (length(body) <= 20000),
+  state text not null default 'waiting' check (state in ('waiting', 'sending', 'delivered', 'failed')),
+  created_at timestamptz not null default clock_timestamp(),
+  next_attempt_at timestamptz not null default clock_timestamp(),
+  attempts int not null default 0,
+  leased_until timestamptz,
+  attempted_at timestamptz,
+  finished_at timestamptz,
+  status_code smallint,
+  last_error text check (length(last_error) <= 300),
+  unique (channel, alert_event_id),
+  check ((state = 'sending') = (leased_until is not null)),
+  check ((state in ('delivered', 'failed')) = (finished_at is not null))
+);
+
+create index notification_pending on monitor.notification (channel, alert_id, notification_id)
+where finished_at is null;
+create index notification_next on monitor.notification (channel, next_attempt_at, notification_id)
+where finished_at is null;
+create index notification_age on monitor.notification (created_at) where finished_at is null;
+create index notification_alert_event on monitor.notification (alert_event_id);
+create index notification_alert on monitor.notification (alert_id);
+create index notification_finished on monitor.notification (finished_at) where finished_at is not null;
+
+comment on table monitor.notification is $$
+Notifications: the transitions of alerts that are sent to channels, one row per transition and channel.
+Written in the transaction of the transition, so that none is lost.
+$$;
+comment on column monitor.notification.notification_id is $$Key, ascending with time.$$;
+comment on column monitor.notification.channel is $$Channel.$$;
+comment on column monitor.notification.alert_event_id is $$Transition; null for a test of the channel.$$;
+comment on column monitor.notification.alert_id is $$Alert; null for a test of the channel.$$;
+comment on column monitor.notification.message_id is $$
+Header `webhook-id`, the same in each attempt, by which a receiver recognises a repetition.
+$$;
+comment on column monitor.notification.body is $$JSON text that is sent, the same in each attempt.$$;
+comment on column monitor.notification.state is $$`waiting`, `sending`, `delivered` or `failed` (permanently).$$;
+comment on column monitor.notification.created_at is $$Time at which it was enqueued.$$;
+comment on column monitor.notification.next_attempt_at is $$Time before which it is not attempted.$$;
+comment on column monitor.notification.attempts is $$Number of attempts, with the present one.$$;
+comment on column monitor.notification.leased_until is $$
+Time after which an attempt without a result counts as interrupted; null when it is not being sent.
+$$;
+comment on column monitor.notification.attempted_at is $$Time of the last attempt; null before the first.$$;
+comment on column monitor.notification.finished_at is $$Time at which it was delivered, or failed permanently.$$;
+comment on column monitor.notification.status_code is $$HTTP status of the last answer; null without one.$$;
+comment on column monitor.notification.last_error is $$Error of the last attempt; null after a delivery.$$;
+
+create type monitor.sendable as (
+  notification_id bigint,
+  attempt int,
+  channel text,
+  url text,
+  message_id text,
+  sent_at text,
+  signature text,
+  body text
+);
+
+comment on type monitor.sendable is $$
+Notification that the caller of `monitor.take_notifications` is to send.
+$$;
+comment on column monitor.sendable.notification_id is $$Notification.$$;
+comment on column monitor.sendable.attempt is $$Number of the attempt.$$;
+comment on column monitor.sendable.channel is $$Channel.$$;
+comment on column monitor.sendable.url is $$URL to post to.$$;
+comment on column monitor.sendable.message_id is $$Header `webhook-id`.$$;
+comment on column monitor.sendable.sent_at is $$Header `webhook-timestamp`: seconds since 1970.$$;
+comment on column monitor.sendable.signature is $$Header `webhook-signature`: one signature per valid secret.$$;
+comment on column monitor.sendable.body is $$Body of the request.$$;
+
+alter table monitor.channel enable row level security;
+alter table monitor.channel_url enable row level security;
+alter table monitor.channel_secret enable row level security;
+alter table monitor.notification enable row level security;
+
+insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
+values ('notify', '1 minute', false, 'warning');
+
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values (
+  'notifications', 1450, 'monitor._check_notifications', 'operator',
+  'Channels that do not take notifications, and notifications that were not delivered.'
+);

@@ -1,0 +1,43 @@
+create or replace function monitor.evidence_of_loss(
+  difference float8,
+  standard_error float8,
+  former_standard_error float8,
+  alpha float8 default 0.05
+)
+returns float8
+language plpgsql
+immutable
+strict
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_log constant float8 := -2 * ln(alpha);
+  v_information float8;
+  v_mixture float8;
+  v_z float8;
+begin
+  if standard_error <= 0 or former_standard_error <= 0 then
+    return 0;
+  end if;
+  v_information := 1 / standard_error ^ 2;
+  -- The mixture is narrowest at half of the information that there can be: the former version has no more lists.
+  v_mixture := (v_log + ln(v_log + 1)) * v_information * former_standard_error ^ 2 * 2;
+  v_z := -difference / standard_error;
+  return 2 / sqrt(1 + v_mixture)
+    * exp(least(v_z ^ 2 * v_mixture / (2 * (1 + v_mixture)), 600))
+    * ml.normal_cdf(v_z * sqrt(v_mixture / (1 + v_mixture)));
+end;
+$$;
+
+comment on function monitor.evidence_of_loss(float8, float8, float8, float8) is $$
+Returns the evidence that a difference is below 0, valid at any number of readings: an e-value.
+If the difference is 0 or more, the probability that it ever reaches 1 / alpha, at whatever times it is read, is at most
+alpha. It is the supermartingale of half-normal mixtures (Robbins, Annals of Mathematical Statistics 1970; Howard and
+others, Annals of Statistics 2021, proposition 6) of the score of a growing sample against a fixed one, in the time of
+its information, 1 / variance (Jennison and Turnbull, Journal of the American Statistical Association 1997).
+`former_standard_error`: that of the fixed sample. 0 where a standard error is 0.
+$$;
+
+grant execute on function monitor.evidence_of_loss(float8, float8, float8, float8)
+to insights_reader, insights_analyst, insights_admin, insights_worker;
