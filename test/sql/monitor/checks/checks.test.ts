@@ -89,7 +89,9 @@ describe("queue", () => {
   });
 
   test("jobs of an application in the same queue are its own", async () => {
-    expect(await foundAfter("select insights_queue.add_job('their_task', run_at => now() - interval '3 days')")).toEqual([]);
+    expect(
+      await foundAfter("select insights_queue.add_job('their_task', run_at => now() - interval '3 days')"),
+    ).toEqual([]);
   });
 });
 
@@ -285,7 +287,9 @@ describe("models", () => {
   test("one that is old while there is newer activity", async () => {
     expect(await foundAfter(model("30 days"))).toEqual([]);
     expect(await foundAfter(model("30 days"), active("20 days"))).toEqual([]);
-    expect(brief(await foundAfter(model("30 days"), active("1 day")))).toEqual(["models/recommend.course (old): warning"]);
+    expect(brief(await foundAfter(model("30 days"), active("1 day")))).toEqual([
+      "models/recommend.course (old): warning",
+    ]);
   });
 
   test("one whose inputs drifted, until they no longer do", async () => {
