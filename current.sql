@@ -758,23 +758,6 @@ comment on column monitor.scheduled_task.severity is $$Severity of its repeated 
 
 alter table monitor.scheduled_task enable row level security;
 
-insert into monitor.health_check (health_check, position, function_name, owner, description)
-values
-  ('queue', 200, 'monitor._check_queue', 'operator', 'Jobs that wait for long, that are many, or that failed.'),
-  ('tasks', 300, 'monitor._check_tasks', 'operator', 'Scheduled tasks that fail, are late, or do not end.'),
-  ('refresh', 400, 'monitor._check_refresh', 'operator', 'Changes that wait to be refreshed.'),
-  ('partitions', 500, 'monitor._check_partitions', 'operator', 'Partitions of events for this month and the next one.'),
-  ('rollups', 600, 'monitor._check_rollups', 'analyst', 'Rollups that differed from the events, or are not compared.'),
-  ('models', 700, 'monitor._check_models', 'analyst', 'Deployed models that are old, marked for training, or drifted.'),
-  ('ledger', 800, 'monitor._check_ledger', 'privacy', 'The ledger of decisions: verified, and sealed each day.'),
-  ('requests', 900, 'monitor._check_requests', 'privacy', 'Requests of people that must be answered.'),
-  ('retention', 1000, 'monitor._check_retention', 'privacy', 'Rules of retention that are not applied.'),
-  ('tables', 1100, 'monitor._check_tables', 'operator', 'Tables with many dead rows, and indexes that are not valid.'),
-  ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
-  ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
-  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
-  ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.');
-
 insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
 values
   ('apply_retention', '1 day', false, 'critical'),
@@ -937,8 +920,8 @@ comment on type monitor.relevance_figures is $$
 How recommended items of a group were received, from recorded lists.
 $$;
 comment on column monitor.relevance_figures.name is $$
-Version, basis, rank, segment or key of the deployment, as given by `by`; null for rows without a version, and for
-`all`.
+Version, basis, rank, segment or key of the deployment, as given by `by`.
+Null for rows without a version, and for `all`.
 $$;
 comment on column monitor.relevance_figures.starts_at is $$
 Monday on which the week begins, with `by_week`; with `deployment`, its time; otherwise null.
@@ -958,8 +941,8 @@ comment on column monitor.relevance_figures.click_rate is $$Share of the rows th
 comment on column monitor.relevance_figures.click_rate_lower is $$Lower bound of its 95 % interval.$$;
 comment on column monitor.relevance_figures.click_rate_upper is $$Upper bound of its 95 % interval.$$;
 comment on column monitor.relevance_figures.corrected_rate is $$
-Share that would be clicked if all rows were examined like those of rank 1; null where `position_bias` has no
-estimate.
+Share that would be clicked if all rows were examined like those of rank 1.
+Null where `position_bias` has no estimate.
 $$;
 comment on column monitor.relevance_figures.corrected_rate_lower is $$Lower bound of its 95 % interval.$$;
 comment on column monitor.relevance_figures.corrected_rate_upper is $$Upper bound of its 95 % interval.$$;
@@ -1143,6 +1126,136 @@ values (
 
 alter table monitor.relevance_setting enable row level security;
 alter table monitor.deployment_relevance enable row level security;
+
+create type monitor.cost_figures as (
+  subject text,
+  unit_count bigint,
+  seconds float8,
+  mean_ms float8,
+  p50_ms float8,
+  p95_ms float8,
+  stored_count bigint,
+  stored_bytes bigint,
+  unit_bytes float8
+);
+
+comment on type monitor.cost_figures is $$
+What a unit of work costs: milliseconds and bytes.
+$$;
+comment on column monitor.cost_figures.subject is $$`event`, `refresh`, `list`, `recommendation` or `training`.$$;
+comment on column monitor.cost_figures.unit_count is $$Number of units in the period.$$;
+comment on column monitor.cost_figures.seconds is $$Time that they took in all, in seconds.$$;
+comment on column monitor.cost_figures.mean_ms is $$Mean time of a unit, in milliseconds; null without units.$$;
+comment on column monitor.cost_figures.p50_ms is $$
+Median time, in milliseconds; null where single times are not stored.
+$$;
+comment on column monitor.cost_figures.p95_ms is $$
+Time that 95 % of the units do not exceed, in milliseconds; null where single times are not stored.
+$$;
+comment on column monitor.cost_figures.stored_count is $$
+Number of units that the bytes are of, whenever they were stored; an estimate.
+$$;
+comment on column monitor.cost_figures.stored_bytes is $$
+Size of the tables of these units with their indexes, in bytes.
+$$;
+comment on column monitor.cost_figures.unit_bytes is $$Bytes per unit; null without units.$$;
+
+create type monitor.recommendation_figures as (
+  name text,
+  starts_at timestamptz,
+  person_count bigint,
+  list_count bigint,
+  served_count bigint,
+  list_p50_ms float8,
+  list_p95_ms float8,
+  recommendation_ms float8,
+  recommendation_bytes float8,
+  training_count bigint,
+  training_seconds float8,
+  click_rate float8,
+  click_rate_lower float8,
+  click_rate_upper float8,
+  corrected_rate float8,
+  corrected_rate_lower float8,
+  corrected_rate_upper float8,
+  completion_rate float8,
+  completion_rate_lower float8,
+  completion_rate_upper float8,
+  coverage float8,
+  gini float8,
+  change float8,
+  change_lower float8,
+  change_upper float8
+);
+
+comment on type monitor.recommendation_figures is $$
+Cost and relevance of the recommendations of a group.
+$$;
+comment on column monitor.recommendation_figures.name is $$
+Version, segment or key of the deployment; null with `all` and `week`, and for rows without a version.
+$$;
+comment on column monitor.recommendation_figures.starts_at is $$
+Beginning of the week or deployment; null for other groups.
+$$;
+comment on column monitor.recommendation_figures.person_count is $$Number of people who were served.$$;
+comment on column monitor.recommendation_figures.list_count is $$Number of lists.$$;
+comment on column monitor.recommendation_figures.served_count is $$Number of recommended items.$$;
+comment on column monitor.recommendation_figures.list_p50_ms is $$
+Median time of a request for a list, in milliseconds; null by version and segment, and when not measured.
+$$;
+comment on column monitor.recommendation_figures.list_p95_ms is $$
+Time that 95 % of these requests do not exceed, in milliseconds.
+$$;
+comment on column monitor.recommendation_figures.recommendation_ms is $$
+Time of these requests per recommended item, in milliseconds.
+$$;
+comment on column monitor.recommendation_figures.recommendation_bytes is $$
+Size of a stored recommendation with its answers and indexes, in bytes, at present.
+$$;
+comment on column monitor.recommendation_figures.training_count is $$
+Number of versions that were trained; by version, 1.
+$$;
+comment on column monitor.recommendation_figures.training_seconds is $$
+Time that these trainings took, in seconds; null without one.
+$$;
+comment on column monitor.recommendation_figures.click_rate is $$Share of the rows that were clicked.$$;
+comment on column monitor.recommendation_figures.click_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.recommendation_figures.click_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.recommendation_figures.corrected_rate is $$
+Share that would be clicked if all rows were examined like those of rank 1; null where it cannot be estimated.
+$$;
+comment on column monitor.recommendation_figures.corrected_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.recommendation_figures.corrected_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.recommendation_figures.completion_rate is $$Share of the rows whose item was finished.$$;
+comment on column monitor.recommendation_figures.completion_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.recommendation_figures.completion_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.recommendation_figures.coverage is $$
+Share of the available items of the kind that were served.
+$$;
+comment on column monitor.recommendation_figures.gini is $$Gini coefficient of the rows per available item.$$;
+comment on column monitor.recommendation_figures.change is $$
+Click rate less that of the group before (week, deployment or version); null without one.
+$$;
+comment on column monitor.recommendation_figures.change_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.recommendation_figures.change_upper is $$Upper bound of its 95 % interval.$$;
+
+create type monitor.list_duration as (
+  starts_at timestamptz,
+  call_count float8,
+  seconds float8,
+  p50_ms float8,
+  p95_ms float8
+);
+
+comment on type monitor.list_duration is $$
+@behavior -*
+Durations of requests for lists in a period.
+$$;
+comment on column monitor.list_duration.starts_at is $$Beginning of the period.$$;
+comment on column monitor.list_duration.call_count is $$Number of requests.$$;
+comment on column monitor.list_duration.seconds is $$Sum of the durations, in seconds.$$;
+comment on column monitor.list_duration.p50_ms is $$Median, in milliseconds.$$;
+comment on column monitor.list_duration.p95_ms is $$Time that 95 % do not exceed, in milliseconds.$$;
 
 /* ----------------------------------------------------------------------------------------------- notifications -- */
 

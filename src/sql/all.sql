@@ -1169,6 +1169,7 @@
 --!include monitor/observation/stop_worker.sql
 --!include monitor/latencies/latency_bounds.sql
 --!include monitor/latencies/record_latencies.sql
+--!include monitor/latencies/_latency_quantile.sql
 --!include monitor/latencies/latencies.sql
 --!include monitor/latencies/delete_old_latencies.sql
 --!include monitor/notifications/_hmac_sha256.sql
@@ -1199,6 +1200,10 @@
 --!include monitor/relevance/_corrected_rates.sql
 --!include monitor/relevance/_listed.sql
 --!include monitor/relevance/relevance.sql
+--!include monitor/cost/_stored_bytes.sql
+--!include monitor/cost/_list_durations.sql
+--!include monitor/cost/cost.sql
+--!include monitor/cost/recommendation_report.sql
 --!include monitor/relevance/evidence_of_loss.sql
 --!include monitor/relevance/_compare_deployment.sql
 --!include monitor/relevance/watch_relevance.sql

@@ -104,7 +104,7 @@ test("a worse version is found, and rolled back once, when that is allowed", asy
   expect(found?.former_click_rate).toBeCloseTo(0.3, 1);
   expect(await deployed()).toBe(2);
   expect(await findings()).toMatchObject([{ subject: "recommend.course", severity: "critical" }]);
-  expect((await findings())[0]?.message).toMatch(
+  expect((await findings())[0]?.["message"]).toMatch(
     /^version 2 of recommend.course gets [45]\d % fewer clicks than version 1$/,
   );
 

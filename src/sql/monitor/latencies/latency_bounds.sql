@@ -15,4 +15,4 @@ Returns the upper bounds of the buckets of `monitor.latency.counts`, in seconds:
 Each is √2 times the one before. The count after the last bound is of longer calls.
 $$;
 
-grant execute on function monitor.latency_bounds() to insights_admin, insights_worker;
+grant execute on function monitor.latency_bounds() to insights_reader, insights_admin, insights_worker;
