@@ -712,8 +712,8 @@ Problem that a check found.
 $$;
 comment on column monitor.finding.health_check is $$Check or rule that found it.$$;
 comment on column monitor.finding.subject is $$
-Subject of the problem: a task, a table, a model; empty when it is about the whole. A check finds at most one problem of
-a subject.
+Subject of the problem: a task, a table, a model; empty when it is about the whole.
+A check finds at most one problem of a subject.
 $$;
 comment on column monitor.finding.severity is $$
 `critical`: data is or will be wrong or lost, or the installation stands still; `warning`: needs attention within days.

@@ -426,10 +426,15 @@ const samples: Record<string, Record<string, string>> = {
   "monitor.beat": { worker: "'host:1:a'", version: "'1.0'" },
   "monitor.stop_worker": { worker: "'host:1:a'" },
   "monitor.observe": { probes: "null" },
-  "monitor.acknowledge": { alert_id: "1", note: "'I look'" },
+  "monitor.acknowledge": { alert_id: "1", note: "'being repaired'" },
   "monitor.assign": { alert_id: "1", owner: "'team-b'" },
   "monitor.resolve": { alert_id: "1" },
-  "monitor.silence": { source: "'queue'", until: "now() + interval '1 hour'", reason: "'maintenance'", subject: "null" },
+  "monitor.silence": {
+    source: "'queue'",
+    until: "now() + interval '1 hour'",
+    reason: "'maintenance'",
+    subject: "null",
+  },
   "monitor.unsilence": { source: "'queue'", subject: "null" },
   "monitor.set_channel": {
     channel: "'attack'",
