@@ -9,6 +9,7 @@ import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
+import notify from "../../tasks/notify.ts";
 import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
 import refreshCohorts from "../../tasks/refresh_cohorts.ts";
@@ -33,6 +34,7 @@ const tasks = {
   erase,
   evaluate,
   make_partitions: makePartitions,
+  notify,
   pack_messages: packMessages,
   refresh,
   refresh_cohorts: refreshCohorts,

@@ -132,7 +132,7 @@ const wanted: readonly (readonly string[])[] = [
   ["vacuum", "erase", "refresh_views", "train", "train_predictions", "watch_models"],
   ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
   ["update_bandits", "decide_experiments"],
-  ["apply_retention"],
+  ["apply_retention", "notify"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */

@@ -48,6 +48,15 @@ from (
     ),
     ('monitor', 'alert_event', '{transition,severity,owner,note}', 'Transitions of alerts, with notes of administrators.'),
     ('monitor', 'alert_silence', '{source,subject,reason}', 'Silences of checks, with their reasons.'),
+    (
+      'monitor', 'channel', '{channel,kind,address,owners,least_severity,last_error}', 'Receivers of notifications.'
+    ),
+    ('monitor', 'channel_url', '{channel,url}', 'URLs of receivers of notifications.'),
+    ('monitor', 'channel_secret', '{channel,secret}', 'Keys with which notifications are signed.'),
+    (
+      'monitor', 'notification', '{channel,message_id,body,state,last_error}',
+      'Notifications about tasks, tables and models of the installation.'
+    ),
     ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
     ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),
     (

@@ -23,3 +23,11 @@ drop policy if exists all_rows on monitor.alert_event;
 create policy all_rows on monitor.alert_event for select using (true);
 drop policy if exists all_rows on monitor.alert_silence;
 create policy all_rows on monitor.alert_silence for select using (true);
+
+-- The URLs and the secrets of channels are for no role.
+grant select on monitor.channel, monitor.notification to insights_admin, insights_worker;
+
+drop policy if exists all_rows on monitor.channel;
+create policy all_rows on monitor.channel for select using (true);
+drop policy if exists all_rows on monitor.notification;
+create policy all_rows on monitor.notification for select using (true);

@@ -40,7 +40,7 @@ const notPublic6 = [
 ];
 
 /**
- * What the name of a listed host may stand for: the addresses of private networks. Others, such as link-local ones with
+ * Addresses that the name of a listed host may stand for: those of private networks. Others, such as link-local ones with
  * the metadata services, are permitted only if they are listed themselves.
  */
 const privateNetworks = [
@@ -82,7 +82,7 @@ const isNever = networks(never);
 
 /**
  * The address that a connection reaches: an IPv4 address inside of an IPv6 one, as a mapped address (::ffff:0:0/96) or
- * behind NAT64 (64:ff9b::/96), is this IPv4 address. Undefined for what is no address.
+ * behind NAT64 (64:ff9b::/96), is this IPv4 address. Undefined for another text.
  */
 export function reached(address: string): string | undefined {
   if (isIP(address) === 4) return address;

@@ -13,13 +13,13 @@ export interface Message {
   body: string;
 }
 
-/** What became of a message. It was delivered if there is no error. */
+/** The outcome of an attempt. The message was delivered if there is no error. */
 export interface Outcome {
   /** Status of the answer, if there was one. */
   status?: number;
   /** Description of the failure, without any text of the receiver. */
   error?: string;
-  /** Seconds after which the receiver wants the message again. */
+  /** Seconds after which the receiver accepts the message again. */
   retryAfter?: number;
 }
 
@@ -171,7 +171,7 @@ export async function send(message: Message, options: SendOptions): Promise<Outc
         connection: "close",
       },
       agent: false,
-      // Node asks for one address, or for all, of which it tries each.
+      // Node requests one address, or all, of which it tries each.
       lookup: (_hostname, { all }, callback) => {
         const [chosen] = addresses;
         if (all === true) callback(null, addresses);

@@ -17,7 +17,7 @@ const toText4 = (value: number): string =>
 
 /**
  * IANA IPv4 Special-Purpose Address Registry, and multicast: https://www.iana.org/assignments/iana-ipv4-special-registry.
- * Each network that is not globally reachable, or is no host of the internet, with its bits.
+ * Each network that is not globally reachable, or not that of a host, with its bits.
  */
 const special4: [string, number][] = [
   ["0.0.0.0", 8],
@@ -180,7 +180,7 @@ describe("INSIGHTS_WEBHOOK_HOSTS", () => {
     expect(listed.permitsPlain("x.example", 1, "::2")).toBe(false);
   });
 
-  test("a network never includes addresses that are no single host", () => {
+  test("a network never includes addresses that are not those of one host", () => {
     const listed = hosts("0.0.0.0/1, 128.0.0.0/1, ff00::/8, 8000::/1");
     for (const address of ["0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1"]) {
       expect([address, listed.permits("x.example", 443, address)]).toEqual([address, false]);

@@ -110,7 +110,7 @@ describe("redirects", () => {
     },
   );
 
-  test("a target that is no address, or very long, is not quoted", async () => {
+  test("a target that is not valid, or very long, is not quoted", async () => {
     for (const location of ["http://", "javascript:alert(1)", `http://${"a".repeat(9000)}`, "//\u00ff\u0001@"]) {
       const port = await serveRaw(raw(`HTTP/1.1 302 Found\r\nLocation: ${location}\r\nContent-Length: 0\r\n\r\n`));
       const { error = "" } = await postTo(port);
@@ -193,7 +193,7 @@ describe("an answer that is too large, or is not HTTP", () => {
       write();
     };
     expect(await postTo(await serve(endless), { timeout: 5000 })).toEqual({ status: 200 });
-    // What the sender read, and the buffers of the two sockets.
+    // The part that the sender read, and the buffers of the two sockets.
     expect(written).toBeLessThan(20_000_000);
   });
 
