@@ -61,7 +61,9 @@ export default defineTask({
           ])
           // The others are recorded all the same; this one is sent again after its time.
           .catch((reason: unknown) => {
-            console.error(`worker: the result of notification ${notification_id} was not recorded: ${loggableLine(reason)}`);
+            console.error(
+              `worker: the result of notification ${notification_id} was not recorded: ${loggableLine(reason)}`,
+            );
             return [];
           });
         const state = finished?.state ?? "removed";

@@ -562,7 +562,9 @@
 --!include track/trust/_check_item_months.sql
 --!include track/trust/_check_course_presence.sql
 --!include track/trust/_check_item_sums.sql
+--!include track/trust/_checked_months.sql
 --!include track/trust/check_rollups.sql
+--!include track/trust/rollup_turn.sql
 --!include track/trust/rollup_trust.sql
 --!include track/person_sets/person_set_members.sql
 --!include track/person_sets/list_person_set.sql
@@ -1096,10 +1098,6 @@
 --!include recommend/data_map.sql
 
 -- monitor
---!include monitor/functions/start_run.sql
---!include monitor/functions/finish_run.sql
---!include monitor/functions/fail_run.sql
---!include monitor/functions/delete_old_runs.sql
 --!include monitor/checks/_finding.sql
 --!include monitor/checks/_schedule.sql
 --!include monitor/checks/_check_queue.sql
@@ -1133,6 +1131,25 @@
 --!include monitor/alerts/silence.sql
 --!include monitor/alerts/unsilence.sql
 --!include monitor/alerts/delete_old_alerts.sql
+--!include monitor/runs/start_run.sql
+--!include monitor/runs/finish_run.sql
+--!include monitor/runs/fail_run.sql
+--!include monitor/runs/delete_old_runs.sql
+--!include monitor/probes/_probe_queue.sql
+--!include monitor/probes/_probe_database.sql
+--!include monitor/probes/_probe_probes.sql
+--!include monitor/observation/_store_measurements.sql
+--!include monitor/observation/_run_probe.sql
+--!include monitor/observation/_pending_probes.sql
+--!include monitor/observation/needs_observation.sql
+--!include monitor/observation/observe.sql
+--!include monitor/observation/metrics.sql
+--!include monitor/observation/beat.sql
+--!include monitor/observation/stop_worker.sql
+--!include monitor/latencies/latency_bounds.sql
+--!include monitor/latencies/record_latencies.sql
+--!include monitor/latencies/latencies.sql
+--!include monitor/latencies/delete_old_latencies.sql
 --!include monitor/notifications/_hmac_sha256.sql
 --!include monitor/notifications/_sign.sql
 --!include monitor/notifications/_backoff.sql
@@ -1147,6 +1164,6 @@
 --!include monitor/notifications/take_notifications.sql
 --!include monitor/notifications/finish_notification.sql
 --!include monitor/notifications/delete_old_notifications.sql
---!include monitor/functions/erase.sql
+--!include monitor/erase.sql
 --!include monitor/policies.sql
 --!include monitor/data_map.sql

@@ -5,8 +5,8 @@ import { loggable, loggableLine } from "../errors.ts";
 
 /** The tools of a task. */
 export interface Tools {
-  /** One statement in one transaction of the role `insights_worker`. */
-  call<T extends object>(sql: string, values?: readonly unknown[]): Promise<T[]>;
+  /** One statement in one transaction of the role `insights_worker`; `limit` is its `statement_timeout`, such as "20s". */
+  call<T extends object>(sql: string, values?: readonly unknown[], limit?: string): Promise<T[]>;
   /** A connection outside of any transaction, for statements that cannot run in one. */
   withClient<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T>;
   /** Whether the worker is about to stop: committed work stays, the rest is left to the next run. */
@@ -61,8 +61,11 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
   return async (given, helpers) => {
     const payload = schema.parse(given ?? {});
     const tools: Tools = {
-      call: (sql, values) =>
-        asWorker(helpers.withPgClient, async (client) => (await client.query(sql, values && [...values])).rows),
+      call: (sql, values, limit) =>
+        asWorker(helpers.withPgClient, async (client) => {
+          if (limit !== undefined) await client.query(`set local statement_timeout to '${limit}'`);
+          return (await client.query(sql, values && [...values])).rows;
+        }),
       withClient: (work) => helpers.withPgClient(work),
       get stopping() {
         return helpers.abortSignal.aborted;

@@ -10,6 +10,7 @@ import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import notify from "../../tasks/notify.ts";
+import observe from "../../tasks/observe.ts";
 import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
 import refreshCohorts from "../../tasks/refresh_cohorts.ts";
@@ -35,6 +36,7 @@ const tasks = {
   evaluate,
   make_partitions: makePartitions,
   notify,
+  observe,
   pack_messages: packMessages,
   refresh,
   refresh_cohorts: refreshCohorts,

@@ -13,7 +13,9 @@ import type { Config } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { checkWorkerLogin, queueSchema } from "../database/logins.ts";
 import { errorCode, InsightsError, loggableLine } from "../errors.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { identifier } from "./define-task.ts";
+import { startHeartbeat } from "./heartbeat.ts";
 import { crontab, taskList } from "./tasks.ts";
 
 /** The running worker. */
@@ -95,17 +97,32 @@ function logOutages(events: WorkerEvents): void {
   }
 }
 
+/** Counts jobs by task. Jobs of other tasks than those of this version are not run. */
+function measureJobs(events: WorkerEvents, metrics: Metrics): void {
+  const count = metrics.ofJobs();
+  const started = new Map<string, number>();
+  events.on("job:start", ({ job }) => started.set(job.id, performance.now()));
+  events.on("job:complete", ({ job, error }) => {
+    const began = started.get(job.id);
+    started.delete(job.id);
+    if (began === undefined || !Object.hasOwn(taskList, job.task_identifier)) return;
+    const task = job.task_identifier.replace(/^insights:/, "");
+    count({ task, seconds: (performance.now() - began) / 1000, failed: error !== undefined && error !== null });
+  });
+}
+
 /** Processes the queue and the schedule until it is closed. */
-export async function startWorker(config: Config, database: Database): Promise<Worker> {
-  // The embedded database has one session, so one job at a time; the pool needs a connection for each job, and two for
-  // the queue.
+export async function startWorker(config: Config, database: Database, metrics?: Metrics): Promise<Worker> {
+  // The embedded database has one session, so one job at a time; the pool needs a connection for each job, two for the
+  // queue, and one for the signs of life.
   const concurrency = database.embedded ? 1 : 2;
-  const pool = createWorkerPool(database, Math.max(concurrency + 2, Math.min(config.poolSize, 5)));
+  const pool = createWorkerPool(database, Math.max(concurrency + 3, Math.min(config.poolSize, 6)));
   try {
     await checkWorkerLogin(pool);
     if (database.own) await unlockJobs(pool);
     const events: WorkerEvents = new EventEmitter();
     logOutages(events);
+    if (metrics !== undefined) measureJobs(events, metrics);
     const runner = await run({
       events,
       ...options(pool, database),
@@ -114,9 +131,11 @@ export async function startWorker(config: Config, database: Database): Promise<W
       noHandleSignals: true,
       pollInterval: 1000,
     }).catch(explainOldQueue);
+    const heartbeat = startHeartbeat(pool);
     return {
       async close() {
         await runner.stop();
+        await heartbeat.stop();
         await pool.end();
       },
     };
@@ -132,7 +151,9 @@ const wanted: readonly (readonly string[])[] = [
   ["vacuum", "erase", "refresh_views", "train", "train_predictions", "watch_models"],
   ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
   ["update_bandits", "decide_experiments"],
-  ["apply_retention", "notify"],
+  ["apply_retention"],
+  ["observe"],
+  ["notify"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */

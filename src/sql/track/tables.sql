@@ -2131,6 +2131,16 @@ $$;
 comment on column track.rollup_trust.checked_at is $$Time of the last check.$$;
 comment on column track.rollup_trust.differed_at is $$Time of the last check with a difference; null without one.$$;
 
+create type track.rollup_turn as (checks bigint, duration interval);
+
+comment on type track.rollup_turn is $$
+Work of comparing all rollups with the events once.
+$$;
+comment on column track.rollup_turn.checks is $$Number of checks: months times blocks of 4,096 people.$$;
+comment on column track.rollup_turn.duration is $$
+Time that they take, estimated from the latest checks; null before the first one.
+$$;
+
 create type track.sync_result as (inserted int, updated int, unchanged int);
 
 comment on type track.sync_result is $$

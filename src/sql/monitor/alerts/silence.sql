@@ -21,7 +21,7 @@ begin
     );
   end if;
   if btrim(silence.reason) <> '' is not true then
-    perform common.refuse('CF001', 'reason is null or empty', 'Give the reason, for those who look at the alert later.');
+    perform common.refuse('CF001', 'reason is null or empty', 'Give the reason, for later readers of the alert.');
   end if;
   perform monitor._check_note('reason', silence.reason);
   perform monitor._check_source(silence.source);

@@ -67,7 +67,7 @@ begin
     end;
     update monitor.alert
     set
-      severity = case when v_old.state = 'resolved' or v_transition = 'raised' then finding.severity else v_old.severity end,
+      severity = case when v_transition is null then v_old.severity else finding.severity end,
       -- The acknowledged problem was less severe.
       state = case when v_transition is null then v_old.state else 'open' end,
       message = finding.message,

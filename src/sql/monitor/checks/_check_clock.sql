@@ -4,14 +4,14 @@ language sql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
-  select (monitor._finding(
+  select monitor._finding(
     'clock', '', 'warning',
     format('there are records of the future, %s from now (%s): the clock of the server moved back, or was ahead',
       monitor._duration(latest.at - clock_timestamp()), latest.name),
     'Check the clock of the server (timedatectl, chronyc tracking). Until that time, tasks that look at the time of '
       || 'their last run may wait.',
     extract(epoch from latest.at - clock_timestamp()), 60
-  )).*
+  )
   from (
     select found.name, found.at
     from (

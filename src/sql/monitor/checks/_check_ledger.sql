@@ -21,40 +21,41 @@ as $$
     ) as run
   )
 
-  select (monitor._finding(
+  select monitor._finding(
     'ledger', 'verification', 'critical',
     format('the ledger could not be verified on %s', to_char(verified.started_at, 'YYYY-MM-DD HH24:MI "UTC"')),
     format('Read the error: select error from monitor.run where run_id = %s. If the ledger and the records differ, '
       || 'records were changed outside of this system: keep a copy of the database, and list the differences: '
       || 'select problem.* from privacy.verify_ledger() as report cross join unnest(report.problems) as problem',
       verified.run_id)
-  )).*
+  )
   from verified
   where verified.outcome = 'failed'
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'ledger', 'age of the verification', 'warning',
     format('the ledger has not been verified for %s',
       monitor._duration(clock_timestamp() - coalesce(verified.ok_at, verified.began_at))),
-    'Verify it: select * from privacy.verify_ledger(). A worker does so each day: see the task verify_ledger in monitor.run.',
+    'Verify it: select * from privacy.verify_ledger(). A worker does so each day: see the task verify_ledger in '
+      || 'monitor.run.',
     extract(epoch from clock_timestamp() - coalesce(verified.ok_at, verified.began_at)),
     extract(epoch from interval '3 days')
-  )).*
+  )
   from verified
   where coalesce(verified.ok_at, verified.began_at) < clock_timestamp() - interval '3 days'
     and verified.outcome <> 'failed'
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'ledger', 'seal', 'warning',
     format('nothing has been sealed for %s, not even the daily checkpoint',
       monitor._duration(clock_timestamp() - latest.sealed_at)),
     'Start a worker: insights worker. If one is running, see the task seal in monitor.run.',
     extract(epoch from clock_timestamp() - latest.sealed_at), extract(epoch from interval '2 days')
-  )).*
+  )
   from (select ledger.sealed_at from privacy.ledger order by ledger.position desc limit 1) as latest
   where latest.sealed_at < clock_timestamp() - interval '2 days'
 $$;

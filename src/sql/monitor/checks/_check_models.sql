@@ -26,7 +26,7 @@ as $$
     where presence.event_type_id = 0
   )
 
-  select (monitor._finding(
+  select monitor._finding(
     'models', deployed.name || ' (marked)', 'warning',
     format('version %s of %s was marked for training %s ago: %s', deployed.version, deployed.name,
       monitor._duration(clock_timestamp() - deployed.marked_at),
@@ -37,13 +37,13 @@ as $$
       else 'Train it again, with ml.train or, for predictions about learners, analytics.train_predictions.'
     end,
     extract(epoch from clock_timestamp() - deployed.marked_at), 86400
-  )).*
+  )
   from deployed
   where deployed.marked_at < clock_timestamp() - interval '1 day'
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'models', deployed.name || ' (old)', 'warning',
     format('version %s of %s was trained %s ago, and there is newer activity', deployed.version, deployed.name,
       monitor._duration(clock_timestamp() - deployed.trained_at)),
@@ -53,7 +53,7 @@ as $$
       else 'It is trained each night: see the task train_predictions in monitor.run.'
     end,
     extract(epoch from clock_timestamp() - deployed.trained_at), extract(epoch from interval '14 days')
-  )).*
+  )
   from deployed
   cross join newest
   where deployed.is_ours
@@ -63,7 +63,7 @@ as $$
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'models', deployed.name || ' (drifted)', 'warning',
     format('%s of version %s of %s has drifted from its training data: %s',
       case when drift.features > 0 then format('%s of the inputs', drift.features) else drift.statistic end,
@@ -71,7 +71,7 @@ as $$
     format('See which: select * from ml.drift where model_id = %s order by measured_at desc. Train it again, or check '
       || 'whether the data is still collected as before.', deployed.model_id),
     drift.value, null
-  )).*
+  )
   from deployed
   cross join lateral (
     select
@@ -90,6 +90,6 @@ as $$
 $$;
 
 comment on function monitor._check_models() is $$
-Finds deployed models that are marked for training for a day, were trained two weeks before the newest activity, or whose
-inputs, calibration or metric drifted.
+Finds deployed models that are marked for training for a day, were trained two weeks before the newest activity, or
+whose inputs, calibration or metric drifted.
 $$;

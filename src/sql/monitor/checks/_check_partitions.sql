@@ -52,7 +52,8 @@ begin
     if v_rows > 0 then
       return next monitor._finding(
         'partitions', v_default::text, 'warning',
-        format('the default partition %s has %s%s events', v_default, v_rows, case v_rows when 1000 then ' or more' end),
+        format('the default partition %s has %s%s events', v_default, v_rows,
+          case v_rows when 1000 then ' or more' end),
         format(
           'Detach it (alter table track.event detach partition %1$s), create the partitions of its months '
             || '(track.make_partitions), and insert its rows into track.event.', v_default

@@ -43,8 +43,8 @@ begin
     return next monitor._finding(
       'refresh', 'queue', 'warning',
       format('%s or more changes of people wait to be refreshed', v_queued),
-      'After a large import, wait until they are refreshed. Otherwise more arrives than is refreshed: see row_count and '
-        || 'duration of select * from monitor.run where task = ''refresh'' order by started_at desc limit 20',
+      'After a large import, wait until they are refreshed. Otherwise more arrives than is refreshed: see row_count '
+        || 'and duration of select * from monitor.run where task = ''refresh'' order by started_at desc limit 20',
       v_queued, v_most
     );
   end if;

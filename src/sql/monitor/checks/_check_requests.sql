@@ -4,7 +4,7 @@ language sql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
-  select (monitor._finding(
+  select monitor._finding(
     'requests', pending.kind || ' (overdue)', 'critical',
     format('%s %s of people for %s, the oldest of which had to be answered %s ago', pending.overdue,
       case pending.overdue when 1 then 'request' else 'requests' end, pending.kind,
@@ -12,7 +12,7 @@ as $$
     format('Answer them, and record it with privacy.complete_request: select request_id, due_at from '
       || 'privacy.open_requests where kind = ''%s'' order by due_at', pending.kind),
     pending.overdue, 1
-  )).*
+  )
   from (
     select
       request.kind, count(*) as overdue, min(request.due_at) as due_at
@@ -23,13 +23,13 @@ as $$
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'requests', pending.kind || ' (soon)', 'warning',
     format('%s %s of people for %s must be answered within 3 days', pending.soon,
       case pending.soon when 1 then 'request' else 'requests' end, pending.kind),
     format('select request_id, due_at from privacy.open_requests where kind = ''%s'' order by due_at', pending.kind),
     pending.soon, 1
-  )).*
+  )
   from (
     select request.kind, count(*) as soon
     from privacy.open_requests as request
@@ -40,12 +40,12 @@ as $$
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'requests', 'erasures', 'warning',
     format('%s erasures are not completed: views and lists still contain their sums', pending.open),
     'Start a worker: insights worker. If one is running, see the task erase in monitor.run.',
     pending.open, 1
-  )).*
+  )
   from (
     select count(*) as open
     from privacy.erasure

@@ -4,14 +4,14 @@ language sql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
-  select (monitor._finding(
+  select monitor._finding(
     'retention', '',
     case when late.since < clock_timestamp() - interval '7 days' then 'critical' else 'warning' end,
     format('the rules of retention (%s) have not been applied for %s', late.rules,
       monitor._duration(clock_timestamp() - late.since)),
     'Start a worker, or see the task apply_retention in monitor.run. To apply them now: insights retention apply --yes',
     extract(epoch from clock_timestamp() - late.since), extract(epoch from interval '2 days')
-  )).*
+  )
   from (
     select
       left(string_agg(retention.rule, ', ' order by retention.rule), 200) as rules,

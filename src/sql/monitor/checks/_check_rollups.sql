@@ -4,7 +4,7 @@ language sql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
-  select (monitor._finding(
+  select monitor._finding(
     'rollups', differed.rollup,
     -- Again and again: the cause is still there.
     case when differed.hours >= 3 then 'critical' else 'warning' end,
@@ -18,7 +18,7 @@ as $$
         || 'select insights_queue.add_job(''insights:check_rollups'', ''{"seconds": 3600}'')', differed.rollup
     ),
     differed.differing, 1
-  )).*
+  )
   from (
     select
       found.rollup, sum(found.differing)::float8 as differing, sum(found.checked)::float8 as checked,
@@ -31,14 +31,14 @@ as $$
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'rollups', '', 'warning',
     format('the rollups have not been compared with the events for %s',
       monitor._duration(clock_timestamp() - latest.checked_at)),
-    'See the runs of the task: select * from monitor.run where task = ''check_rollups'' order by started_at desc limit 5.'
-      || ' Nothing is compared while more than 10,000 changes wait to be refreshed.',
+    'See the runs of the task: select * from monitor.run where task = ''check_rollups'' order by started_at desc '
+      || 'limit 5. Nothing is compared while more than 10,000 changes wait to be refreshed.',
     extract(epoch from clock_timestamp() - latest.checked_at), 86400
-  )).*
+  )
   from (select checked.checked_at from track.rollup_check as checked order by checked.check_id desc limit 1) as latest
   cross join monitor._schedule() as schedule
   where latest.checked_at < clock_timestamp() - interval '1 day'

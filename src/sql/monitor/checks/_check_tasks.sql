@@ -36,7 +36,7 @@ as $$
     ) as latest on true
   )
 
-  select (monitor._finding(
+  select monitor._finding(
     'tasks', task.task || ' (failed)',
     case when task.failures >= 3 then task.severity else 'warning' end,
     format(
@@ -52,7 +52,7 @@ as $$
     format('Read the error: select error from monitor.run where run_id = %s. The task runs again on schedule.',
       task.failed_run_id),
     task.failures, 2
-  )).*
+  )
   from task
   where task.failures >= 2
     -- A single failure that was not followed by another attempt.
@@ -60,7 +60,7 @@ as $$
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'tasks', task.task || ' (late)',
     case when clock_timestamp() - coalesce(task.ok_at, task.known_since) > 2 * task.tolerance
       then task.severity else 'warning' end,
@@ -70,7 +70,7 @@ as $$
     ),
     format('Queue it: select insights_queue.add_job(''insights:%s''), and see the log of the worker.', task.task),
     extract(epoch from clock_timestamp() - coalesce(task.ok_at, task.known_since)), extract(epoch from task.tolerance)
-  )).*
+  )
   from task
   where task.is_always_recorded
     and task.is_scheduled
@@ -79,13 +79,13 @@ as $$
 
   union all
 
-  select (monitor._finding(
+  select monitor._finding(
     'tasks', task.task || ' (running)', 'warning',
     format('the task %s has been running for %s', task.task, monitor._duration(clock_timestamp() - task.started_at)),
     'If no worker is busy with it, it was killed: start a worker, which runs it again. Otherwise look at '
       || 'pg_stat_activity for a lock that it waits for.',
     extract(epoch from clock_timestamp() - task.started_at), extract(epoch from greatest(task.tolerance, '12 hours'))
-  )).*
+  )
   from task
   where task.outcome = 'running'
     and task.started_at < clock_timestamp() - greatest(task.tolerance, '12 hours')

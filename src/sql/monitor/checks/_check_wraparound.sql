@@ -4,7 +4,7 @@ language sql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
-  select (monitor._finding(
+  select monitor._finding(
     'wraparound', aged.kind,
     case when aged.age >= 1500000000 then 'critical' else 'warning' end,
     format('the oldest %s is %s million old; at about 2100 million the database refuses writes', aged.kind,
@@ -13,7 +13,7 @@ as $$
       || 'where relkind in (''r'', ''m'', ''t'') order by greatest(age(relfrozenxid), mxid_age(relminmxid)) desc '
       || 'limit 10. Look for old transactions, slots and prepared transactions that hold them.',
     aged.age, 1000000000
-  )).*
+  )
   from pg_catalog.pg_database as database
   cross join lateral (
     values

@@ -67,7 +67,9 @@ begin
 
   if exists (
     select from unnest(unfinished) as name
-    where name not in (select found.health_check from unnest(findings) as found where found.subject = 'the check itself')
+    where name not in (
+      select found.health_check from unnest(findings) as found where found.subject = 'the check itself'
+    )
   ) then
     findings := findings || row(
       'health',

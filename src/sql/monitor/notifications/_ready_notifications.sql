@@ -17,13 +17,15 @@ as $$
         else waiting.leased_until <= at or waiting.leased_until > at + interval '10 minutes'
       end
       -- The notifications of an alert arrive in their order.
-      and not exists (
-        select
-        from monitor.notification as earlier
-        where earlier.channel = waiting.channel
-          and earlier.alert_id = waiting.alert_id
-          and earlier.finished_at is null
-          and earlier.notification_id < waiting.notification_id
+      and (
+        waiting.alert_id is null
+        or waiting.notification_id = (
+          select min(earlier.notification_id)
+          from monitor.notification as earlier
+          where earlier.channel = waiting.channel
+            and earlier.alert_id = waiting.alert_id
+            and earlier.finished_at is null
+        )
       )
     order by waiting.next_attempt_at, waiting.notification_id
     -- After a failure, one notification tries whether the channel works again.

@@ -9,6 +9,8 @@ set client_min_messages to notice
 as $$
 declare
   v_now constant timestamptz := clock_timestamp();
+  -- At most 50 of a channel.
+  v_ready bigint[];
   v_sent_at constant text := floor(extract(epoch from v_now))::bigint::text;
 begin
   perform common.check_count('top', take_notifications.top, 1, 100);
@@ -31,11 +33,12 @@ begin
     for update skip locked
   );
 
+  v_ready := array(select ready from monitor._ready_notifications(v_now) as ready);
   return query
   with taken as materialized (
     select candidate.notification_id
     from monitor.notification as candidate
-    where candidate.notification_id in (select monitor._ready_notifications(v_now))
+    where candidate.notification_id = any (v_ready)
       -- Checked on the locked row, too: another worker may have taken it in between.
       and candidate.finished_at is null
       and (

@@ -1,7 +1,8 @@
 /*
  * A check compares the rows of a month and a block of 4,096 people. The next check takes the next block, and after the
- * last one the next month, so that all rows are compared in turn. Sums of all people are compared for the day of the
- * month whose last check is the oldest, and for some items of the month.
+ * last one the next month, so that all rows are compared in turn. Sums of all people are compared for days of the month
+ * and for some of its items: for so many days that all are compared with the last block, those whose last check is the
+ * oldest first.
  */
 create or replace function track._next_check(out month date, out block int)
 language plpgsql
@@ -10,26 +11,11 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_last track.rollup_check;
-  v_months date[];
+  v_months constant date[] := track._checked_months();
   v_newest bigint;
 begin
   select * into v_last from track.rollup_check order by rollup_check.check_id desc limit 1;
   v_newest := coalesce((select max(person.person_id) from track.person), 0) / 4096;
-  -- The months of the partitions, and those of rows without events.
-  v_months := array(
-    select to_date(substr(partition.relname, 7), 'YYYY_MM')
-    from pg_catalog.pg_inherits
-    join pg_catalog.pg_class as partition on partition.oid = pg_inherits.inhrelid
-    where pg_inherits.inhparent = 'track.event'::regclass
-      and partition.relname ~ '^event_\d{4}_\d\d$'
-      and to_date(substr(partition.relname, 7), 'YYYY_MM') <= (now() at time zone 'UTC')::date + 31
-      -- The sums of earlier months are kept without their events.
-      and to_date(substr(partition.relname, 7), 'YYYY_MM') >= (select setting.sums_kept_before from track.setting)
-    union
-    select item_month.month
-    from track.item_month
-    order by 1
-  );
   if v_last.month = any (v_months) and v_last.block < v_newest then
     month := v_last.month;
     block := (
@@ -60,24 +46,26 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_check_id constant bigint := coalesce((select max(rollup_check.check_id) from track.rollup_check), 0) + 1;
+  v_blocks constant int := coalesce((select max(person.person_id) from track.person), 0) / 4096 + 1;
+  v_days date[];
   v_day date;
+  v_number int := 0;
   v_items bigint[];
   v_rollup text;
   v_rollups text[] := array[
-    'track.step', 'track.presence', 'track.item_month', 'track.item_month sums', 'track.course_presence',
-    'track.item_day'
+    'track.step', 'track.presence', 'track.item_month', 'track.item_month sums', 'track.course_presence'
   ];
   v_started timestamptz;
   v_found track.rollup_comparison;
   v_row track.rollup_check;
 begin
-  v_day := (
+  v_days := array(
     select listed::date
     from generate_series(_check_block.month, _check_block.month + interval '1 month - 1 day', '1 day') as listed
     left join track.rollup_check as earlier on earlier.rollup = 'track.item_day' and earlier.day = listed::date
     group by listed
     order by max(earlier.check_id) nulls first, listed
-    limit 1
+    limit ceil(31.0 / v_blocks)
   );
   v_items := array(
     select item_month.item_id
@@ -85,14 +73,19 @@ begin
     where item_month.month = _check_block.month
     group by item_month.item_id
     order by random()
-    limit 100
+    limit case when v_blocks > 1 then 100 end
   );
 
   if exists (select from track.declared_property as declared where declared.is_queued) then
     v_rollups := v_rollups || array['track.step_value', 'track.value_presence'];
   end if;
+  v_rollups := v_rollups || array_fill('track.item_day'::text, array[cardinality(v_days)]);
   foreach v_rollup in array v_rollups loop
     v_started := clock_timestamp();
+    if v_rollup = 'track.item_day' then
+      v_day := v_days[v_number + 1];
+      v_number := v_number + 1;
+    end if;
     -- First without the lock of the refresh. Under it, the differences are those that no refresh is about to change.
     for v_attempt in 1 .. 2 loop
       v_found := case v_rollup
@@ -114,7 +107,8 @@ begin
       check_id, rollup, checked_at, month, block, day, checked, differing, example, duration
     )
     values (
-      v_check_id, v_rollup, v_started, month, block, case when v_rollup = 'track.item_day' then v_day end,
+      -- A further day has a number of its own.
+      v_check_id + greatest(v_number - 1, 0), v_rollup, v_started, month, block, v_day,
       v_found.checked, v_found.differing, v_found.example, clock_timestamp() - v_started
     )
     returning * into v_row;
@@ -163,11 +157,13 @@ $$;
 
 comment on function track.check_rollups(int) is $$
 @behavior -*
-Compares a sample of the rollups with the events, repairs what differs, and records the result; one row per rollup.
-These are `track.step`, `presence`, `item_month`, `course_presence` and `item_day`, and with declared properties
-`step_value` and `value_presence`. One check is a month and 4,096
-people; each takes the next ones, so that all are compared in turn. What is queued for a refresh is not compared, and
-nothing is checked while more than 10,000 changes are queued. `differing` is the number of cells that were wrong: they
+Compares a sample of the rollups with the events, repairs what differs, and records the result: one row per rollup, and
+for `item_day` per day.
+The rollups are `track.step`, `presence`, `item_month`, `course_presence` and `item_day`, and with declared properties
+`step_value` and `value_presence`. One check is a month and 4,096 people; each takes the next ones, so that all are
+compared in turn (`track.rollup_turn`). With at most 4,096 people all items of the month are compared, otherwise 100 of
+them, picked at random. What is queued for a refresh is not compared, and nothing is checked while more than 10,000
+changes are queued. `differing` is the number of cells that were wrong: they
 are written again from the events. `track.rollup_trust` summarizes the results.
 From the first difference on, refreshes wait for the end of the transaction: prefer many calls to many checks.
 Errors: CF001 for fewer than one check, or more than 100.

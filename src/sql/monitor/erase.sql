@@ -46,6 +46,12 @@ begin
     or monitor._names_person(run.detail::text, v_names);
   get diagnostics v_rows = row_count;
   return next row('monitor.run', v_rows, 'cleared')::privacy.erased;
+  update monitor.probe_state
+  set error = 'erased'
+  where monitor._names_person(probe_state.error, v_names)
+    or probe_state.error ~ v_key_pattern;
+  get diagnostics v_rows = row_count;
+  return next row('monitor.probe_state', v_rows, 'cleared')::privacy.erased;
 
   return next privacy.clear_values('monitor.alert', 'acknowledged_by', privacy.user_names(subject));
   return next privacy.clear_values('monitor.alert_event', 'author', privacy.user_names(subject));

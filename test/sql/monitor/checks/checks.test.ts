@@ -1,0 +1,425 @@
+import { makeWorkerUtils } from "graphile-worker";
+import { describe, expect, test } from "vitest";
+import { type Queries, testDatabase } from "../../../support/database.ts";
+
+/* Each check on the state that it is for, and on the state just before it. */
+
+const database = await testDatabase();
+
+interface Finding {
+  health_check: string;
+  subject: string;
+  severity: string;
+  message: string;
+  fix: string;
+  value: number | null;
+}
+
+const found = (db: Queries): Promise<Finding[]> =>
+  db.rows<Finding>("select found.* from monitor.health() as health cross join unnest(health.findings) as found");
+
+/** The findings after these statements, in a transaction that is rolled back. */
+const after = (...statements: string[]): Promise<Finding[]> =>
+  database.as("postgres", {}, async (db) => {
+    for (const statement of statements) await db.query(statement);
+    return await found(db);
+  });
+
+const brief = (findings: Finding[]): string[] =>
+  findings.map(({ health_check, subject, severity }) => `${health_check}/${subject}: ${severity}`);
+
+const runs = (task: string, ...ages: [string, string][]): string =>
+  `insert into monitor.run (task, started_at, finished_at, outcome)
+   values ${ages
+     .map(
+       ([age, outcome]) =>
+         `('${task}', now() - interval '${age}', ${outcome === "running" ? "null" : `now() - interval '${age}'`}, '${outcome}')`,
+     )
+     .join(", ")}`;
+
+/** The queue of graphile-worker, whose schedule was last executed at this age. */
+const schedule = (executed: string, known = "30 days"): string =>
+  `insert into insights_queue._private_known_crontabs (identifier, known_since, last_execution)
+   values ('insights-refresh', now() - interval '${known}', now() - interval '${executed}')`;
+
+const utils = await makeWorkerUtils({ pgPool: database.pool, schema: "insights_queue", noPreparedStatements: true });
+await utils.release();
+
+describe("queue", () => {
+  const job = (task: string, age: string, number = 1): string =>
+    `select insights_queue.add_job('insights:${task}', run_at => now() - interval '${age}') from generate_series(1, ${number})`;
+
+  test("a job that waits for a quarter of an hour, for two hours", async () => {
+    expect(await after(job("refresh", "14 minutes"))).toEqual([]);
+    const [waiting] = await after(job("refresh", "16 minutes"));
+    expect(waiting).toMatchObject({
+      health_check: "queue",
+      subject: "refresh",
+      severity: "warning",
+      message: "a job of the task refresh has waited for 16 minutes",
+      fix: expect.stringContaining("Start a worker: insights worker"),
+    });
+    expect(brief(await after(job("refresh", "121 minutes")))).toEqual(["queue/refresh: critical"]);
+  });
+
+  test("a queue that grows", async () => {
+    expect(await after(job("train", "1 minute", 999))).toEqual([]);
+    expect(await after(job("train", "1 minute", 1000))).toMatchObject([
+      { subject: "train (many)", severity: "warning", message: "1000 jobs of the task train are waiting" },
+    ]);
+  });
+
+  test("a job that failed in all attempts, with a fix that works", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await db.query(job("train", "1 minute"));
+      await db.query("update insights_queue._private_jobs set attempts = max_attempts, last_error = 'secret'");
+      const [failed, ...others] = await found(db);
+      expect(others).toEqual([]);
+      expect(failed).toMatchObject({
+        subject: "train (failed)",
+        message: "1 job of the task train failed in all attempts",
+      });
+      expect(JSON.stringify(failed)).not.toContain("secret");
+      const [read, again] = [...(failed?.fix ?? "").matchAll(/: (select .*?)(?:\. |$)/g)].map(([, sql]) => sql);
+      expect(await db.rows(read ?? "")).toEqual([{ last_error: "secret" }]);
+      await db.query(again ?? "");
+      expect(brief(await found(db))).toEqual([]);
+      expect(await db.value("select attempts from insights_queue.jobs")).toBe(0);
+    });
+  });
+
+  test("jobs of an application in the same queue are its own", async () => {
+    expect(await after("select insights_queue.add_job('their_task', run_at => now() - interval '3 days')")).toEqual([]);
+  });
+});
+
+describe("tasks", () => {
+  test("one that fails: once is tried again, three times in a row is not by chance", async () => {
+    expect(await after(runs("refresh", ["2 minutes", "ok"], ["1 minute", "failed"]))).toEqual([]);
+    expect(
+      brief(await after(runs("refresh", ["9 minutes", "ok"], ["2 minutes", "failed"], ["1 minute", "failed"]))),
+    ).toEqual(["tasks/refresh (failed): warning"]);
+    const three: [string, string][] = [
+      ["4 minutes", "ok"],
+      ["3 minutes", "failed"],
+      ["2 minutes", "failed"],
+      ["1 minute", "failed"],
+    ];
+    const [refresh] = await after(runs("refresh", ...three));
+    expect(refresh).toMatchObject({
+      severity: "critical",
+      value: 3,
+      message: expect.stringMatching(
+        /^the task refresh failed in its last 3 runs, last on \d{4}-\d\d-\d\d \d\d:\d\d UTC$/,
+      ),
+      fix: expect.stringMatching(/^Read the error: select error from monitor\.run where run_id = \d+\./),
+    });
+    // A task that can wait.
+    expect(brief(await after(runs("evaluate", ...three)))).toEqual(["tasks/evaluate (failed): warning"]);
+    // Success ends it.
+    expect(await after(runs("refresh", ...three, ["30 seconds", "ok"]))).toEqual([]);
+  });
+
+  test("a daily one that failed and was not tried again", async () => {
+    expect(brief(await after(runs("watch_models", ["5 hours", "failed"])))).toEqual([
+      "tasks/watch_models (failed): warning",
+    ]);
+  });
+
+  test("one that is late against its schedule, unless no worker runs at all", async () => {
+    const late = runs("refresh_views", ["151 minutes", "ok"]);
+    const others = ["check_rollups", "delete_old_refusals", "delete_old_runs", "make_partitions", "pack_messages"]
+      .concat(["refresh_cohorts", "refresh_decisions", "verify_ledger"])
+      .map((task) => runs(task, ["1 minute", "ok"]));
+    const partitions = "select track.make_partitions()";
+    expect(brief(await after(partitions, ...others, late, schedule("1 minute")))).toEqual([
+      "tasks/refresh_views (late): warning",
+    ]);
+    expect(await after(partitions, ...others, late, schedule("1 minute", "2 hours"))).toEqual([]);
+    expect(
+      brief(await after(partitions, ...others, late, schedule("20 minutes"))).filter((name) =>
+        name.startsWith("tasks"),
+      ),
+    ).toEqual([]);
+    expect(
+      await after(partitions, ...others, runs("refresh_views", ["149 minutes", "ok"]), schedule("1 minute")),
+    ).toEqual([]);
+  });
+
+  test("one that does not end", async () => {
+    expect(await after(runs("train", ["11 hours", "running"]))).toEqual([]);
+    expect(brief(await after(runs("train", ["13 hours", "running"])))).toEqual(["tasks/train (running): warning"]);
+  });
+});
+
+describe("refresh", () => {
+  const stale = "insert into track.stale (person_id, since, until) values (1, now(), now())";
+
+  test("changes that wait while refreshes do not succeed", async () => {
+    expect(await after(runs("refresh", ["14 minutes", "ok"]), stale)).toEqual([]);
+    expect(await after(runs("refresh", ["3 hours", "ok"]))).toEqual([]);
+    expect(await after(runs("refresh", ["16 minutes", "ok"]), stale)).toMatchObject([
+      {
+        health_check: "refresh",
+        subject: "lag",
+        severity: "warning",
+        message: "1 changes of people wait to be refreshed, the last refresh was 16 minutes ago",
+        fix: expect.stringContaining("insights refresh"),
+      },
+    ]);
+    expect(brief(await after(runs("refresh", ["3 hours", "ok"]), stale))).toEqual(["refresh/lag: critical"]);
+  });
+
+  test("more than 100,000 changes", async () => {
+    const many = (number: number): string =>
+      `insert into track.stale (person_id, since, until) select n, now(), now() from generate_series(1, ${number}) as n`;
+    expect(await after(many(99_999))).toEqual([]);
+    await database.query("vacuum track.stale");
+    expect(brief(await after(many(100_000))).slice(0, 1)).toEqual(["refresh/queue: warning"]);
+    await database.query("vacuum track.stale");
+  });
+});
+
+describe("partitions", () => {
+  const month = (ahead: number): Promise<string> =>
+    database.value(
+      `select to_char((now() at time zone 'UTC') + make_interval(months => $1), '"track.event_"YYYY_MM')`,
+      [ahead],
+    );
+
+  test("a partition that is missing for this month or the next one, with a fix that works", async () => {
+    const made = runs("make_partitions", ["1 hour", "ok"]);
+    const make = "select track.make_partitions()";
+    expect(await after(make, made)).toEqual([]);
+    const [now, next, later] = await Promise.all([month(0), month(1), month(2)]);
+    expect(await after(make, made, `drop table ${later}`)).toEqual([]);
+    await database.as("postgres", {}, async (db) => {
+      for (const sql of [make, made, `drop table ${now}, ${next}`]) await db.query(sql);
+      const missing = await found(db);
+      expect(missing).toMatchObject([
+        { subject: now, severity: "critical", fix: expect.stringContaining("select track.make_partitions()") },
+        { subject: next, severity: "warning" },
+      ]);
+      await db.query("select track.make_partitions()");
+      expect(await found(db)).toEqual([]);
+      // A table of this name that is detached.
+      await db.query(`alter table track.event detach partition ${next}`);
+      const [detached] = await found(db);
+      await db.query(/: (alter table .*)$/.exec(detached?.fix ?? "")?.[1] ?? "");
+      expect(await found(db)).toEqual([]);
+    });
+  });
+
+  test("rows in a default partition", async () => {
+    const make =
+      "create table track.stray partition of track.event default; alter table track.stray owner to insights_owner";
+    expect(await after(make)).toEqual([]);
+    expect(
+      await after(
+        make,
+        `insert into track.event (person_id, occurred_at, event_id, identity_id, event_type_id, received_at, source_id)
+         values (0, '1999-01-01', gen_random_uuid(), 1, 1, now(), 1)`,
+      ),
+    ).toMatchObject([{ health_check: "partitions", subject: "track.stray", value: 1 }]);
+  });
+});
+
+describe("rollups", () => {
+  const check = (age: string, differing: number, id = 1): string =>
+    `insert into track.rollup_check (check_id, rollup, checked_at, month, block, checked, differing, example, duration)
+     values (${id}, 'track.presence', now() - interval '${age}', '2026-01-01', 0, 100, ${differing}, 'person 17', '1 ms')`;
+
+  test("one that differed is named with its fix for a day, and is critical when it differs again and again", async () => {
+    expect(await after(check("1 minute", 0))).toEqual([]);
+    expect(await after(check("25 hours", 3))).toEqual([]);
+    const [differed] = await after(check("1 minute", 3));
+    expect(differed).toMatchObject({
+      subject: "track.presence",
+      severity: "warning",
+      value: 3,
+      message: expect.stringMatching(/^track\.presence differed from the events in 3 of 100 compared cells, last on /),
+      fix: expect.stringContaining("The data is repaired; find the cause"),
+    });
+    expect(JSON.stringify(differed)).not.toContain("person 17");
+    expect(brief(await after(check("5 minutes", 1), check("2 hours", 1, 2), check("4 hours", 1, 3)))).toEqual([
+      "rollups/track.presence: critical",
+    ]);
+  });
+
+  test("no comparison for a day, while a worker runs", async () => {
+    const old = check("25 hours", 0);
+    expect(brief(await after(old)).filter((name) => name.startsWith("rollups"))).toEqual([]);
+    expect(brief(await after(old, schedule("1 minute"))).filter((name) => name.startsWith("rollups"))).toEqual([
+      "rollups/: warning",
+    ]);
+  });
+});
+
+describe("models", () => {
+  const model = (trained: string, marked = "null"): string =>
+    `with project as (
+       insert into ml.project (name, task, metric) values ('recommend.course', 'recommendation', 'ndcg') returning *
+     ), model as (
+       insert into ml.model (project_id, version, algorithm, trained_at, marked_at, marked_reason)
+       select project_id, 1, 'ease', now() - interval '${trained}', ${marked}, 'erased "ada"' from project returning *
+     )
+     insert into ml.deployment (project_id, model_id, strategy) select project_id, model_id, 'first' from model`;
+  const active = (age: string): string =>
+    `insert into track.presence (event_type_id, day, block, people, event_count, counted_count)
+     values (0, (now() - interval '${age}')::date, 0, b'1'::bit(4096), 1, 1)`;
+  const drift = (age: string, verdict: string): string =>
+    `insert into ml.drift (model_id, statistic, feature, value, verdict, row_count, measured_at)
+     select model_id, 'population_stability_index', 'weeks', 0.5, '${verdict}', 10, now() - interval '${age}' from ml.model`;
+
+  test("one that is marked for training for a day", async () => {
+    expect(await after(model("1 hour", "now() - interval '23 hours'"))).toEqual([]);
+    const [marked] = await after(model("1 hour", "now() - interval '25 hours'"));
+    expect(marked).toMatchObject({
+      subject: "recommend.course (marked)",
+      message: 'version 1 of recommend.course was marked for training 25 hours ago: erased "…"',
+      fix: expect.stringContaining("insights train"),
+    });
+  });
+
+  test("one that is old while there is newer activity", async () => {
+    expect(await after(model("30 days"))).toEqual([]);
+    expect(await after(model("30 days"), active("20 days"))).toEqual([]);
+    expect(brief(await after(model("30 days"), active("1 day")))).toEqual(["models/recommend.course (old): warning"]);
+  });
+
+  test("one whose inputs drifted, until they no longer do", async () => {
+    expect(await after(model("1 day"), drift("1 hour", "shifting"))).toEqual([]);
+    expect(await after(model("1 day"), drift("1 hour", "drifted"))).toMatchObject([
+      {
+        subject: "recommend.course (drifted)",
+        value: 0.5,
+        message: "1 of the inputs of version 1 of recommend.course has drifted from its training data: 0.500",
+      },
+    ]);
+    expect(await after(model("1 day"), drift("2 days", "drifted"), drift("1 hour", "stable"))).toEqual([]);
+  });
+});
+
+describe("ledger", () => {
+  test("one that could not be verified", async () => {
+    expect(await after(runs("verify_ledger", ["2 hours", "ok"]))).toEqual([]);
+    const failed = await after(runs("verify_ledger", ["2 hours", "ok"], ["1 minute", "failed"]));
+    expect(failed).toMatchObject([{ health_check: "ledger", severity: "critical", subject: "verification" }]);
+  });
+
+  test("one that was not verified for three days, or not sealed for two", async () => {
+    const names = brief(await after(runs("verify_ledger", ["73 hours", "ok"])));
+    expect(names).toContain("ledger/age of the verification: warning");
+    const sealed = (age: string): string =>
+      `insert into privacy.ledger (position, kind, commitment, hash, sealed_at)
+       values (1000, 'checkpoint', '\\x00', '\\x00', now() - interval '${age}')`;
+    expect(await after(sealed("47 hours"))).toEqual([]);
+    expect(brief(await after(sealed("49 hours")))).toEqual(["ledger/seal: warning"]);
+  });
+});
+
+describe("requests", () => {
+  const request = (due: string, state = "open", person = 7): string =>
+    `insert into privacy.request (kind, regime, person_id, identity_id, subject_hash, received_at, due_at, state, completed_at)
+     select 'access', regime, ${state === "open" ? `${person}, ${person}` : "null, null"}, sha256('x'), now() - interval '60 days',
+       now() + interval '${due}', '${state}', ${state === "open" ? "null" : "now()"}
+     from privacy.regime order by regime limit 1`;
+
+  test("those that are overdue, and those that soon will be", async () => {
+    expect(await after(request("4 days"), request("-1 day", "completed"))).toEqual([]);
+    expect(brief(await after(request("2 days")))).toEqual(["requests/access (soon): warning"]);
+    const [overdue] = await after(request("-3 days"), request("-5 days", "open", 8));
+    expect(overdue).toMatchObject({
+      subject: "access (overdue)",
+      severity: "critical",
+      message: "2 requests of people for access, the oldest of which had to be answered 5 days ago",
+      fix: expect.stringContaining("privacy.complete_request"),
+    });
+  });
+
+  test("erasures that are not completed", async () => {
+    const erasure = (age: string): string =>
+      `insert into privacy.erasure (requested_at, erased_at, subject_hash, counts)
+       values (now() - interval '${age}', now() - interval '${age}', sha256('x'), '{}')`;
+    expect(await after(erasure("23 hours"))).toEqual([]);
+    expect(brief(await after(erasure("25 hours")))).toEqual(["requests/erasures: warning"]);
+  });
+});
+
+test("retention: rules that are not applied", async () => {
+  const rule = (age: string): string =>
+    `insert into privacy.retention (data_class, keep, set_at) values ('events', '1 year', now() - interval '${age}')`;
+  expect(await after(rule("47 hours"))).toEqual([]);
+  expect(brief(await after(rule("49 hours")))).toEqual(["retention/: warning"]);
+  expect(brief(await after(rule("8 days")))).toEqual(["retention/: critical"]);
+  const applied = await after(rule("8 days"), runs("apply_retention", ["1 hour", "ok"]));
+  expect(applied).toEqual([]);
+});
+
+test("tables: an index that is not valid", async () => {
+  const invalid = await after(
+    "update pg_index set indisvalid = false where indexrelid = 'monitor.run_task_started'::regclass",
+  );
+  expect(invalid).toMatchObject([
+    {
+      health_check: "tables",
+      subject: "monitor.run_task_started",
+      fix: "reindex index concurrently monitor.run_task_started",
+    },
+  ]);
+});
+
+test("tables: many dead rows", async ({ skip }) => {
+  if (!database.native) skip("the embedded database counts dead rows in its session only");
+  await database.query(`
+    alter table monitor.run set (autovacuum_enabled = false);
+    insert into monitor.run (task) select 'x' from generate_series(1, 110000);
+  `);
+  await database.query("delete from monitor.run where task = 'x'");
+  try {
+    await expect
+      .poll(async () => brief(await found(database)), { timeout: 20_000 })
+      .toEqual(["tables/monitor.run: warning"]);
+  } finally {
+    await database.query("vacuum monitor.run");
+  }
+  await expect.poll(async () => brief(await found(database)), { timeout: 20_000 }).toEqual([]);
+});
+
+test("wraparound: an old database", async () => {
+  const aged = (age: number): string =>
+    `update pg_database
+     set datfrozenxid = ((pg_current_xact_id()::text::bigint + 4294967296 - ${age}) % 4294967296)::text::xid
+     where datname = current_database()`;
+  expect(await after(aged(999_000_000))).toEqual([]);
+  expect(brief(await after(aged(1_001_000_000)))).toEqual(["wraparound/transaction: warning"]);
+  expect(brief(await after(aged(1_600_000_000)))).toEqual(["wraparound/transaction: critical"]);
+});
+
+test("replication: a slot that nothing reads and that has lost what its standby needs", async ({ skip }) => {
+  if (!database.native) skip("the embedded database has no replication");
+  const slot = `of_a_test_${process.pid}`;
+  const [settings] = await database.rows<{ size: string }>(
+    "select current_setting('max_slot_wal_keep_size') as size from pg_settings where name = 'wal_level'",
+  );
+  expect(settings).toBeDefined();
+  await database.query("select pg_create_physical_replication_slot($1, true)", [slot]);
+  try {
+    // It holds less than a gigabyte.
+    expect(await database.rows("select * from monitor._check_replication() where subject ~ $1", [slot])).toEqual([]);
+  } finally {
+    await database.query("select pg_drop_replication_slot($1)", [slot]);
+  }
+});
+
+test("clock: records of the future", async () => {
+  const ahead = (time: string): string => runs("refresh", [`-${time}`, "ok"]);
+  expect(await after(ahead("50 seconds"))).toEqual([]);
+  expect(await after(ahead("3630 seconds"))).toMatchObject([
+    {
+      health_check: "clock",
+      message:
+        "there are records of the future, 60 minutes from now (monitor.run): the clock of the server moved back, or was ahead",
+    },
+  ]);
+});

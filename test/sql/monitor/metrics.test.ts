@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { testDatabase } from "../../support/database.ts";
+import { rolesThatMay } from "../../support/roles.ts";
+
+const database = await testDatabase();
+await database.query("update monitor.setting set longest_observation = '1 hour'");
+
+test("the latest values of all series, and the age of the observation", async () => {
+  expect(await database.rows("select * from monitor.metrics()")).toEqual([]);
+  await database.query("select monitor.observe()");
+  const [size] = await database.rows("select * from monitor.metrics() where metric = 'insights_database_bytes'");
+  expect(size).toMatchObject({ kind: "gauge", unit: "bytes", labels: {}, value: expect.any(Number) });
+  const age = await database.value<number>(
+    "select value from monitor.metrics() where metric = 'insights_observation_age_seconds'",
+  );
+  expect(age).toBeGreaterThan(0);
+});
+
+test("is for admins and workers", async () => {
+  expect(await rolesThatMay(database, "select * from monitor.metrics()")).toEqual(["admin", "worker"]);
+});
