@@ -723,11 +723,15 @@ comment on column monitor.channel.channel is $$Name of the channel.$$;
 comment on column monitor.channel.kind is $$Kind of the channel: `webhook`.$$;
 comment on column monitor.channel.address is $$Scheme, host and port of its URL. The path often contains a key.$$;
 comment on column monitor.channel.owners is $$Owners whose alerts are sent; null for all.$$;
-comment on column monitor.channel.least_severity is $$Least severity of alerts that are sent: `warning` or `critical`.$$;
+comment on column monitor.channel.least_severity is $$
+Least severity of alerts that are sent: `warning` or `critical`.
+$$;
 comment on column monitor.channel.is_active is $$Whether notifications are sent.$$;
 comment on column monitor.channel.created_at is $$Time at which the channel was created.$$;
 comment on column monitor.channel.failures is $$Number of attempts that failed since the last delivery.$$;
-comment on column monitor.channel.failing_since is $$Time of the first of these; null when the last attempt succeeded.$$;
+comment on column monitor.channel.failing_since is $$
+Time of the first of these; null when the last attempt succeeded.
+$$;
 comment on column monitor.channel.retry_at is $$Time before which nothing is sent, after a failure; null otherwise.$$;
 comment on column monitor.channel.delivered_at is $$Time of the last delivery; null before the first.$$;
 comment on column monitor.channel.last_error is $$Error of the last attempt that failed; null after a delivery.$$;
@@ -781,7 +785,7 @@ create table monitor.notification (
   finished_at timestamptz,
   status_code smallint,
   last_error text check (length(last_error) <= 300),
-  unique (alert_event_id, channel),
+  unique (channel, alert_event_id),
   check ((state = 'sending') = (leased_until is not null)),
   check ((state in ('delivered', 'failed')) = (finished_at is not null))
 );
@@ -791,6 +795,7 @@ where finished_at is null;
 create index notification_next on monitor.notification (channel, next_attempt_at, notification_id)
 where finished_at is null;
 create index notification_age on monitor.notification (created_at) where finished_at is null;
+create index notification_alert_event on monitor.notification (alert_event_id);
 create index notification_alert on monitor.notification (alert_id);
 create index notification_finished on monitor.notification (finished_at) where finished_at is not null;
 
@@ -806,7 +811,7 @@ comment on column monitor.notification.message_id is $$
 Header `webhook-id`, the same in each attempt, by which a receiver recognises a repetition.
 $$;
 comment on column monitor.notification.body is $$JSON text that is sent, the same in each attempt.$$;
-comment on column monitor.notification.state is $$`waiting`, `sending`, `delivered` or `failed` (for good).$$;
+comment on column monitor.notification.state is $$`waiting`, `sending`, `delivered` or `failed` (permanently).$$;
 comment on column monitor.notification.created_at is $$Time at which it was enqueued.$$;
 comment on column monitor.notification.next_attempt_at is $$Time before which it is not attempted.$$;
 comment on column monitor.notification.attempts is $$Number of attempts, with the present one.$$;
@@ -814,7 +819,7 @@ comment on column monitor.notification.leased_until is $$
 Time after which an attempt without a result counts as interrupted; null when it is not being sent.
 $$;
 comment on column monitor.notification.attempted_at is $$Time of the last attempt; null before the first.$$;
-comment on column monitor.notification.finished_at is $$Time at which it was delivered, or failed for good.$$;
+comment on column monitor.notification.finished_at is $$Time at which it was delivered, or failed permanently.$$;
 comment on column monitor.notification.status_code is $$HTTP status of the last answer; null without one.$$;
 comment on column monitor.notification.last_error is $$Error of the last attempt; null after a delivery.$$;
 

@@ -56,6 +56,7 @@ as $$
 $$;
 
 comment on function monitor._check_notifications() is $$
-Finds channels that have failed for a quarter of an hour, notifications that failed for good within a day, and those
-that wait although the channel works.
+Finds channels that fail, and notifications that were not delivered.
+A channel must have failed for a quarter of an hour. Notifications are those that failed permanently within a day, and
+those that wait although the channel works.
 $$;

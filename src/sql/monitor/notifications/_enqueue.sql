@@ -34,7 +34,7 @@ as $$
         (channel.owners is null or event.owner = any (channel.owners))
         and (channel.least_severity = 'warning' or event.severity = 'critical')
       )
-      -- The end of an alert is for whoever knows of it.
+      -- The end of an alert is for each channel that was notified of it.
       or (
         event.transition = 'resolved'
         and exists (

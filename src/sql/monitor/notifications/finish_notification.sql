@@ -33,7 +33,7 @@ begin
   end if;
 
   if v_error is null then
-    -- A delivery counts, even if a later attempt has begun.
+    -- A delivery counts, even if a later attempt has started.
     update monitor.notification
     set
       state = 'delivered', leased_until = null, finished_at = v_now, status_code = v_status, last_error = null
@@ -44,7 +44,7 @@ begin
     return 'delivered';
   end if;
 
-  -- The failure of an attempt that was given up says nothing about the present one.
+  -- The failure of an attempt whose time had passed is not that of the present one.
   if v_row.state <> 'sending' or v_row.attempts is distinct from finish_notification.attempt then
     return v_row.state;
   end if;
@@ -72,12 +72,13 @@ $$;
 
 comment on function monitor.finish_notification(bigint, int, text, int, int) is $$
 @behavior -*
-Records the result of an attempt: delivered if there is no error. Returns the state of the notification; null if its
-channel was removed in the meantime.
+Records the result of an attempt to send a notification.
+It was delivered if there is no error. Returns the state of the notification; null if its channel was removed in the
+meantime.
 After a failure it is tried again, after half a minute, then twice as long each time up to six hours, less or more by a
-quarter at random, and not before `retry_after` seconds (at most six hours). It fails for good after three days, or by
-the status 410. The failure of an attempt whose time had passed is ignored; its success counts. After a failure, the
-other notifications of the channel wait too, up to ten minutes, and then one of them is tried.
+quarter at random, and not before `retry_after` seconds (at most six hours). It fails permanently after three days, or
+by the status 410. The failure of an attempt whose time had passed is ignored; its success counts. After a failure, the
+others of the channel wait too, up to ten minutes, and then one of them is tried.
 $$;
 
 grant execute on function monitor.finish_notification(bigint, int, text, int, int) to insights_worker;

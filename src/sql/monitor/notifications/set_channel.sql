@@ -85,8 +85,9 @@ $$;
 
 comment on function monitor.set_channel(text, text, text[], text, boolean) is $$
 @behavior -*
-Creates a channel, or replaces its settings: the URL that notifications are posted to, the owners whose alerts are sent
-(null for all) and the least severity. Returns the secret of a new channel, which is not shown again, and null for a
+Creates a channel, or replaces its settings.
+These are the URL that notifications are posted to, the owners whose alerts are sent (null for all) and the least
+severity. Returns the secret of a new channel, which is not shown again, and null for a
 channel that exists: its secret stays valid. `monitor.rotate_channel_secret` replaces it.
 Notifications that wait are sent to the new URL. Those of an inactive channel wait, for three days at most.
 The worker posts to public addresses by https; others must be listed in `INSIGHTS_WEBHOOK_HOSTS`.

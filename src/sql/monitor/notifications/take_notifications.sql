@@ -87,7 +87,7 @@ caller gets it in this time; afterwards the attempt counts as interrupted, and t
 same `webhook-id`. So each attempt is sent at most once, and a repetition, of which the receiver may have got the first
 message, is recognised by its `webhook-id`. Of an alert, a channel gets one notification at a time, in their order.
 The signature is made here, so that the secret does not leave the database. Notifications that are older than three days
-fail for good.
+fail permanently.
 Errors: CF001 for `top` outside of 1 to 100.
 $$;
 

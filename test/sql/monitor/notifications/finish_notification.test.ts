@@ -51,7 +51,7 @@ test("an hour of the status 500, then a delivery: tried about once every ten min
   expect(await take(database)).toEqual([]);
 });
 
-test("three days of failures: then it fails for good, after a bounded number of attempts", async () => {
+test("three days of failures: then it fails permanently, after a bounded number of attempts", async () => {
   let attempts = 0;
   for (let quarter = 0; quarter < 4 * 80; quarter += 1) {
     for (const taken of await take(database)) {
