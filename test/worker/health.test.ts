@@ -41,7 +41,8 @@ test("after one round of everything the installation is healthy", async () => {
 });
 
 test("a rollup that was tampered with is found by one run of its task, named, and repaired", async () => {
-  const tamper = "update track.item_day set event_count = event_count + 1 where day = (select min(day) from track.item_day)";
+  const tamper =
+    "update track.item_day set event_count = event_count + 1 where day = (select min(day) from track.item_day)";
   await database.query(tamper);
   await runWorkerOnce(target);
   expect(await health()).toMatchObject({
@@ -110,7 +111,9 @@ test("a worker that is killed is found; one that is stopped, or replaced, is no 
     problems: 1,
     fix: expect.stringMatching(/^Start a worker: insights worker/),
   });
-  expect(found.summary).toMatch(/^no worker is running: .+ gave its last sign of life 1\d minutes ago, and was not stopped$/);
+  expect(found.summary).toMatch(
+    /^no worker is running: .+ gave its last sign of life 1\d minutes ago, and was not stopped$/,
+  );
 
   const next = await start();
   expect(await health()).toMatchObject({ status: "ok" });

@@ -344,9 +344,7 @@ test("nothing is checked with a long queue", async () => {
 test("a number of checks in one call, at most 100", async () => {
   await database.as("postgres", {}, async (db) => {
     await fill(db);
-    expect(
-      await db.value("select count(*)::int from track.check_rollups(3) where rollup = 'track.presence'"),
-    ).toBe(3);
+    expect(await db.value("select count(*)::int from track.check_rollups(3) where rollup = 'track.presence'")).toBe(3);
     await expect(db.query("select from track.check_rollups(101)")).rejects.toMatchObject({ code: "CF001" });
   });
 });

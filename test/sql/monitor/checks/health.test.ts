@@ -177,7 +177,9 @@ test("the schedule of the checks is that of the crontab", async () => {
     const every = minute === "*" ? 1 : minute.startsWith("*/") ? Number(minute.slice(2)) : hour === "*" ? 60 : 1440;
     minutes.set(task, Math.min(every, minutes.get(task) ?? every));
   }
-  expect(tasks).toEqual([...minutes].map(([task, every]) => ({ task, minutes: every })).sort((a, b) => (a.task < b.task ? -1 : 1)));
+  expect(tasks).toEqual(
+    [...minutes].map(([task, every]) => ({ task, minutes: every })).sort((a, b) => (a.task < b.task ? -1 : 1)),
+  );
 });
 
 test("each check of the list is a stable function that returns findings", async () => {
