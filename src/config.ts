@@ -103,6 +103,11 @@ const environment = z.object({
   INSIGHTS_GRAPHIQL: optional(z.stringbool()),
   INSIGHTS_OPERATIONS: optional(z.string()),
   INSIGHTS_ORIGINS: optional(origins),
+  INSIGHTS_METRICS_HOST: optional(z.string()),
+  INSIGHTS_METRICS_PORT: optional(port),
+  INSIGHTS_METRICS_TOKEN: optional(
+    z.string().regex(/^[\x21-\x7e]{32,1000}$/, "expected 32 to 1000 characters without spaces"),
+  ),
   HOST: optional(z.string()),
   PORT: optional(port),
 });
@@ -166,6 +171,11 @@ export interface Config {
   operations: string | undefined;
   /** Origins whose pages may call the API, in addition to those of write keys; undefined: every origin. */
   origins: ReadonlySet<string> | undefined;
+  /** The port of /metrics, which has no other page; undefined: none. */
+  metricsHost: string;
+  metricsPort: number | undefined;
+  /** The token that /metrics requires on that port, and on the port of the API, where it does not exist without one. */
+  metricsToken: string | undefined;
   host: string;
   port: number;
 }
@@ -177,7 +187,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     const [issue] = parsed.error.issues;
     const name = String(issue?.path[0] ?? "environment");
     // A secret that is too short is still a secret.
-    const shown = /SECRET/.test(name) ? "not valid" : JSON.stringify(variables[name] ?? null).slice(0, 100);
+    const shown = /SECRET|TOKEN/.test(name) ? "not valid" : JSON.stringify(variables[name] ?? null).slice(0, 100);
     throw new InsightsError(`${name} is ${shown}: ${issue?.message ?? "not valid"}`, {
       hint: `Set ${name} to a valid value, or leave it out.`,
     });
@@ -215,6 +225,9 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     graphiql: value.INSIGHTS_GRAPHIQL,
     operations: value.INSIGHTS_OPERATIONS,
     origins: value.INSIGHTS_ORIGINS,
+    metricsHost: value.INSIGHTS_METRICS_HOST ?? "127.0.0.1",
+    metricsPort: value.INSIGHTS_METRICS_PORT,
+    metricsToken: value.INSIGHTS_METRICS_TOKEN,
     host: value.HOST ?? "127.0.0.1",
     port: value.PORT ?? 5678,
   };

@@ -46,6 +46,8 @@ export interface Gate {
    * disconnects.
    */
   enter(role: string, person: string, signal?: AbortSignal): Promise<() => void>;
+  /** Requests that wait for their turn. */
+  waiting(): number;
 }
 
 export function createGate(size: number, maxWait: number): Gate {
@@ -114,6 +116,7 @@ export function createGate(size: number, maxWait: number): Gate {
   };
 
   return {
+    waiting: () => waiting.length,
     async enter(role, person, signal) {
       if (signal?.aborted) throw new BusyError();
       const caller = { role, person };

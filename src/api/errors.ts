@@ -109,12 +109,25 @@ export function tellError(error: unknown): Told | undefined {
   return translations[code] ?? constraintOf(error, code);
 }
 
+const changedNothing = (error: Error | null | undefined): boolean =>
+  /^No values were (deleted|updated) in collection /.test(error?.message ?? "");
+
 /** PostGraphile raises this when an update or a deletion found no row; its message names the table. */
 const nothingChanged: Told = {
   message: "the row does not exist, or may not be changed",
   code: "CF002",
   hint: "Compare the key with the keys in the list of this type.",
 };
+
+/** Whether an error of an operation is one of the server rather than of the client. */
+export function isFailure({ originalError }: GraphQLError): boolean {
+  const told = tellError(originalError);
+  if (told !== undefined) return told === unavailable || told.code === "57014" || told.code === "53300";
+  if (originalError === undefined || originalError === null || originalError instanceof GraphQLError) return false;
+  // Grafast's own limit of time.
+  if (/^Execution timeout /.test(originalError.message)) return true;
+  return !isSafeError(originalError) && !changedNothing(originalError);
+}
 
 /** GraphQL's errors suggest names of the schema ("Did you mean …?"), which only roles with introspection may see. */
 export const withoutSuggestions = (message: string): string => message.replace(/ Did you mean [\s\S]*\?$/, "");
@@ -136,9 +149,7 @@ export function maskError(error: GraphQLError): GraphQLError {
 export function maskErrorWithSuggestions(error: GraphQLError): GraphQLError {
   const original = error.originalError;
   const place = { nodes: error.nodes ?? null, path: error.path ?? null };
-  const told =
-    tellError(original) ??
-    (/^No values were (deleted|updated) in collection /.test(original?.message ?? "") ? nothingChanged : undefined);
+  const told = tellError(original) ?? (changedNothing(original) ? nothingChanged : undefined);
   if (told !== undefined) {
     if (told === unavailable) console.error(`database not available: ${loggableLine(original)}`);
     // It may also be a programming error, which is then in the log.

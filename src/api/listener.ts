@@ -165,15 +165,20 @@ class Waiting {
   }
 }
 
-function cannotListen(error: Error, { host, port }: Config): Error {
+/** The address to listen on, and the variables that set it. */
+export interface Address extends Pick<Config, "host" | "port"> {
+  variables?: { host: string; port: string };
+}
+
+function cannotListen(error: Error, { host, port, variables = { host: "HOST", port: "PORT" } }: Address): Error {
   const code = errorCode(error);
   if (code === "EADDRINUSE" || code === "EACCES") {
     return new InsightsError(`port ${port} of ${host} is ${code === "EADDRINUSE" ? "taken" : "not allowed"}`, {
-      hint: "Set PORT to a free port, such as PORT=5680; 0 takes any.",
+      hint: `Set ${variables.port} to a free port, such as ${variables.port}=5680; 0 takes any.`,
     });
   }
   if (code === "ENOTFOUND" || code === "EADDRNOTAVAIL" || code === "EAI_AGAIN") {
-    return new InsightsError(`HOST is "${host}", which is not an address of this machine`, {
+    return new InsightsError(`${variables.host} is "${host}", which is not an address of this machine`, {
       hint: "Use 127.0.0.1 or 0.0.0.0.",
     });
   }
@@ -181,7 +186,7 @@ function cannotListen(error: Error, { host, port }: Config): Error {
 }
 
 /** Listens on the port. A command does this first, so that a port that is taken is reported before any other work. */
-export async function openListener(config: Config, limits: { connections: number } = bounds): Promise<Listener> {
+export async function openListener(config: Address, limits: { connections: number } = bounds): Promise<Listener> {
   let handle: Handle = async (_request, response) => busy(response, "the server is starting");
   const waiting = new Waiting();
   let open = 0;

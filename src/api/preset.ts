@@ -8,7 +8,7 @@ import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import "postgraphile/grafserv/node";
 import type pg from "pg";
 import { type Authenticate, AuthenticationError, requestSettings, type Sender, visitor } from "./authentication.ts";
-import { callers, createGate, hangUps, takeTurns, wasBusy } from "./connections.ts";
+import { callers, createGate, type Gate, hangUps, takeTurns, wasBusy } from "./connections.ts";
 import { maskError, withoutSuggestions } from "./errors.ts";
 import { readHeaders } from "./headers.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
@@ -348,7 +348,11 @@ export const preset: GraphileConfig.Preset = {
  * of the pool's connections (see connections.ts); `maxWait` is the longest wait for a connection, in milliseconds. With
  * a pooler in front of the database, start Node with DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE=0 in its environment.
  */
-export function insightsService(pool: pg.Pool, maxWait = 5000): GraphileConfig.PgServiceConfiguration {
+export function insightsService(
+  pool: pg.Pool,
+  maxWait = 5000,
+  gate: Gate = createGate(pool.options.max ?? 10, maxWait),
+): GraphileConfig.PgServiceConfiguration {
   const service = makePgService({
     pool,
     schemas: rooms,
@@ -357,7 +361,6 @@ export function insightsService(pool: pg.Pool, maxWait = 5000): GraphileConfig.P
     pgSettingsForIntrospection: { role: "insights_api" },
   });
   const { adaptor } = service;
-  const gate = createGate(pool.options.max ?? 10, maxWait);
   return {
     ...service,
     adaptor: {

@@ -4,6 +4,8 @@ import { BlockList } from "node:net";
 import { join } from "node:path";
 import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
+import { createLatencies } from "../metrics/latencies.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { packageRoot } from "../paths.ts";
 import { createAddresses } from "./addresses.ts";
 import { type Admitted, createAdmission, RateError } from "./admission.ts";
@@ -53,6 +55,18 @@ const pages: Readonly<Record<string, { file: string; type: string }>> = {
   "/sign-in.js": { file: "sign-in.js", type: "text/javascript; charset=utf-8" },
 };
 
+/** The names of routes in measurements; other paths are `other`. */
+function routeOf(url: string): string {
+  const path = url.split("?", 1)[0] ?? "/";
+  if (path === "/graphql" || path === "/graphiql" || path === "/healthz" || path === "/me" || path === "/metrics")
+    return path;
+  if (Object.hasOwn(pages, path)) return "/";
+  return featureKey(path) === undefined ? "other" : "/api/features";
+}
+
+/** Routes that are operations themselves. */
+const timed: ReadonlySet<string> = new Set(["/", "/healthz", "/me", "/api/features"]);
+
 const pageHeaders = {
   "content-security-policy":
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
@@ -101,9 +115,15 @@ const ReadBodyPlugin: GraphileConfig.Plugin = {
 /**
  * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the start page on /, the owner of a token on
  * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, and the state of the installation on
- * /healthz. `listener` is an open port; without it, the port is opened here.
+ * /healthz. `listener` is an open port; without it, the port is opened here. `metrics` measures the requests, and is
+ * served on /metrics if it has a token; it is the caller's to close.
  */
-export async function startApi(config: Config, database: Database, listener?: Listener): Promise<Api> {
+export async function startApi(
+  config: Config,
+  database: Database,
+  listener?: Listener,
+  metrics?: Metrics,
+): Promise<Api> {
   // Both are read once, when PostGraphile is loaded. A pooler does not keep our prepared statements.
   if (database.pooler) process.env["DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE"] = "0";
   // Just-in-time compilation is switched off for each request, not for the session, which other clients may use later.
@@ -121,6 +141,8 @@ export async function startApi(config: Config, database: Database, listener?: Li
     { browserCookiePlugin, createBrowsers },
     { createRefusals, refusedBatchesPlugin },
     { readOperations },
+    { createMeasurements },
+    { createGate },
   ] = await Promise.all([
     import("postgraphile"),
     import("postgraphile/grafserv/node"),
@@ -131,6 +153,8 @@ export async function startApi(config: Config, database: Database, listener?: Li
     import("./browsers.ts"),
     import("./refusals.ts"),
     import("./operations.ts"),
+    import("./measurements.ts"),
+    import("./connections.ts"),
   ]);
 
   const pool = createPool(
@@ -144,6 +168,17 @@ export async function startApi(config: Config, database: Database, listener?: Li
   const run = createRunAs(ownPool, database.embedded ? 30_000 : 5000);
   const keys = createKeys(run);
   const refusals = createRefusals(run);
+  const latencies = createLatencies(run);
+  const maxWait = database.embedded ? 30_000 : 5000;
+  const gate = createGate(pool.options.max, maxWait);
+  const measurements = createMeasurements((measured) => {
+    countRequest?.(measured);
+    const { operation, outcome, seconds, messages } = measured;
+    if (seconds !== undefined) {
+      latencies.add({ operation, seconds, failed: outcome === "failed" || outcome === "busy", messages });
+    }
+  });
+  const countRequest = metrics?.ofRequests({ inProgress: measurements.inProgress, waiting: gate.waiting, pool });
   const features = createFeatures(run);
   const addresses = createAddresses(config.trustedProxies ?? new BlockList());
   const admission = createAdmission(config, authenticate, addresses, keys);
@@ -157,11 +192,12 @@ export async function startApi(config: Config, database: Database, listener?: Li
     plugins: [
       GraphiqlPlugin,
       ReadBodyPlugin,
+      measurements.plugin,
       browserCookiePlugin((request) => offers.get(request)?.()),
       refusedBatchesPlugin((request, code) => refusals.count(admission.sourceOf(request as IncomingMessage), code)),
     ],
     insights: { authenticate, introspection: graphiql, operations: () => operations },
-    pgServices: [insightsService(pool, database.embedded ? 30_000 : 5000)],
+    pgServices: [insightsService(pool, maxWait, gate)],
     grafserv: { graphiql, ...(graphiql ? { maskError: maskErrorWithSuggestions } : {}) },
   });
   const graphql = instance.createServ(grafserv).createHandler();
@@ -308,6 +344,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
             request,
             await bodies.read(request, response, { role, person, address, server: key?.level === "server" }),
           );
+          measurements.received(request);
         } catch (error) {
           refuseFor(error, request, response, true);
           return;
@@ -326,6 +363,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
         answer(response, state.status === "ok" ? 200 : 503, told);
         return;
       }
+      if (path === "/metrics" && request.method === "GET" && (await metrics?.answerOnApi(request, response))) return;
       if (path === "/me") {
         const who = await identify(request, response, { limited: true, counted: false });
         if (who === undefined) return;
@@ -359,7 +397,7 @@ export async function startApi(config: Config, database: Database, listener?: Li
   const close = async (): Promise<void> => {
     await stopListening();
     await instance.release();
-    await refusals.close();
+    await Promise.all([refusals.close(), latencies.close()]);
     await Promise.all([pool.end(), healthPool.end(), ownPool.end()]);
   };
 
@@ -367,7 +405,11 @@ export async function startApi(config: Config, database: Database, listener?: Li
     // A schema that cannot be built is an error of the start, not of the first request.
     const schema = await instance.getSchema();
     if (config.operations !== undefined) operations = await readOperations(config.operations, schema);
-    serve(handle);
+    serve((request, response) => {
+      const route = routeOf(request.url ?? "/");
+      measurements.begin(request, response, route, timed.has(route));
+      return handle(request, response);
+    });
     return { url, port, close };
   } catch (error) {
     await close();

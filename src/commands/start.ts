@@ -9,6 +9,7 @@ import { createPool, type Database, endWithDatabase, openDatabase, ownDatabase }
 import { openEmbedded, passwordFile } from "../database/embedded.ts";
 import { migrate } from "../database/migrate.ts";
 import { describeError } from "../errors.ts";
+import { openMetricsPort, startMetrics } from "../metrics/metrics.ts";
 import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
@@ -144,6 +145,8 @@ export default new Command()
       // Before any other work, so that a port that is taken is reported before anything is changed.
       const listener = await openListener(config);
       closers.add(() => listener.close());
+      const metricsPort = await openMetricsPort(config);
+      if (metricsPort !== undefined) closers.add(() => metricsPort.close());
 
       const database = await step(config.databaseUrl === undefined ? "Opening the database" : "Connecting", () =>
         open(config),
@@ -158,7 +161,9 @@ export default new Command()
       closers.add(() => pool.end());
 
       const graphiql = config.graphiql ?? database.embedded;
-      const api = await step("Starting the API", () => startApi({ ...config, graphiql }, database, listener));
+      const metrics = await startMetrics(config, database, metricsPort);
+      if (metrics !== undefined) closers.add(() => metrics.close());
+      const api = await step("Starting the API", () => startApi({ ...config, graphiql }, database, listener, metrics));
       closers.add(() => api.close());
 
       const unfinished = (await findPopulation(pool))?.finished === false;
@@ -167,7 +172,7 @@ export default new Command()
       const untrained = !(await exists(pool, "select from ml.deployment"));
       if (untrained && (await exists(pool, "select from recommend.interaction"))) await train(pool);
 
-      const worker = await step("Starting the worker", () => startWorker(config, database));
+      const worker = await step("Starting the worker", () => startWorker(config, database, metrics));
       closers.add(() => worker.close());
 
       serving = true;
@@ -178,7 +183,7 @@ export default new Command()
       console.log(`
 ready in ${((performance.now() - began) / 1000).toFixed(1)} s
   start page  ${api.url}/${graphiql ? `\n  GraphQL     ${api.url}/graphiql` : ""}
-  database    psql "${database.psqlUrl ?? withoutPassword(database.url)}"${password}
+${metricsPort ? `  metrics     ${metricsPort.url}/metrics\n` : ""}  database    psql "${database.psqlUrl ?? withoutPassword(database.url)}"${password}
 `);
       console.log(await signInLines(config, database, pool, api.url));
     } catch (error) {

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { readConfig } from "../config.ts";
 import { openDatabase } from "../database/connect.ts";
 import { migrate } from "../database/migrate.ts";
+import { type Metrics, openMetricsPort, startMetrics } from "../metrics/metrics.ts";
 import { runWorkerOnce, startWorker } from "../worker/worker.ts";
 import { untilSignal } from "./shutdown.ts";
 
@@ -11,18 +12,26 @@ export default new Command()
   .addHelpText("after", "\nStops at Ctrl-C, after the job in progress. monitor.run records each run.")
   .action(async (options: { once?: true }) => {
     const config = readConfig();
-    const database = await openDatabase(config, "worker");
+    const metricsPort = options.once ? undefined : await openMetricsPort(config);
+    const database = await openDatabase(config, "worker").catch(async (error: unknown) => {
+      await metricsPort?.close();
+      throw error;
+    });
+    let metrics: Metrics | undefined;
     try {
       if (database.own) await migrate(database.migrationUrl ?? database.url);
       if (options.once) {
         await runWorkerOnce(database);
         return;
       }
-      const worker = await startWorker(config, database);
-      console.log("ready: the worker is running");
+      if (metricsPort !== undefined) metrics = await startMetrics(config, database, metricsPort);
+      const worker = await startWorker(config, database, metrics);
+      console.log(`ready: the worker is running${metricsPort ? `, ${metricsPort.url}/metrics` : ""}`);
       await untilSignal(database);
       await worker.close();
     } finally {
+      await metricsPort?.close();
+      await metrics?.close();
       await database.close();
     }
   });

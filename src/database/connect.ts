@@ -65,8 +65,13 @@ export function ownDatabase({ url, migrationUrl, psqlUrl, close }: EmbeddedDatab
 }
 
 /** A pool of connections. Statements are not named, so that it works with every pooler. */
-export function createPool(database: Pick<Database, "url">, max: number): pg.Pool {
-  const pool = new pg.Pool({ connectionString: database.url, max, application_name: "canvas-flow-insights" });
+export function createPool(database: Pick<Database, "url">, max: number, options: pg.PoolConfig = {}): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: database.url,
+    max,
+    application_name: "canvas-flow-insights",
+    ...options,
+  });
   // An idle connection that the server closes is replaced at the next query.
   pool.on("error", () => {});
   return pool;

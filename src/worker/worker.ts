@@ -13,6 +13,7 @@ import type { Config } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { checkWorkerLogin, queueSchema } from "../database/logins.ts";
 import { errorCode, InsightsError, loggableLine } from "../errors.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { identifier } from "./define-task.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { crontab, taskList } from "./tasks.ts";
@@ -96,8 +97,22 @@ function logOutages(events: WorkerEvents): void {
   }
 }
 
+/** Counts jobs by task. Jobs of other tasks than those of this version are not run. */
+function measureJobs(events: WorkerEvents, metrics: Metrics): void {
+  const count = metrics.ofJobs();
+  const started = new Map<string, number>();
+  events.on("job:start", ({ job }) => started.set(job.id, performance.now()));
+  events.on("job:complete", ({ job, error }) => {
+    const began = started.get(job.id);
+    started.delete(job.id);
+    if (began === undefined || !Object.hasOwn(taskList, job.task_identifier)) return;
+    const task = job.task_identifier.replace(/^insights:/, "");
+    count({ task, seconds: (performance.now() - began) / 1000, failed: error !== undefined && error !== null });
+  });
+}
+
 /** Processes the queue and the schedule until it is closed. */
-export async function startWorker(config: Config, database: Database): Promise<Worker> {
+export async function startWorker(config: Config, database: Database, metrics?: Metrics): Promise<Worker> {
   // The embedded database has one session, so one job at a time; the pool needs a connection for each job, two for the
   // queue, and one for the signs of life.
   const concurrency = database.embedded ? 1 : 2;
@@ -107,6 +122,7 @@ export async function startWorker(config: Config, database: Database): Promise<W
     if (database.own) await unlockJobs(pool);
     const events: WorkerEvents = new EventEmitter();
     logOutages(events);
+    if (metrics !== undefined) measureJobs(events, metrics);
     const runner = await run({
       events,
       ...options(pool, database),
@@ -135,7 +151,7 @@ const wanted: readonly (readonly string[])[] = [
   ["vacuum", "erase", "refresh_views", "train", "train_predictions", "watch_models"],
   ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
   ["update_bandits", "decide_experiments"],
-  ["apply_retention"],
+  ["apply_retention", "thin_samples"],
   ["observe"],
 ];
 

@@ -223,6 +223,15 @@ const steps: Record<string, string> = {
   "refused messages of a day": "select * from track.refused_messages('2025-03-30', '2025-03-30')",
   "old refusals": "select track.delete_old_refusals('30 days', '1 year')",
   "old runs": "select monitor.delete_old_runs('30 days')",
+  "stored latencies": `
+    select monitor.record_latencies(
+      gen_random_uuid(), 1, '1 year',
+      array[row('trackIngest', array_fill(1, array[38]), 0, 7, 3.5)::monitor.latency_counts]
+    )`,
+  latencies: "select starts_at is null as whole, calls, mean_ms, p50_ms, p99_ms from monitor.latencies('2001-01-01')",
+  "latencies by day":
+    "select date_trunc('hour', now() - interval '1 year', 'UTC') - starts_at < '1 day' as same_day, calls from monitor.latencies('2001-01-01', by => 'day')",
+  "old latencies": "select monitor.delete_old_latencies('30 days 01:30')",
   "rule of retention": "select rule from privacy.set_retention('events', '30 years 2 mons 01:30')",
   "rule of runs": "select keep from privacy.set_retention('runs', '1 year 01:30')",
   "kept runs": "select privacy.kept_for('runs') > '1 year' as is_longer",

@@ -98,6 +98,7 @@ describe("one round of everything", async () => {
       "delete_old_runs",
       "delete_old_refusals",
       "verify_ledger",
+      "thin_samples",
     ]);
   });
 

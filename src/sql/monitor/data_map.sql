@@ -8,10 +8,6 @@ values
   ),
   ('monitor', 'run', 'error', 'behaviour', 'service', 'cleared', 'Error of a run, which can quote a value.', null),
   (
-    'monitor', 'probe_state', 'error', 'behaviour', 'service', 'cleared',
-    'Error of a probe, which can quote a value.', null
-  ),
-  (
     'monitor', 'alert', 'acknowledged_by', 'identity', 'service', 'cleared', 'Administrator who acknowledged an alert.',
     null
   ),
@@ -20,6 +16,10 @@ values
   ),
   (
     'monitor', 'alert_silence', 'author', 'identity', 'service', 'cleared', 'Administrator who silenced alerts.', null
+  ),
+  (
+    'monitor', 'probe_state', 'error', 'behaviour', 'service', 'cleared',
+    'Error of a probe, which can quote a value.', null
   ),
   ('insights_queue', '_private_jobs', 'payload', 'behaviour', 'service', 'deleted', 'Arguments of a job.', null),
   (
@@ -44,12 +44,7 @@ select entry.schema_name, entry.table_name, column_name, 'none', 'service', 'kep
 from (
   values
     ('monitor', 'run', '{task}', 'Names of functions, tables or tasks of the installation.'),
-    ('monitor', 'metric', '{metric,unit,labels,description}', 'Metrics of the installation.'),
-    ('monitor', 'probe', '{probe,function_name,description}', 'Functions of the installation.'),
-    ('monitor', 'probe_state', '{probe}', 'Functions of the installation.'),
-    ('monitor', 'series', '{metric,labels,probe}', 'Names of tasks, tables, models and metrics of the installation.'),
-    ('monitor', 'sample', '{measured}', 'Numbers of the installation, of no person.'),
-    ('monitor', 'worker', '{worker,version}', 'Hosts and processes of workers.'),
+    ('monitor', 'latency', '{operation}', 'Names of fields of the schema and routes of the server.'),
     ('monitor', 'health_check', '{health_check,function_name,owner,description}', 'Checks of the installation.'),
     ('monitor', 'scheduled_task', '{task,severity}', 'Tasks of the installation.'),
     (
@@ -58,6 +53,12 @@ from (
     ),
     ('monitor', 'alert_event', '{transition,severity,owner,note}', 'Transitions of alerts, with notes of administrators.'),
     ('monitor', 'alert_silence', '{source,subject,reason}', 'Silences of checks, with their reasons.'),
+    ('monitor', 'metric', '{metric,unit,labels,description}', 'Metrics of the installation.'),
+    ('monitor', 'probe', '{probe,function_name,description}', 'Functions of the installation.'),
+    ('monitor', 'probe_state', '{probe}', 'Functions of the installation.'),
+    ('monitor', 'series', '{metric,labels,probe}', 'Names of tasks, tables, models and metrics of the installation.'),
+    ('monitor', 'sample', '{measured}', 'Numbers of the installation, of no person.'),
+    ('monitor', 'worker', '{worker,version}', 'Hosts and processes of workers.'),
     ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
     ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),
     (

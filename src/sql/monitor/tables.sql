@@ -50,6 +50,415 @@ values (
   '90 days', 'Runs of tasks, except the latest of each task.'
 );
 
+/* -------------------------------------------------------------------------------------------------- latencies -- */
+
+create table monitor.latency (
+  hour_at timestamptz not null,
+  operation text not null,
+  counts bigint[] not null,
+  failures bigint not null,
+  messages bigint not null,
+  seconds float8 not null,
+  primary key (hour_at, operation)
+);
+
+comment on table monitor.latency is $$
+@behavior -*
+How long the requests of the API took, one row per hour and operation: see `monitor.latencies`.
+$$;
+comment on column monitor.latency.hour_at is $$Start of the hour, in UTC.$$;
+comment on column monitor.latency.operation is $$
+Root field of the GraphQL schema, or route of the server. Never a text of a client.
+$$;
+comment on column monitor.latency.counts is $$
+Numbers of requests by their duration.
+A number counts those of at most the bound of `monitor.latency_bounds()` at its position, and more than the bound before.
+The last one counts those above all bounds.
+$$;
+comment on column monitor.latency.failures is $$Number of requests that ended with an error of the server.$$;
+comment on column monitor.latency.messages is $$Number of messages in the requests, for `trackIngest`; otherwise 0.$$;
+comment on column monitor.latency.seconds is $$Sum of the durations, in seconds.$$;
+
+create table monitor.latency_writer (
+  writer uuid primary key,
+  flush bigint not null,
+  written_at timestamptz not null default now()
+);
+
+comment on table monitor.latency_writer is $$
+@behavior -*
+Processes of the API that have recorded latencies, so that a repeated flush is not counted twice.
+$$;
+comment on column monitor.latency_writer.writer is $$Random key of the process.$$;
+comment on column monitor.latency_writer.flush is $$Number of its latest flush that is stored.$$;
+comment on column monitor.latency_writer.written_at is $$Time of that flush.$$;
+
+create type monitor.latency_counts as (
+  operation text,
+  counts bigint[],
+  failures bigint,
+  messages bigint,
+  seconds float8
+);
+
+comment on type monitor.latency_counts is $$
+@behavior -*
+Latencies of one operation that a process of the API has measured since its last flush.
+$$;
+comment on column monitor.latency_counts.operation is $$As `monitor.latency.operation`.$$;
+comment on column monitor.latency_counts.counts is $$As `monitor.latency.counts`.$$;
+comment on column monitor.latency_counts.failures is $$As `monitor.latency.failures`.$$;
+comment on column monitor.latency_counts.messages is $$As `monitor.latency.messages`.$$;
+comment on column monitor.latency_counts.seconds is $$As `monitor.latency.seconds`.$$;
+
+create type monitor.latency_summary as (
+  starts_at timestamptz,
+  operation text,
+  calls bigint,
+  failures bigint,
+  messages bigint,
+  mean_ms float8,
+  p50_ms float8,
+  p90_ms float8,
+  p99_ms float8,
+  ms_per_message float8
+);
+
+comment on type monitor.latency_summary is $$
+Latencies of an operation, an hour or a day: see `monitor.latencies`.
+$$;
+comment on column monitor.latency_summary.starts_at is $$Start of the hour or day, in UTC; null by operation.$$;
+comment on column monitor.latency_summary.operation is $$
+Root field of the GraphQL schema, or route of the server; null by hour or day.
+$$;
+comment on column monitor.latency_summary.calls is $$Number of requests.$$;
+comment on column monitor.latency_summary.failures is $$Number of requests that ended with an error of the server.$$;
+comment on column monitor.latency_summary.messages is $$Number of messages sent to `trackIngest`.$$;
+comment on column monitor.latency_summary.mean_ms is $$Mean duration, in milliseconds.$$;
+comment on column monitor.latency_summary.p50_ms is $$Median of the duration, in milliseconds.$$;
+comment on column monitor.latency_summary.p90_ms is $$Duration that 90 % of the requests do not exceed, in milliseconds.$$;
+comment on column monitor.latency_summary.p99_ms is $$Duration that 99 % of the requests do not exceed, in milliseconds.$$;
+comment on column monitor.latency_summary.ms_per_message is $$
+Milliseconds per message of `trackIngest`; null without messages.
+$$;
+
+alter table monitor.latency enable row level security;
+alter table monitor.latency_writer enable row level security;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, description
+)
+values (
+  'latencies', 51, 'monitor.latency', 'hour_at', null, '400 days', 'Durations of requests by hour and operation.'
+);
+/* ------------------------------------------------------------------------------------------------------ checks -- */
+
+create table monitor.health_check (
+  health_check text primary key check (health_check ~ '^[a-z][a-z_]{0,62}$'),
+  position smallint not null unique,
+  function_name text not null check (function_name ~ '^[a-z][a-z0-9_]*\.[a-z_][a-z0-9_]*$'),
+  owner text not null default 'operator' check (owner ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  description text not null
+);
+
+comment on table monitor.health_check is $$
+Checks of `monitor.health`: functions that find problems of the running installation.
+The function takes no argument and returns `setof monitor.finding`; no row means healthy. It reads the present state
+only, and takes some milliseconds, whatever the size of the database.
+$$;
+comment on column monitor.health_check.health_check is $$Name of the check.$$;
+comment on column monitor.health_check.position is $$Position in the order of the checks.$$;
+comment on column monitor.health_check.function_name is $$Name of the function, with its schema.$$;
+comment on column monitor.health_check.owner is $$
+Owner of its alerts, who is to act: `operator`, `analyst` (models and rollups) or `privacy`, or another name.
+$$;
+comment on column monitor.health_check.description is $$Description of what is checked.$$;
+
+create type monitor.finding as (
+  health_check text,
+  subject text,
+  severity text,
+  message text,
+  fix text,
+  value float8,
+  threshold float8
+);
+
+comment on type monitor.finding is $$
+Problem that a check found.
+$$;
+comment on column monitor.finding.health_check is $$Check or rule that found it.$$;
+comment on column monitor.finding.subject is $$
+Subject of the problem: a task, a table, a model; empty when it is about the whole. A check finds at most one problem of
+a subject.
+$$;
+comment on column monitor.finding.severity is $$
+`critical`: data is or will be wrong or lost, or the installation stands still; `warning`: needs attention within days.
+$$;
+comment on column monitor.finding.message is $$Description of the problem, without data of people.$$;
+comment on column monitor.finding.fix is $$Action that removes the problem.$$;
+comment on column monitor.finding.value is $$Measured value; null when there is none.$$;
+comment on column monitor.finding.threshold is $$Value from which it is a problem; null when there is none.$$;
+
+create type monitor.health as (
+  status text,
+  summary text,
+  fix text,
+  problems int,
+  findings monitor.finding[],
+  checked_at timestamptz,
+  checks int
+);
+
+comment on type monitor.health is $$
+Result of `monitor.health`.
+$$;
+comment on column monitor.health.status is $$`ok`, `warning` or `critical`: the worst of the findings.$$;
+comment on column monitor.health.summary is $$One line for an operator: the most urgent problem, and how many more.$$;
+comment on column monitor.health.fix is $$Fix of the most urgent problem; null when there is none.$$;
+comment on column monitor.health.problems is $$Number of findings.$$;
+comment on column monitor.health.findings is $$Findings, critical ones first, then by the order of the checks.$$;
+comment on column monitor.health.checked_at is $$Time of the checks.$$;
+comment on column monitor.health.checks is $$Number of checks and rules.$$;
+
+/* ------------------------------------------------------------------------------------------------------ alerts -- */
+
+create table monitor.alert_setting (
+  only_row boolean primary key default true check (only_row),
+  resolve_after interval not null default '5 minutes' check (resolve_after between '1 minute' and '1 day'),
+  reopen_within interval not null default '1 day' check (reopen_within between '0' and '30 days'),
+  database_limit_bytes bigint check (database_limit_bytes > 0)
+);
+
+comment on table monitor.alert_setting is $$
+Settings of checks and alerts: one row.
+$$;
+comment on column monitor.alert_setting.only_row is $$Always true, so that the table has one row.$$;
+comment on column monitor.alert_setting.resolve_after is $$
+Time for which the cause of an alert must be absent before it is resolved. It doubles with each reopening of the alert,
+up to a day.
+$$;
+comment on column monitor.alert_setting.reopen_within is $$
+Time after which a problem that is found again is a new alert. Before, the resolved alert is opened again.
+$$;
+comment on column monitor.alert_setting.database_limit_bytes is $$
+Size that the database can grow to, for the forecast of the check `growth`; null when unknown.
+$$;
+
+insert into monitor.alert_setting default values;
+
+create table monitor.alert (
+  alert_id bigint generated always as identity primary key,
+  source text not null check (source ~ '^[a-z][a-z0-9_]{0,62}$'),
+  subject text not null check (length(subject) <= 300),
+  owner text not null check (owner ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  severity text not null check (severity in ('warning', 'critical')),
+  state text not null default 'open' check (state in ('open', 'acknowledged', 'resolved')),
+  message text not null check (length(message) <= 2000),
+  fix text not null check (length(fix) <= 2000),
+  value float8,
+  threshold float8,
+  opened_at timestamptz not null,
+  changed_at timestamptz not null,
+  seen_at timestamptz not null,
+  times_seen bigint not null default 1,
+  healthy_since timestamptz,
+  healthy_runs int not null default 0,
+  times_reopened int not null default 0,
+  is_silenced boolean not null default false,
+  acknowledged_at timestamptz,
+  acknowledged_by text,
+  resolved_at timestamptz,
+  check ((state = 'resolved') = (resolved_at is not null)),
+  check (state <> 'acknowledged' or acknowledged_at is not null)
+);
+
+create unique index alert_unresolved on monitor.alert (source, subject) where resolved_at is null;
+create index alert_resolved on monitor.alert (source, subject, resolved_at desc) where resolved_at is not null;
+
+comment on table monitor.alert is $$
+Alerts: problems that were found, at most one unresolved alert per source and subject.
+`monitor.watch` opens and resolves them.
+$$;
+comment on column monitor.alert.alert_id is $$Key of the alert.$$;
+comment on column monitor.alert.source is $$Check (`monitor.health_check`) or rule (`monitor.rule`) that found it.$$;
+comment on column monitor.alert.subject is $$Task, table or model that it is about; empty for the whole.$$;
+comment on column monitor.alert.owner is $$Owner, who is to act.$$;
+comment on column monitor.alert.severity is $$
+`warning` or `critical`: the highest since it was opened. It rises, and does not fall before the alert is resolved.
+$$;
+comment on column monitor.alert.state is $$`open`, `acknowledged` or `resolved`.$$;
+comment on column monitor.alert.message is $$Description of the problem, as of its last finding.$$;
+comment on column monitor.alert.fix is $$Action that removes the problem.$$;
+comment on column monitor.alert.value is $$Measured value; null when there is none.$$;
+comment on column monitor.alert.threshold is $$Value from which it is a problem; null when there is none.$$;
+comment on column monitor.alert.opened_at is $$Time at which it was opened first.$$;
+comment on column monitor.alert.changed_at is $$Time of the last transition.$$;
+comment on column monitor.alert.seen_at is $$Time at which the problem was found last.$$;
+comment on column monitor.alert.times_seen is $$Number of times that the problem was found.$$;
+comment on column monitor.alert.healthy_since is $$
+Time since which the problem is no longer found; null while it is.
+$$;
+comment on column monitor.alert.healthy_runs is $$Number of runs since then that did not find it.$$;
+comment on column monitor.alert.times_reopened is $$Number of times that it was opened again after it was resolved.$$;
+comment on column monitor.alert.is_silenced is $$Whether it is silenced (`monitor.silence`): nothing is sent.$$;
+comment on column monitor.alert.acknowledged_at is $$Time of the last acknowledgement; null without one.$$;
+comment on column monitor.alert.acknowledged_by is $$
+Author of the acknowledgement: `userId` of the administrator, or the database login; null without one.
+$$;
+comment on column monitor.alert.resolved_at is $$Time at which it was resolved; null before.$$;
+
+create table monitor.alert_event (
+  alert_event_id bigint generated always as identity primary key,
+  alert_id bigint not null references monitor.alert on delete cascade,
+  transition text not null check (transition in (
+    'opened', 'raised', 'acknowledged', 'assigned', 'silenced', 'unsilenced', 'resolved', 'reopened'
+  )),
+  happened_at timestamptz not null default clock_timestamp(),
+  severity text not null check (severity in ('warning', 'critical')),
+  owner text not null,
+  is_notified boolean not null,
+  author text,
+  note text check (length(note) <= 2000)
+);
+
+create index alert_event_alert on monitor.alert_event (alert_id);
+
+comment on table monitor.alert_event is $$
+History of the alerts: each transition, append-only.
+$$;
+comment on column monitor.alert_event.alert_event_id is $$Key, ascending with time.$$;
+comment on column monitor.alert_event.alert_id is $$Alert.$$;
+comment on column monitor.alert_event.transition is $$
+Change of the alert.
+`opened`, `raised` (to a higher severity), `acknowledged`, `assigned` (to another owner), `silenced`, `unsilenced` (the
+silence ended while the problem lasts), `resolved` or `reopened`.
+$$;
+comment on column monitor.alert_event.happened_at is $$Time of the transition.$$;
+comment on column monitor.alert_event.severity is $$Severity of the alert after it.$$;
+comment on column monitor.alert_event.owner is $$Owner of the alert after it.$$;
+comment on column monitor.alert_event.is_notified is $$
+Whether channels are notified.
+That is of `opened`, `raised`, `unsilenced` and `reopened` unless the alert is silenced, and of
+`resolved` when they were notified before.
+$$;
+comment on column monitor.alert_event.author is $$
+Author: `userId` of the administrator, or the database login; null for `monitor.watch`.
+$$;
+comment on column monitor.alert_event.note is $$Note of the author; null without one.$$;
+
+create table monitor.alert_silence (
+  silence_id bigint generated always as identity primary key,
+  source text not null check (source ~ '^[a-z][a-z0-9_]{0,62}$'),
+  subject text check (length(subject) <= 300),
+  since timestamptz not null,
+  until timestamptz not null check (until > since),
+  reason text not null check (length(reason) between 1 and 2000),
+  author text not null
+);
+
+create index alert_silence_source on monitor.alert_silence (source, until);
+
+comment on table monitor.alert_silence is $$
+Silences: periods in which alerts of a source are recorded and not sent.
+$$;
+comment on column monitor.alert_silence.silence_id is $$Key of the silence.$$;
+comment on column monitor.alert_silence.source is $$Check or rule.$$;
+comment on column monitor.alert_silence.subject is $$Subject of the alerts; null for all of the source.$$;
+comment on column monitor.alert_silence.since is $$Start of the period.$$;
+comment on column monitor.alert_silence.until is $$End of the period.$$;
+comment on column monitor.alert_silence.reason is $$Reason that the author gave.$$;
+comment on column monitor.alert_silence.author is $$
+Author: `userId` of the administrator, or the database login.
+$$;
+
+create type monitor.watched as (
+  is_skipped boolean,
+  findings int,
+  opened int,
+  raised int,
+  reopened int,
+  resolved int,
+  open int
+);
+
+comment on type monitor.watched is $$
+Result of `monitor.watch`.
+$$;
+comment on column monitor.watched.is_skipped is $$True when another session was watching, and nothing was done.$$;
+comment on column monitor.watched.findings is $$Number of findings.$$;
+comment on column monitor.watched.opened is $$Number of alerts that were opened.$$;
+comment on column monitor.watched.raised is $$Number of alerts whose severity rose.$$;
+comment on column monitor.watched.reopened is $$Number of alerts that were opened again.$$;
+comment on column monitor.watched.resolved is $$Number of alerts that were resolved.$$;
+comment on column monitor.watched.open is $$Number of alerts that are not resolved.$$;
+
+alter table monitor.health_check enable row level security;
+alter table monitor.alert_setting enable row level security;
+alter table monitor.alert enable row level security;
+alter table monitor.alert_event enable row level security;
+alter table monitor.alert_silence enable row level security;
+
+create table monitor.scheduled_task (
+  task text primary key check (task ~ '^[a-z][a-z_]{0,62}$'),
+  every interval not null check (every between '1 minute' and '7 days'),
+  is_always_recorded boolean not null,
+  severity text not null default 'warning' check (severity in ('warning', 'critical'))
+);
+
+comment on table monitor.scheduled_task is $$
+Tasks of the schedule (`crontab`), for the check of their runs.
+$$;
+comment on column monitor.scheduled_task.task is $$Name of the task, as in `monitor.run`.$$;
+comment on column monitor.scheduled_task.every is $$Time between two runs, the shortest of its lines in the schedule.$$;
+comment on column monitor.scheduled_task.is_always_recorded is $$
+Whether each run is recorded; a run without work is not, for other tasks.
+$$;
+comment on column monitor.scheduled_task.severity is $$Severity of its repeated failure.$$;
+
+alter table monitor.scheduled_task enable row level security;
+
+insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
+values
+  ('apply_retention', '1 day', false, 'critical'),
+  ('check_rollups', '1 hour', true, 'warning'),
+  ('decide_experiments', '1 hour', false, 'warning'),
+  ('delete_old_refusals', '1 day', true, 'warning'),
+  ('delete_old_runs', '1 day', true, 'warning'),
+  ('erase', '1 minute', false, 'critical'),
+  ('evaluate', '1 hour', false, 'warning'),
+  ('make_partitions', '1 day', true, 'critical'),
+  ('observe', '1 minute', false, 'critical'),
+  ('pack_messages', '1 hour', true, 'warning'),
+  ('refresh', '1 minute', false, 'critical'),
+  ('refresh_cohorts', '1 hour', true, 'warning'),
+  ('refresh_decisions', '1 hour', true, 'critical'),
+  ('refresh_views', '1 hour', true, 'warning'),
+  ('seal', '5 minutes', false, 'critical'),
+  ('thin_samples', '1 day', true, 'warning'),
+  ('train', '10 minutes', false, 'warning'),
+  ('train_predictions', '10 minutes', false, 'warning'),
+  ('update_bandits', '1 hour', false, 'warning'),
+  ('vacuum', '1 hour', false, 'warning'),
+  ('verify_ledger', '1 day', true, 'critical'),
+  ('watch_models', '1 day', false, 'warning');
+
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values
+  ('queue', 200, 'monitor._check_queue', 'operator', 'Jobs that wait for long, that are many, or that failed.'),
+  ('tasks', 300, 'monitor._check_tasks', 'operator', 'Scheduled tasks that fail, are late, or do not end.'),
+  ('refresh', 400, 'monitor._check_refresh', 'operator', 'Changes that wait to be refreshed.'),
+  ('partitions', 500, 'monitor._check_partitions', 'operator', 'Partitions of events for this month and the next one.'),
+  ('rollups', 600, 'monitor._check_rollups', 'analyst', 'Rollups that differed from the events, or are not compared.'),
+  ('models', 700, 'monitor._check_models', 'analyst', 'Deployed models that are old, marked for training, or drifted.'),
+  ('ledger', 800, 'monitor._check_ledger', 'privacy', 'The ledger of decisions: verified, and sealed each day.'),
+  ('requests', 900, 'monitor._check_requests', 'privacy', 'Requests of people that must be answered.'),
+  ('retention', 1000, 'monitor._check_retention', 'privacy', 'Rules of retention that are not applied.'),
+  ('tables', 1100, 'monitor._check_tables', 'operator', 'Tables with many dead rows, and indexes that are not valid.'),
+  ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
+  ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
+  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
+  ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.');
 /* ------------------------------------------------------------------------------------------------- observation -- */
 
 create table monitor.setting (
@@ -426,309 +835,3 @@ values
   ('size', 220, 'monitor._probe_size', '1 hour', 'Size of the database.'),
   ('tables', 230, 'monitor._probe_tables', '1 hour', 'Size, rows and dead rows of the tables.'),
   ('probes', 900, 'monitor._probe_probes', '5 minutes', 'Duration and failures of the probes.');
-/* ------------------------------------------------------------------------------------------------------ checks -- */
-
-create table monitor.health_check (
-  health_check text primary key check (health_check ~ '^[a-z][a-z_]{0,62}$'),
-  position smallint not null unique,
-  function_name text not null check (function_name ~ '^[a-z][a-z0-9_]*\.[a-z_][a-z0-9_]*$'),
-  owner text not null default 'operator' check (owner ~ '^[a-z][a-z0-9_-]{0,62}$'),
-  description text not null
-);
-
-comment on table monitor.health_check is $$
-Checks of `monitor.health`: functions that find problems of the running installation.
-The function takes no argument and returns `setof monitor.finding`; no row means healthy. It reads the present state
-only, and takes some milliseconds, whatever the size of the database.
-$$;
-comment on column monitor.health_check.health_check is $$Name of the check.$$;
-comment on column monitor.health_check.position is $$Position in the order of the checks.$$;
-comment on column monitor.health_check.function_name is $$Name of the function, with its schema.$$;
-comment on column monitor.health_check.owner is $$
-Owner of its alerts, who is to act: `operator`, `analyst` (models and rollups) or `privacy`, or another name.
-$$;
-comment on column monitor.health_check.description is $$Description of what is checked.$$;
-
-create type monitor.finding as (
-  health_check text,
-  subject text,
-  severity text,
-  message text,
-  fix text,
-  value float8,
-  threshold float8
-);
-
-comment on type monitor.finding is $$
-Problem that a check found.
-$$;
-comment on column monitor.finding.health_check is $$Check or rule that found it.$$;
-comment on column monitor.finding.subject is $$
-Subject of the problem: a task, a table, a model; empty when it is about the whole. A check finds at most one problem of
-a subject.
-$$;
-comment on column monitor.finding.severity is $$
-`critical`: data is or will be wrong or lost, or the installation stands still; `warning`: needs attention within days.
-$$;
-comment on column monitor.finding.message is $$Description of the problem, without data of people.$$;
-comment on column monitor.finding.fix is $$Action that removes the problem.$$;
-comment on column monitor.finding.value is $$Measured value; null when there is none.$$;
-comment on column monitor.finding.threshold is $$Value from which it is a problem; null when there is none.$$;
-
-create type monitor.health as (
-  status text,
-  summary text,
-  fix text,
-  problems int,
-  findings monitor.finding[],
-  checked_at timestamptz,
-  checks int
-);
-
-comment on type monitor.health is $$
-Result of `monitor.health`.
-$$;
-comment on column monitor.health.status is $$`ok`, `warning` or `critical`: the worst of the findings.$$;
-comment on column monitor.health.summary is $$One line for an operator: the most urgent problem, and how many more.$$;
-comment on column monitor.health.fix is $$Fix of the most urgent problem; null when there is none.$$;
-comment on column monitor.health.problems is $$Number of findings.$$;
-comment on column monitor.health.findings is $$Findings, critical ones first, then by the order of the checks.$$;
-comment on column monitor.health.checked_at is $$Time of the checks.$$;
-comment on column monitor.health.checks is $$Number of checks and rules.$$;
-
-/* ------------------------------------------------------------------------------------------------------ alerts -- */
-
-create table monitor.alert_setting (
-  only_row boolean primary key default true check (only_row),
-  resolve_after interval not null default '5 minutes' check (resolve_after between '1 minute' and '1 day'),
-  reopen_within interval not null default '1 day' check (reopen_within between '0' and '30 days'),
-  database_limit_bytes bigint check (database_limit_bytes > 0)
-);
-
-comment on table monitor.alert_setting is $$
-Settings of checks and alerts: one row.
-$$;
-comment on column monitor.alert_setting.only_row is $$Always true, so that the table has one row.$$;
-comment on column monitor.alert_setting.resolve_after is $$
-Time for which the cause of an alert must be absent before it is resolved. It doubles with each reopening of the alert,
-up to a day.
-$$;
-comment on column monitor.alert_setting.reopen_within is $$
-Time after which a problem that is found again is a new alert. Before, the resolved alert is opened again.
-$$;
-comment on column monitor.alert_setting.database_limit_bytes is $$
-Size that the database can grow to, for the forecast of the check `growth`; null when unknown.
-$$;
-
-insert into monitor.alert_setting default values;
-
-create table monitor.alert (
-  alert_id bigint generated always as identity primary key,
-  source text not null check (source ~ '^[a-z][a-z0-9_]{0,62}$'),
-  subject text not null check (length(subject) <= 300),
-  owner text not null check (owner ~ '^[a-z][a-z0-9_-]{0,62}$'),
-  severity text not null check (severity in ('warning', 'critical')),
-  state text not null default 'open' check (state in ('open', 'acknowledged', 'resolved')),
-  message text not null check (length(message) <= 2000),
-  fix text not null check (length(fix) <= 2000),
-  value float8,
-  threshold float8,
-  opened_at timestamptz not null,
-  changed_at timestamptz not null,
-  seen_at timestamptz not null,
-  times_seen bigint not null default 1,
-  healthy_since timestamptz,
-  healthy_runs int not null default 0,
-  times_reopened int not null default 0,
-  is_silenced boolean not null default false,
-  acknowledged_at timestamptz,
-  acknowledged_by text,
-  resolved_at timestamptz,
-  check ((state = 'resolved') = (resolved_at is not null)),
-  check (state <> 'acknowledged' or acknowledged_at is not null)
-);
-
-create unique index alert_unresolved on monitor.alert (source, subject) where resolved_at is null;
-create index alert_resolved on monitor.alert (source, subject, resolved_at desc) where resolved_at is not null;
-
-comment on table monitor.alert is $$
-Alerts: problems that were found, at most one unresolved alert per source and subject.
-`monitor.watch` opens and resolves them.
-$$;
-comment on column monitor.alert.alert_id is $$Key of the alert.$$;
-comment on column monitor.alert.source is $$Check (`monitor.health_check`) or rule (`monitor.rule`) that found it.$$;
-comment on column monitor.alert.subject is $$Task, table or model that it is about; empty for the whole.$$;
-comment on column monitor.alert.owner is $$Owner, who is to act.$$;
-comment on column monitor.alert.severity is $$
-`warning` or `critical`: the highest since it was opened. It rises, and does not fall before the alert is resolved.
-$$;
-comment on column monitor.alert.state is $$`open`, `acknowledged` or `resolved`.$$;
-comment on column monitor.alert.message is $$Description of the problem, as of its last finding.$$;
-comment on column monitor.alert.fix is $$Action that removes the problem.$$;
-comment on column monitor.alert.value is $$Measured value; null when there is none.$$;
-comment on column monitor.alert.threshold is $$Value from which it is a problem; null when there is none.$$;
-comment on column monitor.alert.opened_at is $$Time at which it was opened first.$$;
-comment on column monitor.alert.changed_at is $$Time of the last transition.$$;
-comment on column monitor.alert.seen_at is $$Time at which the problem was found last.$$;
-comment on column monitor.alert.times_seen is $$Number of times that the problem was found.$$;
-comment on column monitor.alert.healthy_since is $$
-Time since which the problem is no longer found; null while it is.
-$$;
-comment on column monitor.alert.healthy_runs is $$Number of runs since then that did not find it.$$;
-comment on column monitor.alert.times_reopened is $$Number of times that it was opened again after it was resolved.$$;
-comment on column monitor.alert.is_silenced is $$Whether it is silenced (`monitor.silence`): nothing is sent.$$;
-comment on column monitor.alert.acknowledged_at is $$Time of the last acknowledgement; null without one.$$;
-comment on column monitor.alert.acknowledged_by is $$
-Author of the acknowledgement: `userId` of the administrator, or the database login; null without one.
-$$;
-comment on column monitor.alert.resolved_at is $$Time at which it was resolved; null before.$$;
-
-create table monitor.alert_event (
-  alert_event_id bigint generated always as identity primary key,
-  alert_id bigint not null references monitor.alert on delete cascade,
-  transition text not null check (transition in (
-    'opened', 'raised', 'acknowledged', 'assigned', 'silenced', 'unsilenced', 'resolved', 'reopened'
-  )),
-  happened_at timestamptz not null default clock_timestamp(),
-  severity text not null check (severity in ('warning', 'critical')),
-  owner text not null,
-  is_notified boolean not null,
-  author text,
-  note text check (length(note) <= 2000)
-);
-
-create index alert_event_alert on monitor.alert_event (alert_id);
-
-comment on table monitor.alert_event is $$
-History of the alerts: each transition, append-only.
-$$;
-comment on column monitor.alert_event.alert_event_id is $$Key, ascending with time.$$;
-comment on column monitor.alert_event.alert_id is $$Alert.$$;
-comment on column monitor.alert_event.transition is $$
-Change of the alert.
-`opened`, `raised` (to a higher severity), `acknowledged`, `assigned` (to another owner), `silenced`, `unsilenced` (the
-silence ended while the problem lasts), `resolved` or `reopened`.
-$$;
-comment on column monitor.alert_event.happened_at is $$Time of the transition.$$;
-comment on column monitor.alert_event.severity is $$Severity of the alert after it.$$;
-comment on column monitor.alert_event.owner is $$Owner of the alert after it.$$;
-comment on column monitor.alert_event.is_notified is $$
-Whether channels are notified.
-That is of `opened`, `raised`, `unsilenced` and `reopened` unless the alert is silenced, and of
-`resolved` when they were notified before.
-$$;
-comment on column monitor.alert_event.author is $$
-Author: `userId` of the administrator, or the database login; null for `monitor.watch`.
-$$;
-comment on column monitor.alert_event.note is $$Note of the author; null without one.$$;
-
-create table monitor.alert_silence (
-  silence_id bigint generated always as identity primary key,
-  source text not null check (source ~ '^[a-z][a-z0-9_]{0,62}$'),
-  subject text check (length(subject) <= 300),
-  since timestamptz not null,
-  until timestamptz not null check (until > since),
-  reason text not null check (length(reason) between 1 and 2000),
-  author text not null
-);
-
-create index alert_silence_source on monitor.alert_silence (source, until);
-
-comment on table monitor.alert_silence is $$
-Silences: periods in which alerts of a source are recorded and not sent.
-$$;
-comment on column monitor.alert_silence.silence_id is $$Key of the silence.$$;
-comment on column monitor.alert_silence.source is $$Check or rule.$$;
-comment on column monitor.alert_silence.subject is $$Subject of the alerts; null for all of the source.$$;
-comment on column monitor.alert_silence.since is $$Start of the period.$$;
-comment on column monitor.alert_silence.until is $$End of the period.$$;
-comment on column monitor.alert_silence.reason is $$Reason that the author gave.$$;
-comment on column monitor.alert_silence.author is $$
-Author: `userId` of the administrator, or the database login.
-$$;
-
-create type monitor.watched as (
-  is_skipped boolean,
-  findings int,
-  opened int,
-  raised int,
-  reopened int,
-  resolved int,
-  open int
-);
-
-comment on type monitor.watched is $$
-Result of `monitor.watch`.
-$$;
-comment on column monitor.watched.is_skipped is $$True when another session was watching, and nothing was done.$$;
-comment on column monitor.watched.findings is $$Number of findings.$$;
-comment on column monitor.watched.opened is $$Number of alerts that were opened.$$;
-comment on column monitor.watched.raised is $$Number of alerts whose severity rose.$$;
-comment on column monitor.watched.reopened is $$Number of alerts that were opened again.$$;
-comment on column monitor.watched.resolved is $$Number of alerts that were resolved.$$;
-comment on column monitor.watched.open is $$Number of alerts that are not resolved.$$;
-
-alter table monitor.health_check enable row level security;
-alter table monitor.alert_setting enable row level security;
-alter table monitor.alert enable row level security;
-alter table monitor.alert_event enable row level security;
-alter table monitor.alert_silence enable row level security;
-
-create table monitor.scheduled_task (
-  task text primary key check (task ~ '^[a-z][a-z_]{0,62}$'),
-  every interval not null check (every between '1 minute' and '7 days'),
-  is_always_recorded boolean not null,
-  severity text not null default 'warning' check (severity in ('warning', 'critical'))
-);
-
-comment on table monitor.scheduled_task is $$
-Tasks of the schedule (`crontab`), for the check of their runs.
-$$;
-comment on column monitor.scheduled_task.task is $$Name of the task, as in `monitor.run`.$$;
-comment on column monitor.scheduled_task.every is $$Time between two runs, the shortest of its lines in the schedule.$$;
-comment on column monitor.scheduled_task.is_always_recorded is $$
-Whether each run is recorded; a run without work is not, for other tasks.
-$$;
-comment on column monitor.scheduled_task.severity is $$Severity of its repeated failure.$$;
-
-alter table monitor.scheduled_task enable row level security;
-
-insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
-values
-  ('apply_retention', '1 day', false, 'critical'),
-  ('check_rollups', '1 hour', true, 'warning'),
-  ('decide_experiments', '1 hour', false, 'warning'),
-  ('delete_old_refusals', '1 day', true, 'warning'),
-  ('delete_old_runs', '1 day', true, 'warning'),
-  ('erase', '1 minute', false, 'critical'),
-  ('evaluate', '1 hour', false, 'warning'),
-  ('make_partitions', '1 day', true, 'critical'),
-  ('pack_messages', '1 hour', true, 'warning'),
-  ('refresh', '1 minute', false, 'critical'),
-  ('refresh_cohorts', '1 hour', true, 'warning'),
-  ('refresh_decisions', '1 hour', true, 'critical'),
-  ('refresh_views', '1 hour', true, 'warning'),
-  ('seal', '5 minutes', false, 'critical'),
-  ('train', '10 minutes', false, 'warning'),
-  ('train_predictions', '10 minutes', false, 'warning'),
-  ('update_bandits', '1 hour', false, 'warning'),
-  ('vacuum', '1 hour', false, 'warning'),
-  ('verify_ledger', '1 day', true, 'critical'),
-  ('watch_models', '1 day', false, 'warning');
-
-insert into monitor.health_check (health_check, position, function_name, owner, description)
-values
-  ('queue', 200, 'monitor._check_queue', 'operator', 'Jobs that wait for long, that are many, or that failed.'),
-  ('tasks', 300, 'monitor._check_tasks', 'operator', 'Scheduled tasks that fail, are late, or do not end.'),
-  ('refresh', 400, 'monitor._check_refresh', 'operator', 'Changes that wait to be refreshed.'),
-  ('partitions', 500, 'monitor._check_partitions', 'operator', 'Partitions of events for this month and the next one.'),
-  ('rollups', 600, 'monitor._check_rollups', 'analyst', 'Rollups that differed from the events, or are not compared.'),
-  ('models', 700, 'monitor._check_models', 'analyst', 'Deployed models that are old, marked for training, or drifted.'),
-  ('ledger', 800, 'monitor._check_ledger', 'privacy', 'The ledger of decisions: verified, and sealed each day.'),
-  ('requests', 900, 'monitor._check_requests', 'privacy', 'Requests of people that must be answered.'),
-  ('retention', 1000, 'monitor._check_retention', 'privacy', 'Rules of retention that are not applied.'),
-  ('tables', 1100, 'monitor._check_tables', 'operator', 'Tables with many dead rows, and indexes that are not valid.'),
-  ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
-  ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
-  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
-  ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.');

@@ -11,6 +11,7 @@ test("by default only what was deleted before there were rules", async () => {
        where privacy.kept_for(data_class) is not null order by 1`,
     ),
   ).toEqual([
+    { data_class: "latencies", keep: "400 days" },
     { data_class: "refusal_samples", keep: "7 days" },
     { data_class: "refusals", keep: "400 days" },
     { data_class: "runs", keep: "90 days" },
