@@ -960,6 +960,7 @@ values
   ('seal', '5 minutes', false, 'critical'),
   ('train', '10 minutes', false, 'warning'),
   ('train_predictions', '10 minutes', false, 'warning'),
+  ('thin_samples', '1 day', true, 'warning'),
   ('update_bandits', '1 hour', false, 'warning'),
   ('vacuum', '1 hour', false, 'warning'),
   ('verify_ledger', '1 day', true, 'critical'),

@@ -464,6 +464,7 @@ const samples: Record<string, Record<string, string>> = {
     retry_after: "null",
   },
   "monitor.delete_old_notifications": { older_than: "'90 days'" },
+  "monitor.thin_samples": { most: "10" },
   "analytics.define_cohort": { name: "'attack'" },
   "analytics.drop_cohort": { name: "'attacked'" },
   "analytics.cohort_people": { name: "'segment.new'" },
