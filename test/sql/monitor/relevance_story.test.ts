@@ -93,7 +93,7 @@ test("a version that is made worse is found, rolled back, and the figures recove
   while (verdict === "watching" && days < 10) {
     days++;
     await day();
-    [{ verdict }] = (await watch()) as [{ verdict: string }];
+    verdict = (await watch())[0]?.verdict ?? "";
   }
   expect(verdict).toBe("rolled_back");
   expect(await deployed()).toBe(good);

@@ -11,7 +11,7 @@ as $$
 declare
   v_experiment constant experiment.experiment := experiment._find_experiment(assign_all.experiment);
   v_rule constant jsonb := experiment._active_rule(v_experiment);
-  -- What all people have in common is computed once.
+  -- The parts that are equal for all people are computed once.
   v_payload constant jsonb := experiment._payload(null, '{}', v_experiment.parent_conditions is not null);
   v_person_ids bigint[];
   v_attributes jsonb[];
@@ -59,7 +59,8 @@ alter function experiment.assign_all(text, text[], jsonb) owner to insights_read
 comment on function experiment.assign_all(text, text[], jsonb) is $$
 @behavior -mutationField +queryField
 Returns the variations of several people in an experiment, in the order of their names.
-Each is that of `experiment.assign`, with the same `attributes` of the request. It writes nothing. At most 10,000 people.
+Each is that of `experiment.assign`, with the same `attributes` of the request. It writes nothing. At most 10,000
+people.
 The reads of an administrator are logged: see `privacy.disclosure`.
 Errors: CF001 for people that are null and for an empty name, CF002 for an unknown experiment (names the nearest), CF008
 for too many people and too long attributes, CF005 in a read-only transaction.

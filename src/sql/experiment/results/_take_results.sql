@@ -79,7 +79,7 @@ begin
     ) as known (exposed_on, people, segment, kept_on)
   ),
 
-  -- What is left of small strata is added up over the strata.
+  -- The rest of small strata is added up over the strata.
   left_over as (
     select entry.variation, known.exposed_on, known.kept_on
     from (

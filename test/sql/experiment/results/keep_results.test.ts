@@ -77,7 +77,7 @@ beforeAll(async () => {
   await refresh(database, 2000);
 });
 
-/** What a test changes is rolled back. */
+/** Changes of a test are rolled back. */
 const inTransaction = (work: (db: Queries) => Promise<void>) => database.as("postgres", {}, work);
 
 test("kept results are those of before, from sums of at least five people", async () => {
