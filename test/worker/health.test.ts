@@ -87,7 +87,7 @@ test("a queue that grows is found", async () => {
   expect(await health()).toMatchObject({ status: "ok" });
 });
 
-test("a worker that is killed is found; one that is stopped, or replaced, is no problem", async ({ skip }) => {
+test("a worker that is killed is found; one that is stopped or replaced is not", async ({ skip }) => {
   if (!database.native) skip("a worker of the embedded database is a part of its process");
   const start = async (): Promise<ReturnType<typeof insights>> => {
     const worker = insights(["worker"], { DATABASE_URL: database.url() });
