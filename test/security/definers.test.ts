@@ -378,6 +378,7 @@ const samples: Record<string, Record<string, string>> = {
   "experiment.ship": { experiment: "'attacked'", variation: "'b'" },
   "experiment.start": { experiment: "'draft'" },
   "experiment.stop": { experiment: "'attacked'" },
+  "experiment.keep_results": { experiment: "'attacked'" },
   "recommend.check_variation": { placement: "'recommend.course'", value: `'{"tiers": ["popularity"]}'` },
   "recommend.ship_variation": { placement: "'recommend.course'", value: `'{"tiers": ["popularity"]}'` },
   "recommend._rank": {

@@ -449,7 +449,8 @@ Root field of the GraphQL schema, or route of the server. Never a text of a clie
 $$;
 comment on column monitor.latency.counts is $$
 Numbers of requests by their duration.
-A number counts those of at most the bound of `monitor.latency_bounds()` at its position, and more than the bound before.
+A number counts those of at most the bound of `monitor.latency_bounds()` at its position, and more than the bound
+before.
 The last one counts those above all bounds.
 $$;
 comment on column monitor.latency.failures is $$Number of requests that ended with an error of the server.$$;
@@ -513,8 +514,12 @@ comment on column monitor.latency_summary.failures is $$Number of requests that 
 comment on column monitor.latency_summary.messages is $$Number of messages sent to `trackIngest`.$$;
 comment on column monitor.latency_summary.mean_ms is $$Mean duration, in milliseconds.$$;
 comment on column monitor.latency_summary.p50_ms is $$Median of the duration, in milliseconds.$$;
-comment on column monitor.latency_summary.p90_ms is $$Duration that 90 % of the requests do not exceed, in milliseconds.$$;
-comment on column monitor.latency_summary.p99_ms is $$Duration that 99 % of the requests do not exceed, in milliseconds.$$;
+comment on column monitor.latency_summary.p90_ms is $$
+Duration that 90 % of the requests do not exceed, in milliseconds.
+$$;
+comment on column monitor.latency_summary.p99_ms is $$
+Duration that 99 % of the requests do not exceed, in milliseconds.
+$$;
 comment on column monitor.latency_summary.ms_per_message is $$
 Milliseconds per message of `trackIngest`; null without messages.
 $$;

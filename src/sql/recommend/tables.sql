@@ -1037,7 +1037,8 @@ Figures about the recommendations of one model version, basis, rank, kind of slo
 Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
 $$;
 comment on column recommend.serving_figures.name is $$
-Version of the model (null: none), basis, rank, `explored` and `ranked` for slots, experiment and variation, or function.
+Version of the model (null: none), basis, rank, `explored` and `ranked` for slots, experiment and variation, or
+function.
 $$;
 comment on column recommend.serving_figures.person_count is $$Number of people.$$;
 comment on column recommend.serving_figures.served_count is $$

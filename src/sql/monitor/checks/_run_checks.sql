@@ -115,5 +115,6 @@ $$;
 
 comment on function monitor._run_checks() is $$
 Runs all checks.
-Returns their findings, the worst first, the checks that were not completed, and the number of checks. A check that fails is a finding itself and does not stop the others.
+Returns their findings, the worst first, the checks that were not completed, and the number of checks. A check that
+fails is a finding itself and does not stop the others.
 $$;
