@@ -11,6 +11,189 @@ comment on column track.rollup_turn.checks is $$Number of checks: months times b
 comment on column track.rollup_turn.duration is $$
 Time that they take, estimated from the latest checks; null before the first one.
 $$;
+drop function recommend._record_impressions(text[]);
+drop function track._lock_identities(bigint[]);
+
+alter table recommend.impression
+  add column score float8,
+  add column function_name text;
+
+comment on column recommend.impression.score is $$
+Score of the row when it was served; null when it is known only from an event, and for rows of earlier releases.
+$$;
+comment on column recommend.impression.function_name is $$
+Function that served the row, such as `serve_me`.
+Null when it is known only from an event, and for rows of earlier releases.
+$$;
+
+comment on type recommend.serving_figures is $$
+Figures about the recommendations of one model version, basis, rank, kind of slot, variation or function.
+Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
+$$;
+comment on column recommend.serving_figures.name is $$
+Version of the model (null: none), basis, rank, `explored` and `ranked` for slots, experiment and variation, or function.
+$$;
+
+/* ---------------------------------------------------------------------------------------- durations of lists -- */
+
+create table recommend.serving_call (
+  call_id uuid primary key default gen_random_uuid(),
+  hour_at timestamptz not null,
+  function_name text not null,
+  kind text not null,
+  model_id bigint,
+  item_count int not null check (item_count >= 0),
+  seconds float8 not null check (seconds >= 0)
+);
+
+comment on table recommend.serving_call is $$
+@behavior -*
+Calls of `recommend.serve_me` and its variants that `recommend.refresh_serving_times` has not counted yet.
+Append-only, so that no call waits for another one. Without the person and the time of the list.
+$$;
+comment on column recommend.serving_call.call_id is $$Key of the call.$$;
+comment on column recommend.serving_call.hour_at is $$Start of the hour of the call, in UTC.$$;
+comment on column recommend.serving_call.function_name is $$Function that was called, such as `serve_me`.$$;
+comment on column recommend.serving_call.kind is $$Kind of the items.$$;
+comment on column recommend.serving_call.model_id is $$
+Version of the model that ranked rows of the list; null when none did.
+$$;
+comment on column recommend.serving_call.item_count is $$Number of rows of the list.$$;
+comment on column recommend.serving_call.seconds is $$
+Duration of the call with its record, in seconds, until this row was stored.
+$$;
+
+create table recommend.serving_time (
+  hour_at timestamptz not null,
+  function_name text not null,
+  kind text not null,
+  model_id bigint not null,
+  counts bigint[] not null,
+  items bigint not null,
+  seconds float8 not null,
+  primary key (hour_at, function_name, kind, model_id)
+);
+
+comment on table recommend.serving_time is $$
+@behavior -*
+How long calls of `recommend.serve_me` and its variants took, one row per hour, function, kind and version.
+See `recommend.serving_times`.
+$$;
+comment on column recommend.serving_time.hour_at is $$Start of the hour, in UTC.$$;
+comment on column recommend.serving_time.function_name is $$Function that was called, such as `serve_me`.$$;
+comment on column recommend.serving_time.kind is $$Kind of the items.$$;
+comment on column recommend.serving_time.model_id is $$
+Version of the model that ranked rows of the lists; 0 when none did.
+$$;
+comment on column recommend.serving_time.counts is $$
+Numbers of calls by their duration.
+A number counts those of at least the bound of `common.duration_bounds()` before its position, and less than the bound
+at it. The last one counts those of at least the last bound.
+$$;
+comment on column recommend.serving_time.items is $$Number of rows of the lists.$$;
+comment on column recommend.serving_time.seconds is $$Sum of the durations, in seconds.$$;
+
+alter table recommend.serving_call enable row level security;
+alter table recommend.serving_time enable row level security;
+
+insert into privacy.retention_class (
+  data_class, position, table_name, time_column, condition, default_keep, description
+)
+values (
+  'serving_times', 34, 'recommend.serving_time', 'hour_at', null, '400 days',
+  'Durations of lists by hour, function and version of the model.'
+);
+
+create type recommend.serving_duration as (
+  name text,
+  call_count bigint,
+  item_count bigint,
+  mean_ms float8,
+  p50_ms float8,
+  p95_ms float8,
+  p99_ms float8,
+  ms_per_item float8
+);
+
+comment on type recommend.serving_duration is $$
+Durations of the calls of one function, model version, hour or day: see `recommend.serving_times`.
+$$;
+comment on column recommend.serving_duration.name is $$
+Function, version of the model (null: none), or start of the hour or day in UTC.
+$$;
+comment on column recommend.serving_duration.call_count is $$Number of calls.$$;
+comment on column recommend.serving_duration.item_count is $$Number of recommended items that they returned.$$;
+comment on column recommend.serving_duration.mean_ms is $$Mean duration of a call, in milliseconds.$$;
+comment on column recommend.serving_duration.p50_ms is $$Median duration of a call, in milliseconds.$$;
+comment on column recommend.serving_duration.p95_ms is $$Duration that 95 % of the calls do not exceed, in milliseconds.$$;
+comment on column recommend.serving_duration.p99_ms is $$Duration that 99 % of the calls do not exceed, in milliseconds.$$;
+comment on column recommend.serving_duration.ms_per_item is $$
+Duration of all calls divided by the number of items, in milliseconds; null without items.
+$$;
+create table experiment.kept (
+  experiment_id int primary key references experiment.experiment on delete cascade,
+  kept_at timestamptz not null default clock_timestamp(),
+  quantiles jsonb not null default '[]'
+);
+
+comment on table experiment.kept is $$
+Ended experiments whose results are kept: they no longer follow events. See `experiment.keep_results`.
+$$;
+comment on column experiment.kept.experiment_id is $$Experiment.$$;
+comment on column experiment.kept.kept_at is $$Time as of which the results are.$$;
+comment on column experiment.kept.quantiles is $$
+Statistics of quantile metrics of at least 5 people: `position`, `variation`, `is_complete`, `people`, `statistic`.
+$$;
+
+create table experiment.kept_sum (
+  experiment_id int not null references experiment.kept on delete cascade,
+  position smallint not null,
+  variation smallint not null,
+  exposed_on date not null,
+  stratum text not null,
+  people bigint not null check (people >= 5),
+  sums numeric[] not null,
+  primary key (experiment_id, position, variation, exposed_on, stratum)
+);
+
+comment on table experiment.kept_sum is $$
+@behavior -*
+Sums of `experiment.day_sum` that are kept, each of at least 5 people: days and strata with fewer are added up.
+$$;
+comment on column experiment.kept_sum.experiment_id is $$Experiment.$$;
+comment on column experiment.kept_sum.position is $$Position of the metric; -1 for the numbers of exposed people.$$;
+comment on column experiment.kept_sum.variation is $$
+Position of the variation; -1 for people with several, -2 for people who are not counted.
+$$;
+comment on column experiment.kept_sum.exposed_on is $$Day (UTC) of the exposure: the last one of those added up.$$;
+comment on column experiment.kept_sum.stratum is $$Stratum; empty when there is none.$$;
+comment on column experiment.kept_sum.people is $$Number of people.$$;
+comment on column experiment.kept_sum.sums is $$As in `experiment.day_sum.sums`.$$;
+
+alter table experiment.kept enable row level security;
+alter table experiment.kept_sum enable row level security;
+
+alter type experiment.health add attribute as_of timestamptz;
+comment on column experiment.health.as_of is $$
+Time as of which the results of an ended experiment are kept (`experiment.keep_results`); null: they follow the events.
+$$;
+
+alter table experiment.setting
+add column settle_period interval not null default '2 days' check (settle_period >= '0');
+comment on column experiment.setting.settle_period is $$
+Time after the end of an experiment in which late events still count; afterwards its results are kept.
+$$;
+
+create type experiment.assignment as (
+  person text,
+  result jsonb
+);
+
+comment on type experiment.assignment is $$
+A person of `experiment.assign_all` with her variation.
+$$;
+comment on column experiment.assignment.person is $$Name of the person, as it was given.$$;
+comment on column experiment.assignment.result is $$Result, as of `experiment.assign`.$$;
 
 /* ------------------------------------------------------------------------------------------------- observation -- */
 
@@ -777,6 +960,7 @@ values
   ('seal', '5 minutes', false, 'critical'),
   ('train', '10 minutes', false, 'warning'),
   ('train_predictions', '10 minutes', false, 'warning'),
+  ('thin_samples', '1 day', true, 'warning'),
   ('update_bandits', '1 hour', false, 'warning'),
   ('vacuum', '1 hour', false, 'warning'),
   ('verify_ledger', '1 day', true, 'critical'),
@@ -883,7 +1067,7 @@ comment on column monitor.position_estimate.log_examination is $$
 Logarithm of the examination, 0 for rank 1; null where it cannot be estimated.
 $$;
 comment on column monitor.position_estimate.influence is $$
-What the people of each bucket add to the error of `log_examination`; the variance is the sum of the squares.
+Amounts that the people of each bucket add to the error of `log_examination`; the variance is the sum of the squares.
 $$;
 
 create type monitor.relevance_figures as (
@@ -1034,7 +1218,7 @@ comment on column monitor.corrected_rate.standard_error is $$Its standard error,
 comment on column monitor.corrected_rate.lower is $$Lower bound of the 95 % interval; null with few people.$$;
 comment on column monitor.corrected_rate.upper is $$Upper bound of the 95 % interval; null with few people.$$;
 comment on column monitor.corrected_rate.influence is $$
-What the people of each bucket add to the error of the rate; the variance is the sum of the squares.
+Amounts that the people of each bucket add to the error of the rate; the variance is the sum of the squares.
 $$;
 
 create table monitor.relevance_setting (
@@ -1140,7 +1324,7 @@ create type monitor.cost_figures as (
 );
 
 comment on type monitor.cost_figures is $$
-What a unit of work costs: milliseconds and bytes.
+Cost of a unit of work, in milliseconds and bytes.
 $$;
 comment on column monitor.cost_figures.subject is $$`event`, `refresh`, `list`, `recommendation` or `training`.$$;
 comment on column monitor.cost_figures.unit_count is $$Number of units in the period.$$;

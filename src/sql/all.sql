@@ -18,6 +18,8 @@
 --!include common/functions/literal.sql
 --!include common/functions/column_name.sql
 --!include common/functions/column_names.sql
+--!include common/functions/duration_bounds.sql
+--!include common/functions/duration_quantile.sql
 
 -- ml
 --!include ml/linear_algebra/_eigen.sql
@@ -458,6 +460,7 @@
 --!include track/ingest/lock_identities.sql
 --!include track/ingest/link_people.sql
 --!include track/ingest/place_messages.sql
+--!include track/ingest/settle_messages.sql
 --!include track/ingest/store_events.sql
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
@@ -759,6 +762,7 @@
 --!include experiment/design/_payload.sql
 --!include experiment/design/_assign.sql
 --!include experiment/design/assign.sql
+--!include experiment/design/assign_all.sql
 --!include experiment/design/assign_me.sql
 --!include experiment/design/_evaluate_features.sql
 --!include experiment/design/evaluate_features.sql
@@ -782,6 +786,14 @@
 --!include experiment/exposure/_change_day_sums.sql
 --!include experiment/exposure/_arm_name.sql
 --!include experiment/exposure/_refresh_arms.sql
+--!include experiment/exposure/_added_sums.sql
+--!include experiment/results/_complete_until.sql
+--!include experiment/results/_quantile_statistics.sql
+--!include experiment/results/_kept_days.sql
+--!include experiment/results/_take_results.sql
+--!include experiment/results/_are_events_complete.sql
+--!include experiment/results/_retake_results.sql
+--!include experiment/results/_keep_ended.sql
 --!include experiment/exposure/refresh_exposures.sql
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql
@@ -789,13 +801,10 @@
 --!include experiment/exposure/define_arms.sql
 --!include experiment/exposure/drop_arms.sql
 --!include experiment/exposure/rebuild.sql
---!include experiment/exposure/_added_sums.sql
 --!include experiment/exposure/check_exposures.sql
 --!include experiment/results/_among.sql
 --!include experiment/results/_arm_sums.sql
 --!include experiment/results/_sums_statistic.sql
---!include experiment/results/_quantile_statistics.sql
---!include experiment/results/_complete_until.sql
 --!include experiment/results/_arms.sql
 --!include experiment/results/_rounded.sql
 --!include experiment/results/_health.sql
@@ -805,6 +814,7 @@
 --!include experiment/results/_no_result_note.sql
 --!include experiment/results/_shown_results.sql
 --!include experiment/results/_check_results.sql
+--!include experiment/results/keep_results.sql
 --!include experiment/results/results.sql
 --!include experiment/results/result_days.sql
 --!include experiment/results/health.sql
@@ -965,12 +975,14 @@
 --!include recommend/experiments/exposures.sql
 --!include recommend/feedback/_sign.sql
 --!include recommend/feedback/_serving_id.sql
+--!include recommend/feedback/_serving_content.sql
 --!include recommend/feedback/_read_serving_id.sql
 --!include recommend/feedback/_event_types_named.sql
 --!include recommend/feedback/_named_servings.sql
 --!include recommend/feedback/_answers.sql
 --!include recommend/feedback/refresh_impressions.sql
---!include recommend/feedback/_record_impressions.sql
+--!include recommend/feedback/_may_record.sql
+--!include recommend/feedback/_record_list.sql
 --!include recommend/feedback/_recently_shown.sql
 --!include recommend/rules/_rules_of.sql
 --!include recommend/rules/_shown_period.sql
@@ -1089,6 +1101,8 @@
 --!include recommend/feedback/serve_person.sql
 --!include recommend/feedback/serve_items.sql
 --!include recommend/feedback/serving_report.sql
+--!include recommend/times/serving_times.sql
+--!include recommend/times/refresh_serving_times.sql
 --!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/functions/erase.sql
 --!include recommend/access/_export_interactions.sql

@@ -17,6 +17,7 @@ import refreshCohorts from "../../tasks/refresh_cohorts.ts";
 import refreshDecisions from "../../tasks/refresh_decisions.ts";
 import refreshViews from "../../tasks/refresh_views.ts";
 import seal from "../../tasks/seal.ts";
+import thinSamples from "../../tasks/thin_samples.ts";
 import train from "../../tasks/train.ts";
 import trainPredictions from "../../tasks/train_predictions.ts";
 import updateBandits from "../../tasks/update_bandits.ts";
@@ -45,6 +46,7 @@ const tasks = {
   refresh_decisions: refreshDecisions,
   refresh_views: refreshViews,
   seal,
+  thin_samples: thinSamples,
   train,
   train_predictions: trainPredictions,
   update_bandits: updateBandits,

@@ -57,7 +57,10 @@ from (
       'monitor', 'alert', '{source,subject,owner,severity,state,message,fix}',
       'Problems of tasks, tables and models of the installation.'
     ),
-    ('monitor', 'alert_event', '{transition,severity,owner,note}', 'Transitions of alerts, with notes of administrators.'),
+    (
+      'monitor', 'alert_event', '{transition,severity,owner,note}',
+      'Transitions of alerts, with notes of administrators.'
+    ),
     ('monitor', 'alert_silence', '{source,subject,reason}', 'Silences of checks, with their reasons.'),
     ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
     ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),
@@ -99,7 +102,10 @@ from (
       'monitor', 'alert', '{source,subject,owner,severity,state,message,fix}',
       'Problems of tasks, tables and models of the installation.'
     ),
-    ('monitor', 'alert_event', '{transition,severity,owner,note}', 'Transitions of alerts, with notes of administrators.'),
+    (
+      'monitor', 'alert_event', '{transition,severity,owner,note}',
+      'Transitions of alerts, with notes of administrators.'
+    ),
     ('monitor', 'alert_silence', '{source,subject,reason}', 'Silences of checks, with their reasons.'),
     ('insights_queue', '_private_jobs', '{locked_by,flags}', 'Workers, and flags of the queue.'),
     ('insights_queue', '_private_job_queues', '{queue_name,locked_by}', 'Names of queues and workers.'),

@@ -815,6 +815,7 @@ values
   ('seal', '5 minutes', false, 'critical'),
   ('train', '10 minutes', false, 'warning'),
   ('train_predictions', '10 minutes', false, 'warning'),
+  ('thin_samples', '1 day', true, 'warning'),
   ('update_bandits', '1 hour', false, 'warning'),
   ('vacuum', '1 hour', false, 'warning'),
   ('verify_ledger', '1 day', true, 'critical'),
@@ -921,7 +922,7 @@ comment on column monitor.position_estimate.log_examination is $$
 Logarithm of the examination, 0 for rank 1; null where it cannot be estimated.
 $$;
 comment on column monitor.position_estimate.influence is $$
-What the people of each bucket add to the error of `log_examination`; the variance is the sum of the squares.
+Amounts that the people of each bucket add to the error of `log_examination`; the variance is the sum of the squares.
 $$;
 
 create type monitor.relevance_figures as (
@@ -1072,7 +1073,7 @@ comment on column monitor.corrected_rate.standard_error is $$Its standard error,
 comment on column monitor.corrected_rate.lower is $$Lower bound of the 95 % interval; null with few people.$$;
 comment on column monitor.corrected_rate.upper is $$Upper bound of the 95 % interval; null with few people.$$;
 comment on column monitor.corrected_rate.influence is $$
-What the people of each bucket add to the error of the rate; the variance is the sum of the squares.
+Amounts that the people of each bucket add to the error of the rate; the variance is the sum of the squares.
 $$;
 
 create table monitor.relevance_setting (
@@ -1178,7 +1179,7 @@ create type monitor.cost_figures as (
 );
 
 comment on type monitor.cost_figures is $$
-What a unit of work costs: milliseconds and bytes.
+Cost of a unit of work, in milliseconds and bytes.
 $$;
 comment on column monitor.cost_figures.subject is $$`event`, `refresh`, `list`, `recommendation` or `training`.$$;
 comment on column monitor.cost_figures.unit_count is $$Number of units in the period.$$;

@@ -95,7 +95,7 @@ test("is the integral of the mixture", async () => {
   }
 });
 
-test("no spread is no evidence, and a huge difference is finite", async () => {
+test("without spread there is 0 evidence, and a huge difference is finite", async () => {
   expect(await database.value("select monitor.evidence_of_loss(-1, 0, 0.1)")).toBe(0);
   expect(await database.value("select monitor.evidence_of_loss(-1, 0.1, null)")).toBeNull();
   expect(await database.value("select monitor.evidence_of_loss(-1e9, 1e-9, 1e-9) < 'infinity'")).toBe(true);

@@ -80,7 +80,7 @@ test("concentration is that of the definition", async () => {
 });
 
 test("corrected rates are those of the true relevance, with intervals that contain it", async () => {
-  // What the simulation has: the relevance of the served rows, from which the position is taken away.
+  // The truth of the simulation: the relevance of the served rows, from which the position is taken away.
   const truth = await database.rows<{ name: string; rate: number }>(
     `select version::text as name,
        avg((0.6 - 0.009 * place) * (0.2 + 1.2 * (person_id * 7 % 11) / 10.0))::float8 as rate

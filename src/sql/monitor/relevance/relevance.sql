@@ -13,7 +13,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 set jit to off
--- What functions return has no statistics.
+-- Results of functions have no statistics.
 set enable_nestloop to off
 set work_mem to '64MB'
 as $$

@@ -133,7 +133,7 @@ comment on function monitor.watch_relevance() is $$
 Compares each deployed recommender with the version before, and rolls it back when it is worse and the kind allows it.
 Compared are the clicks per row of recorded lists since the deployment and in the 28 days before it, of people without
 an experiment, corrected by `monitor.position_bias`. It can be read every day: see `monitor.evidence_of_loss`. A season
-that lowers clicks for all versions looks like a worse version; an experiment tells them apart. With
+that lowers clicks for all versions looks like a worse version; an experiment distinguishes them. With
 `monitor.relevance_setting.rolls_back`, a worse version is rolled back once (`ml.rollback`), never to a version that was
 rolled back itself. Returns the readings; called by the task `watch_relevance`.
 $$;
