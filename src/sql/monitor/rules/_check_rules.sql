@@ -5,10 +5,10 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
   with state as (
-    select rule.severity, rule.expects_data, rule.set_at, state.*
-    from monitor.rule
-    cross join lateral monitor._state_of_rule(rule, clock_timestamp()) as state
-    where rule.is_active
+    select known.severity, known.expects_data, known.set_at, state.*
+    from monitor.rule as known
+    cross join lateral monitor._state_of_rule(known, clock_timestamp()) as state
+    where known.is_active
   )
 
   select monitor._finding(
