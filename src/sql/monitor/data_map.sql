@@ -18,6 +18,7 @@ values
   (
     'monitor', 'alert_event', 'author', 'identity', 'service', 'cleared', 'Administrator who changed an alert.', null
   ),
+  ('monitor', 'rule', 'set_by', 'identity', 'service', 'cleared', 'Administrator who set a rule.', null),
   (
     'monitor', 'alert_silence', 'author', 'identity', 'service', 'cleared', 'Administrator who silenced alerts.', null
   ),
@@ -61,6 +62,8 @@ from (
       'monitor', 'alert_event', '{transition,severity,owner,note}',
       'Transitions of alerts, with notes of administrators.'
     ),
+    ('monitor', 'rule', '{rule,metric,labels,direction,severity,owner}', 'Rules about metrics of the installation.'),
+    ('monitor', 'rule_bound', '{rule,basis}', 'Bounds of metrics of the installation.'),
     ('monitor', 'alert_silence', '{source,subject,reason}', 'Silences of checks, with their reasons.'),
     ('monitor', 'metric', '{metric,unit,labels,description}', 'Metrics of the installation.'),
     ('monitor', 'probe', '{probe,function_name,description}', 'Functions of the installation.'),

@@ -31,6 +31,12 @@ grant select on monitor.health_check, monitor.scheduled_task, monitor.alert_sett
   monitor.alert_silence to insights_admin, insights_worker;
 grant update (resolve_after, reopen_within, database_limit_bytes) on monitor.alert_setting to insights_admin;
 
+grant select on monitor.rule, monitor.rule_bound to insights_admin, insights_worker;
+
+drop policy if exists all_rows on monitor.rule;
+create policy all_rows on monitor.rule for select using (true);
+drop policy if exists all_rows on monitor.rule_bound;
+create policy all_rows on monitor.rule_bound for select using (true);
 drop policy if exists all_rows on monitor.health_check;
 create policy all_rows on monitor.health_check for select using (true);
 drop policy if exists all_rows on monitor.scheduled_task;
