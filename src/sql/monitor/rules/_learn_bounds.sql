@@ -12,7 +12,8 @@ as $$
         and extract(hour from measured.sampled_at) = extract(hour from _learn_bound.at) as is_same_hour
     -- Without the last hour, which may be the problem itself, and with the same hour of four weeks.
     from monitor._series_values(
-      _learn_bound.series_id, _learn_bound.kind, _learn_bound.at - interval '29 days', _learn_bound.at - interval '1 hour'
+      _learn_bound.series_id, _learn_bound.kind,
+      _learn_bound.at - interval '29 days', _learn_bound.at - interval '1 hour'
     ) as measured
   ),
 
