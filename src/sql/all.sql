@@ -1230,5 +1230,6 @@
 --!include monitor/relevance/watch_relevance.sql
 --!include monitor/relevance/set_relevance_watch.sql
 --!include monitor/erase.sql
+--!include monitor/export.sql
 --!include monitor/policies.sql
 --!include monitor/data_map.sql

@@ -101,3 +101,7 @@ set
   description = excluded.description,
   erasure = excluded.erasure,
   basis = excluded.basis;
+
+insert into privacy.handler (room, position, export_function, description)
+values ('monitor', 50, 'monitor.export', 'Messages of errors that contain a name of the person.')
+on conflict (room) do update set export_function = excluded.export_function;
