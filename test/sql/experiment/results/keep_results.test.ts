@@ -154,6 +154,55 @@ test("results stay when a rule of retention deletes the events, and cannot be re
   });
 });
 
+test("a rule for one purpose also ends the recomputation, from the time that it reaches", async () => {
+  const oldest = await database.value("select oldest_event from track.setting");
+  for (const [keep, isCut] of [
+    ["30 days", true],
+    ["100 years", false],
+  ] as const) {
+    await inTransaction(async (db) => {
+      const before = (await read(db)).results;
+      if (!isCut) {
+        // The rule deletes events of long before the experiment.
+        await db.query("update track.setting set oldest_event = '1900-01-01Z'");
+        await ingest(db, [
+          {
+            type: "track",
+            messageId: "old",
+            userId: "old",
+            event: "Task Submitted",
+            timestamp: "1910-01-01T00:00:00Z",
+          },
+        ]);
+        await db.query("update track.setting set oldest_event = $1", [oldest]);
+        await refresh(db, 2000);
+      }
+      await db.query("select privacy.set_retention('events', $1, purpose => 'analytics')", [keep]);
+      await applyAll(db);
+      await refresh(db, 2000);
+      expect(await db.value("select sum(row_count) > 0 from privacy.retention_total")).toBe(true);
+      expect(await db.value("select oldest_event from track.setting")).toEqual(oldest);
+      const figures = (rows: Noted[]) => rows.map(({ note: _, ...row }) => row);
+      expect(figures((await read(db)).results)).toEqual(figures(before));
+      if (isCut) {
+        // The deletion itself has kept them; an erasure and an opt-out do not replace them by what is left.
+        await db.query("select privacy.erase_person('person 0 0')");
+        await db.query(
+          "select privacy.record_consent(track.find_person('person 1 0'), 'analytics', false, clock_timestamp())",
+        );
+        await refresh(db, 2000);
+        expect(figures((await read(db)).results)).toEqual(figures(before));
+        expect(await db.rejects("select experiment.keep_results('page')")).toMatchObject({ code: "CF010" });
+      } else {
+        await db.query("select experiment.keep_results('page')");
+        await db.query("select experiment.keep_results('page')");
+        await db.query("select privacy.erase_person('person 0 0')");
+        expect((await read(db)).health).toMatchObject({ people: [String(size), String(size + 1)] });
+      }
+    });
+  }
+});
+
 test("an erased person, or one who has opted out, is in no kept results while the events are there", async () => {
   await inTransaction(async (db) => {
     await db.query("select experiment.keep_results('page')");
