@@ -235,6 +235,32 @@ const steps: Record<string, string> = {
   "latencies by day":
     "select date_trunc('hour', now() - interval '1 year', 'UTC') - starts_at < '1 day' as same_day, calls from monitor.latencies('2001-01-01', by => 'day')",
   "old latencies": "select monitor.delete_old_latencies('30 days 01:30')",
+  "error: kept results": "select experiment.keep_results('no such experiment')",
+  "acknowledged alert":
+    "select state, opened_at, acknowledged_at > now() - interval '1 hour' as is_new from monitor.acknowledge((select max(alert_id) from monitor.alert), 'seen')",
+  "assigned alert": "select owner, opened_at from monitor.assign((select max(alert_id) from monitor.alert), 'team')",
+  "resolved alert": "select state, opened_at from monitor.resolve((select max(alert_id) from monitor.alert))",
+  "old alerts": "select monitor.delete_old_alerts('30 days 01:30')",
+  "old notifications": "select monitor.delete_old_notifications('30 days 01:30')",
+  "silenced alerts":
+    "select extract(epoch from until - now())::int from monitor.silence('queue', now() + interval '24 hours', 'a test')",
+  "set rule":
+    "select rule, extract(epoch from hold) from monitor.set_rule('zones', 'insights_queue_waiting_jobs', threshold => 5, hold => '01:30')",
+  "state of rules": "select rule, state from monitor.rule_state() order by rule",
+  "error: secret of a channel": "select monitor.rotate_channel_secret('none', '1 day 01:30')",
+  observed: "select sampled_at is null as without from monitor.observe('{queue}')",
+  "latest metrics": "select count(*) > 0 as some from monitor.metrics()",
+  "metrics of some days":
+    "select * from monitor.history('insights_queue_waiting_jobs', '{}', '2025-03-29Z', '2025-03-31Z', '1 day')",
+  health: "select status, checked_at > now() - interval '1 hour' as is_new from monitor.health()",
+  "state of tables": "select count(*) > 100 as many from monitor.table_state()",
+  "position bias": `select * from monitor.position_bias(${spring})`,
+  relevance: `select * from monitor.relevance(${spring}, by_week => true)`,
+  "report of recommendations": `select * from monitor.recommendation_report(${spring}, by => 'week')`,
+  cost: `select * from monitor.cost(${spring})`,
+  "watch of relevance":
+    "select kind, extract(epoch from answer_period) from monitor.set_relevance_watch('course', answer_period => '1 day 01:30')",
+  "watched deployments": "select count(*) from monitor.watch_relevance()",
   "rule of retention": "select rule from privacy.set_retention('events', '30 years 2 mons 01:30')",
   "rule of runs": "select keep from privacy.set_retention('runs', '1 year 01:30')",
   "kept runs": "select privacy.kept_for('runs') > '1 year' as is_longer",
@@ -294,6 +320,8 @@ beforeAll(async () => {
     select track.ingest('{"type": "identify", "userId": "t"}');
     insert into monitor.run (task, started_at, finished_at, outcome)
     select 'refresh', now() - n * interval '24 hours' - interval '30 minutes', now(), 'ok' from generate_series(1, 400) as n;
+    insert into monitor.alert (source, subject, owner, severity, message, fix, opened_at, changed_at, seen_at)
+    values ('queue', 'zones', 'operator', 'warning', 'A problem.', 'A fix.', '2025-03-30 01:30Z', '2025-03-30 01:30Z', '2025-03-30 01:30Z');
     create schema lab;
     create table lab.row as
     select n as line, timestamptz '2025-03-30 00:30Z' + n * interval '61 minutes' as at from generate_series(1, 40) as n;

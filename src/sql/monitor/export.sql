@@ -69,6 +69,6 @@ $$;
 
 comment on function monitor.export(privacy.subject) is $$
 @behavior -*
-Returns what a person did as an administrator: alerts that she acknowledged, changed or silenced, and rules that she set.
+Returns the acts of a person as an administrator: alerts that she acknowledged, changed or silenced, rules that she set.
 For `privacy.export_person`.
 $$;

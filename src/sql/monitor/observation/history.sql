@@ -1,7 +1,7 @@
 create or replace function monitor.history(
   metric text,
   labels jsonb default '{}',
-  since timestamptz default now() - interval '1 day',
+  since timestamptz default (now() at time zone 'UTC' - interval '1 day') at time zone 'UTC',
   until timestamptz default now(),
   bucket interval default '1 hour'
 )
