@@ -13,6 +13,7 @@ const serverless = [
   "test/language.test.ts",
   "test/simulator/{random,simulation}.test.ts",
   "test/sql/style.test.ts",
+  "test/worker/webhooks/*.test.ts",
 ];
 
 /** Tests that ask a database, and neither change their process nor depend on what another file left in it. */

@@ -8,8 +8,12 @@
  * average, a source at most 1,000, as a training keeps them, so that the popular sources have 1,000. Times are measured
  * by the caller, one request at a time, every person once, in random order, after 20 requests that do not count. The
  * first call is that of a new connection, with everything in memory: median of 20 connections.
+ *
+ * What the record of a list costs: for each person in turn, the list without and with its record, so that both have the
+ * same load of the machine. On the machine of the server, also in processor time of its process (Linux).
  */
 import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import pg from "pg";
 import { signToken } from "../src/api/authentication.ts";
 import { authenticationOptions, startApi } from "../src/api/server.ts";
@@ -37,6 +41,53 @@ async function measure<T>(label: string, callers: readonly T[], request: (caller
     times.push(performance.now() - started);
   }
   report(label, times);
+}
+
+/** Processor time of a process in milliseconds, or null where the system does not tell it. */
+function processorTime(pid: number): number | null {
+  const file = `/proc/${pid}/schedstat`;
+  return existsSync(file) ? Number(readFileSync(file, "utf8").split(" ")[0]) / 1e6 : null;
+}
+
+/** One list after the other, without its record and with it, in an order that alternates. */
+async function record(client: pg.Client, label: string, people: readonly string[], lists: readonly [string, string]) {
+  const { rows } = await client.query(
+    "select pg_backend_pid() as pid, inet_server_addr() is null or host(inet_server_addr()) like '127.%' as is_here",
+  );
+  const clock = (): number | null => (rows[0].is_here ? processorTime(rows[0].pid) : null);
+  const taken = lists.map(() => ({ elapsed: [] as number[], processor: [] as number[] }));
+  for (let round = 0; round < 4; round++) {
+    for (const [n, person] of people.entries()) {
+      await client.query(
+        "select set_config('insights.person', $1, false), set_config('insights.person_id', track.current_person_id()::text, false)",
+        [person],
+      );
+      for (const which of n % 2 === round % 2 ? ([0, 1] as const) : ([1, 0] as const)) {
+        const list = lists[which];
+        const [started, processor] = [performance.now(), clock()];
+        await client.query({
+          name: list,
+          text: `select to_json(r) from recommend.${list} as r`,
+          values: list.includes("$1") ? [person] : [],
+        });
+        if (round === 0) continue;
+        taken[which]?.elapsed.push(performance.now() - started);
+        const now = clock();
+        if (processor !== null && now !== null) taken[which]?.processor.push(now - processor);
+      }
+    }
+  }
+  const ratio = (of: "elapsed" | "processor"): string => {
+    const [without, recorded] = taken.map((one) => one[of].toSorted((a, b) => a - b));
+    if (without === undefined || recorded === undefined || without.length === 0) return "not known";
+    // Without the slowest twentieth, in which another process had the processor.
+    const mean = (sorted: number[]) => {
+      const kept = sorted.slice(0, Math.ceil(sorted.length * 0.95));
+      return kept.reduce((sum, one) => sum + one) / kept.length;
+    };
+    return `${mean(without).toFixed(2)} and ${mean(recorded).toFixed(2)} ms, ${(mean(recorded) / mean(without)).toFixed(3)}`;
+  };
+  console.log(`${label.padEnd(52)} elapsed ${ratio("elapsed")}   processor ${ratio("processor")}`);
 }
 
 /** Eight requests at a time. */
@@ -160,6 +211,19 @@ async function bench(size: number): Promise<void> {
         text: "select to_json(r) from recommend.for_items(array['course-1', 'course-20', 'course-300'], 10) as r",
       }),
     );
+    for (const taken of histories) {
+      await client.query("set role insights_worker");
+      await record(client, `  and with its record: serve_person, ${taken} items`, of(taken), [
+        "for_person($1, 10)",
+        "serve_person($1, 10)",
+      ]);
+      await client.query("set role insights_learner");
+      await record(client, `  and with its record: serve_me, ${taken} items`, of(taken), [
+        "for_me(10)",
+        "serve_me(10)",
+      ]);
+      await client.query("reset role");
+    }
     const first: number[] = [];
     for (const person of of(20).slice(0, 20)) {
       const fresh = new pg.Client({ connectionString: url });

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { parseProxies } from "./api/addresses.ts";
 import { keptSecret } from "./database/directory.ts";
 import { InsightsError } from "./errors.ts";
+import { type Hosts, parseHosts, publicHosts } from "./worker/webhooks/hosts.ts";
 
 /** An unset and an empty variable are equivalent. */
 const optional = <T extends z.ZodType>(schema: T) =>
@@ -76,6 +77,18 @@ const origins = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Receivers of webhooks in private networks. */
+const webhookHosts = z.string().transform((text, context) => {
+  const hosts = parseHosts(text);
+  if (typeof hosts !== "string") return hosts;
+  context.addIssue({
+    code: "custom",
+    message:
+      "expected names, addresses and networks such as alerts.internal, 10.1.2.3:9000, [fd00::7]:9000, 10.1.0.0/16",
+  });
+  return z.NEVER;
+});
+
 const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
   DIRECT_DATABASE_URL: optional(databaseUrl),
@@ -108,6 +121,7 @@ const environment = z.object({
   INSIGHTS_METRICS_TOKEN: optional(
     z.string().regex(/^[\x21-\x7e]{32,1000}$/, "expected 32 to 1000 characters without spaces"),
   ),
+  INSIGHTS_WEBHOOK_HOSTS: optional(webhookHosts),
   HOST: optional(z.string()),
   PORT: optional(port),
 });
@@ -176,6 +190,8 @@ export interface Config {
   metricsPort: number | undefined;
   /** The token that /metrics requires on that port, and on the port of the API, where it does not exist without one. */
   metricsToken: string | undefined;
+  /** Receivers of webhooks that may have a private address, or be called without TLS; default: none. */
+  webhookHosts: Hosts;
   host: string;
   port: number;
 }
@@ -228,6 +244,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     metricsHost: value.INSIGHTS_METRICS_HOST ?? "127.0.0.1",
     metricsPort: value.INSIGHTS_METRICS_PORT,
     metricsToken: value.INSIGHTS_METRICS_TOKEN,
+    webhookHosts: value.INSIGHTS_WEBHOOK_HOSTS ?? publicHosts,
     host: value.HOST ?? "127.0.0.1",
     port: value.PORT ?? 5678,
   };

@@ -1,12 +1,15 @@
 import { defineTask, emptyPayload } from "../src/worker/define-task.ts";
 
-/** Ends the experiments that do harm, and those that are decided automatically. */
+/** Ends the experiments that do harm, and those that are decided automatically; keeps the results of ended ones. */
 export default defineTask({
   name: "decide_experiments",
   payload: emptyPayload,
   async due(_payload, { call }) {
     const [found] = await call<{ any: boolean }>(
-      "select exists (select from experiment.experiment where state = 'running') as any",
+      `select exists (
+        select from experiment.experiment left join experiment.kept using (experiment_id)
+        where state = 'running' or stopped_at is not null and kept_at is null
+      ) as any`,
     );
     return found?.any === true;
   },

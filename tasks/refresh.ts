@@ -3,7 +3,10 @@ import { InsightsError } from "../src/errors.ts";
 import { defineTask } from "../src/worker/define-task.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 
-/** Refreshes all data derived from events and decisions: changed names, sessions, each consumer of `track.consumer`. */
+/**
+ * Refreshes all data derived from events and decisions: changed names, sessions, each consumer of `track.consumer`. Counts
+ * the durations of lists.
+ */
 export default defineTask({
   name: "refresh",
   payload: z.object({ most_people: z.int().min(1).optional() }),
@@ -11,12 +14,15 @@ export default defineTask({
     const [found] = await call<{ any: boolean }>(
       `select exists (select from track.stale) or exists (select from track.changed)
          or exists (select from track.renamed_month) or exists (select from track.stale_property)
-         or exists (select from track.declared_property where not is_queued) as any`,
+         or exists (select from track.declared_property where not is_queued)
+         or exists (select from recommend.serving_call) as any`,
     );
     return found?.any === true;
   },
   async run({ most_people: mostPeople }, tools) {
     const { steps, failed } = await refreshAll(tools.call, { mostPeople, stopping: () => tools.stopping });
+    const count = () => tools.call<{ calls: string }>("select recommend.refresh_serving_times() as calls");
+    while (!tools.stopping && Number((await count())[0]?.calls) > 0);
     if (failed.length > 0) throw new InsightsError(`failed: ${failed.join("; ")}`);
     return { rows: Math.max(...Object.values(steps).map(({ people }) => people)), detail: { steps } };
   },

@@ -60,7 +60,9 @@ async function examine(pool: pg.Pool): Promise<Health> {
 const marks = { ok: "ok  ", warning: "warn", critical: "CRIT" };
 
 function print({ status, summary, findings, checked_at }: Health): void {
-  console.log(`${marks[status]}  ${findings.length === 0 ? summary : `${findings.length} ${findings.length === 1 ? "problem" : "problems"}`}  (${checked_at})`);
+  console.log(
+    `${marks[status]}  ${findings.length === 0 ? summary : `${findings.length} ${findings.length === 1 ? "problem" : "problems"}`}  (${checked_at})`,
+  );
   for (const { severity, health_check, message, fix } of findings) {
     console.log(`${marks[severity]}  ${health_check}: ${message}`);
     console.log(`      → ${fix}`);

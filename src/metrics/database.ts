@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Counter, Gauge, Registry } from "prom-client";
+import { BusyError } from "../api/connections.ts";
 import { createRunAs } from "../api/run-as.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { loggableLine } from "../errors.ts";
@@ -90,7 +91,8 @@ export function createDatabaseMetrics(database: Database): DatabaseMetrics {
     } catch (error) {
       last = undefined;
       // A scraper comes every few seconds: once is enough.
-      if (!isDown) console.error(`metrics: ${loggableLine(error)}`);
+      const reason = error instanceof BusyError ? `no answer within ${longest / 1000} s` : loggableLine(error);
+      if (!isDown) console.error(`metrics: the database cannot be read: ${reason}`);
       isDown = true;
       return undefined;
     }

@@ -9,6 +9,7 @@ import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
+import notify from "../../tasks/notify.ts";
 import observe from "../../tasks/observe.ts";
 import packMessages from "../../tasks/pack_messages.ts";
 import refresh from "../../tasks/refresh.ts";
@@ -16,6 +17,7 @@ import refreshCohorts from "../../tasks/refresh_cohorts.ts";
 import refreshDecisions from "../../tasks/refresh_decisions.ts";
 import refreshViews from "../../tasks/refresh_views.ts";
 import seal from "../../tasks/seal.ts";
+import thinSamples from "../../tasks/thin_samples.ts";
 import train from "../../tasks/train.ts";
 import trainPredictions from "../../tasks/train_predictions.ts";
 import updateBandits from "../../tasks/update_bandits.ts";
@@ -36,6 +38,7 @@ const tasks = {
   erase,
   evaluate,
   make_partitions: makePartitions,
+  notify,
   observe,
   pack_messages: packMessages,
   refresh,
@@ -43,6 +46,7 @@ const tasks = {
   refresh_decisions: refreshDecisions,
   refresh_views: refreshViews,
   seal,
+  thin_samples: thinSamples,
   train,
   train_predictions: trainPredictions,
   update_bandits: updateBandits,

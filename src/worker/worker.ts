@@ -151,9 +151,10 @@ const wanted: readonly (readonly string[])[] = [
   ["vacuum", "erase", "refresh_views", "train", "train_predictions", "watch_models"],
   ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
   ["update_bandits", "decide_experiments", "watch_relevance"],
-  ["apply_retention"],
+  ["apply_retention", "thin_samples"],
   ["observe"],
   ["watch"],
+  ["notify"],
 ];
 
 /** Runs every scheduled task once, and the jobs that wait in the queue. */

@@ -253,7 +253,7 @@ test("no error shows more than a part of a long value, whichever argument has it
         const rest = types.map((other, place) => {
           const name = names[place] ?? "";
           if (place === position) return `${name} => ${given}`;
-          if (name in plausible) return `${name} => ${plausible[name]}`;
+          if (name in plausible && other !== "interval") return `${name} => ${plausible[name]}`;
           if (place >= types.length - optional) return undefined;
           return `${name} => ${other === "text" ? "'lab.made_up'" : "null"}`;
         });

@@ -129,6 +129,9 @@ const steps: Record<string, string> = {
   "what recommenders learned of hers":
     "select recommend.learn(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
   "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
+  "durations of lists by hour":
+    "select extract(minute from name::timestamp) as minute, call_count > 0 as is_measured from recommend.serving_times('2025-03-30 01:30Z', now() + interval '1 hour', 'hour')",
+  "durations that are counted": "select recommend.refresh_serving_times() > 0 as any",
   "report of lists":
     "select served_count from recommend.serving_report('2025-03-30 01:30Z', now() + interval '1 hour', 'basis') order by 1",
   "first lists of variations": "select count(*) from recommend.exposures(array[track.find_person('t')])",

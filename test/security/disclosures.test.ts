@@ -44,6 +44,7 @@ const reads: Record<string, [call: string, people?: string]> = {
   "analytics.expected_next_week_activity": ["analytics.expected_next_week_activity('algebra', '2026-03-06')", rows],
   "analytics.person_rfm": ["analytics.person_rfm('2026-02-01', '2026-06-01')", rows],
   "experiment.assign": ["experiment.assign('ada', 'new-page')"],
+  "experiment.assign_all": ["experiment.assign_all('new-page', '{ada}')"],
   "experiment.attributes": ["experiment.attributes('ada')"],
   "experiment.evaluate_features": ["experiment.evaluate_features('ada')"],
   "privacy.export_person": ["privacy.export_person('ada')"],

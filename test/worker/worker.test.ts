@@ -99,6 +99,7 @@ describe("one round of everything", async () => {
       "delete_old_refusals",
       "verify_ledger",
       "watch",
+      "thin_samples",
     ]);
   });
 

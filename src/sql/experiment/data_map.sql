@@ -77,6 +77,8 @@ from (
       'Names of schemas and functions.'
     ),
     ('experiment', 'day_sum', '{sums}', 'Sums over people, by day.'),
+    ('experiment', 'kept', '{quantiles}', 'Quantiles of the values of at least 5 people, without the people.'),
+    ('experiment', 'kept_sum', '{stratum,sums}', 'Sums over at least 5 people, of a trait that all of them had.'),
     ('experiment', 'change', '{change_id}', 'Random keys.'),
     (
       'experiment', 'change', '{key,action,before,after}',

@@ -84,7 +84,7 @@ $$;
 
 comment on function monitor.erase(privacy.subject) is $$
 @behavior -*
-Replaces the error messages of task runs and queued jobs that contain a name of the person, and her name where she
-acknowledged or silenced alerts. Deletes jobs about her.
+Replaces the error messages of task runs and queued jobs that contain a name of the person.
+Also her name where she acknowledged or silenced alerts. Deletes jobs about her.
 Called by `privacy.erase_person`.
 $$;

@@ -567,8 +567,8 @@ Problem that a check found.
 $$;
 comment on column monitor.finding.health_check is $$Check or rule that found it.$$;
 comment on column monitor.finding.subject is $$
-Subject of the problem: a task, a table, a model; empty when it is about the whole. A check finds at most one problem of
-a subject.
+Subject of the problem: a task, a table, a model; empty when it is about the whole.
+A check finds at most one problem of a subject.
 $$;
 comment on column monitor.finding.severity is $$
 `critical`: data is or will be wrong or lost, or the installation stands still; `warning`: needs attention within days.
@@ -815,6 +815,7 @@ values
   ('seal', '5 minutes', false, 'critical'),
   ('train', '10 minutes', false, 'warning'),
   ('train_predictions', '10 minutes', false, 'warning'),
+  ('thin_samples', '1 day', true, 'warning'),
   ('update_bandits', '1 hour', false, 'warning'),
   ('vacuum', '1 hour', false, 'warning'),
   ('verify_ledger', '1 day', true, 'critical'),
@@ -1294,3 +1295,165 @@ comment on column monitor.list_duration.call_count is $$Number of requests.$$;
 comment on column monitor.list_duration.seconds is $$Sum of the durations, in seconds.$$;
 comment on column monitor.list_duration.p50_ms is $$Median, in milliseconds.$$;
 comment on column monitor.list_duration.p95_ms is $$Time that 95 % do not exceed, in milliseconds.$$;
+
+/* ----------------------------------------------------------------------------------------------- notifications -- */
+
+create table monitor.channel (
+  channel text primary key check (channel ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  kind text not null default 'webhook' check (kind = 'webhook'),
+  address text not null check (length(address) <= 300),
+  owners text[] check (cardinality(owners) between 1 and 20),
+  least_severity text not null default 'warning' check (least_severity in ('warning', 'critical')),
+  is_active boolean not null default true,
+  created_at timestamptz not null default clock_timestamp(),
+  failures int not null default 0 check (failures >= 0),
+  failing_since timestamptz,
+  retry_at timestamptz,
+  delivered_at timestamptz,
+  last_error text check (length(last_error) <= 300)
+);
+
+comment on table monitor.channel is $$
+Channels: receivers of notifications about alerts. `monitor.set_channel` writes it.
+Its URL and secrets are in tables that no role may read.
+$$;
+comment on column monitor.channel.channel is $$Name of the channel.$$;
+comment on column monitor.channel.kind is $$Kind of the channel: `webhook`.$$;
+comment on column monitor.channel.address is $$Scheme, host and port of its URL. The path often contains a key.$$;
+comment on column monitor.channel.owners is $$Owners whose alerts are sent; null for all.$$;
+comment on column monitor.channel.least_severity is $$
+Least severity of alerts that are sent: `warning` or `critical`.
+$$;
+comment on column monitor.channel.is_active is $$Whether notifications are sent.$$;
+comment on column monitor.channel.created_at is $$Time at which the channel was created.$$;
+comment on column monitor.channel.failures is $$Number of attempts that failed since the last delivery.$$;
+comment on column monitor.channel.failing_since is $$
+Time of the first of these; null when the last attempt succeeded.
+$$;
+comment on column monitor.channel.retry_at is $$Time before which nothing is sent, after a failure; null otherwise.$$;
+comment on column monitor.channel.delivered_at is $$Time of the last delivery; null before the first.$$;
+comment on column monitor.channel.last_error is $$Error of the last attempt that failed; null after a delivery.$$;
+
+create table monitor.channel_url (
+  channel text primary key references monitor.channel on delete cascade,
+  url text not null check (length(url) <= 2000)
+);
+
+comment on table monitor.channel_url is $$
+@behavior -*
+URLs of channels. No role may read this table.
+$$;
+comment on column monitor.channel_url.channel is $$Channel.$$;
+comment on column monitor.channel_url.url is $$URL that notifications are posted to.$$;
+
+create table monitor.channel_secret (
+  channel text not null references monitor.channel on delete cascade,
+  created_at timestamptz not null default clock_timestamp(),
+  secret bytea not null check (length(secret) between 24 and 64),
+  expires_at timestamptz,
+  primary key (channel, created_at)
+);
+
+create unique index channel_secret_present on monitor.channel_secret (channel) where expires_at is null;
+
+comment on table monitor.channel_secret is $$
+@behavior -*
+Keys with which notifications are signed. No role may read this table.
+$$;
+comment on column monitor.channel_secret.channel is $$Channel.$$;
+comment on column monitor.channel_secret.created_at is $$Time at which the key was created.$$;
+comment on column monitor.channel_secret.secret is $$Key of HMAC-SHA256.$$;
+comment on column monitor.channel_secret.expires_at is $$
+Time until which a replaced key signs too; null for the present one.
+$$;
+
+create table monitor.notification (
+  notification_id bigint generated always as identity primary key,
+  channel text not null references monitor.channel on delete cascade,
+  alert_event_id bigint references monitor.alert_event on delete cascade,
+  alert_id bigint references monitor.alert on delete cascade,
+  message_id text not null unique check (message_id ~ '^msg_[0-9a-f]{32}$'),
+  body text not null check (length(body) <= 20000),
+  state text not null default 'waiting' check (state in ('waiting', 'sending', 'delivered', 'failed')),
+  created_at timestamptz not null default clock_timestamp(),
+  next_attempt_at timestamptz not null default clock_timestamp(),
+  attempts int not null default 0,
+  leased_until timestamptz,
+  attempted_at timestamptz,
+  finished_at timestamptz,
+  status_code smallint,
+  last_error text check (length(last_error) <= 300),
+  unique (channel, alert_event_id),
+  check ((state = 'sending') = (leased_until is not null)),
+  check ((state in ('delivered', 'failed')) = (finished_at is not null))
+);
+
+create index notification_pending on monitor.notification (channel, alert_id, notification_id)
+where finished_at is null;
+create index notification_next on monitor.notification (channel, next_attempt_at, notification_id)
+where finished_at is null;
+create index notification_age on monitor.notification (created_at) where finished_at is null;
+create index notification_alert_event on monitor.notification (alert_event_id);
+create index notification_alert on monitor.notification (alert_id);
+create index notification_finished on monitor.notification (finished_at) where finished_at is not null;
+
+comment on table monitor.notification is $$
+Notifications: the transitions of alerts that are sent to channels, one row per transition and channel.
+Written in the transaction of the transition, so that none is lost.
+$$;
+comment on column monitor.notification.notification_id is $$Key, ascending with time.$$;
+comment on column monitor.notification.channel is $$Channel.$$;
+comment on column monitor.notification.alert_event_id is $$Transition; null for a test of the channel.$$;
+comment on column monitor.notification.alert_id is $$Alert; null for a test of the channel.$$;
+comment on column monitor.notification.message_id is $$
+Header `webhook-id`, the same in each attempt, by which a receiver recognises a repetition.
+$$;
+comment on column monitor.notification.body is $$JSON text that is sent, the same in each attempt.$$;
+comment on column monitor.notification.state is $$`waiting`, `sending`, `delivered` or `failed` (permanently).$$;
+comment on column monitor.notification.created_at is $$Time at which it was enqueued.$$;
+comment on column monitor.notification.next_attempt_at is $$Time before which it is not attempted.$$;
+comment on column monitor.notification.attempts is $$Number of attempts, with the present one.$$;
+comment on column monitor.notification.leased_until is $$
+Time after which an attempt without a result counts as interrupted; null when it is not being sent.
+$$;
+comment on column monitor.notification.attempted_at is $$Time of the last attempt; null before the first.$$;
+comment on column monitor.notification.finished_at is $$Time at which it was delivered, or failed permanently.$$;
+comment on column monitor.notification.status_code is $$HTTP status of the last answer; null without one.$$;
+comment on column monitor.notification.last_error is $$Error of the last attempt; null after a delivery.$$;
+
+create type monitor.sendable as (
+  notification_id bigint,
+  attempt int,
+  channel text,
+  url text,
+  message_id text,
+  sent_at text,
+  signature text,
+  body text
+);
+
+comment on type monitor.sendable is $$
+Notification that the caller of `monitor.take_notifications` is to send.
+$$;
+comment on column monitor.sendable.notification_id is $$Notification.$$;
+comment on column monitor.sendable.attempt is $$Number of the attempt.$$;
+comment on column monitor.sendable.channel is $$Channel.$$;
+comment on column monitor.sendable.url is $$URL to post to.$$;
+comment on column monitor.sendable.message_id is $$Header `webhook-id`.$$;
+comment on column monitor.sendable.sent_at is $$Header `webhook-timestamp`: seconds since 1970.$$;
+comment on column monitor.sendable.signature is $$Header `webhook-signature`: one signature per valid secret.$$;
+comment on column monitor.sendable.body is $$Body of the request.$$;
+
+alter table monitor.channel enable row level security;
+alter table monitor.channel_url enable row level security;
+alter table monitor.channel_secret enable row level security;
+alter table monitor.notification enable row level security;
+
+insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
+values ('notify', '1 minute', false, 'warning');
+
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values (
+  'notifications', 1450, 'monitor._check_notifications', 'operator',
+  'Channels that do not take notifications, and notifications that were not delivered.'
+);

@@ -41,6 +41,10 @@ values
     'Reason for the recommendation.', null
   ),
   (
+    'recommend', 'impression', 'score', 'behaviour', 'personalization', 'deleted',
+    'Score of the recommendation for the person.', null
+  ),
+  (
     'recommend', 'impression', 'pool', 'behaviour', 'personalization', 'deleted',
     'Items from which the recommended one was drawn.', null
   ),
@@ -147,6 +151,10 @@ from (
     ),
     ('recommend', 'rule_item', '{name}', 'Name of a rule.'),
     ('recommend', 'rule_log', '{log_id}', 'Random keys.'),
+    ('recommend', 'serving_call', '{call_id}', 'Random keys.'),
+    ('recommend', 'serving_call', '{function_name,kind}', 'Names of functions, and kinds of items.'),
+    ('recommend', 'serving_time', '{function_name,kind,counts}', 'Numbers of calls by function and kind of items.'),
+    ('recommend', 'impression', '{function_name}', 'Name of a function.'),
     ('recommend', 'rule_log', '{name,settings}', 'Rules for lists, by administrators.'),
     ('recommend', 'model_part', '{algorithm}', 'Name of a method.'),
     ('recommend', 'ranked_list', '{kind,list}', 'Kinds of items, and names of lists.'),

@@ -84,3 +84,11 @@ create policy all_rows on recommend.best_parameters for select using (true);
 grant select on recommend.list_parameters to insights_reader, insights_analyst, insights_admin, insights_worker;
 drop policy if exists all_rows on recommend.list_parameters;
 create policy all_rows on recommend.list_parameters for select using (true);
+
+grant select on recommend.serving_call, recommend.serving_time to insights_reader, insights_admin, insights_worker;
+drop policy if exists all_rows on recommend.serving_call;
+create policy all_rows on recommend.serving_call for select to insights_reader, insights_admin, insights_worker
+using (true);
+drop policy if exists all_rows on recommend.serving_time;
+create policy all_rows on recommend.serving_time for select to insights_reader, insights_admin, insights_worker
+using (true);

@@ -15,6 +15,7 @@ test("by default only what was deleted before there were rules", async () => {
     { data_class: "refusal_samples", keep: "7 days" },
     { data_class: "refusals", keep: "400 days" },
     { data_class: "runs", keep: "90 days" },
+    { data_class: "serving_times", keep: "400 days" },
   ]);
 });
 

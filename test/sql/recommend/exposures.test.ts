@@ -296,7 +296,13 @@ describe("recommend.exposures", () => {
       ]);
       const rows = await forPerson(db, "p6", 1);
       await stopExperiment(db, id);
-      await db.query("select recommend._record_impressions($1)", [rows.map(({ serving_id }) => serving_id)]);
+      await db.query(
+        `select recommend._record_list(
+           array(select jsonb_populate_record(null::recommend.recommendation, row) from jsonb_array_elements($1) as row),
+           'serve_person', 'course', clock_timestamp()
+         )`,
+        [JSON.stringify(rows)],
+      );
       expect(await db.rows("select experiment_id from recommend.impression")).toEqual([{ experiment_id: id }]);
     }));
 

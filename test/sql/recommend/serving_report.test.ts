@@ -3,6 +3,7 @@ import { type Queries, testDatabase } from "../../support/database.ts";
 import { generator } from "../../support/matrix.ts";
 import { send } from "../../support/recommend.ts";
 import { rolesThatMay } from "../../support/roles.ts";
+import { runningExperiment } from "./experiments.ts";
 import { at } from "./servings.ts";
 
 const database = await testDatabase();
@@ -23,6 +24,9 @@ interface Row {
   dismissed: boolean;
   liking: number | null;
   completed: boolean;
+  /** Of the experiment `order`. */
+  variation: "control" | "new" | "few" | null;
+  function_name: string | null;
 }
 
 const random = (): Row => {
@@ -41,6 +45,8 @@ const random = (): Row => {
     dismissed: seen && next() < 0.1,
     liking: seen && next() < 0.2 ? (next() < 0.5 ? -1 : 0.5) : null,
     completed: next() < 0.2,
+    variation: ([null, "control", "new"] as const)[Math.floor(next() * 3)] ?? null,
+    function_name: [null, "serve_me", "serve_person"][Math.floor(next() * 3)] ?? null,
   };
 };
 const rows: Row[] = Array.from({ length: 900 }, random);
@@ -50,16 +56,17 @@ const store = (db: Queries, all: Row[]): Promise<unknown> =>
   db.query(
     `insert into recommend.impression (
        person_id, serving_key, model_id, item_id, rank, basis, propensity, listed_at, is_served, seen_at, clicked_at,
-       dismissed_at, liked_at, liking, completed_at
+       dismissed_at, liked_at, liking, completed_at, experiment_id, variation, function_name
      )
      select track.find_person(entry.person), gen_random_uuid(), model.model_id, item.item_id, rank, basis, propensity,
        listed_at, served, case when seen then listed_at end, case when clicked then listed_at end,
        case when dismissed then listed_at end, case when liking is not null then listed_at end, liking,
-       case when completed then listed_at end
+       case when completed then listed_at end, arm.experiment_id, arm.variation, entry.function_name
      from jsonb_to_recordset($1) as entry (
        person text, listed_at timestamptz, version int, basis text, rank int, propensity float8, served boolean, seen boolean,
-       clicked boolean, dismissed boolean, liking real, completed boolean
+       clicked boolean, dismissed boolean, liking real, completed boolean, variation text, function_name text
      )
+     left join experiment.variation as arm on arm.variation_key = entry.variation
      join track.item on item.external_id = 'botany'
      left join (ml.model join ml.project on model.project_id = project.project_id and project.name = 'recommend.course')
        on model.version = entry.version`,
@@ -91,6 +98,11 @@ beforeAll(async () => {
     insert into ml.model (project_id, version, algorithm)
     select project_id, version, 'ease' from ml.project, generate_series(1, 2) as version where name = 'recommend.course';
   `);
+  await runningExperiment(
+    database,
+    ["control", "new", "few"].map((key) => ({ key, value: {} })),
+    "order",
+  );
   await store(database, rows);
 });
 
@@ -133,6 +145,8 @@ const names: Record<string, (row: Row) => string | null> = {
   basis: ({ basis }) => basis,
   rank: ({ rank }) => String(rank),
   slot: ({ propensity }) => (propensity === null ? "ranked" : "explored"),
+  variation: ({ variation }) => (variation === null ? null : `order.${variation}`),
+  function: ({ function_name: name }) => name,
 };
 
 /** Wilson's score interval (95 %), as the paper gives it. */
@@ -237,6 +251,8 @@ describe("recommend.serving_report", () => {
         dismissed: true,
         liking: 1,
         completed: true,
+        variation: "few",
+        function_name: "serve_items",
       };
       await store(
         db,
@@ -244,7 +260,7 @@ describe("recommend.serving_report", () => {
       );
       const ask = async () => {
         const answers: Record<string, unknown> = {};
-        for (const by of ["basis", "rank"])
+        for (const by of ["basis", "rank", "variation", "function"])
           for (const [from, to] of [
             [0, 56],
             [40, 46],
@@ -254,7 +270,7 @@ describe("recommend.serving_report", () => {
             [44, 100],
           ] as const)
             answers[`${by} ${from} ${to}`] = (await report("insights_analyst", [at(from), at(to), by], db)).filter(
-              ({ name }) => name === "segment" || name === "77",
+              ({ name }) => ["segment", "77", "order.few", "serve_items"].includes(name ?? ""),
             );
         return answers;
       };

@@ -16,7 +16,7 @@ test("without people there is nothing to compare", async () => {
   expect(await turn()).toEqual({ checks: 0, seconds: null });
 });
 
-test("so many checks compare each rollup of each month, and sums of each day and item", async () => {
+test("a turn compares each rollup of each month, and sums of each day and item", async () => {
   await makeWorld(database);
   const { checks, seconds } = await turn();
   const months = await database.value<number>("select cardinality(track._checked_months())");

@@ -19,6 +19,7 @@ begin
   return next privacy.erase_rows('experiment.event_value', 'person_id', v_people);
   return next privacy.erase_rows('experiment.exposure', 'person_id', v_people);
   return next row('experiment.day_sum', v_sums, 'recomputed')::privacy.erased;
+  perform experiment._retake_results(array(select exposed.experiment_id from unnest(v_exposures) as exposed));
   -- The refresh after the erasure finds no exposure any more.
   perform experiment._refresh_arms(v_exposures, '{}');
   return next privacy.clear_values('experiment.change', 'actor', privacy.user_names(subject));
@@ -28,6 +29,7 @@ $$;
 comment on function experiment.erase(privacy.subject) is $$
 @behavior -*
 Erases the exposures and outcomes of a person, and takes them out of the sums of the experiments.
-Called by `privacy.erase_person`. The weights of a bandit that had learned from her stay as they are until the next
-update, which is computed from the sums without her.
+Called by `privacy.erase_person`. Results that are kept are recomputed, unless events of their time were deleted. The
+weights of a bandit that had learned from her stay as they are until the next update, which is computed from the sums
+without her.
 $$;

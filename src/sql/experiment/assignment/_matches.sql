@@ -522,7 +522,11 @@ begin
       v_kind := 'none';
       v_at := v_at + length(v_parts[1]) + length(v_parts[5]);
     elsif v_letter = '\' and v_rest ~ '^\\[bB]' then
-      v_result := v_result || case when substr(v_rest, 2, 1) = 'b' then '\y' else '\Y' end;
+      -- The same assertion twice is one; PostgreSQL's automaton would double with each.
+      v_letter := case when substr(v_rest, 2, 1) = 'b' then '\y' else '\Y' end;
+      if right(v_result, 2) <> v_letter then
+        v_result := v_result || v_letter;
+      end if;
       v_kind := 'none';
       v_at := v_at + 2;
     elsif v_letter = '\' and v_rest ~ '^\\(?:[1-9]|0[0-9])' or v_rest ~ '^\\k' and v_pattern ~ '\(\?<[A-Za-z_$]' then

@@ -11,6 +11,7 @@ declare
   v_experiment experiment.experiment;
   v_decision experiment.decision;
 begin
+  perform experiment._keep_ended(false);
   for v_experiment in
     select known.*
     from experiment.experiment as known
@@ -70,6 +71,7 @@ Harm always stops an experiment. One with `is_decided_automatically` is shipped 
 at the planned end without a decision. The history has the decision with its reason. An invalid experiment is left as it
 is: a person has to find the error. So is one whose decision is an error, or whose variation cannot be shipped, such as
 a version that an erasure has marked; its row has the verdict `error`.
+Keeps the results of those that ended `experiment.setting.settle_period` ago (`experiment.keep_results`).
 $$;
 
 grant execute on function experiment.decide_experiments() to insights_admin, insights_worker;

@@ -282,19 +282,35 @@ begin
   v_health := experiment.health(v_experiment.experiment_key);
   v_results := array(select result from experiment.results(v_experiment.experiment_key) as result);
   -- Harm is looked for on every day, which only the sequential test allows. Without a margin, the difference itself is
-  -- tested: a relative one is very uncertain where the control has few outcomes.
+  -- tested: a relative one is very uncertain where the control has few outcomes. Results are read again only for the
+  -- guardrails that they are needed for, and not if those of the plan are the same.
   v_harms := array(
-    select result
-    from (values ('absolute'), ('relative')) as tested (difference)
-    cross join lateral experiment.results(
-      v_experiment.experiment_key, test => 'sequential', difference => tested.difference
-    ) as result
-    join experiment.metric on metric.metric_key = result.metric
-    join experiment.measured
-      on measured.metric_id = metric.metric_id
-      and measured.experiment_id = v_experiment.experiment_id
-    where result.verdict = 'harm'
-      and (tested.difference = 'relative') = (coalesce(measured.margin, 0) > 0)
+    select reading.result
+    from (
+      select
+        case when coalesce(measured.margin, 0) > 0 then 'relative' else 'absolute' end as difference,
+        array_agg(metric.metric_key) as metrics
+      from experiment.measured
+      join experiment.metric using (metric_id)
+      where measured.experiment_id = v_experiment.experiment_id
+        and measured.role = 'guardrail'
+      group by 1
+    ) as tested
+    cross join lateral (
+      select planned as result
+      from unnest(v_results) as planned
+      where v_experiment.test = 'sequential'
+        and tested.difference = 'relative'
+      union all
+      select repeated
+      from experiment.results(
+        v_experiment.experiment_key, test => 'sequential', difference => tested.difference
+      ) as repeated
+      where v_experiment.test <> 'sequential'
+        or tested.difference <> 'relative'
+    ) as reading
+    where (reading.result).verdict = 'harm'
+      and (reading.result).metric = any (tested.metrics)
   );
   v_decision.days := extract(
     epoch from coalesce(v_experiment.stopped_at, now()) - v_experiment.started_at

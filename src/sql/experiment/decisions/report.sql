@@ -188,7 +188,7 @@ begin
     end,
     format(
       e'| | |\n|---|---|\n| Experiment | %s |\n| State | %s |\n| Where | %s |\n| Who | %s |\n| Variations | %s |\n'
-        '| Plan | test "%s" at %s %%%s%s%s%s |\n| Decided | %s |',
+        '| Plan | test "%s" at %s %%%s%s%s%s |\n| Decided | %s |%s',
       experiment._markdown(v_experiment.experiment_key),
       case v_experiment.state
         when 'draft' then 'draft'
@@ -234,7 +234,11 @@ begin
       case
         when v_experiment.is_decided_automatically then 'automatically, by the rule of experiment.decision'
         else 'by a person; harm stops it automatically'
-      end
+      end,
+      coalesce(
+        e'\n| Results | as of ' || to_char(v_health.as_of, 'YYYY-MM-DD HH24:MI') || ' UTC; later events do not count |',
+        ''
+      )
     ),
     case
       when v_results <> '{}' then e'## Results\n\n' || experiment._results_table(v_results)

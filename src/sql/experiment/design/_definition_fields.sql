@@ -26,7 +26,7 @@ begin atomic
       ('layer_until', 'number', 0, 1, null, null),
       ('holdout', 'string', 1, 63, null, null),
       ('condition', 'object', null, null, null, null),
-      ('parent_conditions', 'array', 1, 20, null, null),
+      ('parent_conditions', 'array', 0, 20, null, null),
       ('is_sticky', 'boolean', null, null, null, 'false'),
       ('bucket_version', 'integer', 0, 1000000, null, '0'),
       ('min_bucket_version', 'integer', 0, 1000000, null, '0'),
@@ -44,9 +44,9 @@ begin atomic
       ('bandit', 'string', null, null, array['thompson', 'top_two'], null),
       ('minimum_weight', 'number', 0, 0.5, null, '0.01'),
       ('update_interval', 'interval', 60, null, null, '"1 day"'),
-      ('goals', 'array', 1, 20, null, null),
-      ('secondary', 'array', 1, 50, null, null),
-      ('guardrails', 'array', 1, 20, null, null)
+      ('goals', 'array', 0, 20, null, null),
+      ('secondary', 'array', 0, 50, null, null),
+      ('guardrails', 'array', 0, 20, null, null)
   ) as field (name, type, lowest, highest, choices, default_value);
 end;
 

@@ -39,7 +39,8 @@ begin
 
   for v_field in select field.* from experiment._definition_fields() as field loop
     v_value := coalesce(nullif(_read_fields.definition -> v_field.name, 'null'), v_field.default_value);
-    continue when v_value is null;
+    -- An empty list is the same as none.
+    continue when v_value is null or v_field.type = 'array' and v_field.lowest = 0 and v_value = '[]';
     if jsonb_typeof(v_value) <> (
       case v_field.type when 'integer' then 'number' when 'interval' then 'string' else v_field.type end
     ) then

@@ -48,7 +48,7 @@ begin
         slot.place,
         array_to_string(slot.event_type_ids, ', '),
         format('exposed.exposed_at + %L::interval', slot.delay),
-        format('exposed.exposed_at + %L::interval', slot.delay + slot.period),
+        format('exposed.exposed_at + %L::interval + %L::interval', slot.delay, slot.period),
         slot.before_period
       ),
       ', '

@@ -13,12 +13,15 @@ set enable_mergejoin to off
 as $$
 declare
   v_people bigint[];
+  v_refused bigint[];
   v_old experiment.exposure[];
   v_new experiment.exposure[];
 begin
   if not exists (select from experiment.experiment where experiment.started_at is not null) then
     return;
   end if;
+  -- Deletions by retention come as changes of people, so that results are kept before they reach the sums.
+  perform experiment._keep_ended(true);
   v_people := experiment._touched_people(
     refresh_exposures.people, refresh_exposures.since, refresh_exposures.until
   );
@@ -29,11 +32,10 @@ begin
   v_old := array(
     select exposure from experiment.exposure where exposure.person_id = any (v_people)
   );
+  v_refused := experiment._refused_people(v_people);
   v_new := array(
     select computed
-    from experiment._exposures_of(
-      array(select unnest(v_people) except select unnest(experiment._refused_people(v_people)))
-    ) as computed
+    from experiment._exposures_of(array(select unnest(v_people) except select unnest(v_refused))) as computed
   );
 
   -- Rows that differ: those of before, and those of now.
@@ -80,6 +82,9 @@ begin
     array_fill(-1, array[cardinality(v_old)]) || array_fill(1, array[cardinality(v_new)])
   );
   perform experiment._store_event_values(v_people);
+  perform experiment._retake_results(
+    array(select distinct old.experiment_id from unnest(v_old) as old where old.person_id = any (v_refused))
+  );
 
   perform experiment._refresh_arms(v_old, v_new);
 end;

@@ -10,6 +10,15 @@ declare
 begin
   if _arm_sums.among is null then
     return query
+    select
+      kept_sum.experiment_id, kept_sum.position, kept_sum.variation, kept_sum.exposed_on, kept_sum.stratum,
+      kept_sum.people, kept_sum.sums
+    from experiment.kept_sum
+    where kept_sum.experiment_id = _arm_sums.experiment_id;
+    if exists (select from experiment.kept where kept.experiment_id = _arm_sums.experiment_id) then
+      return;
+    end if;
+    return query
     select day_sum.*
     from experiment.day_sum
     where day_sum.experiment_id = _arm_sums.experiment_id;
@@ -39,7 +48,8 @@ $$;
 comment on function experiment._arm_sums(int, track.person_set_block[]) is $$
 @behavior -*
 Returns the sums of an experiment, in any number of rows per day.
-Those of `experiment.day_sum`, or for some people (`among`) those of their exposures.
+Those that are kept of an ended experiment, or of `experiment.day_sum`; for some people (`among`) those of their
+exposures.
 $$;
 
 grant execute on function experiment._arm_sums(int, track.person_set_block[]) to insights_reader;

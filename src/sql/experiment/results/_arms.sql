@@ -106,6 +106,22 @@ begin
     and summed.variation = added.variation
     and summed.stratum is not distinct from added.stratum;
 
+  if _arms.among is null
+    and coalesce(_arms.until >= ((experiment).stopped_at at time zone 'UTC')::date, true)
+    and exists (select from experiment.kept where kept.experiment_id = v_id)
+  then
+    return query
+    select
+      (entry.value -> 'position')::smallint, (entry.value -> 'variation')::smallint, part.stratum,
+      (entry.value -> 'people')::bigint, entry.value -> 'statistic', entry.value -> 'statistic'
+    from experiment.kept
+    cross join lateral jsonb_array_elements(kept.quantiles) as entry
+    cross join (values (''), (null)) as part (stratum)
+    where kept.experiment_id = v_id
+      and (entry.value -> 'is_complete')::boolean = _arms.only_complete
+      and (_arms.metric_position is null or (entry.value -> 'position')::smallint = _arms.metric_position);
+    return;
+  end if;
   return query
   select
     measured.position, quantile.variation, part.stratum, quantile.people, quantile.statistic, quantile.statistic

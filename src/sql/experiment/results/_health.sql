@@ -24,6 +24,9 @@ begin
   v_result.experiment := (experiment).experiment_key;
   v_result.state := (experiment).state;
   v_result.population := (experiment).population;
+  if _health.among is null then
+    v_result.as_of := (select kept.kept_at from experiment.kept where kept.experiment_id = v_id);
+  end if;
   v_result.variations := array(
     select variation.variation_key
     from experiment.variation
@@ -144,7 +147,7 @@ begin
         )
       end,
       case
-        when v_oldest > (experiment).started_at then format(
+        when v_oldest > (experiment).started_at and v_result.as_of is null then format(
           'Events before %s were deleted by a rule of retention: exposures and outcomes since the start are missing.',
           to_char(v_oldest at time zone 'UTC', 'YYYY-MM-DD')
         )

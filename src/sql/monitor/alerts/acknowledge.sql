@@ -26,8 +26,8 @@ end;
 $$;
 
 comment on function monitor.acknowledge(bigint, text) is $$
-Marks an alert as acknowledged, with a note: a person takes care of it. If its severity rises afterwards, it is open
-again.
+Marks an alert as acknowledged, with a note: a person takes care of it.
+If its severity rises afterwards, it is open again.
 Errors: CF002 for an unknown alert, CF010 for a resolved one, CF008 for a note of more than 2,000 characters.
 $$;
 

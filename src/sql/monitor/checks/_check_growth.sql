@@ -49,6 +49,6 @@ as $$
 $$;
 
 comment on function monitor._check_growth() is $$
-Finds that the database has 85 percent of `monitor.alert_setting.database_limit_bytes`, or reaches it within 30 days at
-the growth of the last two weeks. Nothing without this setting.
+Finds that the database has almost reached its limit (`monitor.alert_setting.database_limit_bytes`).
+That is 85 percent of it, or less than 30 days at the growth of the last two weeks. Nothing without this setting.
 $$;

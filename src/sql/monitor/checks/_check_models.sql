@@ -90,6 +90,6 @@ as $$
 $$;
 
 comment on function monitor._check_models() is $$
-Finds deployed models that are marked for training for a day, were trained two weeks before the newest activity, or
-whose inputs, calibration or metric drifted.
+Finds deployed models that are marked for training, old, or drifted.
+Marked for a day; trained two weeks before the newest activity; drift of inputs, calibration or metric (`ml.drift`).
 $$;

@@ -35,6 +35,6 @@ as $$
 $$;
 
 comment on function monitor._check_probes() is $$
-Finds probes that failed three times in a row or whose values are refused, and that nothing was measured for half an
-hour.
+Finds probes that failed three times in a row, or whose values are refused.
+Also that nothing was measured for half an hour.
 $$;

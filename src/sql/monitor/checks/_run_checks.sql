@@ -114,6 +114,6 @@ end;
 $$;
 
 comment on function monitor._run_checks() is $$
-Runs all checks and rules. Returns their findings, the worst first, the checks that were not completed, and the number
-of checks. A check that fails is a finding itself and does not stop the others.
+Runs all checks.
+Returns their findings, the worst first, the checks that were not completed, and the number of checks. A check that fails is a finding itself and does not stop the others.
 $$;

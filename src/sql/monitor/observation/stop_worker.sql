@@ -8,7 +8,8 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
   update monitor.worker
-  set seen_at = clock_timestamp(), stopped_at = clock_timestamp()
+  set seen_at = clock.time, stopped_at = clock.time
+  from (select clock_timestamp() as time offset 0) as clock
   where worker.worker = stop_worker.worker
 $$;
 

@@ -5,7 +5,20 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  -- Most people have decided nothing and stated no age: the lawful basis applies. Each list calls this function.
+  v_by_default constant boolean := (
+    select purpose.basis <> 'consent'
+    from privacy.purpose
+    where purpose.purpose = allowed.purpose
+      and not exists (select from privacy.consent where consent.person_id = allowed.person_id)
+      and not exists (select from privacy.restriction where restriction.person_id = allowed.person_id)
+      and not exists (select from privacy.person_age where person_age.person_id = allowed.person_id)
+  );
 begin
+  if v_by_default is not null then
+    return v_by_default;
+  end if;
   return (
     select not exists (select from privacy.restricted(array[allowed.person_id])) and coalesce(
       (

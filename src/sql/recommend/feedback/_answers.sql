@@ -164,7 +164,9 @@ begin
     withdrawn.withdrawn_at,
     completed.completed_at,
     serving.experiment_id,
-    serving.variation
+    serving.variation,
+    serving.score,
+    serving.function_name
   from serving
   left join answered
     on answered.person_id = serving.person_id

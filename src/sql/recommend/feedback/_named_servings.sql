@@ -50,7 +50,8 @@ begin
   select
     entry.person_id, entry.serving_key, entry.identity_id, entry.model_id, entry.item_id, entry.rank, entry.basis,
     entry.propensity, entry.pool, entry.listed_at, false, null::timestamptz, null::timestamptz, null::timestamptz,
-    null::timestamptz, null::real, null::timestamptz, null::timestamptz, entry.experiment_id, entry.variation
+    null::timestamptz, null::real, null::timestamptz, null::timestamptz, entry.experiment_id, entry.variation,
+    null::float8, null::text
   from (
     select named.*, serving.*
     from unnest(v_people, v_owners) with ordinality as named (person_id, owner_id, position)

@@ -40,11 +40,12 @@ begin
   -- An identity that is gone leaves no person to whom the row was served.
   insert into recommend.impression (
     person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served,
-    experiment_id, variation
+    experiment_id, variation, score, function_name
   )
   select
     list.person_id, moved.serving_key, moved.identity_id, moved.model_id, moved.item_id, moved.rank, moved.basis,
-    moved.propensity, moved.pool, moved.listed_at, true, moved.experiment_id, moved.variation
+    moved.propensity, moved.pool, moved.listed_at, true, moved.experiment_id, moved.variation, moved.score,
+    moved.function_name
   from unnest(v_moved) as moved
   join unnest(v_identity_ids, v_times, v_owners) as list (identity_id, listed_at, person_id)
     on list.identity_id = moved.identity_id
@@ -52,7 +53,7 @@ begin
   where list.person_id is not null
     and moved.is_served
   on conflict (person_id, serving_key) do update
-  set is_served = true;
+  set is_served = true, score = excluded.score, function_name = excluded.function_name;
 
   -- The other person may have been refreshed before.
   perform track.queue_people(
@@ -276,13 +277,14 @@ begin
 
   insert into recommend.impression (
     person_id, serving_key, identity_id, model_id, item_id, rank, basis, propensity, pool, listed_at, is_served,
-    seen_at, clicked_at, dismissed_at, liked_at, liking, withdrawn_at, completed_at, experiment_id, variation
+    seen_at, clicked_at, dismissed_at, liked_at, liking, withdrawn_at, completed_at, experiment_id, variation,
+    score, function_name
   )
   select
     fresh.person_id, fresh.serving_key, fresh.identity_id, fresh.model_id, fresh.item_id, fresh.rank, fresh.basis,
     fresh.propensity, fresh.pool, fresh.listed_at, fresh.is_served,
     fresh.seen_at, fresh.clicked_at, fresh.dismissed_at, fresh.liked_at, fresh.liking, fresh.withdrawn_at,
-    fresh.completed_at, fresh.experiment_id, fresh.variation
+    fresh.completed_at, fresh.experiment_id, fresh.variation, fresh.score, fresh.function_name
   from fresh
   where fresh.seen_at is not null
     or fresh.is_served

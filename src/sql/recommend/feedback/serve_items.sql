@@ -1,3 +1,7 @@
+/*
+ * A definer: no role may write impressions. What is recorded is the list that it makes here, so that a caller can record
+ * nothing else.
+ */
 create or replace function recommend.serve_items(
   items text[],
   top int default 10,
@@ -10,10 +14,13 @@ create or replace function recommend.serve_items(
 returns setof recommend.recommendation
 language plpgsql
 volatile
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set jit to off
 as $$
 declare
+  v_started_at constant timestamptz := clock_timestamp();
   v_list constant recommend.recommendation[] := array(
     select listed
     from recommend.for_items(
@@ -22,7 +29,7 @@ declare
     ) as listed
   );
 begin
-  perform recommend._record_impressions(array(select listed.serving_id from unnest(v_list) as listed));
+  perform recommend._record_list(v_list, 'serve_items', serve_items.kind, v_started_at);
   return query
   select listed.*
   from unnest(v_list) as listed;

@@ -18,9 +18,11 @@ declare
   v_until timestamptz := _serving_report.until;
 begin
   perform common.check_period(_serving_report.since, _serving_report.until);
-  if _serving_report.by is null or _serving_report.by not in ('model', 'basis', 'rank', 'slot') then
+  if _serving_report.by is null or _serving_report.by not in (
+    'model', 'basis', 'rank', 'slot', 'variation', 'function'
+  ) then
     perform common.refuse('CF001', format('by is %s', coalesce('"' || left(_serving_report.by, 100) || '"', 'null')),
-      'Use model (version), basis, rank or slot (explored or ranked).');
+      'Use model (version), basis, rank, slot (explored or ranked), variation (of an experiment) or function.');
   end if;
   perform recommend._check(1, _serving_report.kind);
   -- Whole weeks, so that two periods differ by a week at least.
@@ -37,6 +39,8 @@ begin
         when 'model' then model.version::text
         when 'basis' then impression.basis
         when 'rank' then impression.rank::text
+        when 'variation' then experiment.experiment_key || '.' || variation.variation_key
+        when 'function' then impression.function_name
         else case when impression.propensity is null then 'ranked' else 'explored' end
       end as name,
       case when _serving_report.smallest_group is not null then date_trunc('week', impression.listed_at) end as week
@@ -44,6 +48,10 @@ begin
     join track.item as named on named.item_id = impression.item_id
     join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
     left join ml.model on model.model_id = impression.model_id
+    left join experiment.experiment on experiment.experiment_id = impression.experiment_id
+    left join experiment.variation
+      on variation.experiment_id = impression.experiment_id
+      and variation.variation = impression.variation
     left join track.person_set_blocks('counted') as counted on counted.block = impression.person_id / 4096
     where impression.listed_at >= v_since
       and impression.listed_at < v_until
@@ -235,9 +243,10 @@ $$;
 
 comment on function recommend.serving_report(timestamptz, timestamptz, text, text) is $$
 Returns how recommended items of a kind were received: served, seen, clicked, dismissed, liked, completed.
-The lists are those that were made in the period. `by`: `model` (version), `basis`, `rank` or `slot` (`explored` or
-`ranked`). Rows are seen when an event names them; clients send `Recommendation Shown`. An answer that was withdrawn
-does not count.
+The lists are those that were made in the period. `by`: `model` (version), `basis`, `rank`, `slot` (`explored` or
+`ranked`), `variation` (such as `new_order.control`: experiment and variation; null for lists in none) or `function`
+(such as `serve_me`; null for rows that are known only from an event). Rows are seen when an event names them; clients
+send `Recommendation Shown`. An answer that was withdrawn does not count.
 For admins and workers, figures are exact and about all people. For analysts, they are about counted people and whole
 weeks (from Monday, UTC), a week in which a group has fewer than `analytics.setting.smallest_group` people is left out,
 and numbers are rounded by `analytics.shown`.

@@ -9,7 +9,7 @@ declare
   v_held bigint[];
 begin
   for v_attempt in 1 .. 100 loop
-    perform track._lock_identities(v_subject.identity_ids);
+    perform track.lock_identities(v_subject.identity_ids);
     v_held := v_subject.identity_ids;
     v_subject := track.subject(hold_subject.person);
     -- Otherwise the person was merged or split before the lock.

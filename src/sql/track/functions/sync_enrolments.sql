@@ -63,7 +63,7 @@ begin
   on conflict (external_id) do nothing;
 
   -- Blocks merges of these people until the end of the transaction.
-  perform track._lock_identities(array(
+  perform track.lock_identities(array(
     select identity.identity_id
     from track.identity
     where identity.kind = 'user'

@@ -7,7 +7,7 @@ set search_path to pg_catalog, pg_temp
 set enable_seqscan to off
 as $$
 begin
-  perform track._lock_identities(array(
+  perform track.lock_identities(array(
     select identity.identity_id
     from track.identity
     where identity.person_id = any (held_names.people)

@@ -5,8 +5,19 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_person_id bigint;
 begin
-  -- plpgsql, because it caches the plan: each list that is recorded calls this function.
+  -- Each list that is recorded calls this function for one identity, in most cases that of a user.
+  if cardinality(people_of_identities.identity_ids) = 1 then
+    select identity.person_id into v_person_id
+    from track.identity
+    where identity.identity_id = people_of_identities.identity_ids[1]
+      and identity.kind <> 'anonymous';
+    if found then
+      return array[v_person_id];
+    end if;
+  end if;
   return (
     select array_agg(
       case

@@ -18,12 +18,9 @@ declare
   v_messages track.parsed_message[];
   -- The messages with their people, of which the request or the message has an opt-out signal.
   v_signalled track.parsed_message[];
-  v_erased track.parsed_message[];
   -- Messages that state a date of birth. It is stored without consent, since it decides who can give it.
   v_born track.parsed_message[];
-  v_locked bigint[];
-  v_is_complete boolean;
-  v_placed record;
+  v_settled record;
   v_links boolean;
   v_traits boolean;
   v_decisions boolean;
@@ -122,44 +119,26 @@ begin
   perform track._enter_event_types(v_messages);
   perform track._enter_items(v_messages);
 
-  for v_attempt in 1 .. 100 loop
-    v_locked := track._named_identities(v_messages || v_signalled || v_born);
-    -- The persons of the identities must not change from here to the end of the transaction, or the rows below would
-    -- be stored for a former person.
-    if v_links then
-      v_is_complete := track._link_people_of(v_messages, v_locked);
-    else
-      v_is_complete := track._lock_identities(v_locked);
-    end if;
-    v_placed := track._place_messages(v_messages, v_browsers);
-    -- An identity of a browser that was unlinked meanwhile has a sibling, which is locked as well.
-    exit when coalesce(cardinality(v_placed.identities), 0) = cardinality(v_messages)
-      and (v_is_complete or v_signalled is null and not coalesce(v_births, false));
+  select settled.* into v_settled
+  from track._settle_messages(
+    v_messages, v_signalled, v_born, v_sender, coalesce(v_links, false), v_browsers
+  ) as settled;
+  v_messages := v_settled.messages;
+  v_signalled := v_settled.signalled;
+  v_born := v_settled.born;
+  if v_settled.erased <> '{}' then
+    perform track._count_refused(v_settled.erased, v_batch.messages, v_sender.source_id, v_received_at);
+    v_result.errors := v_result.errors || track._problems(v_settled.erased);
+    v_result.rejected := v_result.rejected + cardinality(v_settled.erased);
+    v_result.accepted := v_result.accepted - cardinality(v_settled.erased);
+  end if;
 
-    -- A person was erased while this transaction waited for her identities.
-    v_messages := track._refuse_suppressed(v_messages, v_sender);
-    v_signalled := track._refuse_suppressed(v_signalled, v_sender);
-    v_born := track._refuse_suppressed(v_born, v_sender);
-    v_erased := array(select message from unnest(v_messages) as message where message.problem is not null);
-    perform track._count_refused(v_erased, v_batch.messages, v_sender.source_id, v_received_at);
-    v_result.errors := v_result.errors || track._problems(v_erased);
-    v_result.rejected := v_result.rejected + cardinality(v_erased);
-    v_result.accepted := v_result.accepted - cardinality(v_erased);
-    v_messages := array(select message from unnest(v_messages) as message where message.problem is null);
-    perform track._enter_people_of(v_messages, v_sender.browser);
-    if v_attempt = 100 then
-      perform common.refuse(
-        'serialization_failure', 'people of the batch were erased concurrently', 'Send the batch again.'
-      );
-    end if;
-  end loop;
-
-  perform track._store_events(v_messages, v_placed.identities, v_placed.people, v_sender.source_id);
+  perform track._store_events(v_messages, v_settled.identities, v_settled.people, v_sender.source_id);
   if v_traits then
-    perform track._store_traits(v_messages, v_placed.identities, v_placed.people);
+    perform track._store_traits(v_messages, v_settled.identities, v_settled.people);
   end if;
   if v_decisions then
-    perform track._store_consent(v_messages, v_placed.identities, v_placed.people);
+    perform track._store_consent(v_messages, v_settled.identities, v_settled.people);
   end if;
   if v_births then
     perform privacy.record_birth_dates(

@@ -99,7 +99,7 @@ begin
   -- Most links are known, such as those of a client that identifies with each page. Storing them locks no person.
   if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
     begin
-      v_is_complete := track._lock_identities(also_locked);
+      v_is_complete := track.lock_identities(also_locked);
       if (select coalesce(bool_and(said.is_known), true) from track._said_links(messages) as said) then
         perform track._store_known_links(messages);
         return v_is_complete;
@@ -125,7 +125,7 @@ begin
   end if;
 
   -- The persons of the identities must not change from here to the end of the transaction.
-  v_is_complete := track._lock_identities(also_locked);
+  v_is_complete := track.lock_identities(also_locked);
   perform track._store_known_links(messages);
   return v_is_complete;
 end;

@@ -1,4 +1,4 @@
-create or replace function track._lock_identities(identity_ids bigint[])
+create or replace function track.lock_identities(identity_ids bigint[])
 returns boolean
 language plpgsql
 volatile
@@ -12,13 +12,13 @@ begin
   if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
     perform identity.identity_id
     from track.identity
-    where identity.identity_id = any (_lock_identities.identity_ids)
+    where identity.identity_id = any (lock_identities.identity_ids)
     order by identity.identity_id
     for share;
   else
     perform identity.identity_id
     from track.identity
-    where identity.identity_id = any (_lock_identities.identity_ids)
+    where identity.identity_id = any (lock_identities.identity_ids)
     order by identity.identity_id
     for key share;
   end if;
@@ -27,7 +27,9 @@ begin
 end;
 $$;
 
-comment on function track._lock_identities(bigint[]) is $$
+comment on function track.lock_identities(bigint[]) is $$
+@behavior -*
 Locks identities for which a transaction stores data: until it ends, they stay with their people.
 False when one of them does not exist any more. Raises 40001 in a transaction whose snapshot is from before a move.
+For the rooms that store data of people by their identities; `track.people_of_identities` is called after it.
 $$;

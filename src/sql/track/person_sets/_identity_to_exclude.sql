@@ -15,7 +15,7 @@ begin
     );
   end if;
   -- Blocks merges of this person until the end of the transaction, so that the current person is queued.
-  perform track._lock_identities(array[v_identity_id]);
+  perform track.lock_identities(array[v_identity_id]);
   return v_identity_id;
 end;
 $$;

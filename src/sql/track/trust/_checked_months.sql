@@ -1,11 +1,12 @@
 create or replace function track._checked_months()
 returns date[]
-language sql
+language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+begin
   -- The months of the partitions, and those of rows without events.
-  select array(
+  return array(
     select to_date(substr(partition.relname, 7), 'YYYY_MM')
     from pg_catalog.pg_inherits
     join pg_catalog.pg_class as partition on partition.oid = pg_inherits.inhrelid
@@ -18,7 +19,8 @@ as $$
     select item_month.month
     from track.item_month
     order by 1
-  )
+  );
+end;
 $$;
 
 comment on function track._checked_months() is $$

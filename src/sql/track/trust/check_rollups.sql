@@ -1,8 +1,8 @@
 /*
  * A check compares the rows of a month and a block of 4,096 people. The next check takes the next block, and after the
  * last one the next month, so that all rows are compared in turn. Sums of all people are compared for days of the month
- * and for some of its items: for so many days that all are compared with the last block, those whose last check is the
- * oldest first.
+ * and for some of its items. The days are shared among the blocks, so that all are compared in a turn: each check takes
+ * those whose last check is the oldest.
  */
 create or replace function track._next_check(out month date, out block int)
 language plpgsql
@@ -157,8 +157,8 @@ $$;
 
 comment on function track.check_rollups(int) is $$
 @behavior -*
-Compares a sample of the rollups with the events, repairs what differs, and records the result: one row per rollup, and
-for `item_day` per day.
+Compares a sample of the rollups with the events, repairs what differs, and records the result.
+One row per rollup, and for `item_day` per day.
 The rollups are `track.step`, `presence`, `item_month`, `course_presence` and `item_day`, and with declared properties
 `step_value` and `value_presence`. One check is a month and 4,096 people; each takes the next ones, so that all are
 compared in turn (`track.rollup_turn`). With at most 4,096 people all items of the month are compared, otherwise 100 of

@@ -29,8 +29,8 @@ $$;
 
 comment on function track.rollup_turn() is $$
 @behavior -*
-Returns the number of checks of `track.check_rollups` after which all rollups have been compared with the events, and
-how long these take, as estimated from the latest ones.
+Returns the number of checks (`track.check_rollups`) after which all rollups have been compared with the events.
+Also how long these take, as estimated from the latest ones.
 $$;
 
 grant execute on function track.rollup_turn() to insights_admin, insights_worker;

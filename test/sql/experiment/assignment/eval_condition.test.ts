@@ -125,7 +125,7 @@ test("regular expressions are those of JavaScript", async () => {
     ["a\nb", "a.b"], ["a\nb", "a[^]b"], ["ab", "a[]b"], ["😀", "^..$"], ["😀", "^.$"], ["٣", "\\d"], ["é", "\\w"],
     ["\u00a0", "\\s"], ["a{1", "a{1"], ["a{,2}", "a{,2}"], ["a", "a{0,0}b?"], ["]", "]"], ["}", "}"], ["a", "(?=a)*a"],
     ["a/b", "a/b"], ["x", "x**"], ["x", "(x"], ["x", "x)"], ["x", "[z-a]"], ["x", "\\"], ["x", "(?<n>x)"], ["ab", "(?<=a)b"],
-    ["a b", "\\bb"], ["ab", "\\Bb"], ["", "\\B"], ["", ""], ["null", "^null$"], ["K", "[^k]"], ["\u2028", "."], ["aé", "\\Wé"],
+    ["a b", "\\bb"], ["a b", `${"\\b".repeat(200)}b`], ["ab", `${"\\B".repeat(200)}b`], ["a\\y", "\\\\y\\b\\b$"], ["ab", "\\Bb"], ["", "\\B"], ["", ""], ["null", "^null$"], ["K", "[^k]"], ["\u2028", "."], ["aé", "\\Wé"],
   ] as const; // biome-ignore format: a table
   for (const [value, pattern] of cases) {
     for (const operator of ["$regex", "$regexi"]) {

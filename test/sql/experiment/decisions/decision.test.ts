@@ -64,6 +64,11 @@ describe("the rule of decision", () => {
     for (const chosen of ["welch", "sequential", "bayesian"]) {
       expect(await verdict(harmful, { test: chosen })).toMatchObject({ verdict: "harm", variation: "new" });
     }
+    // With a margin, the results of a sequential plan are those of the search for harm; of another plan, they are not.
+    for (const chosen of ["welch", "sequential"]) {
+      const found = await verdict(harmful, { test: chosen, guardrails: [{ metric: "complained", margin: 0.5 }] });
+      expect(found).toMatchObject({ verdict: "harm", variation: "new" });
+    }
     // It may become worse by the margin, here by all.
     const twice = [
       { people: 400, enrolled: 80, complained: 100 },

@@ -265,13 +265,27 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
     "weights is [1, 0]",
   ],
   ["a bandit whose people move", { bandit: "thompson", is_sticky: false }, "CF001", "is_sticky is false"],
-  ["an empty list", { guardrails: [] }, "CF001", "guardrails is []"],
   ["a metric twice", { guardrails: ["submitted"] }, "CF001", "is given twice"],
   ["a margin of a goal", { goals: [{ metric: "submitted", margin: 0.1 }] }, "CF001", "Only guardrails have a margin"],
   ["a negative margin", { guardrails: [{ metric: "lessons", margin: -1 }] }, "CF001", "margin is -1"],
   ["a goal that is a number", { goals: [1] }, "CF001", "an element of goals is 1"],
   ["a definition that is too long", { hypothesis: "x".repeat(200_000) }, "CF008", "200,000 bytes"],
 ];
+
+test("an empty list is the same as none", async () => {
+  await database.as("insights_admin", {}, async (db) => {
+    const stored = async (fields: Record<string, unknown>) => {
+      await db.query("select experiment.define_experiment($1)", [definition(fields)]);
+      return await db.value("select experiment.definition('new-player')");
+    };
+    const none = await stored({});
+    const changes = await db.value("select count(*) from experiment.change");
+    expect(await stored({ secondary: [], guardrails: [], parent_conditions: [] })).toEqual(none);
+    expect(await db.value("select count(*) from experiment.change")).toEqual(changes);
+    await stored({ goals: [] });
+    expect(await db.rejects("select experiment.start('new-player')")).toMatchObject({ code: "CF003" });
+  });
+});
 
 test("the weights of a bandit cannot follow a quantile", async () => {
   await database.as("insights_admin", {}, async (db) => {

@@ -404,3 +404,40 @@ test("an experiment without exposures, and one that ended", async () => {
     expect(revenue.figure).toBeCloseTo(mean(valuesOf(0)), 9);
   });
 });
+
+test("a day is complete when the period of each person of the day has passed, also of months and days", async () => {
+  // By definition: all moments of an exposure, with the moments before and after each hour.
+  const cases = await database.rows<{ delay: string; period: string; day: string; expected: string }>(`
+    with trial as (
+      select
+        delay, period, timestamptz '2026-02-25 00:00+00' + (hour * 7) * interval '1 hour' as ends_at
+      from unnest('{0,1 day,12:00,1 mon,1 mon 3 days,1 mon 05:00}'::interval[]) as delay
+      cross join unnest('{7 days,36:00,1 mon,1 mon 1 day,2 mons 12:00,1 year,NULL}'::interval[]) as period
+      cross join generate_series(0, 60) as hour
+      where delay > '0' or period is not null
+    )
+    select
+      trial.delay::text, trial.period::text,
+      experiment._last_complete_day(trial.delay, trial.period, trial.ends_at)::text as day,
+      (
+        select max(day)::date::text
+        from generate_series(
+          (trial.ends_at - trial.delay - coalesce(trial.period, '0'))::date::timestamptz - interval '6 days',
+          (trial.ends_at - trial.delay - coalesce(trial.period, '0'))::date::timestamptz + interval '6 days', '1 day'
+        ) as day
+        where not exists (
+          select
+          from generate_series(0, 24) as hour
+          cross join unnest('{-1,0}'::int[]) as microsecond
+          cross join lateral (
+            select day + hour * interval '1 hour' + microsecond * interval '1 microsecond' as exposed_at
+          ) as exposed
+          where exposed_at >= day
+            and exposed_at < day + interval '1 day'
+            and exposed_at + trial.delay + coalesce(trial.period, '0') > trial.ends_at
+        )
+      ) as expected
+    from trial`);
+  expect(cases.length).toBeGreaterThan(2000);
+  expect(cases.filter(({ day, expected }) => day !== expected)).toEqual([]);
+});

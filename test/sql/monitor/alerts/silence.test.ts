@@ -10,7 +10,7 @@ const silence = (subject: string | null = null): Promise<unknown> =>
   database.query("select monitor.silence('of_a_test', now() + interval '1 hour', 'maintenance', $1)", [subject]);
 
 beforeEach(async () => {
-  await database.query("truncate monitor.alert, monitor.alert_event, monitor.alert_silence");
+  await database.query("truncate monitor.alert, monitor.alert_event, monitor.alert_silence cascade");
 });
 
 test("alerts are recorded and not sent, and those that outlast the silence are sent at its end", async () => {

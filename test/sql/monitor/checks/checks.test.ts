@@ -19,7 +19,7 @@ const found = (db: Queries): Promise<Finding[]> =>
   db.rows<Finding>("select found.* from monitor.health() as health cross join unnest(health.findings) as found");
 
 /** The findings after these statements, in a transaction that is rolled back. */
-const after = (...statements: string[]): Promise<Finding[]> =>
+const foundAfter = (...statements: string[]): Promise<Finding[]> =>
   database.as("postgres", {}, async (db) => {
     for (const statement of statements) await db.query(statement);
     return await found(db);
@@ -50,8 +50,8 @@ describe("queue", () => {
     `select insights_queue.add_job('insights:${task}', run_at => now() - interval '${age}') from generate_series(1, ${number})`;
 
   test("a job that waits for a quarter of an hour, for two hours", async () => {
-    expect(await after(job("refresh", "14 minutes"))).toEqual([]);
-    const [waiting] = await after(job("refresh", "16 minutes"));
+    expect(await foundAfter(job("refresh", "14 minutes"))).toEqual([]);
+    const [waiting] = await foundAfter(job("refresh", "16 minutes"));
     expect(waiting).toMatchObject({
       health_check: "queue",
       subject: "refresh",
@@ -59,12 +59,12 @@ describe("queue", () => {
       message: "a job of the task refresh has waited for 16 minutes",
       fix: expect.stringContaining("Start a worker: insights worker"),
     });
-    expect(brief(await after(job("refresh", "121 minutes")))).toEqual(["queue/refresh: critical"]);
+    expect(brief(await foundAfter(job("refresh", "121 minutes")))).toEqual(["queue/refresh: critical"]);
   });
 
   test("a queue that grows", async () => {
-    expect(await after(job("train", "1 minute", 999))).toEqual([]);
-    expect(await after(job("train", "1 minute", 1000))).toMatchObject([
+    expect(await foundAfter(job("train", "1 minute", 999))).toEqual([]);
+    expect(await foundAfter(job("train", "1 minute", 1000))).toMatchObject([
       { subject: "train (many)", severity: "warning", message: "1000 jobs of the task train are waiting" },
     ]);
   });
@@ -89,15 +89,17 @@ describe("queue", () => {
   });
 
   test("jobs of an application in the same queue are its own", async () => {
-    expect(await after("select insights_queue.add_job('their_task', run_at => now() - interval '3 days')")).toEqual([]);
+    expect(
+      await foundAfter("select insights_queue.add_job('their_task', run_at => now() - interval '3 days')"),
+    ).toEqual([]);
   });
 });
 
 describe("tasks", () => {
   test("one that fails: once is tried again, three times in a row is not by chance", async () => {
-    expect(await after(runs("refresh", ["2 minutes", "ok"], ["1 minute", "failed"]))).toEqual([]);
+    expect(await foundAfter(runs("refresh", ["2 minutes", "ok"], ["1 minute", "failed"]))).toEqual([]);
     expect(
-      brief(await after(runs("refresh", ["9 minutes", "ok"], ["2 minutes", "failed"], ["1 minute", "failed"]))),
+      brief(await foundAfter(runs("refresh", ["9 minutes", "ok"], ["2 minutes", "failed"], ["1 minute", "failed"]))),
     ).toEqual(["tasks/refresh (failed): warning"]);
     const three: [string, string][] = [
       ["4 minutes", "ok"],
@@ -105,7 +107,7 @@ describe("tasks", () => {
       ["2 minutes", "failed"],
       ["1 minute", "failed"],
     ];
-    const [refresh] = await after(runs("refresh", ...three));
+    const [refresh] = await foundAfter(runs("refresh", ...three));
     expect(refresh).toMatchObject({
       severity: "critical",
       value: 3,
@@ -115,13 +117,13 @@ describe("tasks", () => {
       fix: expect.stringMatching(/^Read the error: select error from monitor\.run where run_id = \d+\./),
     });
     // A task that can wait.
-    expect(brief(await after(runs("evaluate", ...three)))).toEqual(["tasks/evaluate (failed): warning"]);
+    expect(brief(await foundAfter(runs("evaluate", ...three)))).toEqual(["tasks/evaluate (failed): warning"]);
     // Success ends it.
-    expect(await after(runs("refresh", ...three, ["30 seconds", "ok"]))).toEqual([]);
+    expect(await foundAfter(runs("refresh", ...three, ["30 seconds", "ok"]))).toEqual([]);
   });
 
   test("a daily one that failed and was not tried again", async () => {
-    expect(brief(await after(runs("watch_models", ["5 hours", "failed"])))).toEqual([
+    expect(brief(await foundAfter(runs("watch_models", ["5 hours", "failed"])))).toEqual([
       "tasks/watch_models (failed): warning",
     ]);
   });
@@ -132,23 +134,23 @@ describe("tasks", () => {
       .concat(["refresh_cohorts", "refresh_decisions", "verify_ledger", "watch"])
       .map((task) => runs(task, ["1 minute", "ok"]));
     const partitions = "select track.make_partitions()";
-    expect(brief(await after(partitions, ...others, late, schedule("1 minute")))).toEqual([
+    expect(brief(await foundAfter(partitions, ...others, late, schedule("1 minute")))).toEqual([
       "tasks/refresh_views (late): warning",
     ]);
-    expect(await after(partitions, ...others, late, schedule("1 minute", "2 hours"))).toEqual([]);
+    expect(await foundAfter(partitions, ...others, late, schedule("1 minute", "2 hours"))).toEqual([]);
     expect(
-      brief(await after(partitions, ...others, late, schedule("20 minutes"))).filter((name) =>
+      brief(await foundAfter(partitions, ...others, late, schedule("20 minutes"))).filter((name) =>
         name.startsWith("tasks"),
       ),
     ).toEqual([]);
     expect(
-      await after(partitions, ...others, runs("refresh_views", ["149 minutes", "ok"]), schedule("1 minute")),
+      await foundAfter(partitions, ...others, runs("refresh_views", ["149 minutes", "ok"]), schedule("1 minute")),
     ).toEqual([]);
   });
 
   test("one that does not end", async () => {
-    expect(await after(runs("train", ["11 hours", "running"]))).toEqual([]);
-    expect(brief(await after(runs("train", ["13 hours", "running"])))).toEqual(["tasks/train (running): warning"]);
+    expect(await foundAfter(runs("train", ["11 hours", "running"]))).toEqual([]);
+    expect(brief(await foundAfter(runs("train", ["13 hours", "running"])))).toEqual(["tasks/train (running): warning"]);
   });
 });
 
@@ -156,9 +158,9 @@ describe("refresh", () => {
   const stale = "insert into track.stale (person_id, since, until) values (1, now(), now())";
 
   test("changes that wait while refreshes do not succeed", async () => {
-    expect(await after(runs("refresh", ["14 minutes", "ok"]), stale)).toEqual([]);
-    expect(await after(runs("refresh", ["3 hours", "ok"]))).toEqual([]);
-    expect(await after(runs("refresh", ["16 minutes", "ok"]), stale)).toMatchObject([
+    expect(await foundAfter(runs("refresh", ["14 minutes", "ok"]), stale)).toEqual([]);
+    expect(await foundAfter(runs("refresh", ["3 hours", "ok"]))).toEqual([]);
+    expect(await foundAfter(runs("refresh", ["16 minutes", "ok"]), stale)).toMatchObject([
       {
         health_check: "refresh",
         subject: "lag",
@@ -167,16 +169,16 @@ describe("refresh", () => {
         fix: expect.stringContaining("insights refresh"),
       },
     ]);
-    expect(brief(await after(runs("refresh", ["3 hours", "ok"]), stale))).toEqual(["refresh/lag: critical"]);
+    expect(brief(await foundAfter(runs("refresh", ["3 hours", "ok"]), stale))).toEqual(["refresh/lag: critical"]);
   });
 
   test("more than 100,000 changes", async () => {
     const many = (number: number): string =>
       `insert into track.stale (person_id, since, until) select n, now(), now() from generate_series(1, ${number}) as n`;
     const ran = runs("refresh", ["1 minute", "ok"]);
-    expect(await after(ran, many(99_999))).toEqual([]);
+    expect(await foundAfter(ran, many(99_999))).toEqual([]);
     await database.query("vacuum track.stale");
-    expect(brief(await after(ran, many(100_000))).slice(0, 1)).toEqual(["refresh/queue: warning"]);
+    expect(brief(await foundAfter(ran, many(100_000))).slice(0, 1)).toEqual(["refresh/queue: warning"]);
     await database.query("vacuum track.stale");
   });
 });
@@ -191,9 +193,9 @@ describe("partitions", () => {
   test("a partition that is missing for this month or the next one, with a fix that works", async () => {
     const made = runs("make_partitions", ["1 hour", "ok"]);
     const make = "select track.make_partitions()";
-    expect(await after(make, made)).toEqual([]);
+    expect(await foundAfter(make, made)).toEqual([]);
     const [now, next, later] = await Promise.all([month(0), month(1), month(2)]);
-    expect(await after(make, made, `drop table ${later}`)).toEqual([]);
+    expect(await foundAfter(make, made, `drop table ${later}`)).toEqual([]);
     await database.as("postgres", {}, async (db) => {
       for (const sql of [make, made, `drop table ${now}, ${next}`]) await db.query(sql);
       const missing = await found(db);
@@ -214,9 +216,9 @@ describe("partitions", () => {
   test("rows in a default partition", async () => {
     const make =
       "create table track.stray partition of track.event default; alter table track.stray owner to insights_owner";
-    expect(await after(make)).toEqual([]);
+    expect(await foundAfter(make)).toEqual([]);
     expect(
-      await after(
+      await foundAfter(
         make,
         `insert into track.event (person_id, occurred_at, event_id, identity_id, event_type_id, received_at, source_id)
          values (0, '1999-01-01', gen_random_uuid(), 1, 1, now(), 1)`,
@@ -231,9 +233,9 @@ describe("rollups", () => {
      values (${id}, 'track.presence', now() - interval '${age}', '2026-01-01', 0, 100, ${differing}, 'person 17', '1 ms')`;
 
   test("one that differed is named with its fix for a day, and is critical when it differs again and again", async () => {
-    expect(await after(check("1 minute", 0))).toEqual([]);
-    expect(await after(check("25 hours", 3))).toEqual([]);
-    const [differed] = await after(check("1 minute", 3));
+    expect(await foundAfter(check("1 minute", 0))).toEqual([]);
+    expect(await foundAfter(check("25 hours", 3))).toEqual([]);
+    const [differed] = await foundAfter(check("1 minute", 3));
     expect(differed).toMatchObject({
       subject: "track.presence",
       severity: "warning",
@@ -242,15 +244,15 @@ describe("rollups", () => {
       fix: expect.stringContaining("The data is repaired; find the cause"),
     });
     expect(JSON.stringify(differed)).not.toContain("person 17");
-    expect(brief(await after(check("5 minutes", 1), check("2 hours", 1, 2), check("4 hours", 1, 3)))).toEqual([
+    expect(brief(await foundAfter(check("5 minutes", 1), check("2 hours", 1, 2), check("4 hours", 1, 3)))).toEqual([
       "rollups/track.presence: critical",
     ]);
   });
 
   test("no comparison for a day, while a worker runs", async () => {
     const old = check("25 hours", 0);
-    expect(brief(await after(old)).filter((name) => name.startsWith("rollups"))).toEqual([]);
-    expect(brief(await after(old, schedule("1 minute"))).filter((name) => name.startsWith("rollups"))).toEqual([
+    expect(brief(await foundAfter(old)).filter((name) => name.startsWith("rollups"))).toEqual([]);
+    expect(brief(await foundAfter(old, schedule("1 minute"))).filter((name) => name.startsWith("rollups"))).toEqual([
       "rollups/: warning",
     ]);
   });
@@ -273,8 +275,8 @@ describe("models", () => {
      select model_id, 'population_stability_index', 'weeks', 0.5, '${verdict}', 10, now() - interval '${age}' from ml.model`;
 
   test("one that is marked for training for a day", async () => {
-    expect(await after(model("1 hour", "now() - interval '23 hours'"))).toEqual([]);
-    const [marked] = await after(model("1 hour", "now() - interval '25 hours'"));
+    expect(await foundAfter(model("1 hour", "now() - interval '23 hours'"))).toEqual([]);
+    const [marked] = await foundAfter(model("1 hour", "now() - interval '25 hours'"));
     expect(marked).toMatchObject({
       subject: "recommend.course (marked)",
       message: 'version 1 of recommend.course was marked for training 25 hours ago: erased "…"',
@@ -283,39 +285,41 @@ describe("models", () => {
   });
 
   test("one that is old while there is newer activity", async () => {
-    expect(await after(model("30 days"))).toEqual([]);
-    expect(await after(model("30 days"), active("20 days"))).toEqual([]);
-    expect(brief(await after(model("30 days"), active("1 day")))).toEqual(["models/recommend.course (old): warning"]);
+    expect(await foundAfter(model("30 days"))).toEqual([]);
+    expect(await foundAfter(model("30 days"), active("20 days"))).toEqual([]);
+    expect(brief(await foundAfter(model("30 days"), active("1 day")))).toEqual([
+      "models/recommend.course (old): warning",
+    ]);
   });
 
   test("one whose inputs drifted, until they no longer do", async () => {
-    expect(await after(model("1 day"), drift("1 hour", "shifting"))).toEqual([]);
-    expect(await after(model("1 day"), drift("1 hour", "drifted"))).toMatchObject([
+    expect(await foundAfter(model("1 day"), drift("1 hour", "shifting"))).toEqual([]);
+    expect(await foundAfter(model("1 day"), drift("1 hour", "drifted"))).toMatchObject([
       {
         subject: "recommend.course (drifted)",
         value: 0.5,
         message: "1 of the inputs of version 1 of recommend.course has drifted from its training data: 0.500",
       },
     ]);
-    expect(await after(model("1 day"), drift("2 days", "drifted"), drift("1 hour", "stable"))).toEqual([]);
+    expect(await foundAfter(model("1 day"), drift("2 days", "drifted"), drift("1 hour", "stable"))).toEqual([]);
   });
 });
 
 describe("ledger", () => {
   test("one that could not be verified", async () => {
-    expect(await after(runs("verify_ledger", ["2 hours", "ok"]))).toEqual([]);
-    const failed = await after(runs("verify_ledger", ["2 hours", "ok"], ["1 minute", "failed"]));
+    expect(await foundAfter(runs("verify_ledger", ["2 hours", "ok"]))).toEqual([]);
+    const failed = await foundAfter(runs("verify_ledger", ["2 hours", "ok"], ["1 minute", "failed"]));
     expect(failed).toMatchObject([{ health_check: "ledger", severity: "critical", subject: "verification" }]);
   });
 
   test("one that was not verified for three days, or not sealed for two", async () => {
-    const names = brief(await after(runs("verify_ledger", ["73 hours", "ok"])));
+    const names = brief(await foundAfter(runs("verify_ledger", ["73 hours", "ok"])));
     expect(names).toContain("ledger/age of the verification: warning");
     const sealed = (age: string): string =>
       `insert into privacy.ledger (position, kind, commitment, hash, sealed_at)
        values (1000, 'checkpoint', '\\x00', '\\x00', now() - interval '${age}')`;
-    expect(await after(sealed("47 hours"))).toEqual([]);
-    expect(brief(await after(sealed("49 hours")))).toEqual(["ledger/seal: warning"]);
+    expect(await foundAfter(sealed("47 hours"))).toEqual([]);
+    expect(brief(await foundAfter(sealed("49 hours")))).toEqual(["ledger/seal: warning"]);
   });
 });
 
@@ -327,9 +331,9 @@ describe("requests", () => {
      from privacy.regime order by regime limit 1`;
 
   test("those that are overdue, and those that soon will be", async () => {
-    expect(await after(request("4 days"), request("-1 day", "completed"))).toEqual([]);
-    expect(brief(await after(request("2 days")))).toEqual(["requests/access (soon): warning"]);
-    const [overdue] = await after(request("-3 days"), request("-5 days", "open", 8));
+    expect(await foundAfter(request("4 days"), request("-1 day", "completed"))).toEqual([]);
+    expect(brief(await foundAfter(request("2 days")))).toEqual(["requests/access (soon): warning"]);
+    const [overdue] = await foundAfter(request("-3 days"), request("-5 days", "open", 8));
     expect(overdue).toMatchObject({
       subject: "access (overdue)",
       severity: "critical",
@@ -342,23 +346,23 @@ describe("requests", () => {
     const erasure = (age: string): string =>
       `insert into privacy.erasure (requested_at, erased_at, subject_hash, counts)
        values (now() - interval '${age}', now() - interval '${age}', sha256('x'), '{}')`;
-    expect(await after(erasure("23 hours"))).toEqual([]);
-    expect(brief(await after(erasure("25 hours")))).toEqual(["requests/erasures: warning"]);
+    expect(await foundAfter(erasure("23 hours"))).toEqual([]);
+    expect(brief(await foundAfter(erasure("25 hours")))).toEqual(["requests/erasures: warning"]);
   });
 });
 
 test("retention: rules that are not applied", async () => {
   const rule = (age: string): string =>
     `insert into privacy.retention (data_class, keep, set_at) values ('events', '1 year', now() - interval '${age}')`;
-  expect(await after(rule("47 hours"))).toEqual([]);
-  expect(brief(await after(rule("49 hours")))).toEqual(["retention/: warning"]);
-  expect(brief(await after(rule("8 days")))).toEqual(["retention/: critical"]);
-  const applied = await after(rule("8 days"), runs("apply_retention", ["1 hour", "ok"]));
+  expect(await foundAfter(rule("47 hours"))).toEqual([]);
+  expect(brief(await foundAfter(rule("49 hours")))).toEqual(["retention/: warning"]);
+  expect(brief(await foundAfter(rule("8 days")))).toEqual(["retention/: critical"]);
+  const applied = await foundAfter(rule("8 days"), runs("apply_retention", ["1 hour", "ok"]));
   expect(applied).toEqual([]);
 });
 
 test("tables: an index that is not valid", async () => {
-  const invalid = await after(
+  const invalid = await foundAfter(
     "update pg_index set indisvalid = false where indexrelid = 'monitor.run_task_started'::regclass",
   );
   expect(invalid).toMatchObject([
@@ -392,9 +396,9 @@ test("wraparound: an old database", async () => {
     `update pg_database
      set datfrozenxid = ((pg_current_xact_id()::text::bigint + 4294967296 - ${age}) % 4294967296)::text::xid
      where datname = current_database()`;
-  expect(await after(aged(999_000_000))).toEqual([]);
-  expect(brief(await after(aged(1_001_000_000)))).toEqual(["wraparound/transaction: warning"]);
-  expect(brief(await after(aged(1_600_000_000)))).toEqual(["wraparound/transaction: critical"]);
+  expect(await foundAfter(aged(999_000_000))).toEqual([]);
+  expect(brief(await foundAfter(aged(1_001_000_000)))).toEqual(["wraparound/transaction: warning"]);
+  expect(brief(await foundAfter(aged(1_600_000_000)))).toEqual(["wraparound/transaction: critical"]);
 });
 
 test("replication: a slot that nothing reads and that has lost what its standby needs", async ({ skip }) => {
@@ -415,8 +419,8 @@ test("replication: a slot that nothing reads and that has lost what its standby 
 
 test("clock: records of the future", async () => {
   const ahead = (time: string): string => runs("refresh", [`-${time}`, "ok"]);
-  expect(await after(ahead("50 seconds"))).toEqual([]);
-  expect(await after(ahead("3630 seconds"))).toMatchObject([
+  expect(await foundAfter(ahead("50 seconds"))).toEqual([]);
+  expect(await foundAfter(ahead("3630 seconds"))).toMatchObject([
     {
       health_check: "clock",
       message:
