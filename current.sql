@@ -31,7 +31,7 @@ Figures about the recommendations of one model version, basis, rank, kind of slo
 Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
 $$;
 comment on column recommend.serving_figures.name is $$
-Version of the model (null: none), basis, rank, `explored` and `ranked` for slots, experiment and variation, or function.
+Version of the model (null: none), basis, rank, variation of an experiment, function, or `explored` and `ranked`.
 $$;
 
 /* ---------------------------------------------------------------------------------------- durations of lists -- */
@@ -125,8 +125,12 @@ comment on column recommend.serving_duration.call_count is $$Number of calls.$$;
 comment on column recommend.serving_duration.item_count is $$Number of recommended items that they returned.$$;
 comment on column recommend.serving_duration.mean_ms is $$Mean duration of a call, in milliseconds.$$;
 comment on column recommend.serving_duration.p50_ms is $$Median duration of a call, in milliseconds.$$;
-comment on column recommend.serving_duration.p95_ms is $$Duration that 95 % of the calls do not exceed, in milliseconds.$$;
-comment on column recommend.serving_duration.p99_ms is $$Duration that 99 % of the calls do not exceed, in milliseconds.$$;
+comment on column recommend.serving_duration.p95_ms is $$
+Duration that 95 % of the calls do not exceed, in milliseconds.
+$$;
+comment on column recommend.serving_duration.p99_ms is $$
+Duration that 99 % of the calls do not exceed, in milliseconds.
+$$;
 comment on column recommend.serving_duration.ms_per_item is $$
 Duration of all calls divided by the number of items, in milliseconds; null without items.
 $$;
@@ -594,7 +598,8 @@ Root field of the GraphQL schema, or route of the server. Never a text of a clie
 $$;
 comment on column monitor.latency.counts is $$
 Numbers of requests by their duration.
-A number counts those of at most the bound of `monitor.latency_bounds()` at its position, and more than the bound before.
+A number counts those of at most the bound of `monitor.latency_bounds()` at its position, and more than the bound
+before.
 The last one counts those above all bounds.
 $$;
 comment on column monitor.latency.failures is $$Number of requests that ended with an error of the server.$$;
@@ -658,8 +663,12 @@ comment on column monitor.latency_summary.failures is $$Number of requests that 
 comment on column monitor.latency_summary.messages is $$Number of messages sent to `trackIngest`.$$;
 comment on column monitor.latency_summary.mean_ms is $$Mean duration, in milliseconds.$$;
 comment on column monitor.latency_summary.p50_ms is $$Median of the duration, in milliseconds.$$;
-comment on column monitor.latency_summary.p90_ms is $$Duration that 90 % of the requests do not exceed, in milliseconds.$$;
-comment on column monitor.latency_summary.p99_ms is $$Duration that 99 % of the requests do not exceed, in milliseconds.$$;
+comment on column monitor.latency_summary.p90_ms is $$
+Duration that 90 % of the requests do not exceed, in milliseconds.
+$$;
+comment on column monitor.latency_summary.p99_ms is $$
+Duration that 99 % of the requests do not exceed, in milliseconds.
+$$;
 comment on column monitor.latency_summary.ms_per_message is $$
 Milliseconds per message of `trackIngest`; null without messages.
 $$;
@@ -1602,3 +1611,128 @@ values (
   'notifications', 1450, 'monitor._check_notifications', 'operator',
   'Channels that do not take notifications, and notifications that were not delivered.'
 );
+
+/* ------------------------------------------------------------------------------------------------------- rules -- */
+
+create table monitor.rule (
+  rule text primary key check (rule ~ '^[a-z][a-z0-9_]{0,62}$'),
+  metric text not null references monitor.metric,
+  labels jsonb not null default '{}' check (jsonb_typeof(labels) = 'object' and length(labels::text) <= 2000),
+  direction text not null default 'above' check (direction in ('above', 'below', 'both')),
+  threshold float8 check (threshold > '-infinity' and threshold < 'infinity'),
+  deviations float8 not null default 6 check (deviations between 2 and 100),
+  hold interval not null default '10 minutes' check (hold between '0' and '1 day'),
+  severity text not null default 'warning' check (severity in ('warning', 'critical')),
+  owner text not null default 'operator' check (owner ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  expects_data boolean not null default true,
+  is_active boolean not null default true,
+  set_by text not null,
+  set_at timestamptz not null default clock_timestamp(),
+  check (threshold is null or direction <> 'both')
+);
+
+create index rule_metric on monitor.rule (metric);
+
+comment on table monitor.rule is $$
+Rules: bounds of metrics, each set or learned from the past of the series.
+A learned bound is the median of the last 28 days, plus or minus `deviations` times the standard deviation, which is
+estimated as 1.4826 times the median absolute deviation (Hampel 1974; Leys et al. 2013).
+$$;
+comment on column monitor.rule.rule is $$Name of the rule; the source of its alerts.$$;
+comment on column monitor.rule.metric is $$Metric. Of a counter, the rule is about its increase per second.$$;
+comment on column monitor.rule.labels is $$
+Labels that the series have; `{}` for all series of the metric.
+Each series has a state and an alert of its own.
+$$;
+comment on column monitor.rule.direction is $$Values that are a problem: `above`, `below`, or `both`.$$;
+comment on column monitor.rule.threshold is $$Bound; null when it is learned.$$;
+comment on column monitor.rule.deviations is $$Number of standard deviations of a learned bound.$$;
+comment on column monitor.rule.hold is $$Time for which all values must be outside.$$;
+comment on column monitor.rule.severity is $$Severity of its findings.$$;
+comment on column monitor.rule.owner is $$Owner of its alerts.$$;
+comment on column monitor.rule.expects_data is $$
+Whether it is a problem that no series has a value; false for what is measured only when it occurs.
+$$;
+comment on column monitor.rule.is_active is $$Whether the rule is evaluated.$$;
+comment on column monitor.rule.set_by is $$Author: `userId` of the administrator, or the database login.$$;
+comment on column monitor.rule.set_at is $$Time at which the rule was set last.$$;
+
+create table monitor.rule_bound (
+  rule text not null references monitor.rule on delete cascade,
+  series_id int not null references monitor.series on delete cascade,
+  basis text not null check (basis in ('hour of the week', 'all hours', 'learning')),
+  samples int not null,
+  median float8,
+  spread float8,
+  learned_at timestamptz not null,
+  primary key (rule, series_id),
+  check ((basis = 'learning') = (median is null))
+)
+with (fillfactor = 50);
+
+create index rule_bound_series on monitor.rule_bound (series_id);
+
+comment on table monitor.rule_bound is $$
+Learned bounds of rules, one row per series, renewed each hour by `monitor.watch`.
+$$;
+comment on column monitor.rule_bound.rule is $$Rule.$$;
+comment on column monitor.rule_bound.series_id is $$Series.$$;
+comment on column monitor.rule_bound.basis is $$
+Values that it is learned from.
+`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them; `all hours`: all;
+`learning`: there are less than 100 values, or less than a day.
+$$;
+comment on column monitor.rule_bound.samples is $$Number of values.$$;
+comment on column monitor.rule_bound.median is $$Their median; null while learning.$$;
+comment on column monitor.rule_bound.spread is $$
+Their standard deviation, from the median absolute deviation; null while learning.
+At least 5 percent of the median, and a least amount by the unit, so that a constant series does not alert on noise.
+$$;
+comment on column monitor.rule_bound.learned_at is $$Time at which it was learned.$$;
+
+create type monitor.rule_state as (
+  rule text,
+  metric text,
+  labels jsonb,
+  state text,
+  value float8,
+  lower_bound float8,
+  upper_bound float8,
+  samples int,
+  basis text,
+  measured_at timestamptz,
+  outside_since timestamptz
+);
+
+comment on type monitor.rule_state is $$
+State of a rule for one series.
+$$;
+comment on column monitor.rule_state.rule is $$Rule.$$;
+comment on column monitor.rule_state.metric is $$Metric.$$;
+comment on column monitor.rule_state.labels is $$Labels of the series; those of the rule when there is no series.$$;
+comment on column monitor.rule_state.state is $$
+State of the rule for the series.
+`ok`; `pending`: outside of the bounds, not yet for long; `firing`: outside for `rule.hold`; `learning`: too few values
+for a learned bound; `no data`: the series has no recent value, or there is none; `inactive`.
+$$;
+comment on column monitor.rule_state.value is $$Latest value, of a counter its increase per second; null without data.$$;
+comment on column monitor.rule_state.lower_bound is $$Values below it are a problem; null without a lower bound.$$;
+comment on column monitor.rule_state.upper_bound is $$Values above it are a problem; null without an upper bound.$$;
+comment on column monitor.rule_state.samples is $$Number of values that the bound is learned from; null for a set one.$$;
+comment on column monitor.rule_state.basis is $$`set`, or as in `rule_bound`.$$;
+comment on column monitor.rule_state.measured_at is $$Time of the latest value.$$;
+comment on column monitor.rule_state.outside_since is $$
+Time since which all values are outside, at most `rule.hold` and some minutes ago; null when the latest one is not.
+$$;
+
+alter table monitor.rule enable row level security;
+alter table monitor.rule_bound enable row level security;
+
+insert into monitor.rule (rule, metric, direction, hold, expects_data, set_by)
+values
+  ('ingest_rate', 'insights_ingested_messages_total', 'both', '30 minutes', true, 'insights'),
+  ('refused_messages', 'insights_refused_messages_total', 'above', '15 minutes', false, 'insights');
+
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values
+  ('rules', 1800, 'monitor._check_rules', 'operator', 'Metrics outside of the bounds of monitor.rule, or without data.');

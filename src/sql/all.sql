@@ -1134,6 +1134,11 @@
 --!include monitor/checks/_check_replication.sql
 --!include monitor/checks/_check_clock.sql
 --!include monitor/checks/_check_notifications.sql
+--!include monitor/rules/_series_values.sql
+--!include monitor/rules/_learn_bounds.sql
+--!include monitor/rules/_find_rule.sql
+--!include monitor/rules/rule_state.sql
+--!include monitor/rules/_check_rules.sql
 --!include monitor/checks/_run_checks.sql
 --!include monitor/checks/health.sql
 --!include monitor/alerts/_source_owner.sql
@@ -1150,6 +1155,8 @@
 --!include monitor/alerts/silence.sql
 --!include monitor/alerts/unsilence.sql
 --!include monitor/alerts/delete_old_alerts.sql
+--!include monitor/rules/set_rule.sql
+--!include monitor/rules/drop_rule.sql
 --!include monitor/runs/start_run.sql
 --!include monitor/runs/finish_run.sql
 --!include monitor/runs/fail_run.sql
@@ -1223,5 +1230,6 @@
 --!include monitor/relevance/watch_relevance.sql
 --!include monitor/relevance/set_relevance_watch.sql
 --!include monitor/erase.sql
+--!include monitor/export.sql
 --!include monitor/policies.sql
 --!include monitor/data_map.sql

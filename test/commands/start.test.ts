@@ -92,6 +92,11 @@ describe.skipIf(inject("server").kind === "native")(
       const sql = insights(["sql", "--json", "select count(*)::int as events from track.event"]);
       expect(await sql.exitCode()).toBe(0);
       expect(JSON.parse(sql.output())).toEqual([{ events: stored }]);
+      // No false alarm: neither the worker, nor its tasks, nor the simulated data.
+      const health = insights(["health"]);
+      expect(await health.exitCode()).toBe(0);
+      expect(health.printed()).toMatch(/^ok {4}\d+ checks found no problem/);
+
       const doctor = insights(["doctor"]);
       expect(await doctor.exitCode()).toBe(0);
     });

@@ -332,6 +332,11 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
   const other = await database.value("select monitor.start_run('refresh')");
   await database.query("select monitor.finish_run($1, 1, $2)", [other, { error: `invalid value: ${user}` }]);
 
+  await database.query(
+    `insert into monitor.alert (source, subject, owner, severity, message, fix, opened_at, changed_at, seen_at)
+     values ($1, 'report', 'operator', 'warning', 'The task is late.', 'Start a worker.', now(), now(), now())`,
+    [`task_${word.length}`],
+  );
   // Herself, as an administrator.
   await under(database, "insights_admin", { "insights.person": user }, async (query) => {
     await query("select analytics.annotate('Release', '2026-01-01Z')");
@@ -346,6 +351,11 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
     );
     await query("select track.create_write_key('campus')");
     await query("select privacy.set_retention('runs', '90 days')");
+    await query("select monitor.set_rule($1, 'insights_queue_waiting_jobs', threshold => 1e9)", [
+      `jobs_${word.length}`,
+    ]);
+    await query("select monitor.silence('queue', now() + interval '1 hour', 'maintenance')");
+    await query("select monitor.acknowledge(alert_id) from monitor.alert where source = $1", [`task_${word.length}`]);
     await query("select experiment.define_layer($1, 'A page.')", [`layer-${word.length}`]);
     await query("select track.rename_event($1, $2)", [`${word} old event`, `${word} new event`]);
     await query("select track.merge_items($1, 'course-drama')", [`${word}-merged-item`]);

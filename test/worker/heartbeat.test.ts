@@ -44,7 +44,7 @@ test("a database that refuses the signs is reported once, and the worker stops a
   await pool.end();
 });
 
-test("a pool without a free connection does not hold up the stop", async () => {
+test("a pool without a free connection does not block the stop", async () => {
   const pool = createPool(asDatabase(database), 1);
   const client = await pool.connect();
   const heartbeat = startHeartbeat(pool, 20);

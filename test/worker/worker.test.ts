@@ -98,8 +98,8 @@ describe("one round of everything", async () => {
       "delete_old_runs",
       "delete_old_refusals",
       "verify_ledger",
-      "watch",
       "thin_samples",
+      "watch",
     ]);
   });
 

@@ -55,6 +55,7 @@ begin
 
   return next privacy.clear_values('monitor.alert', 'acknowledged_by', privacy.user_names(subject));
   return next privacy.clear_values('monitor.alert_event', 'author', privacy.user_names(subject));
+  return next privacy.clear_values('monitor.rule', 'set_by', privacy.user_names(subject));
   return next privacy.clear_values('monitor.alert_silence', 'author', privacy.user_names(subject));
 
   -- The queue of graphile-worker exists once a worker has run.

@@ -1037,7 +1037,7 @@ Figures about the recommendations of one model version, basis, rank, kind of slo
 Rates are shares of the rows that were seen, with the bounds of Wilson's score interval (95 %).
 $$;
 comment on column recommend.serving_figures.name is $$
-Version of the model (null: none), basis, rank, `explored` and `ranked` for slots, experiment and variation, or function.
+Version of the model (null: none), basis, rank, variation of an experiment, function, or `explored` and `ranked`.
 $$;
 comment on column recommend.serving_figures.person_count is $$Number of people.$$;
 comment on column recommend.serving_figures.served_count is $$
@@ -1858,8 +1858,12 @@ comment on column recommend.serving_duration.call_count is $$Number of calls.$$;
 comment on column recommend.serving_duration.item_count is $$Number of recommended items that they returned.$$;
 comment on column recommend.serving_duration.mean_ms is $$Mean duration of a call, in milliseconds.$$;
 comment on column recommend.serving_duration.p50_ms is $$Median duration of a call, in milliseconds.$$;
-comment on column recommend.serving_duration.p95_ms is $$Duration that 95 % of the calls do not exceed, in milliseconds.$$;
-comment on column recommend.serving_duration.p99_ms is $$Duration that 99 % of the calls do not exceed, in milliseconds.$$;
+comment on column recommend.serving_duration.p95_ms is $$
+Duration that 95 % of the calls do not exceed, in milliseconds.
+$$;
+comment on column recommend.serving_duration.p99_ms is $$
+Duration that 99 % of the calls do not exceed, in milliseconds.
+$$;
 comment on column recommend.serving_duration.ms_per_item is $$
 Duration of all calls divided by the number of items, in milliseconds; null without items.
 $$;

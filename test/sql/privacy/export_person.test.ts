@@ -148,6 +148,7 @@ test("each column of the data map that is about the person is in a row of the ex
     "recommend.evaluation_weight",
     "experiment.day_sum",
     "monitor.run",
+    "monitor.probe_state",
     "privacy.erasure",
     "privacy.ledger",
     "privacy.suppression",

@@ -370,7 +370,7 @@ declare
   v_scale vector;
   v_probe vector;
   -- 2^-40. The diagonal of the inverse of the scaled matrix is at least 1.
-  v_trace constant vector := array_fill(9.094947e-13::real, array[greatest(v_size, 1)])::vector;
+  v_trace constant vector := array_fill(9.094947e-13::real, array[least(greatest(v_size, 1), 16000)])::vector;
   v_by_rows vector;
   v_by_columns vector;
   v_inverse vector[];

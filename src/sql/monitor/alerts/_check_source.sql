@@ -9,6 +9,9 @@ declare
     select health_check.health_check
     from monitor.health_check
     union all
+    select rule.rule
+    from monitor.rule
+    union all
     select 'health'
     order by 1
   );

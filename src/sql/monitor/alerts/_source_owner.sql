@@ -6,6 +6,7 @@ set search_path to pg_catalog, pg_temp
 as $$
   select coalesce(
     (select health_check.owner from monitor.health_check where health_check.health_check = _source_owner.source),
+    (select rule.owner from monitor.rule where rule.rule = _source_owner.source),
     'operator'
   )
 $$;

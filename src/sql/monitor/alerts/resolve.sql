@@ -23,7 +23,8 @@ $$;
 
 comment on function monitor.resolve(bigint, text) is $$
 Resolves an alert at once, with a note.
-If its problem is found again, the next `monitor.watch` opens it again: to keep a known problem from notifying, use `monitor.silence`.
+If its problem is found again, the next `monitor.watch` opens it again: to keep a known problem from notifying, use
+`monitor.silence`.
 Errors: CF002 for an unknown alert, CF010 for a resolved one, CF008 for a note of more than 2,000 characters.
 $$;
 

@@ -174,6 +174,13 @@ begin
     return v_watched;
   end if;
 
+  begin
+    perform monitor._learn_bounds();
+  exception
+    -- The alerts do not wait for it. The bounds remain those of an earlier hour.
+    when query_canceled or others then
+      raise warning 'monitor.watch: bounds were not learned: % [%]', common.without_values(sqlerrm), sqlstate;
+  end;
   v_run := monitor._run_checks();
   v_at := clock_timestamp();
   perform monitor._apply_silences(v_at);

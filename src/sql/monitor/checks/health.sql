@@ -38,7 +38,7 @@ $$;
 comment on function monitor.health() is $$
 Returns in one row whether the installation is well, what is wrong, and what to do.
 It runs the checks of `monitor.health_check` and the active rules of `monitor.rule` on the present state, and changes
-nothing. A check that fails, or is cancelled, is a finding itself. After 10 seconds (one on the embedded database), or a
+nothing. A check that fails, or is cancelled, is a finding itself. After 10 seconds (5 on the embedded database), or a
 cancelled check, the remaining checks are not run, and named in a finding; set `statement_timeout` to bound each call.
 The checks and their fixes are described in `docs/operations.md`.
 $$;

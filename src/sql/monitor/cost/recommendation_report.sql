@@ -127,7 +127,7 @@ Returns the computational efficiency and the relevance of the recommendations of
 Per `week`, `deployment`, `model` (version), `segment`, or in `all`: milliseconds and bytes of a recommendation, seconds
 of training, clicks (as they are, and corrected by the examination of ranks), completions, coverage and concentration,
 with the change against the group before: the trend by week, before and after by deployment. Intervals are 95 %; that of
-the change is made of those of both groups (MOVER: Zou and Donner, Statistics in Medicine 2008), and is wider than needed
+the change is made of those of both groups (MOVER: Zou and Donner, Statistics in Medicine 2008), wider than needed
 where the same people are in both. Durations are those of requests to the API in the period, of all kinds.
 For analysts, figures are about groups of people, as in `monitor.relevance`, and durations are those of whole weeks.
 Errors: CF001 for an invalid period or `by`, CF002 for a kind that no item has.

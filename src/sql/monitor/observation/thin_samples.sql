@@ -94,7 +94,7 @@ $$;
 
 comment on function monitor.thin_samples(int) is $$
 @behavior -*
-Thins the samples by `monitor.setting`: after two weeks one per hour is kept, after 90 days one per day, for three years.
+Thins the samples by `monitor.setting`: after two weeks one per hour is kept, after 90 days one per day, for 3 years.
 The first value of each series remains. Deletes workers that were not seen for 30 days. At most `most` hours and days
 per call. Returns the number of deleted samples.
 Errors: CF001 for `most` outside of 1 to 10,000.

@@ -39,7 +39,8 @@ begin
 
   rated as materialized (
     select
-      weighed.name, weighed.starts_at, sum(weighed.listed) as listed, sum(weighed.clicked) / sum(weighed.listed) as rate,
+      weighed.name, weighed.starts_at, sum(weighed.listed) as listed,
+      sum(weighed.clicked) / sum(weighed.listed) as rate,
       count(distinct weighed.bucket)::float8 as buckets
     from weighed
     group by weighed.name, weighed.starts_at

@@ -63,7 +63,8 @@ begin
 
   select total.*, kept.*
   into
-    v_listed, v_clicked, v_listed_buckets, v_clicked_buckets, v_groups, v_ranks, v_buckets, v_cell_listed, v_cell_clicked
+    v_listed, v_clicked, v_listed_buckets, v_clicked_buckets, v_groups, v_ranks, v_buckets, v_cell_listed,
+    v_cell_clicked
   from (
     select
       array_agg(ranked.listed order by ranked.rank) as listed,

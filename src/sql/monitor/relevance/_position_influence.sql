@@ -93,7 +93,9 @@ begin
 end;
 $$;
 
-comment on function monitor._position_influence(bigint[], int[], int[], float8[], float8[], int[], float8[], float8[]) is $$
+comment on function monitor._position_influence(
+  bigint[], int[], int[], float8[], float8[], int[], float8[], float8[]
+) is $$
 @behavior -*
 Returns what each of 64 buckets of people adds to the error of each rank's logarithm.
 64 numbers per rank, from the second of `used` on.

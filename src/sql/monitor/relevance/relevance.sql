@@ -117,17 +117,20 @@ begin
       analytics.shown(grouped.disliked, grouped.disliked_people, _relevance.smallest_group)::bigint as disliked,
       monitor._shown_rate(
         monitor._design_effect(
-          grouped.people, grouped.clicked, grouped.served, grouped.clicked_clicked, grouped.clicked_served, grouped.served_served
+          grouped.people, grouped.clicked, grouped.served, grouped.clicked_clicked, grouped.clicked_served,
+          grouped.served_served
         ), _relevance.smallest_group
       ) as clicked_effect,
       monitor._shown_rate(
         monitor._design_effect(
-          grouped.people, grouped.completed, grouped.served, grouped.completed_completed, grouped.completed_served, grouped.served_served
+          grouped.people, grouped.completed, grouped.served, grouped.completed_completed,
+          grouped.completed_served, grouped.served_served
         ), _relevance.smallest_group
       ) as completed_effect,
       monitor._shown_rate(
         monitor._design_effect(
-          grouped.people, grouped.dismissed, grouped.served, grouped.dismissed_dismissed, grouped.dismissed_served, grouped.served_served
+          grouped.people, grouped.dismissed, grouped.served, grouped.dismissed_dismissed,
+          grouped.dismissed_served, grouped.served_served
         ), _relevance.smallest_group
       ) as dismissed_effect
     from grouped

@@ -78,7 +78,8 @@ begin
       click_rate, former_click_rate, difference, standard_error, is_corrected, evidence, verdict
     )
     values (
-      v_watched.deployment_id, v_watched.kind, v_watched.version, v_watched.former_version, v_watched.deployed_at, v_now,
+      v_watched.deployment_id, v_watched.kind, v_watched.version, v_watched.former_version,
+      v_watched.deployed_at, v_now,
       v_measured.people, v_measured.former_people, v_measured.rate, v_measured.former_rate,
       v_measured.rate - v_measured.former_rate, v_measured.standard_error, v_measured.is_corrected, v_evidence,
       'watching'

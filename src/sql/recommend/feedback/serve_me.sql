@@ -1,6 +1,6 @@
 /*
- * A definer: no role may write impressions. What is recorded is the list that it makes here, so that a caller can record
- * nothing else.
+ * A definer: no role may write impressions. It records the list that it makes here, so that a caller can record nothing
+ * else.
  */
 create or replace function recommend.serve_me(
   top int default 10,

@@ -139,7 +139,7 @@ describe("a check that", () => {
         { health_check: "health", subject: "time" },
       ]);
       // Those before it were run, those after it are named.
-      expect(found[1]?.message).toMatch(/these were not run: refresh, partitions, .*, growth$/);
+      expect(found[1]?.message).toMatch(/these were not run: refresh, partitions, .*, rules$/);
     });
   });
 
