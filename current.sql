@@ -1394,13 +1394,13 @@ comment on column monitor.recommendation_figures.person_count is $$Number of peo
 comment on column monitor.recommendation_figures.list_count is $$Number of lists.$$;
 comment on column monitor.recommendation_figures.served_count is $$Number of recommended items.$$;
 comment on column monitor.recommendation_figures.list_p50_ms is $$
-Median time of a request for a list, in milliseconds; null by version and segment, and when not measured.
+Median time of a recorded list, in milliseconds; null by segment, and when not measured.
 $$;
 comment on column monitor.recommendation_figures.list_p95_ms is $$
-Time that 95 % of these requests do not exceed, in milliseconds.
+Time that 95 % of these lists do not exceed, in milliseconds.
 $$;
 comment on column monitor.recommendation_figures.recommendation_ms is $$
-Time of these requests per recommended item, in milliseconds.
+Time of these lists per recommended item, in milliseconds.
 $$;
 comment on column monitor.recommendation_figures.recommendation_bytes is $$
 Size of a stored recommendation with its answers and indexes, in bytes, at present.
@@ -1434,6 +1434,7 @@ comment on column monitor.recommendation_figures.change_upper is $$Upper bound o
 
 create type monitor.list_duration as (
   starts_at timestamptz,
+  name text,
   call_count float8,
   seconds float8,
   p50_ms float8,
@@ -1442,10 +1443,13 @@ create type monitor.list_duration as (
 
 comment on type monitor.list_duration is $$
 @behavior -*
-Durations of requests for lists in a period.
+Durations of recorded lists in a period.
 $$;
 comment on column monitor.list_duration.starts_at is $$Beginning of the period.$$;
-comment on column monitor.list_duration.call_count is $$Number of requests.$$;
+comment on column monitor.list_duration.name is $$
+Version that ranked rows of the lists; null: none, or all versions together.
+$$;
+comment on column monitor.list_duration.call_count is $$Number of lists.$$;
 comment on column monitor.list_duration.seconds is $$Sum of the durations, in seconds.$$;
 comment on column monitor.list_duration.p50_ms is $$Median, in milliseconds.$$;
 comment on column monitor.list_duration.p95_ms is $$Time that 95 % do not exceed, in milliseconds.$$;

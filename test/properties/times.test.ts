@@ -251,7 +251,7 @@ const steps: Record<string, string> = {
   observed: "select sampled_at is null as without from monitor.observe('{queue}')",
   "latest metrics": "select count(*) > 0 as some from monitor.metrics()",
   "metrics of some days":
-    "select * from monitor.history('insights_queue_waiting_jobs', '{}', '2025-03-29Z', '2025-03-31Z', '1 day')",
+    "select count(*) > 0 as some from monitor.history('insights_queue_waiting_jobs', '{}', now() - interval '24 hours', now() + interval '1 hour', '1 hour')",
   health: "select status, checked_at > now() - interval '1 hour' as is_new from monitor.health()",
   "state of tables": "select count(*) > 100 as many from monitor.table_state()",
   "position bias": `select * from monitor.position_bias(${spring})`,

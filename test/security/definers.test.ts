@@ -299,7 +299,12 @@ const samples: Record<string, Record<string, string>> = {
     fewest_people: "100",
     answer_period: "interval '1 day'",
   },
-  "monitor._list_durations_shown": { starts: "array[now() - interval '7 days']", ends: "array[now()]" },
+  "monitor._list_durations_shown": {
+    starts: "array[now() - interval '7 days']",
+    ends: "array[now()]",
+    kind: "'course'",
+    by_model: "true",
+  },
   "experiment._course": { experiment: "'attacked'" },
   "experiment._health_exact": { experiment: "'attacked'", among: "'counted'" },
   "experiment._health_shown": { experiment: "'attacked'", among: "'counted'" },

@@ -13,9 +13,16 @@ beforeAll(async () => {
      select $1::timestamptz, operation, array_fill(0::bigint, array[8]) || calls || array_fill(0::bigint, array[29]), 0,
        messages, seconds
      from (values
-       ('trackIngest', 100, 4000, 2.0), ('recommendServeMe', 30, 0, 0.3), ('recommendForMe', 10, 0, 0.1),
-       ('recommendFeedback', 7, 0, 9.0)
+       ('trackIngest', 100, 4000, 2.0), ('recommendFeedback', 7, 0, 9.0)
      ) as given (operation, calls, messages, seconds)`,
+    [week(0)],
+  );
+  await database.query(
+    `insert into recommend.serving_time (hour_at, function_name, kind, model_id, counts, items, seconds)
+     select $1, function_name, kind, 0, array_fill(0::bigint, array[8]) || calls || array_fill(0::bigint, array[29]), 400,
+       seconds
+     from (values ('serve_me', 'course', 30::bigint, 0.3), ('serve_next', 'lesson', 10, 0.1))
+       as given (function_name, kind, calls, seconds)`,
     [week(0)],
   );
   await database.query(

@@ -39,11 +39,20 @@ beforeAll(async () => {
     [week(0.5), week(2)],
   );
   await database.query(
-    `insert into monitor.latency (hour_at, operation, counts, failures, messages, seconds)
-     select at, 'recommendServeMe', array_fill(0::bigint, array[place]) || 50::bigint
-       || array_fill(0::bigint, array[37 - place]), 0, 0, seconds
-     from (values ($1::timestamptz, 8, 0.4), ($2::timestamptz, 12, 1.6)) as given (at, place, seconds)`,
+    `insert into recommend.serving_time (hour_at, function_name, kind, model_id, counts, items, seconds)
+     select at, 'serve_me', given.kind, model_id, array_fill(0::bigint, array[place]) || calls
+       || array_fill(0::bigint, array[cardinality(common.duration_bounds()) - place]), 500, seconds
+     from (
+       values ($1::timestamptz, 'course', 1, 8, 50::bigint, 0.4), ($2, 'course', 2, 12, 49, 1.5), ($1, 'lesson', 1, 20, 900, 90)
+     ) as given (at, kind, version, place, calls, seconds)
+     join ml.model using (version)`,
     [week(0.5), week(2.5)],
+  );
+  // A call that is not counted yet.
+  await database.query(
+    `insert into recommend.serving_call (hour_at, function_name, kind, model_id, seconds, item_count)
+     select $1, 'serve_me', 'course', model_id, (common.duration_bounds())[12] * 1.2, 10 from ml.model where version = 2`,
+    [week(2.5)],
   );
   await database.query("analyze recommend.impression");
 });
@@ -80,10 +89,15 @@ test("the weeks are a trend, versions are beside each other", async () => {
   ]);
   expect(weeks.map((row) => Number(row["change"] ?? 0) < -0.05)).toEqual([false, false, true, false]);
   const versions = await report("insights_admin", "model");
-  expect(versions.map((row) => [row["name"], row["training_seconds"], row["list_p50_ms"]])).toEqual([
-    ["1", 3, null],
-    ["2", 6, null],
+  expect(versions.map((row) => [row["name"], row["training_seconds"]])).toEqual([
+    ["1", 3],
+    ["2", 6],
   ]);
+  // Each version has the durations of its own lists, of the kind of the report.
+  expect(Number(versions[1]?.["list_p50_ms"])).toBeCloseTo(4 * Number(versions[0]?.["list_p50_ms"]), 6);
+  expect(versions[0]?.["list_p50_ms"]).toBe(weeks[0]?.["list_p50_ms"]);
+  expect(versions[0]?.["recommendation_ms"]).toBeCloseTo(400 / Number(versions[0]?.["served_count"]), 12);
+  expect((await report("insights_analyst", "model")).map((row) => row["list_p50_ms"] !== null)).toEqual([true, true]);
   const [all] = await report("insights_admin", "all");
   expect(all).toMatchObject({ list_count: 4 * people, training_count: 2, training_seconds: 9 });
 });
@@ -94,7 +108,10 @@ test("analysts read what relevance shows them", async () => {
     expect(shown.length).toBeGreaterThan(0);
     for (const row of shown) expect(Number(row["person_count"]) % 5).toBe(0);
   }
-  expect(await rolesThatMay(database, "select monitor._list_durations('{}', '{}')")).toEqual(["admin", "worker"]);
+  expect(await rolesThatMay(database, "select monitor._list_durations('{}', '{}', null, false)")).toEqual([
+    "admin",
+    "worker",
+  ]);
   const before = await report("insights_analyst", "week");
   for (const row of before) {
     const ms = Number(row["list_p50_ms"]);

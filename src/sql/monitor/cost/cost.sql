@@ -16,7 +16,7 @@ declare
   v_lists monitor.list_duration;
 begin
   perform common.check_period(cost.since, cost.until);
-  v_lists := (select lists from monitor._list_durations(array[cost.since], array[cost.until]) as lists);
+  v_lists := (select lists from monitor._list_durations(array[cost.since], array[cost.until], null, false) as lists);
 
   return query
   with received as (
@@ -106,8 +106,8 @@ comment on function monitor.cost(timestamptz, timestamptz) is $$
 Returns what an event, its refresh, a list, a recommendation and a training cost, in milliseconds and bytes.
 - `event`: a message given to `trackIngest`; bytes of `track.event`.
 - `refresh`: a person whose derived data was brought up to date by the task `refresh`.
-- `list`: a request to the API for recommendations (`monitor.latency`); `recommendation`: a row that was recorded, with
-  the time of these requests divided by the number of rows; bytes of `recommend.impression`.
+- `list`: a call of `recommend.serve_me` or a variant (`recommend.serving_times`); `recommendation`: a row that was
+  recorded, with the time of these calls divided by the number of rows; bytes of `recommend.impression`.
 - `training`: a version of a recommender; bytes of its weights and record, per version whose weights are kept.
 Times are those of the period, sizes those of the present; numbers of stored rows are as of the last analyze.
 Errors: CF001 for an invalid period.

@@ -42,7 +42,7 @@ begin
     array_agg(group_.starts_at order by group_.starts_at), array_agg(group_.ends_at order by group_.starts_at)
   into v_starts, v_ends
   from (
-    select
+    select distinct
       coalesce(figure.starts_at, recommendation_report.since) as starts_at,
       case recommendation_report.by
         when 'week' then figure.starts_at + interval '7 days'
@@ -50,20 +50,32 @@ begin
         else recommendation_report.until
       end as ends_at
     from unnest(v_figures) as figure
-    where recommendation_report.by in ('all', 'week', 'deployment')
-      and (recommendation_report.by = 'all' or figure.starts_at is not null)
+    where recommendation_report.by <> 'segment'
+      and (recommendation_report.by in ('all', 'model') or figure.starts_at is not null)
   ) as group_;
 
-  if has_function_privilege('monitor._list_durations(timestamptz[], timestamptz[])', 'execute') then
-    v_lists := array(select lists from monitor._list_durations(v_starts, v_ends) as lists);
+  if has_function_privilege('monitor._list_durations(timestamptz[], timestamptz[], text, boolean)', 'execute') then
+    v_lists := array(
+      select lists
+      from monitor._list_durations(
+        v_starts, v_ends, recommendation_report.kind, recommendation_report.by = 'model'
+      ) as lists
+    );
   else
-    v_lists := array(select lists from monitor._list_durations_shown(v_starts, v_ends) as lists);
+    v_lists := array(
+      select lists
+      from monitor._list_durations_shown(
+        v_starts, v_ends, recommendation_report.kind, recommendation_report.by = 'model'
+      ) as lists
+    );
   end if;
 
   return query
   with figure as (
-    select figure.*, case recommendation_report.by when 'all' then recommendation_report.since else figure.starts_at end
-      as period_at
+    select
+      figure.*,
+      case when recommendation_report.by in ('all', 'model') then recommendation_report.since else figure.starts_at end
+        as period_at
     from unnest(v_figures) as figure
   ),
 
@@ -114,7 +126,9 @@ begin
         when recommendation_report.by in ('week', 'model', 'deployment') then former.click_rate - former.former_rate
       end as change
   ) as compared
-  left join unnest(v_lists) as lists on lists.starts_at = former.period_at
+  left join unnest(v_lists) as lists
+    on lists.starts_at = former.period_at
+    and (recommendation_report.by <> 'model' or lists.name is not distinct from former.name)
   left join trained
     on trained.key = case recommendation_report.by when 'model' then former.name else former.period_at::text end
   order by
@@ -128,8 +142,9 @@ Per `week`, `deployment`, `model` (version), `segment`, or in `all`: millisecond
 of training, clicks (as they are, and corrected by the examination of ranks), completions, coverage and concentration,
 with the change against the group before: the trend by week, before and after by deployment. Intervals are 95 %; that of
 the change is made of those of both groups (MOVER: Zou and Donner, Statistics in Medicine 2008), wider than needed
-where the same people are in both. Durations are those of requests to the API in the period, of all kinds.
-For analysts, figures are about groups of people, as in `monitor.relevance`, and durations are those of whole weeks.
+where the same people are in both. Durations are those of `recommend.serving_times`, of the same kind, by version too.
+For analysts, figures are about groups of people, as in `monitor.relevance`, and durations are those of whole weeks
+with 20 lists at least.
 Errors: CF001 for an invalid period or `by`, CF002 for a kind that no item has.
 $$;
 

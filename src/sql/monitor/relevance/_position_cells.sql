@@ -47,10 +47,10 @@ begin
 
   -- For analysts, a week in which few people were served a rank is left out. Buckets are at most as many as people.
   kept as (
-    select cell.rank, cell.week
-    from cell
-    group by cell.rank, cell.week
-    having count(distinct cell.bucket) >= coalesce(_position_cells.smallest_group, 1)
+    select present.rank, present.week
+    from (select distinct cell.rank, cell.week, cell.bucket from cell) as present
+    group by present.rank, present.week
+    having count(*) >= coalesce(_position_cells.smallest_group, 1)
   )
 
   select

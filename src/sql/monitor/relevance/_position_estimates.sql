@@ -54,10 +54,15 @@ begin
       place.rank,
       coalesce(sum(cell.listed_count), 0) as listed,
       coalesce(sum(cell.clicked_count), 0) as clicked,
-      count(distinct cell.bucket) as listed_buckets,
-      count(distinct cell.bucket) filter (where cell.clicked_count > 0) as clicked_buckets
+      count(cell.bucket) as listed_buckets,
+      count(cell.bucket) filter (where cell.clicked_count > 0) as clicked_buckets
     from generate_series(1, 20) as place (rank)
-    left join cell using (rank)
+    left join (
+      select
+        cell.rank, cell.bucket, sum(cell.listed_count) as listed_count, sum(cell.clicked_count) as clicked_count
+      from cell
+      group by cell.rank, cell.bucket
+    ) as cell using (rank)
     group by place.rank
   )
 
@@ -93,9 +98,11 @@ begin
       select place.rank, coalesce(sum(cell.clicked), 0) as clicked
       from generate_series(1, 20) as place (rank)
       left join (
-        select cell.rank, cell.clicked, min(cell.rank) over alike < max(cell.rank) over alike as is_compared
+        select
+          cell.rank, sum(cell.clicked) as clicked, min(cell.rank) over alike < max(cell.rank) over alike as is_compared
         from unnest(v_groups, v_ranks, v_cell_clicked) as cell (alike, rank, clicked)
         where cell.rank = any (v_former)
+        group by cell.alike, cell.rank
         window alike as (partition by cell.alike)
       ) as cell
         on cell.rank = place.rank

@@ -45,11 +45,11 @@ begin
     ) as entry
   ),
 
-  person as materialized (
+  -- Rows are few per list: counted by list first, lists need no sort.
+  list as (
     select
       listed.name, listed.starts_at, listed.week, listed.person_id,
       count(*)::float8 as served,
-      count(distinct listed.listed_at) as lists,
       count(*) filter (where listed.is_seen)::float8 as seen,
       count(*) filter (where listed.is_clicked)::float8 as clicked,
       count(*) filter (where listed.is_completed)::float8 as completed,
@@ -57,7 +57,20 @@ begin
       count(*) filter (where listed.liking > 0)::float8 as liked,
       count(*) filter (where listed.liking < 0)::float8 as disliked
     from listed
-    group by listed.name, listed.starts_at, listed.week, listed.person_id
+    group by listed.name, listed.starts_at, listed.week, listed.person_id, listed.listed_at
+  ),
+
+  person as materialized (
+    select
+      list.name, list.starts_at, list.week, list.person_id, count(*) as lists, sum(list.served) as served,
+      sum(list.seen) as seen,
+      sum(list.clicked) as clicked,
+      sum(list.completed) as completed,
+      sum(list.dismissed) as dismissed,
+      sum(list.liked) as liked,
+      sum(list.disliked) as disliked
+    from list
+    group by list.name, list.starts_at, list.week, list.person_id
   ),
 
   -- For analysts, a week in which a group has few people is left out.
@@ -161,14 +174,21 @@ begin
 
   -- For analysts, items that few people were served do not count.
   item as (
-    select listed.name, listed.starts_at, listed.item_id, count(*)::float8 as served
-    from listed
-    join kept
-      on kept.name is not distinct from listed.name
-      and kept.starts_at is not distinct from listed.starts_at
-      and kept.week is not distinct from listed.week
-    group by listed.name, listed.starts_at, listed.item_id
-    having count(distinct listed.person_id) >= coalesce(_relevance.smallest_group, 1)
+    select served.name, served.starts_at, served.item_id, sum(served.served) as served
+    from (
+      select
+        listed.name, listed.starts_at, listed.item_id,
+        case when _relevance.smallest_group is not null then listed.person_id end as person_id,
+        count(*)::float8 as served
+      from listed
+      join kept
+        on kept.name is not distinct from listed.name
+        and kept.starts_at is not distinct from listed.starts_at
+        and kept.week is not distinct from listed.week
+      group by 1, 2, 3, 4
+    ) as served
+    group by served.name, served.starts_at, served.item_id
+    having count(*) >= coalesce(_relevance.smallest_group, 1)
   ),
 
   ordered as (
