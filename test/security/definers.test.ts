@@ -442,6 +442,11 @@ const samples: Record<string, Record<string, string>> = {
   "monitor.stop_worker": { worker: "'host:1:a'" },
   "monitor.observe": { probes: "null" },
   "monitor.set_rule": {
+    deviations: "6",
+    severity: "'warning'",
+    owner: "'operator'",
+    expects_data: "true",
+    is_active: "true",
     rule: "'of_an_attack'",
     metric: "'insights_queue_waiting_jobs'",
     labels: `'{"task": "refresh"}'`,

@@ -1570,10 +1570,14 @@ State of the rule for the series.
 `ok`; `pending`: outside of the bounds, not yet for long; `firing`: outside for `rule.hold`; `learning`: too few values
 for a learned bound; `no data`: the series has no recent value, or there is none; `inactive`.
 $$;
-comment on column monitor.rule_state.value is $$Latest value, of a counter its increase per second; null without data.$$;
+comment on column monitor.rule_state.value is $$
+Latest value, of a counter its increase per second; null without data.
+$$;
 comment on column monitor.rule_state.lower_bound is $$Values below it are a problem; null without a lower bound.$$;
 comment on column monitor.rule_state.upper_bound is $$Values above it are a problem; null without an upper bound.$$;
-comment on column monitor.rule_state.samples is $$Number of values that the bound is learned from; null for a set one.$$;
+comment on column monitor.rule_state.samples is $$
+Number of values that the bound is learned from; null for a set one.
+$$;
 comment on column monitor.rule_state.basis is $$`set`, or as in `rule_bound`.$$;
 comment on column monitor.rule_state.measured_at is $$Time of the latest value.$$;
 comment on column monitor.rule_state.outside_since is $$
@@ -1590,4 +1594,4 @@ values
 
 insert into monitor.health_check (health_check, position, function_name, owner, description)
 values
-  ('rules', 1800, 'monitor._check_rules', 'operator', 'Metrics outside of the bounds of monitor.rule, or without data.');
+  ('rules', 1800, 'monitor._check_rules', 'operator', 'Metrics outside the bounds of monitor.rule, or without data.');

@@ -76,7 +76,8 @@ begin
     );
   end if;
   if set_rule.threshold in ('NaN', 'Infinity', '-Infinity') then
-    perform common.refuse('CF001', format('threshold is %s', set_rule.threshold), 'Give a number, or null to learn it.');
+    perform common.refuse('CF001', format('threshold is %s', set_rule.threshold),
+      'Give a number, or null to learn it.');
   end if;
   if set_rule.deviations between 2 and 100 is not true then
     perform common.refuse(
@@ -131,8 +132,8 @@ comment on function monitor.set_rule(
   text, text, jsonb, text, float8, float8, interval, text, text, boolean, boolean
 ) is $$
 Stores a rule about a metric, in place of the one with this name if there is one.
-It is a problem when the metric is `above`, `below` or on `both` sides of its bounds for the time `hold`, for each series
-that has the given labels. The bound is `threshold`, or learned from the last four weeks (`monitor.rule`). Of a counter,
+It is a problem when the metric is `above`, `below` or on `both` sides of its bounds for the time `hold`, for each
+series that has the given labels. The bound is `threshold`, or learned from the last four weeks (`monitor.rule`). Of a counter,
 the increase per second is compared.
 Errors: CF001 for an invalid argument, CF002 for an unknown metric (names the nearest), CF003 for the name of a check,
 CF008 for more than 200 rules.
