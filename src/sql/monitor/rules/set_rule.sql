@@ -133,8 +133,8 @@ comment on function monitor.set_rule(
 ) is $$
 Stores a rule about a metric, in place of the one with this name if there is one.
 It is a problem when the metric is `above`, `below` or on `both` sides of its bounds for the time `hold`, for each
-series that has the given labels. The bound is `threshold`, or learned from the last four weeks (`monitor.rule`). Of a counter,
-the increase per second is compared.
+series that has the given labels. The bound is `threshold`, or learned from the last four weeks (`monitor.rule`). Of a
+counter, the increase per second is compared.
 Errors: CF001 for an invalid argument, CF002 for an unknown metric (names the nearest), CF003 for the name of a check,
 CF008 for more than 200 rules.
 $$;
