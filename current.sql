@@ -353,12 +353,12 @@ create table monitor.worker (
 with (fillfactor = 50);
 
 comment on table monitor.worker is $$
-Processes of `insights worker`, with the time of their last sign of life.
+Processes of `insights worker`, with the time of their last heartbeat.
 A worker calls `monitor.beat` every 30 seconds, also while it runs a long job.
 $$;
 comment on column monitor.worker.worker is $$Host and process of the worker, with a random suffix.$$;
 comment on column monitor.worker.started_at is $$Start of the worker.$$;
-comment on column monitor.worker.seen_at is $$Time of its last sign of life.$$;
+comment on column monitor.worker.seen_at is $$Time of its last heartbeat.$$;
 comment on column monitor.worker.stopped_at is $$
 Time at which it was stopped; null while it runs, and when it was killed.
 $$;
@@ -507,8 +507,8 @@ values
   ('insights_queue_oldest_wait_seconds', 'gauge', 'seconds', '{task}', 'Longest wait of a job of the task.'),
   ('insights_queue_running_jobs', 'gauge', 'jobs', '{task}', 'Jobs that a worker is running.'),
   ('insights_queue_failed_jobs', 'gauge', 'jobs', '{task}', 'Jobs that have failed permanently.'),
-  ('insights_workers', 'gauge', 'workers', '{}', 'Workers with a sign of life within two minutes.'),
-  ('insights_worker_silence_seconds', 'gauge', 'seconds', '{}', 'Time since the last sign of life of a worker.'),
+  ('insights_workers', 'gauge', 'workers', '{}', 'Workers with a heartbeat within two minutes.'),
+  ('insights_worker_silence_seconds', 'gauge', 'seconds', '{}', 'Time since the last heartbeat of a worker.'),
   ('insights_task_success_age_seconds', 'gauge', 'seconds', '{task}', 'Time since a run of the task succeeded.'),
   ('insights_task_seconds', 'gauge', 'seconds', '{task}', 'Duration of the last run that succeeded.'),
   ('insights_task_failures', 'gauge', 'count', '{task}', 'Runs that failed since the last success.'),
@@ -562,7 +562,7 @@ values
 insert into monitor.probe (probe, position, function_name, every, description)
 values
   ('queue', 100, 'monitor._probe_queue', '5 minutes', 'Jobs of the queue: waiting, running and failed.'),
-  ('workers', 110, 'monitor._probe_workers', '5 minutes', 'Workers and their signs of life.'),
+  ('workers', 110, 'monitor._probe_workers', '5 minutes', 'Workers and their heartbeats.'),
   ('tasks', 120, 'monitor._probe_tasks', '5 minutes', 'Runs of the tasks.'),
   ('refresh', 130, 'monitor._probe_refresh', '5 minutes', 'Queues of the refresh, and the age of the derived data.'),
   ('rollups', 140, 'monitor._probe_rollups', '1 hour', 'Trust scores of the rollups.'),
@@ -978,7 +978,7 @@ values
 
 insert into monitor.health_check (health_check, position, function_name, owner, description)
 values
-  ('worker', 100, 'monitor._check_worker', 'operator', 'A worker that gives signs of life and runs tasks.'),
+  ('worker', 100, 'monitor._check_worker', 'operator', 'A worker that sends heartbeats and runs tasks.'),
   ('queue', 200, 'monitor._check_queue', 'operator', 'Jobs that wait for long, that are many, or that failed.'),
   ('tasks', 300, 'monitor._check_tasks', 'operator', 'Scheduled tasks that fail, are late, or do not end.'),
   ('refresh', 400, 'monitor._check_refresh', 'operator', 'Changes that wait to be refreshed.'),

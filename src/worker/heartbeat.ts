@@ -8,7 +8,7 @@ import { loggableLine } from "../errors.ts";
 import { packageRoot } from "../paths.ts";
 
 /*
- * Signs of life of a worker, for `monitor.worker`: also while it runs a long job, since they are sent on a connection that
+ * Heartbeats of a worker, for `monitor.worker`: also while it runs a long job, since they are sent on a connection that
  * no job uses. On the embedded database they wait for the end of the statement that runs, as all other clients do.
  */
 
@@ -51,7 +51,7 @@ export function startHeartbeat(pool: pg.Pool, every: number = interval): Heartbe
           failing = false;
         },
         (error: unknown) => {
-          if (!failing) console.error(`worker: its sign of life could not be recorded: ${loggableLine(error)}`);
+          if (!failing) console.error(`worker: its heartbeat could not be recorded: ${loggableLine(error)}`);
           failing = true;
         },
       )

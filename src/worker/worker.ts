@@ -114,7 +114,7 @@ function measureJobs(events: WorkerEvents, metrics: Metrics): void {
 /** Processes the queue and the schedule until it is closed. */
 export async function startWorker(config: Config, database: Database, metrics?: Metrics): Promise<Worker> {
   // The embedded database has one session, so one job at a time; the pool needs a connection for each job, two for the
-  // queue, and one for the signs of life.
+  // queue, and one for the heartbeats.
   const concurrency = database.embedded ? 1 : 2;
   const pool = createWorkerPool(database, Math.max(concurrency + 3, Math.min(config.poolSize, 6)));
   try {

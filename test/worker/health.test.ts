@@ -112,7 +112,7 @@ test("a worker that is killed is found; one that is stopped or replaced is not",
     fix: expect.stringMatching(/^Start a worker: insights worker/),
   });
   expect(found.summary).toMatch(
-    /^no worker is running: .+ gave its last sign of life 1\d minutes ago, and was not stopped$/,
+    /^no worker is running: .+ sent its last heartbeat 1\d minutes ago, and was not stopped$/,
   );
 
   const next = await start();
@@ -122,14 +122,14 @@ test("a worker that is killed is found; one that is stopped or replaced is not",
   expect(await health()).toMatchObject({ status: "ok" });
 });
 
-test("a worker that gives signs of life and runs nothing is found", async () => {
+test("a worker that sends heartbeats and runs nothing is found", async () => {
   await database.query(`
     truncate monitor.worker, monitor.run;
     insert into monitor.worker (worker, started_at, seen_at, version)
     values ('here:1:a', now() - interval '1 hour', now(), '1')`);
   expect(await health()).toMatchObject({
     status: "critical",
-    summary: "a worker gives signs of life, but no task has run for 60 minutes",
+    summary: "a worker sends heartbeats, but no task has run for 60 minutes",
     fix: expect.stringMatching(/^Restart the worker/),
   });
   // On the embedded database a long task keeps the others waiting.

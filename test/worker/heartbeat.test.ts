@@ -13,7 +13,7 @@ const workers = () =>
     "select seen_at, stopped_at is not null as stopped, version from monitor.worker order by started_at",
   );
 
-test("a worker sends signs of life until it is stopped", async () => {
+test("a worker sends heartbeats until it is stopped", async () => {
   const pool = createPool(asDatabase(database), 2);
   const heartbeat = startHeartbeat(pool, 50);
   await vi.waitFor(async () => expect(await workers()).toHaveLength(1), 20_000);
@@ -36,7 +36,7 @@ test("a database that refuses the signs is reported once, and the worker stops a
   await vi.waitFor(() => expect(errors).toHaveBeenCalledTimes(1), 20_000);
   await wait(200);
   expect(errors).toHaveBeenCalledTimes(1);
-  expect(errors.mock.calls[0]?.[0]).toContain("sign of life could not be recorded");
+  expect(errors.mock.calls[0]?.[0]).toContain("heartbeat could not be recorded");
   // Granted again, it continues.
   await database.query("grant execute on function monitor.beat(text, text) to insights_worker");
   await vi.waitFor(async () => expect(await workers()).toHaveLength(2), 20_000);

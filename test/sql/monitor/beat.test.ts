@@ -4,7 +4,7 @@ import { rolesThatMay } from "../../support/roles.ts";
 
 const database = await testDatabase();
 
-test("the first sign of life records the start, the others the time", async () => {
+test("the first heartbeat records the start, the others the time", async () => {
   const state = async () =>
     (
       await database.rows(

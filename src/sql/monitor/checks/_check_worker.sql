@@ -45,7 +45,7 @@ begin
     then
       return next monitor._finding(
         'worker', 'tasks', 'critical',
-        format('a worker gives signs of life, but no task has run for %s',
+        format('a worker sends heartbeats, but no task has run for %s',
           monitor._duration(v_now - coalesce(v_ran_at, (select min(worker.started_at) from monitor.worker)))),
         'Restart the worker, and see its log. Jobs that a killed worker had locked are freed after four hours: '
           || 'select locked_by, locked_at, task_identifier from insights_queue.jobs where locked_at is not null',
@@ -61,7 +61,7 @@ begin
   if v_latest.stopped_at is null and v_latest.worker is not null then
     return next monitor._finding(
       'worker', '', 'critical',
-      format('no worker is running: %s gave its last sign of life %s ago, and was not stopped', v_latest.worker,
+      format('no worker is running: %s sent its last heartbeat %s ago, and was not stopped', v_latest.worker,
         v_last_seen),
       v_fix, extract(epoch from v_now - v_latest.seen_at), 180
     );
@@ -71,7 +71,7 @@ begin
       or v_latest.seen_at < v_now - interval '15 minutes' and v_has_work
       or v_latest.seen_at < v_now - interval '1 day'
     )
-    -- A worker that is started each day for one round gives no sign of life.
+    -- A worker that is started each day for one round sends no heartbeat.
     and (v_latest.worker is not null or coalesce(v_ran_at, '-infinity') < v_now - interval '1 day')
   then
     return next monitor._finding(

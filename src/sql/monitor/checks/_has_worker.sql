@@ -13,5 +13,5 @@ as $$
 $$;
 
 comment on function monitor._has_worker() is $$
-Returns whether a worker has given a sign of life within three minutes.
+Returns whether a worker has sent a heartbeat within three minutes.
 $$;

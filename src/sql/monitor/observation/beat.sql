@@ -28,7 +28,7 @@ $$;
 
 comment on function monitor.beat(text, text) is $$
 @behavior -*
-Records a sign of life of a worker. Errors: CF001 for names that are null or too long.
+Records a heartbeat of a worker. Errors: CF001 for names that are null or too long.
 $$;
 
 grant execute on function monitor.beat(text, text) to insights_worker;

@@ -21,5 +21,5 @@ as $$
 $$;
 
 comment on function monitor._probe_workers() is $$
-Measures the workers: how many sent a sign of life within two minutes, and the time since the last one.
+Measures the workers: how many sent a heartbeat within two minutes, and the time since the last one.
 $$;
