@@ -300,7 +300,7 @@ describe("models", () => {
       {
         subject: "recommend.course (drifted)",
         value: 0.5,
-        message: "1 of the inputs of version 1 of recommend.course has drifted from its training data: 0.500",
+        message: "version 1 of recommend.course has drifted from its training data: 1 input, by up to 0.500",
       },
     ]);
     expect(await foundAfter(model("1 day"), drift("2 days", "drifted"), drift("1 hour", "stable"))).toEqual([]);
