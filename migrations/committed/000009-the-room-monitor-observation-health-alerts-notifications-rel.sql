@@ -1,5 +1,5 @@
 --! Previous: sha1:1af2a142f565f3db886090246ba82c55d8edf031
---! Hash: sha1:31cbc49a39929d37dbdaabdbafd4d45cbc9bd04d
+--! Hash: sha1:bb591c0b342fb341967d793599a81465af92a9d0
 --! Message: the room monitor: observation, health, alerts, notifications, relevance and cost
 
 --! Included prepare.sql
@@ -8699,9 +8699,13 @@ as $$
 
   select monitor._finding(
     'models', deployed.name || ' (drifted)', 'warning',
-    format('%s of version %s of %s has drifted from its training data: %s',
-      case when drift.features > 0 then format('%s of the inputs', drift.features) else drift.statistic end,
-      deployed.version, deployed.name, round(drift.value::numeric, 3)),
+    format('version %s of %s has drifted from its training data: %s, by up to %s', deployed.version, deployed.name,
+      case
+        when drift.features = 1 then '1 input'
+        when drift.features > 1 then format('%s inputs', drift.features)
+        else drift.statistic
+      end,
+      round(drift.value::numeric, 3)),
     format('See which: select * from ml.drift where model_id = %s order by measured_at desc. Train it again, or check '
       || 'whether the data is still collected as before.', deployed.model_id),
     drift.value, null
