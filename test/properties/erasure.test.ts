@@ -271,6 +271,32 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
     "insert into monitor.run (task, outcome, error, started_at) values ('refresh', 'failed', $1, '2026-01-01')",
     [message],
   );
+  await db.query(
+    `with opened as (
+       insert into monitor.alert (
+         alert_id, source, subject, owner, severity, state, message, fix, opened_at, changed_at, seen_at, acknowledged_at,
+         acknowledged_by
+       )
+       overriding system value
+       values (
+         1, 'queue', 's', 'operator', 'warning', 'acknowledged', 'm', 'f', '2026-01-01', '2026-01-01', '2026-01-01', '2026-01-01', $1
+       )
+       returning alert_id
+     ),
+     silenced as (
+       insert into monitor.alert_silence (silence_id, source, since, until, reason, author)
+       overriding system value
+       values (1, 'queue', '2026-01-01', '2026-01-02', 'r', $1)
+     ),
+     ruled as (
+       insert into monitor.rule (rule, metric, set_by, set_at)
+       values ('r', 'insights_queue_waiting_jobs', $1, '2026-01-01')
+     )
+     insert into monitor.alert_event (alert_event_id, alert_id, transition, happened_at, severity, owner, is_notified, author)
+     overriding system value
+     select 1, alert_id, 'acknowledged', '2026-01-01', 'warning', 'operator', false, $1 from opened`,
+    [author],
+  );
   const example = isThere ? `person ${await db.value(name)}, event type 1` : "erased";
   await db.query(
     `insert into track.rollup_check (check_id, rollup, checked_at, month, block, checked, differing, example, duration)
