@@ -1,5 +1,5 @@
 --! Previous: sha1:1af2a142f565f3db886090246ba82c55d8edf031
---! Hash: sha1:bb591c0b342fb341967d793599a81465af92a9d0
+--! Hash: sha1:7aac8eccc3daf658655a4f2b066eaffe081b990a
 --! Message: the room monitor: observation, health, alerts, notifications, relevance and cost
 
 --! Included prepare.sql
@@ -203,7 +203,7 @@ comment on column experiment.kept_sum.variation is $$
 Position of the variation; -1 for people with several, -2 for people who are not counted.
 $$;
 comment on column experiment.kept_sum.exposed_on is $$Day (UTC) of the exposure: the last one of those added up.$$;
-comment on column experiment.kept_sum.stratum is $$Stratum; empty when there is none.$$;
+comment on column experiment.kept_sum.stratum is $$Stratum; empty without stratification.$$;
 comment on column experiment.kept_sum.people is $$Number of people.$$;
 comment on column experiment.kept_sum.sums is $$As in `experiment.day_sum.sums`.$$;
 
@@ -631,7 +631,7 @@ Root field of the GraphQL schema, or route of the server. Never a text of a clie
 $$;
 comment on column monitor.latency.counts is $$
 Numbers of requests by their duration.
-A number counts those of at most the bound of `monitor.latency_bounds()` at its position, and more than the bound
+A number counts those of at most the bound of `common.duration_bounds()` at its position, and more than the bound
 before.
 The last one counts those above all bounds.
 $$;
@@ -762,8 +762,8 @@ comment on column monitor.finding.severity is $$
 $$;
 comment on column monitor.finding.message is $$Description of the problem, without data of people.$$;
 comment on column monitor.finding.fix is $$Action that removes the problem.$$;
-comment on column monitor.finding.value is $$Measured value; null when there is none.$$;
-comment on column monitor.finding.threshold is $$Value from which it is a problem; null when there is none.$$;
+comment on column monitor.finding.value is $$Measured value; null when nothing is measured.$$;
+comment on column monitor.finding.threshold is $$Value from which it is a problem; null without a threshold.$$;
 
 create type monitor.health as (
   status text,
@@ -780,7 +780,7 @@ Result of `monitor.health`.
 $$;
 comment on column monitor.health.status is $$`ok`, `warning` or `critical`: the worst of the findings.$$;
 comment on column monitor.health.summary is $$One line for an operator: the most urgent problem, and how many more.$$;
-comment on column monitor.health.fix is $$Fix of the most urgent problem; null when there is none.$$;
+comment on column monitor.health.fix is $$Fix of the most urgent problem; null without problems.$$;
 comment on column monitor.health.problems is $$Number of findings.$$;
 comment on column monitor.health.findings is $$Findings, critical ones first, then by the order of the checks.$$;
 comment on column monitor.health.checked_at is $$Time of the checks.$$;
@@ -855,8 +855,8 @@ $$;
 comment on column monitor.alert.state is $$`open`, `acknowledged` or `resolved`.$$;
 comment on column monitor.alert.message is $$Description of the problem, as of its last finding.$$;
 comment on column monitor.alert.fix is $$Action that removes the problem.$$;
-comment on column monitor.alert.value is $$Measured value; null when there is none.$$;
-comment on column monitor.alert.threshold is $$Value from which it is a problem; null when there is none.$$;
+comment on column monitor.alert.value is $$Measured value; null when nothing is measured.$$;
+comment on column monitor.alert.threshold is $$Value from which it is a problem; null without a threshold.$$;
 comment on column monitor.alert.opened_at is $$Time at which it was opened first.$$;
 comment on column monitor.alert.changed_at is $$Time of the last transition.$$;
 comment on column monitor.alert.seen_at is $$Time at which the problem was found last.$$;
@@ -1750,7 +1750,7 @@ comment on column monitor.rule_state.labels is $$Labels of the series; those of 
 comment on column monitor.rule_state.state is $$
 State of the rule for the series.
 `ok`; `pending`: outside of the bounds, not yet for long; `firing`: outside for `rule.hold`; `learning`: too few values
-for a learned bound; `no data`: the series has no recent value, or there is none; `inactive`.
+for a learned bound; `no data`: the series has no recent value, or no series exists; `inactive`.
 $$;
 comment on column monitor.rule_state.value is $$
 Latest value, of a counter its increase per second; null without data.
@@ -9519,7 +9519,7 @@ end;
 $$;
 
 comment on function monitor._state_of_rule(monitor.rule, timestamptz) is $$
-Returns the state of a rule for each of its series, at most 1,000; one row without a series when there is none.
+Returns the state of a rule for each of its series, at most 1,000; one row without a series when no series exists.
 $$;
 
 create or replace function monitor.rule_state(rule text default null)
@@ -12056,27 +12056,6 @@ $$;
 grant execute on function monitor.stop_worker(text) to insights_worker;
 --! EndIncluded monitor/observation/stop_worker.sql
 
---! Included monitor/latencies/latency_bounds.sql
-create or replace function monitor.latency_bounds()
-returns float8[]
-language sql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-  select array_agg(0.0005 * power(2, step / 2.0) order by step)
-  from generate_series(0, 36) as step
-$$;
-
-comment on function monitor.latency_bounds() is $$
-@behavior -*
-Returns the upper bounds of the buckets of `monitor.latency.counts`, in seconds: 37 from half a millisecond to 131 s.
-Each is √2 times the one before. The count after the last bound is of longer calls.
-$$;
-
-grant execute on function monitor.latency_bounds() to insights_reader, insights_admin, insights_worker;
---! EndIncluded monitor/latencies/latency_bounds.sql
-
 --! Included monitor/latencies/record_latencies.sql
 create or replace function monitor.record_latencies(
   writer uuid, flush bigint, age interval, latencies monitor.latency_counts[]
@@ -12092,7 +12071,7 @@ set timezone to 'UTC'
 set intervalstyle to 'postgres'
 as $$
 declare
-  v_buckets constant int := cardinality(monitor.latency_bounds()) + 1;
+  v_buckets constant int := cardinality(common.duration_bounds()) + 1;
   v_hour timestamptz;
   v_wrong text;
 begin
@@ -12187,55 +12166,6 @@ $$;
 grant execute on function monitor.record_latencies(uuid, bigint, interval, monitor.latency_counts[]) to insights_worker;
 --! EndIncluded monitor/latencies/record_latencies.sql
 
---! Included monitor/latencies/_latency_quantile.sql
-create or replace function monitor._latency_quantile(counts bigint[], quantile float8)
-returns float8
-language sql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-  with bucket as (
-    select
-      counted.bucket,
-      counted.calls,
-      sum(counted.calls) over (order by counted.bucket) as calls_up_to,
-      sum(counted.calls) over () * _latency_quantile.quantile as rank
-    from unnest(_latency_quantile.counts) with ordinality as counted (calls, bucket)
-  ),
-
-  holding as (
-    select
-      bucket.bucket,
-      -- The part of the bucket's calls that are below the rank.
-      ((bucket.rank - bucket.calls_up_to + bucket.calls) / bucket.calls)::float8 as part
-    from bucket
-    where bucket.calls > 0
-      and bucket.calls_up_to >= bucket.rank
-    order by bucket.bucket
-    limit 1
-  )
-
-  select
-    case
-      when holding.bucket = 1 then bound.bounds[1] * holding.part
-      when holding.bucket > cardinality(bound.bounds) then bound.bounds[cardinality(bound.bounds)]
-      else bound.bounds[holding.bucket - 1]
-        * power(bound.bounds[holding.bucket] / bound.bounds[holding.bucket - 1], holding.part)
-    end
-  from holding
-  cross join (select monitor.latency_bounds() as bounds) as bound
-$$;
-
-comment on function monitor._latency_quantile(bigint[], float8) is $$
-Returns a quantile of calls that are counted by `monitor.latency_bounds()`, in seconds; null without calls.
-Between the two bounds of a bucket the calls are taken to be spread evenly over the logarithm of the time.
-$$;
-
-grant execute on function monitor._latency_quantile(bigint[], float8)
-to insights_reader, insights_admin, insights_worker;
---! EndIncluded monitor/latencies/_latency_quantile.sql
-
 --! Included monitor/latencies/latencies.sql
 create or replace function monitor.latencies(
   since timestamptz default null,
@@ -12313,9 +12243,9 @@ begin
     summed.failures,
     summed.messages,
     1000 * summed.seconds / nullif(histogram.calls, 0),
-    1000 * monitor._latency_quantile(histogram.counts, 0.5),
-    1000 * monitor._latency_quantile(histogram.counts, 0.9),
-    1000 * monitor._latency_quantile(histogram.counts, 0.99),
+    1000 * common.duration_quantile(histogram.counts, 0.5),
+    1000 * common.duration_quantile(histogram.counts, 0.9),
+    1000 * common.duration_quantile(histogram.counts, 0.99),
     1000 * summed.seconds / nullif(summed.messages, 0)
   from summed
   join histogram

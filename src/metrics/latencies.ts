@@ -7,7 +7,7 @@ import { loggableLine } from "../errors.ts";
  * of its last 30 seconds.
  */
 
-/** Upper bounds of the buckets in seconds, as `monitor.latency_bounds()` returns them. */
+/** Upper bounds of the buckets in seconds, as `common.duration_bounds()` returns them. */
 export const latencyBounds: readonly number[] = Array.from({ length: 37 }, (_, index) => 0.0005 * 2 ** (index / 2));
 
 /** One request. */

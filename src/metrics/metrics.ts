@@ -123,7 +123,7 @@ export async function startMetrics(config: Config, database: Database, port?: Li
         name: "insights_api_request_duration_seconds",
         help: "From the last byte of a request to its answer, by field of the schema or route.",
         labelNames: ["operation"],
-        // Every other bound of monitor.latency_bounds(), from 1 ms to 66 s.
+        // Every other bound of common.duration_bounds(), from 1 ms to 66 s.
         buckets: latencyBounds.filter((_bound, index) => index % 2 === 0).slice(1, -1),
         registers,
       });

@@ -1188,9 +1188,7 @@
 --!include monitor/observation/slow_statements.sql
 --!include monitor/observation/beat.sql
 --!include monitor/observation/stop_worker.sql
---!include monitor/latencies/latency_bounds.sql
 --!include monitor/latencies/record_latencies.sql
---!include monitor/latencies/_latency_quantile.sql
 --!include monitor/latencies/latencies.sql
 --!include monitor/latencies/delete_old_latencies.sql
 --!include monitor/notifications/_hmac_sha256.sql

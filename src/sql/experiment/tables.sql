@@ -582,7 +582,7 @@ comment on column experiment.kept_sum.variation is $$
 Position of the variation; -1 for people with several, -2 for people who are not counted.
 $$;
 comment on column experiment.kept_sum.exposed_on is $$Day (UTC) of the exposure: the last one of those added up.$$;
-comment on column experiment.kept_sum.stratum is $$Stratum; empty when there is none.$$;
+comment on column experiment.kept_sum.stratum is $$Stratum; empty without stratification.$$;
 comment on column experiment.kept_sum.people is $$Number of people.$$;
 comment on column experiment.kept_sum.sums is $$As in `experiment.day_sum.sums`.$$;
 

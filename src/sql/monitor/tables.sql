@@ -449,7 +449,7 @@ Root field of the GraphQL schema, or route of the server. Never a text of a clie
 $$;
 comment on column monitor.latency.counts is $$
 Numbers of requests by their duration.
-A number counts those of at most the bound of `monitor.latency_bounds()` at its position, and more than the bound
+A number counts those of at most the bound of `common.duration_bounds()` at its position, and more than the bound
 before.
 The last one counts those above all bounds.
 $$;
@@ -580,8 +580,8 @@ comment on column monitor.finding.severity is $$
 $$;
 comment on column monitor.finding.message is $$Description of the problem, without data of people.$$;
 comment on column monitor.finding.fix is $$Action that removes the problem.$$;
-comment on column monitor.finding.value is $$Measured value; null when there is none.$$;
-comment on column monitor.finding.threshold is $$Value from which it is a problem; null when there is none.$$;
+comment on column monitor.finding.value is $$Measured value; null when nothing is measured.$$;
+comment on column monitor.finding.threshold is $$Value from which it is a problem; null without a threshold.$$;
 
 create type monitor.health as (
   status text,
@@ -598,7 +598,7 @@ Result of `monitor.health`.
 $$;
 comment on column monitor.health.status is $$`ok`, `warning` or `critical`: the worst of the findings.$$;
 comment on column monitor.health.summary is $$One line for an operator: the most urgent problem, and how many more.$$;
-comment on column monitor.health.fix is $$Fix of the most urgent problem; null when there is none.$$;
+comment on column monitor.health.fix is $$Fix of the most urgent problem; null without problems.$$;
 comment on column monitor.health.problems is $$Number of findings.$$;
 comment on column monitor.health.findings is $$Findings, critical ones first, then by the order of the checks.$$;
 comment on column monitor.health.checked_at is $$Time of the checks.$$;
@@ -673,8 +673,8 @@ $$;
 comment on column monitor.alert.state is $$`open`, `acknowledged` or `resolved`.$$;
 comment on column monitor.alert.message is $$Description of the problem, as of its last finding.$$;
 comment on column monitor.alert.fix is $$Action that removes the problem.$$;
-comment on column monitor.alert.value is $$Measured value; null when there is none.$$;
-comment on column monitor.alert.threshold is $$Value from which it is a problem; null when there is none.$$;
+comment on column monitor.alert.value is $$Measured value; null when nothing is measured.$$;
+comment on column monitor.alert.threshold is $$Value from which it is a problem; null without a threshold.$$;
 comment on column monitor.alert.opened_at is $$Time at which it was opened first.$$;
 comment on column monitor.alert.changed_at is $$Time of the last transition.$$;
 comment on column monitor.alert.seen_at is $$Time at which the problem was found last.$$;
@@ -1568,7 +1568,7 @@ comment on column monitor.rule_state.labels is $$Labels of the series; those of 
 comment on column monitor.rule_state.state is $$
 State of the rule for the series.
 `ok`; `pending`: outside of the bounds, not yet for long; `firing`: outside for `rule.hold`; `learning`: too few values
-for a learned bound; `no data`: the series has no recent value, or there is none; `inactive`.
+for a learned bound; `no data`: the series has no recent value, or no series exists; `inactive`.
 $$;
 comment on column monitor.rule_state.value is $$
 Latest value, of a counter its increase per second; null without data.

@@ -15,7 +15,7 @@ const store = (db: Queries, operation: string, durations: readonly number[], at:
          select count(taken.bucket)
          from generate_series(0, 37) as bucket
          left join (
-           select (select count(*) from unnest(monitor.latency_bounds()) as bound where bound < duration) as bucket
+           select (select count(*) from unnest(common.duration_bounds()) as bound where bound < duration) as bucket
            from unnest($2::float8[]) as duration
          ) as taken using (bucket)
          group by bucket

@@ -74,9 +74,9 @@ begin
     summed.failures,
     summed.messages,
     1000 * summed.seconds / nullif(histogram.calls, 0),
-    1000 * monitor._latency_quantile(histogram.counts, 0.5),
-    1000 * monitor._latency_quantile(histogram.counts, 0.9),
-    1000 * monitor._latency_quantile(histogram.counts, 0.99),
+    1000 * common.duration_quantile(histogram.counts, 0.5),
+    1000 * common.duration_quantile(histogram.counts, 0.9),
+    1000 * common.duration_quantile(histogram.counts, 0.99),
     1000 * summed.seconds / nullif(summed.messages, 0)
   from summed
   join histogram

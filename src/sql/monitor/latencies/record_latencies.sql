@@ -12,7 +12,7 @@ set timezone to 'UTC'
 set intervalstyle to 'postgres'
 as $$
 declare
-  v_buckets constant int := cardinality(monitor.latency_bounds()) + 1;
+  v_buckets constant int := cardinality(common.duration_bounds()) + 1;
   v_hour timestamptz;
   v_wrong text;
 begin

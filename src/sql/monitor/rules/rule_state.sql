@@ -68,7 +68,7 @@ end;
 $$;
 
 comment on function monitor._state_of_rule(monitor.rule, timestamptz) is $$
-Returns the state of a rule for each of its series, at most 1,000; one row without a series when there is none.
+Returns the state of a rule for each of its series, at most 1,000; one row without a series when no series exists.
 $$;
 
 create or replace function monitor.rule_state(rule text default null)
