@@ -1,6 +1,7 @@
 import type { Message } from "../importer/message.ts";
 import { instantOf, wallClockOf } from "../importer/time-zone.ts";
 import { type Catalogue, type Course, type Module, opensForEnrolment, type Step } from "./catalogue.ts";
+import { beginning, EXPERIMENT, type Variation, WATCHED_TO_END } from "./experiment.ts";
 import type { Device, Learner } from "./learners.ts";
 import { DAY, type Options, WEEK } from "./options.ts";
 import { clamp, dot, type Random, sigmoid } from "./random.ts";
@@ -82,6 +83,7 @@ class SessionRecorder {
   readonly views: Session["views"] = [];
   readonly #random: Random;
   readonly #ids: () => string;
+  #seesVariation = false;
 
   constructor(start: number, signedIn: boolean, random: Random, ids: () => string) {
     this.now = start;
@@ -126,6 +128,14 @@ class SessionRecorder {
     if (seconds >= video.seconds) this.add({ type: "track", event: "Video Playback Completed", properties });
   }
 
+  /** A client of the experiment reports the variation that it applies, once in a session. */
+  expose(variation: Variation): void {
+    if (this.#seesVariation) return;
+    this.#seesVariation = true;
+    const properties = { experimentId: EXPERIMENT.key, variationId: variation };
+    this.add({ type: "track", event: "Experiment Viewed", properties });
+  }
+
   /** A pause without activity: usually seconds, sometimes minutes. */
   pause(): void {
     const random = this.#random;
@@ -159,16 +169,26 @@ export class Life {
   readonly #options: Options;
   readonly #random: Random;
   readonly #ids: () => string;
+  readonly #variation: Variation | undefined;
   readonly #knownDevices = new Set<Device>();
   /** The number of courses that the learner takes at the same time. */
   readonly #capacity: number;
 
-  constructor(learner: Learner, catalogue: Catalogue, options: Options, random: Random, ids: () => string) {
+  /** `variation` is the one that the learner has in the experiment; without it she takes no part. */
+  constructor(
+    learner: Learner,
+    catalogue: Catalogue,
+    options: Options,
+    random: Random,
+    ids: () => string,
+    variation?: Variation,
+  ) {
     this.#learner = learner;
     this.#catalogue = catalogue;
     this.#options = options;
     this.#random = random;
     this.#ids = ids;
+    this.#variation = variation;
     this.#capacity = Math.round(clamp(learner.engagement * 1.5, 1, 4));
   }
 
@@ -363,7 +383,8 @@ export class Life {
     if (step === module.steps[0] && enrolment.attempts === 0) recorder.track("Module Started", module.externalId);
     const seconds = clamp(random.logNormal(step.seconds, 0.5), 2, 1_200);
     if (step.kind === "video") {
-      recorder.watch(step, random.chance(0.85) ? step.seconds : step.seconds * random.between(0.1, 0.9));
+      const toEnd = random.chance(WATCHED_TO_END[this.#applied(recorder) ?? "control"]);
+      recorder.watch(step, toEnd ? step.seconds : step.seconds * random.between(0.1, 0.9));
     } else {
       if (step.kind === "task" && enrolment.attempts === 0) recorder.track("Task Started", step.externalId);
       recorder.view(step, seconds);
@@ -384,6 +405,13 @@ export class Life {
       recorder.now += 4_000;
       recorder.track("Course Rated", course.externalId, { rating: enrolment.rating });
     }
+  }
+
+  /** The variation of the player that shows a video now, if the experiment has started. */
+  #applied(recorder: SessionRecorder): Variation | undefined {
+    if (this.#variation === undefined || recorder.now < beginning(this.#options)) return undefined;
+    recorder.expose(this.#variation);
+    return this.#variation;
   }
 
   /** Submits a task; the third attempt counts regardless of its score. */

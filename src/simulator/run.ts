@@ -3,6 +3,7 @@ import { BATCH, ingest, type Queryable } from "../importer/deliver.ts";
 import type { Message } from "../importer/message.ts";
 import { match } from "./behaviour.ts";
 import { TOPICS } from "./catalogue.ts";
+import { beginning, EXPERIMENT, METRICS, type Variation, WATCHED_TO_END } from "./experiment.ts";
 import { Options, WEEK } from "./options.ts";
 import { at } from "./random.ts";
 import { APPLICATION, TRUTH } from "./schema.ts";
@@ -82,6 +83,9 @@ export async function simulate(
     if (found.finished) return { ...summary, wasThere: true };
   }
   await transaction(connection, () => prepare(connection, simulation));
+  // A population that an earlier release began has none, and is completed without the experiment.
+  if (found === undefined) await transaction(connection, () => assign(connection, simulation));
+  for (const { person, variation } of await assigned(connection)) simulation.variations.set(person, variation);
 
   let batch: Message[] = [];
   let underWay: Promise<void> = Promise.resolve();
@@ -117,7 +121,10 @@ export async function simulate(
   await underWay;
   await send(batch, options.until.getTime());
 
-  await transaction(connection, () => complete(connection, simulation));
+  await transaction(connection, async () => {
+    await complete(connection, simulation);
+    if (simulation.variations.size > 0) await startExperiment(connection, simulation);
+  });
   return { ...summary, sessions: simulation.sessions.length, enrolments: simulation.enrolments.length };
 }
 
@@ -224,6 +231,66 @@ async function prepare(connection: Queryable, { id, options, catalogue, learners
     join track.item as required on required.external_id = courses.requires
     on conflict do nothing
   `);
+}
+
+/** Assigns all learners to the variations of the experiment, by the hash by which it assigns people once it runs. */
+async function assign(connection: Queryable, { learners }: Simulation): Promise<void> {
+  const { key, variations } = EXPERIMENT;
+  await store(
+    connection,
+    "canvas_flow_truth.variation",
+    variations.map((variation) => ({ variation: variation.key, finished_share: WATCHED_TO_END[variation.key] })),
+  );
+  await connection.query(
+    `insert into canvas_flow_truth.assignment (person, variation)
+    select
+      person,
+      ($3::text[])[1 + experiment.choose_variation(
+        experiment.hash($1, person, 2), experiment.bucket_ranges(cardinality($3::text[]))
+      )]
+    from unnest($2::text[]) as person
+    on conflict do nothing`,
+    [key, learners.map(({ externalId }) => externalId), variations.map((variation) => variation.key)],
+  );
+}
+
+async function assigned(connection: Queryable): Promise<{ person: string; variation: Variation }[]> {
+  const { rows } = await connection.query("select person, variation from canvas_flow_truth.assignment");
+  return rows as { person: string; variation: Variation }[];
+}
+
+/**
+ * Defines and starts the experiment through the functions of the product, and then moves its start, which is now, to
+ * its beginning in the simulated time. After the events, because a metric can only name events that have been received;
+ * a population so small that one of them is missing has no experiment.
+ */
+async function startExperiment(connection: Queryable, { options }: Simulation): Promise<void> {
+  const events = METRICS.flatMap((metric) => ("events" in metric ? [...metric.events] : []));
+  const { rows } = await connection.query(
+    "select name from unnest($1::text[]) as name where name not in (select name from track.event_type)",
+    [events],
+  );
+  if (rows.length > 0) return;
+  for (const metric of METRICS) {
+    const names = Object.keys(metric);
+    await connection.query(
+      `select experiment.define_metric(${names.map((name, index) => `${name} => $${index + 1}`).join(", ")})`,
+      Object.values(metric),
+    );
+  }
+  const { key, feature, name } = EXPERIMENT;
+  await connection.query("select experiment.define_feature($1, $2)", [feature, `${name}.`]);
+  await connection.query("select experiment.define_experiment($1)", [JSON.stringify(EXPERIMENT)]);
+  await connection.query("select experiment.start($1)", [key]);
+  await connection.query(
+    `with moved as (
+      update experiment.experiment set started_at = $2 where experiment_key = $1 returning experiment_id, started_at
+    )
+    update experiment.weighting set since = moved.started_at from moved where weighting.experiment_id = moved.experiment_id`,
+    [key, time(beginning(options))],
+  );
+  // A worker may have read the events before.
+  await connection.query("select experiment.rebuild($1)", [key]);
 }
 
 /** After the last event: enrolments in the application's final state, and the true attributes. */

@@ -168,4 +168,17 @@ export const TRUTH = `
     engaged interval not null
   );
   comment on table canvas_flow_truth.attention is 'True attention per item: views, distinct people (before identities are linked: visitors count as one each), engaged time.';
+
+  create table if not exists canvas_flow_truth.variation (
+    variation text primary key,
+    finished_share float8 not null
+  );
+  comment on table canvas_flow_truth.variation is 'The variations of the experiment resume-videos, and the true probability that a started video is watched to its end: the metric videos_finished.';
+
+  create table if not exists canvas_flow_truth.assignment (
+    person text primary key,
+    variation text not null references canvas_flow_truth.variation
+  );
+  create index if not exists assignment_variation on canvas_flow_truth.assignment (variation);
+  comment on table canvas_flow_truth.assignment is 'The variation that each learner has, or would have if she started a video.';
 `;

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { type Enrolment, Life, type Session, visits } from "./behaviour.ts";
 import { buildCatalogue, type Catalogue } from "./catalogue.ts";
 import { type Delivery, deliver } from "./delivery.ts";
+import type { Variation } from "./experiment.ts";
 import { Heap } from "./heap.ts";
 import { buildDevice, buildLearner, type Learner } from "./learners.ts";
 import { type Options, startOf } from "./options.ts";
@@ -29,7 +30,7 @@ export interface Attention {
  * A seeded Canvas Flow population.
  *
  * `deliveries` streams the deliveries to a server in the order of arrival; sessions, enrolments and attention are
- * complete when it has ended. The same options give the same bytes.
+ * complete when it has ended. The same options and variations give the same bytes.
  */
 export class Simulation {
   readonly options: Options;
@@ -37,6 +38,8 @@ export class Simulation {
   readonly id: string;
   readonly catalogue: Catalogue;
   readonly learners: Learner[];
+  /** By learner, to be filled before the deliveries; learners without one take no part in the experiment. */
+  readonly variations = new Map<string, Variation>();
   readonly sessions: TrueSession[] = [];
   readonly enrolments: Enrolment[] = [];
   readonly attention = new Map<string, Attention>();
@@ -84,7 +87,8 @@ export class Simulation {
     const { options, catalogue, id } = this;
     for (const learner of this.learners) {
       const random = new Random(`canvas flow/${options.seed}/life/${learner.index}`);
-      const life = new Life(learner, catalogue, options, random, counter(`${id}-${learner.index.toString(36)}`));
+      const ids = counter(`${id}-${learner.index.toString(36)}`);
+      const life = new Life(learner, catalogue, options, random, ids, this.variations.get(learner.externalId));
       const rest = life.sessions();
       const first = rest.next();
       if (first.done !== true) {

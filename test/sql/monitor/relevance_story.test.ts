@@ -32,7 +32,7 @@ async function day(): Promise<void> {
     if (next() >= rank ** -0.8 * 1.5 * (match.get(`${person} ${item}`) ?? 0)) continue;
     messages.push({
       type: "track",
-      messageId: `click ${next()}`,
+      messageId: `click ${serving_id} ${rank}`,
       userId: person,
       event: "Recommendation Clicked",
       timestamp: new Date().toISOString(),
