@@ -82,6 +82,20 @@ describe.skipIf(inject("server").kind === "native")(
         "{ analyticsPopularItems(top: 5) { nodes { item } } }",
       );
       expect(analysis.data.analyticsPopularItems.nodes).toHaveLength(5);
+
+      // The experiment of the platform, whose true effect is 0.1. The draw depends on the day.
+      const arms = await withClient(database, async (client) => {
+        const { rows } = await client.query<{ variation: string; people: string; low: number; high: number }>(
+          `select variation, people, low, high
+           from experiment.results('resume-videos', difference => 'absolute')
+           where metric = 'videos_finished'`,
+        );
+        return rows;
+      });
+      expect(arms.map(({ variation }) => variation)).toEqual(["control", "resume"]);
+      for (const { people } of arms) expect(Number(people)).toBeGreaterThan(20);
+      expect(arms[1]?.low).toBeLessThan(0.1);
+      expect(arms[1]?.high).toBeGreaterThan(0.1);
     });
 
     test("a second one is refused, and other commands use the first one's database", async () => {
