@@ -947,6 +947,14 @@
 --!include analytics/cohorts/_rfm.sql
 --!include analytics/cohorts/rfm.sql
 --!include analytics/cohorts/person_rfm.sql
+--!include analytics/funnels/_funnel_steps.sql
+--!include analytics/funnels/_journeys.sql
+--!include analytics/funnels/_visible_periods.sql
+--!include analytics/funnels/_walk_steps.sql
+--!include analytics/funnels/_walk_unordered.sql
+--!include analytics/funnels/_funnel_attempts.sql
+--!include analytics/funnels/_attempts_by_value.sql
+--!include analytics/funnels/funnel.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql
