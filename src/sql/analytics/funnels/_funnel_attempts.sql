@@ -45,7 +45,9 @@ begin
         select
           journey.person_id,
           %2$s as at
-        from analytics._journeys(array[($1)[%1$s].event_type_id], false, ($2)[1], ($2)[cardinality($2)]) as journey
+        from analytics._journeys(
+          array[($1)[%1$s].event_type_id], false, %3$s, ($2)[1], ($2)[cardinality($2)]
+        ) as journey
         join member
           on member.block = journey.person_id / 4096
           and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
@@ -74,7 +76,8 @@ begin
             case when only_visible then format('used.at <@ ($3)[%s]', v_number) end
           )
         )
-      end
+      end,
+      case when (filters[v_number]).items is not null then 'true' else 'false' end
     );
     continue when v_number = 1;
 
@@ -272,7 +275,7 @@ begin
       select
         journey.person_id, journey.event_type_id, used.at, used.item_id, null::jsonb as properties, journey.is_automatic,
         null::text as value
-      from analytics._journeys($7, $8, ($2)[1], ($2)[cardinality($2)]) as journey
+      from analytics._journeys($7, $8, true, ($2)[1], ($2)[cardinality($2)]) as journey
       join member
         on member.block = journey.person_id / 4096
         and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
@@ -496,7 +499,7 @@ begin
       left join analytics._journeys(
         array(select filter.event_type_id from unnest(filters) as filter where filter.is_exclusion),
         exists (select from unnest(filters) as filter where filter.is_exclusion and filter.event_type_id = 0),
-        v_since, v_until
+        false, v_since, v_until
       ) as journey on journey.person_id / 4096 = entry.block
       group by entry.block, entry.people
       order by entry.block

@@ -1,8 +1,8 @@
 create or replace function analytics._journeys(
-  event_types int[], with_any boolean, since timestamptz, until timestamptz
+  event_types int[], with_any boolean, with_items boolean, since timestamptz, until timestamptz
 )
 returns table (
-  person_id bigint, event_type_id int, is_automatic boolean, occurred_at timestamptz[], item_ids bigint[]
+  person_id bigint, event_type_id int, is_automatic boolean, occurred_at timestamptz[], item_ids int[]
 )
 language plpgsql
 stable
@@ -18,21 +18,36 @@ declare
 begin
   v_queued := track.queued_days(v_first_day, v_end_day);
   if v_queued.people is null then
+    -- The whole list where it is within the period.
     return query
     select
       step.person_id, step.event_type_id, step.is_automatic,
-      step.occurred_at[place.since + 1:place.until], step.item_ids[place.since + 1:place.until]::bigint[]
+      case
+        when step.occurred_at[1] >= _journeys.since
+          and step.occurred_at[cardinality(step.occurred_at)] < _journeys.until
+          then step.occurred_at
+        else step.occurred_at[
+          width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) + 1
+          :width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at)
+        ]
+      end,
+      case
+        when not _journeys.with_items then null
+        when step.occurred_at[1] >= _journeys.since
+          and step.occurred_at[cardinality(step.occurred_at)] < _journeys.until
+          then step.item_ids
+        else step.item_ids[
+          width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) + 1
+          :width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at)
+        ]
+      end
     from track.step
-    cross join lateral (
-      select
-        width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as since,
-        width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as until
-    ) as place
     where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
       and step.person_id <> 0
       and step.since > v_first_day - 366
       and step.since < v_end_day
-      and place.since < place.until;
+      and step.occurred_at[1] < _journeys.until
+      and step.occurred_at[cardinality(step.occurred_at)] >= _journeys.since;
     return;
   end if;
 
@@ -47,7 +62,7 @@ begin
 
   select
     kept.person_id, kept.event_type_id, kept.is_automatic,
-    step.occurred_at[kept.first_place + 1:kept.end_place], step.item_ids[kept.first_place + 1:kept.end_place]::bigint[]
+    step.occurred_at[kept.first_place + 1:kept.end_place], step.item_ids[kept.first_place + 1:kept.end_place]
   from track.step
   left join queued on queued.person_id = step.person_id
   cross join lateral (
@@ -79,7 +94,7 @@ begin
     array_agg(happened.item_id order by happened.occurred_at, happened.item_id)
   from (
     select
-      event.person_id, event.event_type_id, event.occurred_at, coalesce(event.item_id, 0) as item_id,
+      event.person_id, event.event_type_id, event.occurred_at, coalesce(event.item_id, 0)::int as item_id,
       event_type.is_automatic or source.is_automatic as is_automatic
     from queued
     join track.event
@@ -96,11 +111,11 @@ begin
 end;
 $$;
 
-comment on function analytics._journeys(int[], boolean, timestamptz, timestamptz) is $$
+comment on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz) is $$
 Returns the times and items of events of people in a period, with the privileges of the caller.
 Of these event types, and `with_any` of all events that are not automatic; without person 0. A person and event type
-can have several rows, in each of which the times ascend. `item_ids`: 0 for events that name none. The events of
-people who are queued for a refresh are included.
+can have several rows, in each of which the times ascend, and which can be empty. `item_ids`: 0 for events that name
+none; null unless `with_items`. The events of people who are queued for a refresh are included.
 $$;
 
-grant execute on function analytics._journeys(int[], boolean, timestamptz, timestamptz) to insights_reader;
+grant execute on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz) to insights_reader;
