@@ -955,6 +955,10 @@
 --!include analytics/funnels/_funnel_attempts.sql
 --!include analytics/funnels/_attempts_by_value.sql
 --!include analytics/funnels/funnel.sql
+--!include analytics/funnels/funnel_trend.sql
+--!include analytics/funnels/funnel_times.sql
+--!include analytics/funnels/funnel_people.sql
+--!include analytics/funnels/funnel_correlation.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

@@ -20,15 +20,6 @@ declare
   v_step_count constant int := (select count(*) from unnest(filters) as filter where not filter.is_exclusion);
   v_property constant text := case when breakdown like 'property.%' then substr(breakdown, length('property.') + 1) end;
 begin
-  if conversion_window is null or not isfinite(conversion_window)
-    or conversion_window < '1 second' or conversion_window > '10 years'
-  then
-    perform common.refuse(
-      'CF001',
-      format('conversion_window is %s', coalesce(left(conversion_window::text, 100), 'null')),
-      'Give the time from the first step to the last one, from 1 second to 10 years. The usual one is 14 days.'
-    );
-  end if;
   perform common.check_count('top_values', _attempts_by_value.top_values, 1, 100);
   if attribution is null
     or attribution not in ('first_touch', 'last_touch', 'all_events')
@@ -41,7 +32,7 @@ begin
     perform common.refuse(
       'CF001',
       format('attribution is "%s"', left(attribution, 100)),
-      'Use first_touch, last_touch, all_events, or step_1, step_2, … for the value at this step (of an ordered funnel).'
+      'Use first_touch, last_touch, all_events, or in an ordered funnel step_1, step_2, …: the value at this step.'
     );
   end if;
   if length(breakdown) > 200 or breakdown = 'property.' then
@@ -108,7 +99,7 @@ comment on function analytics._attempts_by_value(
 ) is $$
 Returns the furthest attempt of each person, and value of a breakdown, in a funnel.
 The arguments are those of `analytics.funnel` and `analytics._funnel_attempts`.
-Errors: CF001 for a window below 1 second, and an attribution or a breakdown that does not exist.
+Errors: CF001 for an attribution or a breakdown that does not exist.
 $$;
 
 grant execute on function analytics._attempts_by_value(

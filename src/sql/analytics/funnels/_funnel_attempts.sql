@@ -10,15 +10,15 @@ comment on aggregate analytics._concatenated(anycompatiblearray) is $$Returns th
 grant execute on function analytics._concatenated(anycompatiblearray) to insights_reader;
 
 /*
- * Both statements have these parameters: $1 the filters, $2 the bounds, $3 the visible periods of each filter and, last,
- * of any event, $4 and $5 the people as blocks and bits, $6 the conversion window, $7 the event types, $8 whether all
- * events are read, $9 the optional steps, one bit each, and $10 the property.
+ * Both statements have these parameters: $1 the filters, $2 the bounds, $3 the visible periods of each filter and, at
+ * the end, of any event, $4 and $5 the people as blocks and bits, $6 the conversion window, $7 the event types, $8
+ * whether all events are read, $9 the optional steps, one bit each, and $10 the property.
  */
 
 /*
- * `at1`, `at2`, …: the times of the steps. From each time of a step, the latest time of the step before it is found by
- * binary search, and from there the latest one of the step before that: the latest possible start, with the latest end
- * of the window. When the first time whose start is late enough is found, the search ends.
+ * `at1`, `at2`, …: the times of the steps. From each time of a step, the latest time of the step before it is found
+ * by binary search, and from there the latest one of the step before that: the latest possible start, with the latest
+ * end of the window. When the first time whose start is late enough is found, the search ends.
  */
 create or replace function analytics._search_statement(
   filters analytics.step_filter[], step_count int, by_bucket boolean, only_visible boolean
@@ -72,7 +72,10 @@ begin
           )$query$,
           concat_ws(
             ' and ',
-            case when (filters[v_number]).items is not null then format('used.item_id = any (($1)[%s].items)', v_number) end,
+            case
+              when (filters[v_number]).items is not null
+                then format('used.item_id = any (($1)[%s].items)', v_number)
+            end,
             case when only_visible then format('used.at <@ ($3)[%s]', v_number) end
           )
         )
@@ -158,7 +161,10 @@ begin
       ) as part$query$
       else ''
     end,
-    (select string_agg(format(', time_%s.at', number), '' order by number) from generate_series(2, step_count) as number),
+    (
+      select string_agg(format(', time_%s.at', number), '' order by number)
+      from generate_series(2, step_count) as number
+    ),
     v_found,
     (
       select 'case ' || string_agg(format('when reach_%1$s.at is not null then %1$s', number), ' ' order by number desc)
@@ -166,7 +172,8 @@ begin
       from generate_series(2, step_count) as number
     ),
     (
-      select string_agg(format('when reach_%s.at is not null then %s', number, v_starts[number]), ' ' order by number desc)
+      select
+        string_agg(format('when reach_%s.at is not null then %s', number, v_starts[number]), ' ' order by number desc)
       from generate_series(2, step_count) as number
     ),
     v_forward
@@ -238,7 +245,8 @@ begin
         case when v_filter.items is not null then format('happened.item_id = any (($1)[%s].items)', v_number) end,
         case
           when v_filter.property is not null then format(
-            $query$happened.properties -> (($1)[%1$s].property ->> 'name') = ($1)[%1$s].property -> 'is'$query$, v_number
+            $query$happened.properties -> (($1)[%1$s].property ->> 'name') = ($1)[%1$s].property -> 'is'$query$,
+            v_number
           )
         end,
         case when only_visible then format('happened.at <@ ($3)[%s]', v_number) end
@@ -273,8 +281,8 @@ begin
     else
       $query$
       select
-        journey.person_id, journey.event_type_id, used.at, used.item_id, null::jsonb as properties, journey.is_automatic,
-        null::text as value
+        journey.person_id, journey.event_type_id, used.at, used.item_id, null::jsonb as properties,
+        journey.is_automatic, null::text as value
       from analytics._journeys($7, $8, true, ($2)[1], ($2)[cardinality($2)]) as journey
       join member
         on member.block = journey.person_id / 4096
@@ -331,10 +339,12 @@ begin
       case when by_bucket then 'entered.bucket' else '1' end,
       case
         when attribution is null then 'null::text'
-        when attribution = 'first_touch'
-          then '(array_agg(hit.value order by hit.at, hit.value) filter (where hit.steps <> 0 and hit.value is not null))[1]'
-        when attribution = 'last_touch'
-          then '(array_agg(hit.value order by hit.at desc, hit.value) filter (where hit.steps <> 0 and hit.value is not null))[1]'
+        when attribution in ('first_touch', 'last_touch') then format(
+          $query$(
+            array_agg(hit.value order by hit.at%s, hit.value) filter (where hit.steps <> 0 and hit.value is not null)
+          )[1]$query$,
+          case when attribution = 'last_touch' then ' desc' end
+        )
         when attribution = 'all_events' then 'hit.value'
         else 'given.value'
       end,
@@ -401,8 +411,8 @@ comment on function analytics._walk_statement(
   analytics.step_filter[], int, text, boolean, text, boolean, boolean
 ) is $$
 Returns the statement that finds the attempts of people in any funnel, by walking through their events.
-See `analytics._funnel_attempts`. `by_events`: properties are read, from the events. `by_bucket`: one attempt per person
-and bucket of its start.
+See `analytics._funnel_attempts`. `by_events`: properties are read, from the events. `by_bucket`: one attempt per
+person and bucket of its start.
 $$;
 
 grant execute on function analytics._walk_statement(analytics.step_filter[], int, text, boolean, text, boolean, boolean)
@@ -455,7 +465,6 @@ declare
       from unnest(filters) as filter
       where not filter.is_exclusion
     );
-  v_window constant interval := make_interval(secs => extract(epoch from conversion_window)::float8);
   v_visible tstzmultirange[];
   v_blocks int[];
   v_people bit(4096)[];
@@ -477,7 +486,7 @@ begin
     v_visible := array(
       select
         analytics._visible_periods(
-          entry.event_type_id, entry.item_id, _funnel_attempts.among, v_since, v_until, _funnel_attempts.smallest_group
+          entry.event_type_id, entry.item_id, _funnel_attempts.among, bounds, _funnel_attempts.smallest_group
         )
       from (
         select filter.event_type_id, filter.item_id, filter.ordinality
@@ -513,14 +522,14 @@ begin
 
   if v_by_search then
     return query execute analytics._search_statement(filters, v_step_count, v_by_bucket, v_visible is not null)
-    using filters, bounds, v_visible, v_blocks, v_people, v_window;
+    using filters, bounds, v_visible, v_blocks, v_people, conversion_window;
   end if;
   if v_walkers is not null then
     return query execute analytics._walk_statement(
       filters, v_step_count, step_order, v_by_events,
       case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null
     )
-    using filters, bounds, v_visible, v_blocks, v_walkers, v_window, v_types, v_with_any, v_optional,
+    using filters, bounds, v_visible, v_blocks, v_walkers, conversion_window, v_types, v_with_any, v_optional,
       _funnel_attempts.property;
   end if;
 end;
@@ -530,12 +539,13 @@ comment on function analytics._funnel_attempts(
   analytics.step_filter[], timestamptz[], text, interval, text, text, text, int
 ) is $$
 Returns the furthest attempt of each person in a funnel, with the privileges of the caller.
-`filters`: the steps and exclusions (`analytics._funnel_steps`). `bounds`: ascending times; the events are those between
-the first and the last one. With more than two, there is one attempt per person and bucket in which the person did the
-first step. `property`: the attempts have the value of this property of the events that `attribution` names; null: null.
-`reached`: the number of the furthest step; `times`: the time of each step, null where it was not done (in an unordered
-funnel the times of that many steps). People whose furthest attempt met an exclusion are left out, except in an unordered
-funnel. `smallest_group`: events of counted people in `analytics._visible_periods`; null: of all people.
+`filters`: the steps and exclusions (`analytics._funnel_steps`). `bounds`: ascending times; the events are those
+between the first and the last one. With more than two, there is one attempt per person and bucket in which the person
+did the first step. `property`: the attempts have the value of this property of the events that `attribution` names;
+null: null. `reached`: the number of the furthest step; `times`: the time of each step, null where it was not done (in
+an unordered funnel the times of that many steps). People whose furthest attempt met an exclusion are left out, except
+in an unordered funnel. `smallest_group`: events of counted people in `analytics._visible_periods`; null: of all
+people.
 $$;
 
 grant execute on function analytics._funnel_attempts(

@@ -87,7 +87,8 @@ end;
 $$;
 
 comment on function analytics._funnel_step(jsonb, text, text[], text) is $$
-Returns a step, or an exclusion, of a funnel. `name`: its name in errors; `item`: that of steps without one of their own.
+Returns a step, or an exclusion, of a funnel.
+`name`: its name in errors; `item`: that of steps without one of their own.
 Errors: CF002 for an unknown event or item, CF009 for another form.
 $$;
 
@@ -205,3 +206,72 @@ CF002 for an unknown event or item, CF008 for a wrong number of steps, CF009 for
 $$;
 
 grant execute on function analytics._funnel_steps(jsonb, jsonb, text, text) to insights_reader;
+
+create or replace function analytics._conversion_window(conversion_window interval)
+returns interval
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set intervalstyle to 'postgres'
+as $$
+begin
+  if conversion_window is null or not isfinite(conversion_window)
+    or conversion_window < '1 second' or conversion_window > '10 years'
+  then
+    perform common.refuse(
+      'CF001',
+      format('conversion_window is %s', coalesce(left(conversion_window::text, 100), 'null')),
+      'Give the time from the first step to the last one, from 1 second to 10 years. The usual one is 14 days.'
+    );
+  end if;
+  return make_interval(secs => extract(epoch from conversion_window)::float8);
+end;
+$$;
+
+comment on function analytics._conversion_window(interval) is $$
+Returns a conversion window as a number of seconds: days of 24 hours.
+Errors: CF001 for a window below 1 second or above 10 years.
+$$;
+
+grant execute on function analytics._conversion_window(interval) to insights_reader;
+
+create or replace function analytics._last_step(filters analytics.step_filter[], from_step int, to_step int)
+returns int
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_count constant int := (select count(*) from unnest(filters) as filter where not filter.is_exclusion);
+  v_to_step constant int := coalesce(
+    _last_step.to_step,
+    (
+      select max(filter.first_step)
+      from unnest(filters) as filter
+      where not filter.is_exclusion
+        and not filter.is_optional
+    )
+  );
+begin
+  if _last_step.from_step is null or _last_step.from_step < 1 or v_to_step > v_count
+    or _last_step.from_step >= v_to_step
+    or (filters[_last_step.from_step]).is_optional or (filters[v_to_step]).is_optional
+  then
+    perform common.refuse(
+      'CF001',
+      format('from_step is %s and to_step %s', coalesce(_last_step.from_step::text, 'null'), v_to_step),
+      format('Give two steps from 1 to %s that are not optional, the first one before the other.', v_count)
+    );
+  end if;
+  return v_to_step;
+end;
+$$;
+
+comment on function analytics._last_step(analytics.step_filter[], int, int) is $$
+Returns the step to which people are counted: `to_step`, or null for the last one that is not optional.
+Errors: CF001 unless both are steps that are not optional, in their order.
+$$;
+
+grant execute on function analytics._last_step(analytics.step_filter[], int, int) to insights_reader;

@@ -127,8 +127,8 @@ $$;
 
 comment on function analytics._walk_steps(timestamptz[], int[], int[], int, interval, int, boolean) is $$
 Returns the furthest attempt of a person in an ordered or strict funnel.
-`at`: the times of the events, ascending; `steps`, `exclusions`: for each event one bit per step that it is, and per step
-that an attempt cannot reach any more after it (bit 0 for step 1). `optional_steps`: one bit per optional step.
+`at`: the times of the events, ascending; `steps`, `exclusions`: for each event one bit per step that it is, and per
+step that an attempt cannot reach any more after it (bit 0 for step 1). `optional_steps`: one bit per optional step.
 `reached`: the number of the step; 0 for none. `is_excluded`: an exclusion was between its steps. `times`: the time of
 each step, null for one that was not done. The rules are those of PostHog.
 $$;

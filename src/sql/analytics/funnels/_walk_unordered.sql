@@ -98,4 +98,5 @@ Returns the most steps that a person has done within a window, in any order. The
 What was done in a window in which an excluded event follows does not count, unless it was all steps; one step does.
 $$;
 
-grant execute on function analytics._walk_unordered(timestamptz[], int[], int[], int, interval, timestamptz) to insights_reader;
+grant execute on function analytics._walk_unordered(timestamptz[], int[], int[], int, interval, timestamptz)
+to insights_reader;

@@ -26,12 +26,13 @@ declare
   v_filters constant analytics.step_filter[] := analytics._funnel_steps(
     _funnel.steps, _funnel.exclusions, _funnel.step_order, _funnel.item
   );
+  v_window constant interval := analytics._conversion_window(_funnel.conversion_window);
 begin
   return query
   with attempt as materialized (
     select * from analytics._attempts_by_value(
-      v_filters, v_bounds, _funnel.step_order, _funnel.conversion_window, _funnel.among, _funnel.breakdown,
-      _funnel.attribution, _funnel.top_values, _funnel.smallest_group
+      v_filters, v_bounds, _funnel.step_order, v_window, _funnel.among, _funnel.breakdown, _funnel.attribution,
+      _funnel.top_values, _funnel.smallest_group
     )
   ),
 
@@ -55,7 +56,7 @@ begin
       count(*) as person_count,
       count(*) filter (
         where attempt.times[step.next] is null
-          and attempt.times[1] + _funnel.conversion_window > least(v_bounds[2], now())
+          and attempt.times[1] + v_window > least(v_bounds[2], now())
           and step.next is not null
       ) as open_count,
       avg(extract(epoch from attempt.times[step.number] - attempt.times[step.previous]))::float8 as mean_seconds,
@@ -114,7 +115,7 @@ begin
     shown.person_count,
     shown.person_count::float8 / nullif(entered.person_count, 0),
     shown.person_count::float8 / nullif(earlier.person_count, 0),
-    greatest(shown.person_count - later.person_count, 0),
+    case when later.number is not null then greatest(shown.person_count - later.person_count, 0) end,
     case when shown.next is not null then shown.open_count end,
     shown.mean_time,
     shown.median_time,
@@ -149,7 +150,8 @@ $$;
 
 grant execute on function analytics._funnel(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int, int
-) to insights_reader;
+)
+to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._funnel_exact(
@@ -178,7 +180,10 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 set jit to off
 as $$
-  select * from analytics._funnel($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null);
+  select *
+  from analytics._funnel(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null
+  );
 $$;
 
 alter function analytics._funnel_exact(
@@ -226,8 +231,7 @@ set jit to off
 as $$
   select *
   from analytics._funnel(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-    (select smallest_group from analytics.setting)
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (select smallest_group from analytics.setting)
   );
 $$;
 
@@ -276,15 +280,15 @@ begin
     return query
     select *
     from analytics._funnel_exact(
-      funnel.steps, funnel.since, funnel.until, funnel.step_order, funnel.conversion_window,
-      funnel.exclusions, funnel.item, funnel.among, funnel.breakdown, funnel.attribution, funnel.top_values
+      funnel.steps, funnel.since, funnel.until, funnel.step_order, funnel.conversion_window, funnel.exclusions,
+      funnel.item, funnel.among, funnel.breakdown, funnel.attribution, funnel.top_values
     );
   else
     return query
     select *
     from analytics._funnel_shown(
-      funnel.steps, funnel.since, funnel.until, funnel.step_order, funnel.conversion_window,
-      funnel.exclusions, funnel.item, funnel.among, funnel.breakdown, funnel.attribution, funnel.top_values
+      funnel.steps, funnel.since, funnel.until, funnel.step_order, funnel.conversion_window, funnel.exclusions,
+      funnel.item, funnel.among, funnel.breakdown, funnel.attribution, funnel.top_values
     );
   end if;
 end;
@@ -295,16 +299,16 @@ comment on function analytics.funnel(
 ) is $$
 Returns how many people did each step of a funnel, and how long it took.
 `steps`: 2 to 20 events, each the name of an event, or an object with the keys `event` (null: any that is not
-automatic), `item` (with what it contains), `property` ({"name": …, "is": …}) and `optional`. Only events from `since`
-until `until` count, extended to whole days (UTC). `step_order`: `ordered`, with other events between the steps; `strict`,
-without another event between them (automatic ones apart); or `unordered`, where row n is about any n of the steps. All
-steps are within the `conversion_window` from the first one, including its end. A person counts once, with the attempt
-that went furthest, and of those the earliest; a later first step begins a new attempt. One event is one step: the same
-step twice needs two events. Events of the same instant count in the order of the steps.
+automatic), `item` (with what it contains), `property` ({"name": …, "is": …}) and `optional`. Only events from
+`since` until `until` count, extended to whole days (UTC). `step_order`: `ordered`, with other events between the
+steps; `strict`, without another event between them (automatic ones apart); or `unordered`, where row n is about any n
+of the steps. All steps are within the `conversion_window` from the first one, including its end. A person counts
+once, with the attempt that went furthest, and of those the earliest; a later first step begins a new attempt. One
+event is one step: the same step twice needs two events. Events of the same instant count in the order of the steps.
 `exclusions`: events, with the keys of a step, `from` and `to` (the first and the last step), that must not be between
-two steps. A person whose furthest attempt met one is not in the funnel; in an unordered funnel, where only an exclusion
-from the first to the last step is possible, she has done one step. An `optional` step can be left out; its people are
-those who did it, and the next step is compared with the one before it.
+two steps. A person whose furthest attempt met one is not in the funnel; in an unordered funnel, where only an
+exclusion from the first to the last step is possible, she has done one step. An `optional` step can be left out; its
+people are those who did it, and the next step is compared with the one before it.
 `item`: that of the steps without an item. `among`: people of these sets now, such as `segment.power & ~staff`.
 `breakdown`: `set.<family>`, `trait.<name>`, or `property.<name>` of the events that `attribution` names: the first or
 the last one with a value (`first_touch`, `last_touch`), the one of a step (`step_2`; a person counts for each value
@@ -319,4 +323,5 @@ $$;
 
 grant execute on function analytics.funnel(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int
-) to insights_analyst, insights_admin, insights_worker;
+)
+to insights_analyst, insights_admin, insights_worker;
