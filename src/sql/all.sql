@@ -835,6 +835,7 @@
 --!include analytics/functions/_shown.sql
 --!include analytics/functions/shown.sql
 --!include analytics/functions/_shown_mean.sql
+--!include analytics/functions/_shown_time.sql
 --!include analytics/functions/_weight.sql
 --!include analytics/functions/_queued_use.sql
 --!include analytics/functions/_bounds.sql

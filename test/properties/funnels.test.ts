@@ -133,7 +133,7 @@ const row = (person: string, bucket: number, value: string | null, found: Attemp
 
 const sorted = (rows: Row[]): string[] => rows.map((one) => JSON.stringify(one)).sort();
 
-/** By value of the property, as the attribution says it. */
+/** By value of the property of the events that the attribution names. */
 function byValue(person: string, events: Happened[], one: Funnel, attribution: string): Row[] {
   const isStep = (event: Happened): boolean => one.steps.some((step) => matches(event, step));
   const listed = events.filter(isStep).sort((a, b) => a.at - b.at || (a.plan ?? "").localeCompare(b.plan ?? ""));

@@ -37,7 +37,7 @@ function expected(asked: Asked, floor: number): Row[] {
     doings.filter(
       (one) => one.event === event && (item === undefined || one.item === item || parents[one.item] === item),
     );
-  // What counts is decided step by step; the marks say for which one.
+  // Events count step by step: the marks of an event are the filters that it counts for.
   const filters = [...given.steps, ...given.exclusions].map(({ event, item }) => ({ event, item: item ?? given.item }));
   const visible = filters.map(({ event, item }) => new Set(ofGroups(of(event, item), given.since, given.until, floor)));
   const funnel: Funnel = {
@@ -251,7 +251,7 @@ describe("breakdown", () => {
         ["a", "a", "a", "b", "b", "c", "d", null].flatMap((plan, index) => [
           message({
             userId: `q${index}`,
-            event: "Begun",
+            event: "Opened",
             timestamp: at(0),
             ...(plan === null ? {} : { properties: { plan } }),
           }),
@@ -262,7 +262,7 @@ describe("breakdown", () => {
       expect(
         await db.rows(
           `select breakdown_value, is_other, person_count::int
-           from analytics.funnel('["Begun", "Ended"]', $1, $2, breakdown => 'property.plan', top_values => 2)
+           from analytics.funnel('["Opened", "Ended"]', $1, $2, breakdown => 'property.plan', top_values => 2)
            where step = 2`,
           [at(0), at(60 * 24)],
         ),

@@ -14,7 +14,7 @@ await ingest(
     const ends = index < 20;
     const searches = index < 15 || (index >= 20 && index < 23);
     return [
-      message({ userId, event: "Begun", timestamp: at(1) }),
+      message({ userId, event: "Opened", timestamp: at(1) }),
       message({ userId, event: "Read", timestamp: at(2) }),
       ...(searches ? [message({ userId, event: "Searched", timestamp: at(3) })] : []),
       ...(index === 16 ? [message({ userId, event: "Searched", timestamp: at(9) })] : []),
@@ -28,12 +28,12 @@ await refresh(database);
 const call = (rest = ""): string => `
   select factor, converted_with::int, dropped_with::int, converted_without::int, dropped_without::int, odds_ratio,
     lower_bound, upper_bound, adjusted_p_value, is_significant
-  from analytics.funnel_correlation('["Begun", "Ended"]', $1, $2${rest})`;
+  from analytics.funnel_correlation('["Opened", "Ended"]', $1, $2${rest})`;
 const period = [iso(start), iso(start + 20 * DAY)];
 
 test("events between the steps, with the odds ratio and Woolf's interval", async () => {
   const rows = await withFloor<Record<string, unknown>>(database, 1, call(), period);
-  // Computed by hand: log((15.5 * 17.5) / (3.5 * 5.5)), and the root of 1/15.5 + 1/3.5 + 1/5.5 + 1/17.5.
+  // log((15.5 * 17.5) / (3.5 * 5.5)), and the root of 1/15.5 + 1/3.5 + 1/5.5 + 1/17.5.
   const logOdds = Math.log((15.5 * 17.5) / (3.5 * 5.5));
   const deviation = Math.sqrt(1 / 15.5 + 1 / 3.5 + 1 / 5.5 + 1 / 17.5);
   expect(rows).toEqual([
@@ -88,7 +88,7 @@ test("other factors are an error", async () => {
 });
 
 test("is for analysts, admins and workers", async () => {
-  expect(await rolesThatMay(database, `select * from analytics.funnel_correlation('["Begun", "Ended"]')`)).toEqual([
+  expect(await rolesThatMay(database, `select * from analytics.funnel_correlation('["Opened", "Ended"]')`)).toEqual([
     "analyst",
     "admin",
     "worker",

@@ -8,18 +8,18 @@ const database = await testDatabase();
 const did = (userId: string, event: string, hours: number) =>
   message({ userId, event, timestamp: iso(start + hours * 3_600_000) });
 await ingest(database, [
-  did("ada", "Begun", 3),
+  did("ada", "Opened", 3),
   did("ada", "Paused", 4),
   did("ada", "Ended", 5),
-  did("ben", "Begun", 1),
+  did("ben", "Opened", 1),
   did("ben", "Paused", 2),
-  did("eve", "Begun", 2),
-  message({ userId: undefined, anonymousId: "browser", event: "Begun", timestamp: iso(start) }),
+  did("eve", "Opened", 2),
+  message({ userId: undefined, anonymousId: "browser", event: "Opened", timestamp: iso(start) }),
 ]);
 const ask = (step: number, rest = "") =>
   database.rows(
     `select person, reached, (extract(epoch from step_at - $1::timestamptz) / 3600)::int as hours, cardinality(times) as steps
-     from analytics.funnel_people('["Begun", "Paused", "Ended"]', ${step}, since => $1, until => $2${rest})`,
+     from analytics.funnel_people('["Opened", "Paused", "Ended"]', ${step}, since => $1, until => $2${rest})`,
     [iso(start), iso(start + DAY)],
   );
 
@@ -39,7 +39,7 @@ test("or all who did the step", async () => {
 test("their numbers are those of the funnel, also as a set of people", async () => {
   await database.as("postgres", {}, async (db) => {
     const rows = await db.rows<{ step: number; dropped: number }>(
-      `select step, dropped_count::int as dropped from analytics.funnel('["Begun", "Paused", "Ended"]', $1, $2)`,
+      `select step, dropped_count::int as dropped from analytics.funnel('["Opened", "Paused", "Ended"]', $1, $2)`,
       [iso(start), iso(start + DAY)],
     );
     expect(rows).toEqual([
@@ -49,14 +49,14 @@ test("their numbers are those of the funnel, also as a set of people", async () 
     ]);
     await db.query(
       `select track.set_person_set('stuck', array(
-         select person_id from analytics.funnel_people('["Begun", "Paused", "Ended"]', 1, since => $1, until => $2)
+         select person_id from analytics.funnel_people('["Opened", "Paused", "Ended"]', 1, since => $1, until => $2)
        ))`,
       [iso(start), iso(start + DAY)],
     );
     expect(
       await db.rows(
         `select step, person_count::int as people
-         from analytics.funnel('["Begun", "Paused"]', $1, $2, among => 'stuck')`,
+         from analytics.funnel('["Opened", "Paused"]', $1, $2, among => 'stuck')`,
         [iso(start), iso(start + DAY)],
       ),
     ).toEqual([
@@ -68,7 +68,7 @@ test("their numbers are those of the funnel, also as a set of people", async () 
 
 test("reads are logged, and a step that does not exist is an error", async () => {
   await database.as("insights_admin", {}, async (db) => {
-    await db.rows(`select * from analytics.funnel_people('["Begun", "Paused"]', 1, since => $1, until => $2)`, [
+    await db.rows(`select * from analytics.funnel_people('["Opened", "Paused"]', 1, since => $1, until => $2)`, [
       iso(start),
       iso(start + DAY),
     ]);
@@ -79,12 +79,12 @@ test("reads are logged, and a step that does not exist is an error", async () =>
   });
   for (const step of ["0", "4", "null", "3"])
     expect(
-      await database.rejects(`select * from analytics.funnel_people('["Begun", "Paused", "Ended"]', ${step})`),
+      await database.rejects(`select * from analytics.funnel_people('["Opened", "Paused", "Ended"]', ${step})`),
     ).toMatchObject({ code: "CF001", message: `step is ${step}` });
 });
 
 test("is for admins and workers", async () => {
-  expect(await rolesThatMay(database, `select * from analytics.funnel_people('["Begun", "Ended"]', 1)`)).toEqual([
+  expect(await rolesThatMay(database, `select * from analytics.funnel_people('["Opened", "Ended"]', 1)`)).toEqual([
     "admin",
     "worker",
   ]);

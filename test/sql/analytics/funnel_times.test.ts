@@ -10,14 +10,14 @@ const minutes = [...Array(30).keys(), 3 * 24 * 60];
 await ingest(
   database,
   minutes.flatMap((minute, index) => [
-    message({ userId: `p${index}`, event: "Begun", timestamp: iso(start) }),
+    message({ userId: `p${index}`, event: "Opened", timestamp: iso(start) }),
     message({ userId: `p${index}`, event: "Ended", timestamp: iso(start + minute * 60_000) }),
   ]),
 );
 const period = [iso(start), iso(start + 10 * DAY)];
 const call = `
   select bin_start::text, bin_end::text, person_count::int
-  from analytics.funnel_times('["Begun", "Ended"]', $1, $2, bins => $3)`;
+  from analytics.funnel_times('["Opened", "Ended"]', $1, $2, bins => $3)`;
 
 test("bins are of the smallest width that covers 95 % of the people; longer times are in the last one", async () => {
   // 95 % take up to 28.5 minutes.
@@ -57,12 +57,12 @@ test("a number of bins that cannot be, and steps in another order, are errors", 
   ])
     expect(await database.rejects(call, [...period, bins])).toMatchObject({ code });
   expect(
-    await database.rejects(`select * from analytics.funnel_times('["Begun", "Ended"]', from_step => 2)`),
+    await database.rejects(`select * from analytics.funnel_times('["Opened", "Ended"]', from_step => 2)`),
   ).toMatchObject({ code: "CF001", message: "from_step is 2 and to_step 2" });
 });
 
 test("is for analysts, admins and workers", async () => {
-  expect(await rolesThatMay(database, `select * from analytics.funnel_times('["Begun", "Ended"]')`)).toEqual([
+  expect(await rolesThatMay(database, `select * from analytics.funnel_times('["Opened", "Ended"]')`)).toEqual([
     "analyst",
     "admin",
     "worker",

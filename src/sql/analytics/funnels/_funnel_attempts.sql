@@ -30,46 +30,59 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_journeys text[] := '{}';
-  v_joins text := '';
-  v_columns text := 'step_1.at as at1';
+  v_lists text := '';
+  v_columns text := 'journey.at1';
   v_found text := '';
   v_start text := '%s';
   v_starts text[] := '{"start.found_1"}';
-  v_times text[] := '{"reach.time_1"}';
   v_forward text := '';
+  v_with_items constant boolean := exists (
+    select from unnest(filters) as filter where not filter.is_exclusion and filter.items is not null
+  );
 begin
   for v_number in 1 .. step_count loop
-    v_journeys := v_journeys || format(
-      $query$step_%1$s as materialized (
-        select
-          journey.person_id,
-          %2$s as at
-        from analytics._journeys(
-          array[($1)[%1$s].event_type_id], false, %3$s, ($2)[1], ($2)[cardinality($2)]
-        ) as journey
-        join member
-          on member.block = journey.person_id / 4096
-          and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
-        group by journey.person_id
-      )$query$,
+    v_lists := v_lists || format(
+      ', %2$s as at%1$s',
       v_number,
       case
-        when (filters[v_number]).items is null and not only_visible then
-          $query$case
-            when bool_and(journey.is_automatic) = bool_or(journey.is_automatic)
-              then analytics._concatenated(journey.occurred_at order by journey.occurred_at[1])
-            else array(select unnest(analytics._concatenated(journey.occurred_at)) order by 1)
-          end$query$
+        when (filters[v_number]).items is null and not only_visible then format(
+          $query$
+          case
+            when bool_and(journey.is_automatic) filter (where journey.event_type_id = %1$s)
+              = bool_or(journey.is_automatic) filter (where journey.event_type_id = %1$s)
+              then analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+                filter (where journey.event_type_id = %1$s)
+            else array(
+              select unnest(
+                analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+                  filter (where journey.event_type_id = %1$s)
+              )
+              order by 1
+            )
+          end$query$,
+          (filters[v_number]).event_type_id
+        )
         else format(
-          $query$array(
+          $query$
+          array(
             select used.at
             from unnest(
-              analytics._concatenated(journey.occurred_at), analytics._concatenated(journey.item_ids)
+              analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+                filter (where journey.event_type_id = %1$s),
+              %2$s
             ) as used (at, item_id)
-            where %s
+            where %3$s
             order by 1
           )$query$,
+          (filters[v_number]).event_type_id,
+          case
+            when v_with_items then format(
+              $query$analytics._concatenated(journey.item_ids order by journey.person_id, journey.first_at)
+                filter (where journey.event_type_id = %s)$query$,
+              (filters[v_number]).event_type_id
+            )
+            else $query$'{}'::int[]$query$
+          end,
           concat_ws(
             ' and ',
             case
@@ -79,13 +92,11 @@ begin
             case when only_visible then format('used.at <@ ($3)[%s]', v_number) end
           )
         )
-      end,
-      case when (filters[v_number]).items is not null then 'true' else 'false' end
+      end
     );
     continue when v_number = 1;
 
-    v_columns := v_columns || format(', step_%1$s.at as at%1$s', v_number);
-    v_joins := v_joins || format(E'\nleft join step_%1$s on step_%1$s.person_id = step_1.person_id', v_number);
+    v_columns := v_columns || format(', journey.at%s', v_number);
     -- The start of the attempt that a time of this step belongs to.
     v_start := format(v_start, format('attempt.at%1$s[width_bucket(%%s, attempt.at%1$s)]', v_number - 1));
     v_found := v_found || format(
@@ -130,33 +141,50 @@ begin
       select entry.block, entry.people from unnest($4, $5) as entry (block, people)
     ),
 
-    %1$s,
+    -- Sorted once, for all lists of times.
+    journey as (
+      select journey.person_id%1$s
+      from (
+        select
+          journey.person_id, journey.event_type_id, journey.is_automatic, journey.occurred_at, journey.item_ids,
+          journey.occurred_at[1] as first_at
+        from analytics._journeys(%2$s, false, %3$s, ($2)[1], ($2)[cardinality($2)]) as journey
+        join member
+          on member.block = journey.person_id / 4096
+          and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
+      ) as journey
+      group by journey.person_id
+      having bool_or(journey.event_type_id = ($1)[1].event_type_id)
+    ),
 
     attempt as (
-      select step_1.person_id, %2$s, %3$s
-      from step_1%4$s%5$s
-      where cardinality(step_1.at) > 0
+      select journey.person_id, %4$s, %5$s
+      from journey%6$s
+      where cardinality(journey.at1) > 0
       offset 0
     )
 
-    select attempt.person_id, attempt.bucket, null::text, start.reached, array[time_1.at%6$s]
-    from attempt%7$s
+    select attempt.person_id, attempt.bucket, null::text, start.reached, array[time_1.at%7$s]
+    from attempt%8$s
     cross join lateral (
       select
-        %8$s as reached,
-        case %9$s else attempt.at1[1] end as at
+        %9$s as reached,
+        case %10$s else attempt.at1[1] end as at
     ) as start
-    cross join lateral (select start.at) as time_1%10$s
+    cross join lateral (select start.at) as time_1%11$s
     $query$,
-    array_to_string(v_journeys, E',\n'),
+    v_lists,
+    quote_literal((
+      select array_agg(filter.event_type_id) from unnest(filters) as filter where not filter.is_exclusion
+    )),
+    case when v_with_items then 'true' else 'false' end,
     case when by_bucket then 'part.bucket' else '1 as bucket' end,
-    case when by_bucket then replace(v_columns, 'step_1.at as at1', 'part.at as at1') else v_columns end,
-    v_joins,
+    case when by_bucket then replace(v_columns, 'journey.at1', 'part.at as at1') else v_columns end,
     case
       when by_bucket then $query$
       cross join lateral (
         select entered.bucket, array_agg(entered.at order by entered.at) as at
-        from (select width_bucket(listed.at, $2) as bucket, listed.at from unnest(step_1.at) as listed (at)) as entered
+        from (select width_bucket(listed.at, $2) as bucket, listed.at from unnest(journey.at1) as listed (at)) as entered
         group by entered.bucket
       ) as part$query$
       else ''

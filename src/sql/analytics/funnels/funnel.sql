@@ -59,13 +59,11 @@ begin
           and attempt.times[1] + v_window > least(v_bounds[2], now())
           and step.next is not null
       ) as open_count,
-      avg(extract(epoch from attempt.times[step.number] - attempt.times[step.previous]))::float8 as mean_seconds,
+      avg(attempt.times[step.number] - attempt.times[step.previous]) as mean_time,
       percentile_cont(0.5) within group (
-        order by extract(epoch from attempt.times[step.number] - attempt.times[step.previous])::float8
-      ) as median_seconds,
-      percentile_cont(0.5) within group (
-        order by extract(epoch from attempt.times[step.number] - attempt.times[1])::float8
-      ) as total_seconds
+        order by attempt.times[step.number] - attempt.times[step.previous]
+      ) as median_time,
+      percentile_cont(0.5) within group (order by attempt.times[step.number] - attempt.times[1]) as total_time
     from attempt
     join step on attempt.times[step.number] is not null
     group by attempt.value, attempt.is_other, step.number
@@ -80,18 +78,12 @@ begin
       coalesce(
         analytics._shown(counted.open_count, counted.open_count, _funnel.smallest_group), 0
       )::bigint as open_count,
-      make_interval(
-        secs => analytics._shown_mean(counted.mean_seconds, counted.person_count, _funnel.smallest_group)
-      ) as mean_time,
-      make_interval(
-        secs => analytics._shown_mean(
-          counted.median_seconds, counted.person_count, _funnel.smallest_group, counted.mean_seconds
-        )
+      analytics._shown_time(counted.mean_time, counted.person_count, _funnel.smallest_group) as mean_time,
+      analytics._shown_time(
+        counted.median_time, counted.person_count, _funnel.smallest_group, counted.mean_time
       ) as median_time,
-      make_interval(
-        secs => analytics._shown_mean(
-          counted.total_seconds, counted.person_count, _funnel.smallest_group, counted.total_seconds
-        )
+      analytics._shown_time(
+        counted.total_time, counted.person_count, _funnel.smallest_group, counted.total_time
       ) as total_time
     from (
       select distinct counted.value, counted.is_other from counted where _funnel.breakdown is not null

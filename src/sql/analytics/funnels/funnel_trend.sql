@@ -62,8 +62,8 @@ begin
       count(*) filter (where attempt.times[_funnel_trend.from_step] is not null) as entered_count,
       count(*) filter (where attempt.times[v_to_step] is not null) as converted_count,
       percentile_cont(0.5) within group (
-        order by extract(epoch from attempt.times[v_to_step] - attempt.times[_funnel_trend.from_step])::float8
-      ) as median_seconds
+        order by attempt.times[v_to_step] - attempt.times[_funnel_trend.from_step]
+      ) as median_time
     from attempt
     group by attempt.value, attempt.is_other, attempt.bucket
   ),
@@ -77,10 +77,8 @@ begin
       coalesce(
         analytics._shown(counted.converted_count, counted.converted_count, _funnel_trend.smallest_group), 0
       )::bigint as converted_count,
-      make_interval(
-        secs => analytics._shown_mean(
-          counted.median_seconds, counted.converted_count, _funnel_trend.smallest_group, counted.median_seconds
-        )
+      analytics._shown_time(
+        counted.median_time, counted.converted_count, _funnel_trend.smallest_group, counted.median_time
       ) as median_time
     from (
       select distinct counted.value, counted.is_other from counted where _funnel_trend.breakdown is not null
