@@ -923,7 +923,7 @@ test.each(Object.keys(kinds))(
   async (kind) => {
     const { weakness, make } = kinds[kind] as Kind;
     const turn = Object.keys(kinds).indexOf(kind);
-    // Each kind is tried by another of the roles that may call a definer; with INSIGHTS_TEST_RUNS, by all of them. On the
+    // Each kind is tried by another of the roles that may call a definer; with `.ci/run --full`, by all of them. On the
     // embedded database, which takes three times as long, each definer is tried with half of the kinds. A training, which
     // takes longer than all other definers, is tried with the tables, on a server with half of the other kinds too.
     const tried = (role: string): Definer[] =>
