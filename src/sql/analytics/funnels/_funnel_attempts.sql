@@ -184,7 +184,10 @@ begin
       when by_bucket then $query$
       cross join lateral (
         select entered.bucket, array_agg(entered.at order by entered.at) as at
-        from (select width_bucket(listed.at, $2) as bucket, listed.at from unnest(journey.at1) as listed (at)) as entered
+        from (
+          select width_bucket(listed.at, $2) as bucket, listed.at
+          from unnest(journey.at1) as listed (at)
+        ) as entered
         group by entered.bucket
       ) as part$query$
       else ''

@@ -94,7 +94,8 @@ $$;
 
 comment on function analytics._walk_unordered(timestamptz[], int[], int[], int, interval, timestamptz) is $$
 Returns the most steps that a person has done within a window, in any order.
-The arguments are those of `analytics._walk_steps`. `start_before`: the first of the steps is earlier. `times`: those of the steps, ascending.
+The arguments are those of `analytics._walk_steps`. `start_before`: the first of the steps is earlier.
+`times`: those of the steps, ascending.
 What was done in a window in which an excluded event follows does not count, unless it was all steps; one step does.
 $$;
 
