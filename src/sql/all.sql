@@ -835,6 +835,7 @@
 --!include analytics/functions/_shown.sql
 --!include analytics/functions/shown.sql
 --!include analytics/functions/_shown_mean.sql
+--!include analytics/functions/_shown_time.sql
 --!include analytics/functions/_weight.sql
 --!include analytics/functions/_queued_use.sql
 --!include analytics/functions/_bounds.sql
@@ -947,6 +948,18 @@
 --!include analytics/cohorts/_rfm.sql
 --!include analytics/cohorts/rfm.sql
 --!include analytics/cohorts/person_rfm.sql
+--!include analytics/funnels/_funnel_steps.sql
+--!include analytics/funnels/_journeys.sql
+--!include analytics/funnels/_visible_periods.sql
+--!include analytics/funnels/_walk_steps.sql
+--!include analytics/funnels/_walk_unordered.sql
+--!include analytics/funnels/_funnel_attempts.sql
+--!include analytics/funnels/_attempts_by_value.sql
+--!include analytics/funnels/funnel.sql
+--!include analytics/funnels/funnel_trend.sql
+--!include analytics/funnels/funnel_times.sql
+--!include analytics/funnels/funnel_people.sql
+--!include analytics/funnels/funnel_correlation.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql
