@@ -180,3 +180,57 @@ comment on column analytics.funnel_factor.adjusted_p_value is $$
 p-value against an odds ratio of 1, adjusted for the number of factors (Benjamini and Hochberg).
 $$;
 comment on column analytics.funnel_factor.is_significant is $$Whether the adjusted p-value is at most 0.05.$$;
+
+create type analytics.path_edge as (
+  step int,
+  source text,
+  target text,
+  transition_count bigint,
+  person_count bigint,
+  share float8,
+  mean_time interval,
+  compared_transition_count bigint,
+  compared_person_count bigint,
+  compared_share float8
+);
+
+comment on type analytics.path_edge is $$
+A transition from one node of a path to the next one.
+For analysts, figures are rounded, and transitions of too few people are left out.
+$$;
+comment on column analytics.path_edge.step is $$Number of the source in its path, 1 for the first node.$$;
+comment on column analytics.path_edge.source is $$Node before the transition; "..." for left out nodes.$$;
+comment on column analytics.path_edge.target is $$Node after the transition.$$;
+comment on column analytics.path_edge.transition_count is $$Number of transitions.$$;
+comment on column analytics.path_edge.person_count is $$Number of distinct people.$$;
+comment on column analytics.path_edge.share is $$
+Share of the transitions in the paths that are at the source at this step; the others continue elsewhere or end.
+$$;
+comment on column analytics.path_edge.mean_time is $$
+Mean time from the start of the view of the source to that of the target; null for analysts of too few people.
+$$;
+comment on column analytics.path_edge.compared_transition_count is $$
+Number of transitions of the people of `compared_with`; null without it.
+$$;
+comment on column analytics.path_edge.compared_person_count is $$Number of these people; null without it.$$;
+comment on column analytics.path_edge.compared_share is $$Share of their transitions; null without it.$$;
+
+create type analytics.path_sequence as (
+  nodes text[],
+  occurrence_count bigint,
+  person_count bigint,
+  compared_occurrence_count bigint,
+  compared_person_count bigint
+);
+
+comment on type analytics.path_sequence is $$
+A sequence of nodes in sessions.
+For analysts, figures are rounded, and sequences of too few people are left out.
+$$;
+comment on column analytics.path_sequence.nodes is $$Nodes in their order.$$;
+comment on column analytics.path_sequence.occurrence_count is $$Number of occurrences.$$;
+comment on column analytics.path_sequence.person_count is $$Number of distinct people.$$;
+comment on column analytics.path_sequence.compared_occurrence_count is $$
+Number of occurrences in sessions of the people of `compared_with`; null without it.
+$$;
+comment on column analytics.path_sequence.compared_person_count is $$Number of these people; null without it.$$;

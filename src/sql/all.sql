@@ -960,6 +960,11 @@
 --!include analytics/funnels/funnel_times.sql
 --!include analytics/funnels/funnel_people.sql
 --!include analytics/funnels/funnel_correlation.sql
+--!include analytics/paths/_path_nodes.sql
+--!include analytics/paths/_numbered_nodes.sql
+--!include analytics/paths/_session_paths.sql
+--!include analytics/paths/paths.sql
+--!include analytics/paths/sequences.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

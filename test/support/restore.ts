@@ -1,6 +1,6 @@
 import { afterAll, vi } from "vitest";
 
-/* What a file of a shared process replaces is itself again for the next one. */
+/* Files of a shared process begin with the originals of everything that an earlier file replaced. */
 afterAll(() => {
   vi.restoreAllMocks();
   vi.unstubAllEnvs();

@@ -31,7 +31,7 @@ async function read(directory: string): Promise<Entry[]> {
 /** The templates that this process has read. */
 const templates = new Map<string, Promise<Entry[]>>();
 
-/** What is used of a node of Emscripten's file system in memory. */
+/** The used part of a node of Emscripten's file system in memory. */
 interface Node {
   contents: Uint8Array;
   usedBytes: number;
