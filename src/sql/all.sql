@@ -965,6 +965,9 @@
 --!include analytics/paths/_session_paths.sql
 --!include analytics/paths/paths.sql
 --!include analytics/paths/sequences.sql
+--!include analytics/sessions/_sessions.sql
+--!include analytics/sessions/session_trend.sql
+--!include analytics/sessions/session_items.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

@@ -107,6 +107,8 @@ const steps: Record<string, string> = {
   "funnel, times": `select * from analytics.funnel_times('["Page Viewed", "Task Submitted"]', ${spring})`,
   "funnel, people": `select * from analytics.funnel_people('["Page Viewed", "Task Submitted"]', 1, true, ${spring})`,
   "funnel, correlation": `select * from analytics.funnel_correlation('["Page Viewed", "Task Submitted"]', ${spring})`,
+  "sessions by week of a zone": `select * from analytics.session_trend('week', ${spring}, 'Pacific/Chatham')`,
+  "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,
   lifecycle: `select * from analytics.lifecycle('Page Viewed', 'week', ${spring})`,
