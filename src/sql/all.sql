@@ -861,6 +861,7 @@
 --!include analytics/trend/_confidence_quantile.sql
 --!include analytics/trend/_trend_points.sql
 --!include analytics/trend/trend.sql
+--!include analytics/trend/anomalies.sql
 --!include analytics/functions/_property_values.sql
 --!include analytics/functions/_presence_by_value.sql
 --!include analytics/functions/_presence_of_groups.sql

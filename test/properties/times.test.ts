@@ -109,6 +109,7 @@ const steps: Record<string, string> = {
   "funnel, correlation": `select * from analytics.funnel_correlation('["Page Viewed", "Task Submitted"]', ${spring})`,
   "sessions by week of a zone": `select * from analytics.session_trend('week', ${spring}, 'Pacific/Chatham')`,
   "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
+  anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,
   lifecycle: `select * from analytics.lifecycle('Page Viewed', 'week', ${spring})`,

@@ -1661,3 +1661,34 @@ comment on column analytics.session_item.bounce_count is $$
 Number of bounces: sessions of at most one page view and less than 10 seconds of engaged time.
 $$;
 comment on column analytics.session_item.bounce_rate is $$Share of the bounces.$$;
+
+/* -------------------------------------------------------------------------------------------------- anomalies -- */
+
+create type analytics.anomaly as (
+  bucket_start timestamptz,
+  breakdown_value text,
+  is_other boolean,
+  figure float8,
+  expected float8,
+  lower_bound float8,
+  upper_bound float8,
+  score float8,
+  is_anomaly boolean,
+  zone text
+);
+
+comment on type analytics.anomaly is $$
+A time bucket of a trend with the figure that is expected from the past.
+$$;
+comment on column analytics.anomaly.bucket_start is $$Start of the bucket.$$;
+comment on column analytics.anomaly.breakdown_value is $$Value of the breakdown, as in `analytics.trend_point`.$$;
+comment on column analytics.anomaly.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.anomaly.figure is $$Number of events or people, or engaged time in seconds.$$;
+comment on column analytics.anomaly.expected is $$Expected figure.$$;
+comment on column analytics.anomaly.lower_bound is $$Smallest figure that is not an anomaly.$$;
+comment on column analytics.anomaly.upper_bound is $$Largest figure that is not an anomaly.$$;
+comment on column analytics.anomaly.score is $$
+Distance from the expected figure, in deviations, negative below it; null when the deviation is 0.
+$$;
+comment on column analytics.anomaly.is_anomaly is $$Whether the figure is outside of the bounds.$$;
+comment on column analytics.anomaly.zone is $$Time zone of the buckets.$$;
