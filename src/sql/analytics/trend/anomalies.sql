@@ -27,7 +27,8 @@ declare
     anomalies.season, case anomalies.bucket when 'hour' then 168 when 'day' then 7 else 1 end
   );
   v_length constant interval := case
-    when anomalies.bucket in ('minute', 'hour', 'day', 'week', 'month', 'year') then ('1 ' || anomalies.bucket)::interval
+    when anomalies.bucket in ('minute', 'hour', 'day', 'week', 'month', 'year')
+      then ('1 ' || anomalies.bucket)::interval
     when anomalies.bucket = 'quarter' then interval '3 months'
   end;
 begin
