@@ -1692,3 +1692,21 @@ Distance from the expected figure, in deviations, negative below it; null when t
 $$;
 comment on column analytics.anomaly.is_anomaly is $$Whether the figure is outside of the bounds.$$;
 comment on column analytics.anomaly.zone is $$Time zone of the buckets.$$;
+
+create type analytics.week_hour as (
+  weekday int,
+  hour int,
+  event_count bigint,
+  person_count bigint,
+  share float8
+);
+
+comment on type analytics.week_hour is $$
+An hour of the week with its activity.
+For analysts, figures are rounded, and an hour of too few people is 0.
+$$;
+comment on column analytics.week_hour.weekday is $$Day of the week, from 1 for Monday to 7 for Sunday.$$;
+comment on column analytics.week_hour.hour is $$Hour of the day, from 0 to 23.$$;
+comment on column analytics.week_hour.event_count is $$Number of events.$$;
+comment on column analytics.week_hour.person_count is $$Number of distinct people.$$;
+comment on column analytics.week_hour.share is $$Share of the events of all hours; null without events.$$;

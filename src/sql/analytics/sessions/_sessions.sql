@@ -20,12 +20,18 @@ declare
     when smallest_group is not null
       then analytics._visible_periods(0, null, _sessions.among, _sessions.bounds, _sessions.smallest_group)
   end;
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
+  -- Read first, so that an invalid argument is an error also when there are no sessions.
+  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, b'0'::bit(4096)))
+  into v_blocks, v_people
+  from analytics._among(_sessions.among, _sessions.smallest_group) as entry
+  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+
   return query
   with member as materialized (
-    select entry.block, entry.people & ~coalesce(excluded.people, b'0'::bit(4096)) as people
-    from analytics._among(_sessions.among, _sessions.smallest_group) as entry
-    left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block
+    select entry.block, entry.people from unnest(v_blocks, v_people) as entry (block, people)
   )
 
   select
