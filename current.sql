@@ -234,3 +234,122 @@ comment on column analytics.path_sequence.compared_occurrence_count is $$
 Number of occurrences in sessions of the people of `compared_with`; null without it.
 $$;
 comment on column analytics.path_sequence.compared_person_count is $$Number of these people; null without it.$$;
+
+create type analytics.session_point as (
+  bucket_start timestamptz,
+  breakdown_value text,
+  is_other boolean,
+  session_count bigint,
+  person_count bigint,
+  sessions_per_person float8,
+  mean_duration interval,
+  median_duration interval,
+  mean_engaged interval,
+  median_engaged interval,
+  mean_views float8,
+  bounce_count bigint,
+  bounce_rate float8,
+  is_complete boolean,
+  zone text
+);
+
+comment on type analytics.session_point is $$
+A time bucket with the sessions that started in it.
+For analysts, figures are rounded, and those of too few people are 0 or null.
+$$;
+comment on column analytics.session_point.bucket_start is $$Start of the bucket.$$;
+comment on column analytics.session_point.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.session_point.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.session_point.session_count is $$Number of sessions.$$;
+comment on column analytics.session_point.person_count is $$Number of distinct people.$$;
+comment on column analytics.session_point.sessions_per_person is $$
+Number of sessions divided by that of people; null without people.
+$$;
+comment on column analytics.session_point.mean_duration is $$Mean time from the first to the last event of a session.$$;
+comment on column analytics.session_point.median_duration is $$Median of the same.$$;
+comment on column analytics.session_point.mean_engaged is $$Mean engaged time of a session.$$;
+comment on column analytics.session_point.median_engaged is $$Median of the same.$$;
+comment on column analytics.session_point.mean_views is $$Depth: mean number of page views of a session.$$;
+comment on column analytics.session_point.bounce_count is $$
+Number of bounces: sessions of at most one page view and less than 10 seconds of engaged time.
+$$;
+comment on column analytics.session_point.bounce_rate is $$Share of the bounces; null without sessions.$$;
+comment on column analytics.session_point.is_complete is $$Whether the bucket has ended.$$;
+comment on column analytics.session_point.zone is $$Time zone of the buckets.$$;
+
+create type analytics.session_item as (
+  rank int,
+  item text,
+  title text,
+  kind text,
+  session_count bigint,
+  person_count bigint,
+  bounce_count bigint,
+  bounce_rate float8
+);
+
+comment on type analytics.session_item is $$
+An item with which sessions start or end.
+For analysts, figures are rounded, and items of too few people are left out.
+$$;
+comment on column analytics.session_item.rank is $$Rank, 1 for the item of most sessions.$$;
+comment on column analytics.session_item.item is $$External id of the item.$$;
+comment on column analytics.session_item.title is $$Title of the item; null when unknown.$$;
+comment on column analytics.session_item.kind is $$Kind of the item.$$;
+comment on column analytics.session_item.session_count is $$Number of sessions.$$;
+comment on column analytics.session_item.person_count is $$Number of distinct people.$$;
+comment on column analytics.session_item.bounce_count is $$
+Number of bounces: sessions of at most one page view and less than 10 seconds of engaged time.
+$$;
+comment on column analytics.session_item.bounce_rate is $$Share of the bounces.$$;
+
+/* -------------------------------------------------------------------------------------------------- anomalies -- */
+
+create type analytics.anomaly as (
+  bucket_start timestamptz,
+  breakdown_value text,
+  is_other boolean,
+  figure float8,
+  expected float8,
+  lower_bound float8,
+  upper_bound float8,
+  score float8,
+  is_anomaly boolean,
+  zone text
+);
+
+comment on type analytics.anomaly is $$
+A time bucket of a trend with the figure that is expected from the past.
+$$;
+comment on column analytics.anomaly.bucket_start is $$Start of the bucket.$$;
+comment on column analytics.anomaly.breakdown_value is $$Value of the breakdown, as in `analytics.trend_point`.$$;
+comment on column analytics.anomaly.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.anomaly.figure is $$Number of events or people, or engaged time in seconds.$$;
+comment on column analytics.anomaly.expected is $$Expected figure.$$;
+comment on column analytics.anomaly.lower_bound is $$Smallest figure that is not an anomaly.$$;
+comment on column analytics.anomaly.upper_bound is $$Largest figure that is not an anomaly.$$;
+comment on column analytics.anomaly.score is $$
+Distance from the expected figure, in deviations, negative below it; null when the deviation is 0.
+$$;
+comment on column analytics.anomaly.is_anomaly is $$Whether the figure is outside of the bounds.$$;
+comment on column analytics.anomaly.zone is $$Time zone of the buckets.$$;
+
+create type analytics.week_hour as (
+  weekday int,
+  hour int,
+  event_count bigint,
+  person_count bigint,
+  share float8
+);
+
+comment on type analytics.week_hour is $$
+An hour of the week with its activity.
+For analysts, figures are rounded, and an hour of too few people is 0.
+$$;
+comment on column analytics.week_hour.weekday is $$Day of the week, from 1 for Monday to 7 for Sunday.$$;
+comment on column analytics.week_hour.hour is $$Hour of the day, from 0 to 23.$$;
+comment on column analytics.week_hour.event_count is $$Number of events.$$;
+comment on column analytics.week_hour.person_count is $$Number of distinct people.$$;
+comment on column analytics.week_hour.share is $$Share of the events of all hours; null without events.$$;

@@ -861,6 +861,7 @@
 --!include analytics/trend/_confidence_quantile.sql
 --!include analytics/trend/_trend_points.sql
 --!include analytics/trend/trend.sql
+--!include analytics/trend/anomalies.sql
 --!include analytics/functions/_property_values.sql
 --!include analytics/functions/_presence_by_value.sql
 --!include analytics/functions/_presence_of_groups.sql
@@ -965,6 +966,10 @@
 --!include analytics/paths/_session_paths.sql
 --!include analytics/paths/paths.sql
 --!include analytics/paths/sequences.sql
+--!include analytics/sessions/_sessions.sql
+--!include analytics/sessions/session_trend.sql
+--!include analytics/sessions/session_items.sql
+--!include analytics/learning/hour_of_week.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

@@ -626,6 +626,7 @@ const samples: Record<string, Record<string, string>> = {
     )`,
     share: "0.1",
     nodes: "'kind'",
+    place: "'entry'",
     start_at: "null",
     step_order: "'ordered'",
     steps: `'["Page Viewed", "Some Event"]'`,

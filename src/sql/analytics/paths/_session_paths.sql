@@ -24,18 +24,26 @@ declare
       then analytics._visible_periods(0, null, null, array[since, until], _session_paths.smallest_group)
   end;
   v_half constant int := _session_paths.steps / 2;
+  v_blocks int[];
+  v_people bit(4096)[];
+  v_compared bit(4096)[];
 begin
+  -- Read first, so that an invalid argument is an error also when there are no sessions.
+  select
+    array_agg(whole.block), array_agg(whole.people & ~coalesce(excluded.people, v_no_people)),
+    array_agg(other.people & ~coalesce(excluded.people, v_no_people))
+  into v_blocks, v_people, v_compared
+  from analytics._among(_session_paths.among, _session_paths.smallest_group) as whole
+  join analytics._among(_session_paths.compared_with, _session_paths.smallest_group) as other
+    on other.block = whole.block
+  left join track.person_set_blocks('excluded') as excluded on excluded.block = whole.block;
+
   return query
   with member as materialized (
     select
-      whole.block,
-      whole.people & ~coalesce(excluded.people, v_no_people) as people,
-      case when _session_paths.compared_with is not null then other.people & ~coalesce(excluded.people, v_no_people) end
-        as compared
-    from analytics._among(_session_paths.among, _session_paths.smallest_group) as whole
-    left join analytics._among(_session_paths.compared_with, _session_paths.smallest_group) as other
-      on other.block = whole.block
-    left join track.person_set_blocks('excluded') as excluded on excluded.block = whole.block
+      entry.block, entry.people,
+      case when _session_paths.compared_with is not null then entry.compared end as compared
+    from unnest(v_blocks, v_people, v_compared) as entry (block, people, compared)
   ),
 
   read as (

@@ -102,15 +102,16 @@ begin
     shown.target,
     shown.transition_count,
     shown.person_count,
-    least(shown.transition_count / nullif(shown.path_count, 0), 1),
+    -- least() ignores a null.
+    case when shown.path_count > 0 then least(shown.transition_count / shown.path_count, 1) end,
     analytics._shown_time(
       make_interval(secs => (shown.mean_microseconds / 1000000)::float8), shown.exact_people, _paths.smallest_group
     ),
     case when _paths.compared_with is not null then shown.compared_count end,
     case when _paths.compared_with is not null then shown.compared_people end,
     case
-      when _paths.compared_with is not null
-        then least(shown.compared_count / nullif(shown.compared_path_count, 0), 1)
+      when _paths.compared_with is not null and shown.compared_path_count > 0
+        then least(shown.compared_count / shown.compared_path_count, 1)
     end
   from shown
   where shown.transition_count > 0
