@@ -626,6 +626,7 @@
 --!include experiment/assignment/_js_number.sql
 --!include experiment/assignment/_truthy.sql
 --!include experiment/assignment/_lower.sql
+--!include experiment/assignment/_regex_work.sql
 --!include experiment/assignment/_matches.sql
 --!include experiment/assignment/_eval_condition.sql
 --!include experiment/assignment/eval_condition.sql
