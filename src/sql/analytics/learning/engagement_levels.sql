@@ -7,15 +7,13 @@ set search_path to pg_catalog, pg_temp
 set work_mem to '64MB'
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_course_id constant bigint := analytics._item_id(coalesce(_engagement_levels.course, ''));
   -- As in Aspects.
   v_labels constant text[] := case _engagement_levels.kind
     when 'task' then '{No problems attempted yet,At least one problem attempted,All problems attempted}'
     else format('{No %1$ss viewed yet,At least one %1$s viewed,All %1$ss viewed}', _engagement_levels.kind)
   end::text[];
-  v_blocks int[];
-  v_people bit(4096)[];
+  v_learners bigint[];
 begin
   if _engagement_levels.kind is null or _engagement_levels.kind not in ('page', 'video', 'task') then
     perform common.refuse(
@@ -43,21 +41,13 @@ begin
       )
     );
   end if;
-  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, v_no_people))
-  into v_blocks, v_people
-  from analytics._among(_engagement_levels.among, _engagement_levels.smallest_group) as entry
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+  v_learners := analytics._enrolled_learners(
+    _engagement_levels.course, _engagement_levels.among, _engagement_levels.smallest_group
+  );
 
   return query
   with learner as materialized (
-    select distinct enrolment.person_id
-    from track.enrolment
-    join unnest(v_blocks, v_people) as member (block, people)
-      on member.block = enrolment.person_id / 4096
-      and get_bit(member.people, (enrolment.person_id % 4096)::int) <> 0
-    where enrolment.item_id = v_course_id
-      and enrolment.status <> 'dropped'
-      and enrolment.person_id <> 0
+    select entry.person_id from unnest(v_learners) as entry (person_id)
   ),
 
   -- The section of an item is the part of the course that contains it, or the course.
