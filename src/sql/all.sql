@@ -971,6 +971,9 @@
 --!include analytics/sessions/session_trend.sql
 --!include analytics/sessions/session_items.sql
 --!include analytics/learning/hour_of_week.sql
+--!include analytics/learning/_enrolled_learners.sql
+--!include analytics/learning/engagement_levels.sql
+--!include analytics/learning/task_deadlines.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

@@ -110,6 +110,8 @@ const steps: Record<string, string> = {
   "sessions by week of a zone": `select * from analytics.session_trend('week', ${spring}, 'Pacific/Chatham')`,
   "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
   anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
+  "deadlines of tasks":
+    "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,

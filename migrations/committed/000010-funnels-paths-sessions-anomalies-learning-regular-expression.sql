@@ -1,6 +1,6 @@
 --! Previous: sha1:7aac8eccc3daf658655a4f2b066eaffe081b990a
---! Hash: sha1:348c9f0c45e4268c7a98fd575bff51b1fd14e178
---! Message: Funnels, paths, sessions, anomalies; regular expressions of bounded size
+--! Hash: sha1:d4e9f9d2765cbefdaa007c5034bfc8752ee0fa58
+--! Message: Funnels, paths, sessions, anomalies, learning; regular expressions of bounded size
 
 --! Included prepare.sql
 /*
@@ -409,6 +409,127 @@ comment on column experiment.regex_part.last_ways is $$Ways from the last charac
 comment on column experiment.regex_part.last_states is $$States in which the part can end.$$;
 comment on column experiment.regex_part.arcs is $$Arcs between the characters of the part, times the ways between them.$$;
 comment on column experiment.regex_part.states is $$Characters of the part, with their repetitions.$$;
+
+create type analytics.engagement_level as (
+  section text,
+  title text,
+  item_count bigint,
+  level text,
+  person_count bigint,
+  share float8
+);
+
+comment on type analytics.engagement_level is $$
+A level of engagement with a section of a course, and the learners who are at it.
+For analysts, numbers of people are rounded, and too few people are 0.
+$$;
+comment on column analytics.engagement_level.section is $$External id of the section, or of the course.$$;
+comment on column analytics.engagement_level.title is $$Title of the section; null when unknown.$$;
+comment on column analytics.engagement_level.item_count is $$Number of items of the section.$$;
+comment on column analytics.engagement_level.level is $$Level, in the words of Aspects.$$;
+comment on column analytics.engagement_level.person_count is $$Number of learners.$$;
+comment on column analytics.engagement_level.share is $$Share of the learners of the course; null without learners.$$;
+
+create type analytics.task_deadline as (
+  task text,
+  title text,
+  due_at timestamptz,
+  learner_count bigint,
+  started_count bigint,
+  on_time_count bigint,
+  late_count bigint,
+  missing_count bigint,
+  floating_count bigint,
+  median_lead interval,
+  median_work interval
+);
+
+comment on type analytics.task_deadline is $$
+A task of a course with the submissions of its learners.
+For analysts, figures are rounded, and those of too few people are 0 or null.
+$$;
+comment on column analytics.task_deadline.task is $$External id of the task.$$;
+comment on column analytics.task_deadline.title is $$Title of the task; null when unknown.$$;
+comment on column analytics.task_deadline.due_at is $$Deadline; null without one.$$;
+comment on column analytics.task_deadline.learner_count is $$Number of learners of the course.$$;
+comment on column analytics.task_deadline.started_count is $$Number of learners who started the task.$$;
+comment on column analytics.task_deadline.on_time_count is $$
+Number of learners who submitted it by the deadline, or without one.
+$$;
+comment on column analytics.task_deadline.late_count is $$Number of learners who submitted it after the deadline.$$;
+comment on column analytics.task_deadline.missing_count is $$
+Number of learners who have not submitted it, after the deadline.
+$$;
+comment on column analytics.task_deadline.floating_count is $$
+Number of learners who have not submitted it, before the deadline or without one.
+$$;
+comment on column analytics.task_deadline.median_lead is $$
+Median time from the submission to the deadline, negative after it; null without submissions or deadline.
+$$;
+comment on column analytics.task_deadline.median_work is $$
+Median time from the start of the task to its submission; null without such.
+$$;
+
+--! Included common/functions/duration_quantile.sql
+create or replace function common.duration_quantile(counts bigint[], quantile float8)
+returns float8
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  -- NaN is greater than any number.
+  if duration_quantile.quantile < 0 or duration_quantile.quantile > 1 then
+    perform common.refuse(
+      'CF001', format('the quantile is %s', duration_quantile.quantile), 'Give a share from 0 to 1, such as 0.95.'
+    );
+  end if;
+  return (
+    with bucket as (
+      select
+        counted.bucket,
+        counted.calls,
+        sum(counted.calls) over (order by counted.bucket) as calls_up_to,
+        sum(counted.calls) over () * duration_quantile.quantile as rank
+      from unnest(duration_quantile.counts) with ordinality as counted (calls, bucket)
+    ),
+
+    holding as (
+      select
+        bucket.bucket,
+        -- The part of the bucket's calls that are below the rank.
+        ((bucket.rank - bucket.calls_up_to + bucket.calls) / bucket.calls)::float8 as part
+      from bucket
+      where bucket.calls > 0
+        and bucket.calls_up_to >= bucket.rank
+      order by bucket.bucket
+      limit 1
+    )
+
+    select
+      case
+        when holding.bucket = 1 then bound.bounds[1] * holding.part
+        when holding.bucket > cardinality(bound.bounds) then bound.bounds[cardinality(bound.bounds)]
+        else bound.bounds[holding.bucket - 1]
+          * power(bound.bounds[holding.bucket] / bound.bounds[holding.bucket - 1], holding.part)
+      end
+    from holding
+    cross join (select common.duration_bounds() as bounds) as bound
+  );
+end;
+$$;
+
+comment on function common.duration_quantile(bigint[], float8) is $$
+Returns a quantile of durations that are counted by `common.duration_bounds()`, in seconds; null without any.
+Between the two bounds of a bucket they are taken to be spread evenly over the logarithm, so that the result is at most
+√2 times as large or as small as the true value, from the first bound on. At or above the last bound it is that bound.
+Errors: CF001 for a quantile below 0 or above 1.
+$$;
+
+grant execute on function common.duration_quantile(bigint[], float8)
+to insights_reader, insights_admin, insights_worker;
+--! EndIncluded common/functions/duration_quantile.sql
 
 --! Included experiment/assignment/_regex_work.sql
 -- 1e9 is far above each bound, and far below the largest number.
@@ -6073,3 +6194,521 @@ grant execute on function analytics.hour_of_week(
 )
 to insights_analyst, insights_admin, insights_worker;
 --! EndIncluded analytics/learning/hour_of_week.sql
+
+--! Included analytics/learning/_enrolled_learners.sql
+create or replace function analytics._enrolled_learners(course text, among text, smallest_group int)
+returns bigint[]
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_course_id constant bigint := analytics._item_id(coalesce(_enrolled_learners.course, ''));
+  v_blocks int[];
+  v_people bit(4096)[];
+begin
+  -- Read first, so that an invalid argument is an error also when there are no enrolments.
+  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, v_no_people))
+  into v_blocks, v_people
+  from analytics._among(_enrolled_learners.among, _enrolled_learners.smallest_group) as entry
+  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+
+  return array(
+    select distinct enrolment.person_id
+    from track.enrolment
+    join unnest(v_blocks, v_people) as member (block, people)
+      on member.block = enrolment.person_id / 4096
+      and get_bit(member.people, (enrolment.person_id % 4096)::int) <> 0
+    where enrolment.item_id = v_course_id
+      and enrolment.status <> 'dropped'
+      and enrolment.person_id <> 0
+  );
+end;
+$$;
+
+comment on function analytics._enrolled_learners(text, text, int) is $$
+Returns the people who are enrolled in a course and have not dropped it, without excluded ones.
+`among`: people of these sets now. `smallest_group`: counted people only; null: all. Errors: CF001 and CF002 as
+`analytics._among`, CF002 for an unknown course.
+$$;
+
+grant execute on function analytics._enrolled_learners(text, text, int) to insights_reader;
+--! EndIncluded analytics/learning/_enrolled_learners.sql
+
+--! Included analytics/learning/engagement_levels.sql
+create or replace function analytics._engagement_levels(course text, kind text, among text, smallest_group int)
+returns setof analytics.engagement_level
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set work_mem to '64MB'
+as $$
+declare
+  v_course_id constant bigint := analytics._item_id(coalesce(_engagement_levels.course, ''));
+  -- As in Aspects.
+  v_labels constant text[] := case _engagement_levels.kind
+    when 'task' then '{No problems attempted yet,At least one problem attempted,All problems attempted}'
+    else format('{No %1$ss viewed yet,At least one %1$s viewed,All %1$ss viewed}', _engagement_levels.kind)
+  end::text[];
+  v_learners bigint[];
+begin
+  if _engagement_levels.kind is null or _engagement_levels.kind not in ('page', 'video', 'task') then
+    perform common.refuse(
+      'CF001', format('kind is "%s"', left(_engagement_levels.kind, 100)), 'Use page, video or task.'
+    );
+  end if;
+  if not exists (
+    select
+    from track.item_ancestor as ancestor
+    join track.item on item.item_id = ancestor.item_id and item.kind = _engagement_levels.kind
+    where ancestor.ancestor_item_id = v_course_id
+  ) then
+    perform common.refuse(
+      'CF002',
+      format('course "%s" contains no %s', left(_engagement_levels.course, 100), _engagement_levels.kind),
+      coalesce(
+        (
+          select format('It contains items of the kinds %s.', string_agg(distinct item.kind, ', '))
+          from track.item_ancestor as ancestor
+          join track.item on item.item_id = ancestor.item_id
+          where ancestor.ancestor_item_id = v_course_id
+            and ancestor.depth > 0
+        ),
+        'It has no structure yet: send its items, or call track.sync_items.'
+      )
+    );
+  end if;
+  v_learners := analytics._enrolled_learners(
+    _engagement_levels.course, _engagement_levels.among, _engagement_levels.smallest_group
+  );
+
+  return query
+  with learner as materialized (
+    select entry.person_id from unnest(v_learners) as entry (person_id)
+  ),
+
+  -- The section of an item is the part of the course that contains it, or the course.
+  part as materialized (
+    select
+      item.item_id,
+      coalesce(
+        (
+          select section.ancestor_item_id
+          from track.item_ancestor as section
+          where section.item_id = item.item_id
+            and section.depth = ancestor.depth - 1
+            and section.depth > 0
+          limit 1
+        ),
+        v_course_id
+      ) as section_id
+    from track.item_ancestor as ancestor
+    join track.item on item.item_id = ancestor.item_id and item.kind = _engagement_levels.kind
+    where ancestor.ancestor_item_id = v_course_id
+  ),
+
+  size as (
+    select part.section_id, count(*) as item_count from part group by part.section_id
+  ),
+
+  used as (
+    select entry.section_id, entry.person_id, count(*) as item_count
+    from (
+      select distinct part.section_id, part.item_id, item_month.part::bigint * 32768 + listed.person as person_id
+      from part
+      join track.item_month on item_month.item_id = part.item_id
+      cross join lateral unnest(item_month.people) as listed (person)
+    ) as entry
+    group by entry.section_id, entry.person_id
+  ),
+
+  counted as (
+    select
+      size.section_id,
+      case
+        when coalesce(used.item_count, 0) = 0 then 1
+        when used.item_count < size.item_count then 2
+        else 3
+      end as level,
+      count(*) as person_count
+    from size
+    cross join learner
+    left join used on used.section_id = size.section_id and used.person_id = learner.person_id
+    group by 1, 2
+  ),
+
+  shown as (
+    select
+      size.section_id, size.item_count, listed.level,
+      coalesce(
+        analytics._shown(counted.person_count, counted.person_count, _engagement_levels.smallest_group), 0
+      )::bigint as person_count
+    from size
+    cross join generate_series(1, 3) as listed (level)
+    left join counted on counted.section_id = size.section_id and counted.level = listed.level
+  )
+
+  select
+    item.external_id, item.title, shown.item_count, v_labels[shown.level], shown.person_count,
+    shown.person_count / nullif(sum(shown.person_count) over (partition by shown.section_id), 0)::float8
+  from shown
+  join track.item on item.item_id = shown.section_id
+  order by item.external_id collate "C", shown.level;
+end;
+$$;
+
+comment on function analytics._engagement_levels(text, text, text, int) is $$
+Computes the result of `analytics.engagement_levels`, with the privileges of the caller.
+`smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
+null: exact figures of all people.
+$$;
+
+grant execute on function analytics._engagement_levels(text, text, text, int)
+to insights_reader;
+
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._engagement_levels_exact(
+  course text,
+  kind text,
+  among text
+)
+returns setof analytics.engagement_level
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._engagement_levels(
+    $1, $2, $3, null
+  );
+$$;
+
+alter function analytics._engagement_levels_exact(text, text, text)
+owner to insights_reader;
+
+comment on function analytics._engagement_levels_exact(text, text, text) is $$
+Returns the result of `analytics.engagement_levels` with exact figures of all people, for admins and workers.
+$$;
+
+grant execute on function analytics._engagement_levels_exact(text, text, text)
+to insights_admin, insights_worker;
+
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._engagement_levels_shown(
+  course text,
+  kind text,
+  among text
+)
+returns setof analytics.engagement_level
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._engagement_levels(
+    $1, $2, $3, (select smallest_group from analytics.setting)
+  );
+$$;
+
+alter function analytics._engagement_levels_shown(text, text, text)
+owner to insights_reader;
+
+comment on function analytics._engagement_levels_shown(text, text, text) is $$
+Returns the result of `analytics.engagement_levels` for analysts: figures of groups of counted people, rounded.
+$$;
+
+grant execute on function analytics._engagement_levels_shown(text, text, text)
+to insights_analyst;
+
+create or replace function analytics.engagement_levels(
+  course text,
+  kind text default 'page',
+  among text default null
+)
+returns setof analytics.engagement_level
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._engagement_levels_exact(text, text, text)',
+    'execute'
+  ) then
+    return query
+    select *
+    from analytics._engagement_levels_exact(
+      engagement_levels.course, engagement_levels.kind, engagement_levels.among
+    );
+  else
+    return query
+    select *
+    from analytics._engagement_levels_shown(
+      engagement_levels.course, engagement_levels.kind, engagement_levels.among
+    );
+  end if;
+end;
+$$;
+
+comment on function analytics.engagement_levels(text, text, text) is $$
+Returns how many learners of a course have viewed none, some or all pages of each of its sections.
+The levels are those of Open edX Aspects: "No pages viewed yet", "At least one page viewed" (not all), "All pages
+viewed"; with `kind` = `video` or `task` the same of videos, and of problems attempted. A section is a part of the
+course that contains such items; items that are in no section are in the course itself. Learners are those who are
+enrolled and have not dropped the course. An item counts as viewed or attempted with any event or page view of it.
+The structure of the course and the enrolments are those of now. `among`: people of these sets now.
+For admins and workers, figures are exact. Analysts see figures of counted people; a number of fewer people than
+`analytics.setting.smallest_group` reads as 0, others are rounded by `analytics._shown`, and shares are computed from
+these numbers. As of the last refresh of the sessions.
+Errors: CF001 for another kind, CF002 for an unknown course or set (names the nearest), and a course without such
+items.
+$$;
+
+grant execute on function analytics.engagement_levels(text, text, text)
+to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded analytics/learning/engagement_levels.sql
+
+--! Included analytics/learning/task_deadlines.sql
+create or replace function analytics._task_deadlines(course text, among text, smallest_group int)
+returns setof analytics.task_deadline
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set work_mem to '64MB'
+as $$
+declare
+  v_course_id constant bigint := analytics._item_id(coalesce(_task_deadlines.course, ''));
+  v_learners constant bigint[] := analytics._enrolled_learners(
+    _task_deadlines.course, _task_deadlines.among, _task_deadlines.smallest_group
+  );
+  v_started constant int := (
+    select coalesce(event_type.merged_event_type_id, event_type.event_type_id)
+    from track.event_type
+    where event_type.name = 'Task Started'
+  );
+  v_submitted constant int[] := array(
+    select coalesce(event_type.merged_event_type_id, event_type.event_type_id)
+    from track.event_type
+    where event_type.name in ('Task Submitted', 'Task Completed')
+  );
+begin
+  return query
+  with task as materialized (
+    select item.item_id, item.external_id, item.title, item.due_at
+    from track.item_ancestor as ancestor
+    join track.item on item.item_id = ancestor.item_id and item.kind = 'task'
+    where ancestor.ancestor_item_id = v_course_id
+  ),
+
+  learner as materialized (
+    select entry.person_id from unnest(v_learners) as entry (person_id)
+  ),
+
+  happened as (
+    select learner.person_id, task.item_id, journey.event_type_id = v_started as is_start, used.at
+    from analytics._journeys(v_started || v_submitted, false, true, '0001-01-01', 'infinity') as journey
+    join learner on learner.person_id = journey.person_id
+    cross join lateral unnest(journey.occurred_at, journey.item_ids) as used (at, item_id)
+    join task on task.item_id = used.item_id
+  ),
+
+  done as (
+    select
+      happened.person_id, happened.item_id,
+      min(happened.at) filter (where happened.is_start) as started_at,
+      min(happened.at) filter (where not happened.is_start) as submitted_at
+    from happened
+    group by happened.person_id, happened.item_id
+  ),
+
+  counted as (
+    select
+      task.external_id, task.title, task.due_at,
+      count(learner.person_id) as learner_count,
+      count(done.started_at) as started_count,
+      count(done.submitted_at) as submitted_count,
+      count(*) filter (where done.submitted_at <= coalesce(task.due_at, 'infinity')) as on_time_count,
+      count(*) filter (where done.submitted_at > task.due_at) as late_count,
+      count(learner.person_id) filter (where done.submitted_at is null and task.due_at <= now()) as missing_count,
+      count(learner.person_id) filter (where done.submitted_at is null and coalesce(task.due_at, 'infinity') > now())
+        as floating_count,
+      percentile_cont(0.5) within group (order by task.due_at - done.submitted_at) as median_lead,
+      count(*) filter (where done.started_at <= done.submitted_at) as worked_count,
+      percentile_cont(0.5) within group (order by done.submitted_at - done.started_at)
+        filter (where done.started_at <= done.submitted_at) as median_work
+    from task
+    left join learner on true
+    left join done on done.item_id = task.item_id and done.person_id = learner.person_id
+    group by task.item_id, task.external_id, task.title, task.due_at
+  )
+
+  select
+    counted.external_id,
+    counted.title,
+    counted.due_at,
+    analytics._shown(counted.learner_count, counted.learner_count, _task_deadlines.smallest_group)::bigint,
+    analytics._shown(counted.started_count, counted.started_count, _task_deadlines.smallest_group)::bigint,
+    analytics._shown(counted.on_time_count, counted.on_time_count, _task_deadlines.smallest_group)::bigint,
+    analytics._shown(counted.late_count, counted.late_count, _task_deadlines.smallest_group)::bigint,
+    analytics._shown(counted.missing_count, counted.missing_count, _task_deadlines.smallest_group)::bigint,
+    analytics._shown(counted.floating_count, counted.floating_count, _task_deadlines.smallest_group)::bigint,
+    analytics._shown_time(
+      counted.median_lead, counted.submitted_count, _task_deadlines.smallest_group, counted.median_lead
+    ),
+    analytics._shown_time(
+      counted.median_work, counted.worked_count, _task_deadlines.smallest_group, counted.median_work
+    )
+  from counted
+  order by counted.due_at, counted.external_id collate "C";
+end;
+$$;
+
+comment on function analytics._task_deadlines(text, text, int) is $$
+Computes the result of `analytics.task_deadlines`, with the privileges of the caller.
+`smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
+null: exact figures of all people.
+$$;
+
+grant execute on function analytics._task_deadlines(text, text, int)
+to insights_reader;
+
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._task_deadlines_exact(
+  course text,
+  among text
+)
+returns setof analytics.task_deadline
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._task_deadlines(
+    $1, $2, null
+  );
+$$;
+
+alter function analytics._task_deadlines_exact(text, text)
+owner to insights_reader;
+
+comment on function analytics._task_deadlines_exact(text, text) is $$
+Returns the result of `analytics.task_deadlines` with exact figures of all people, for admins and workers.
+$$;
+
+grant execute on function analytics._task_deadlines_exact(text, text)
+to insights_admin, insights_worker;
+
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._task_deadlines_shown(
+  course text,
+  among text
+)
+returns setof analytics.task_deadline
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._task_deadlines(
+    $1, $2, (select smallest_group from analytics.setting)
+  );
+$$;
+
+alter function analytics._task_deadlines_shown(text, text)
+owner to insights_reader;
+
+comment on function analytics._task_deadlines_shown(text, text) is $$
+Returns the result of `analytics.task_deadlines` for analysts: figures of groups of counted people, rounded.
+$$;
+
+grant execute on function analytics._task_deadlines_shown(text, text)
+to insights_analyst;
+
+create or replace function analytics.task_deadlines(
+  course text,
+  among text default null
+)
+returns setof analytics.task_deadline
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._task_deadlines_exact(text, text)',
+    'execute'
+  ) then
+    return query
+    select *
+    from analytics._task_deadlines_exact(
+      task_deadlines.course, task_deadlines.among
+    );
+  else
+    return query
+    select *
+    from analytics._task_deadlines_shown(
+      task_deadlines.course, task_deadlines.among
+    );
+  end if;
+end;
+$$;
+
+comment on function analytics.task_deadlines(text, text) is $$
+Returns how many learners of a course submitted each of its tasks, in time or late, and how long before the deadline.
+The words are those of Canvas: `on_time`, `late`, `missing` (not submitted by a deadline that has passed) and
+`floating` (not submitted, without a deadline or before it). A task is submitted with the first `Task Submitted` or
+`Task Completed` of the learner; a task without a deadline is submitted on time. Learners are those who are enrolled
+and have not dropped the course. `median_lead`: time from the submission to the deadline, negative for late ones;
+`median_work`: time from the first `Task Started` to the submission, of those who started before it.
+The deadlines and the enrolments are those of now. `among`: people of these sets now.
+For admins and workers, figures are exact. Analysts see figures of counted people; a number of fewer people than
+`analytics.setting.smallest_group` reads as 0, others are rounded by `analytics._shown`.
+The result includes every event that was stored when the function was called, also before a refresh.
+Errors: CF002 for an unknown course or set (names the nearest).
+$$;
+
+grant execute on function analytics.task_deadlines(text, text)
+to insights_analyst, insights_admin, insights_worker;
+--! EndIncluded analytics/learning/task_deadlines.sql
