@@ -183,7 +183,7 @@ declare
 begin
   _regex_work.assertions := 0;
   _regex_work.depth := 0;
-  -- Characters that no part of the expression indicates apart have one arc.
+  -- Characters that each part of the expression treats alike have one arc.
   select least(
     count(*) filter (where token not like '[%') + 2.0 ^ least(count(*) filter (where token like '[%'), 30),
     1 + sum(1 + length(token) - length(replace(token, '-', ''))) * 2
