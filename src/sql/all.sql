@@ -627,6 +627,10 @@
 --!include experiment/assignment/_truthy.sql
 --!include experiment/assignment/_lower.sql
 --!include experiment/assignment/_regex_work.sql
+--!include experiment/assignment/_units.sql
+--!include experiment/assignment/_canonical.sql
+--!include experiment/assignment/_refuse_regex.sql
+--!include experiment/assignment/_regex.sql
 --!include experiment/assignment/_matches.sql
 --!include experiment/assignment/_eval_condition.sql
 --!include experiment/assignment/eval_condition.sql
