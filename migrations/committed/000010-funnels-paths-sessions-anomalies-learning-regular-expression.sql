@@ -1,5 +1,5 @@
 --! Previous: sha1:7aac8eccc3daf658655a4f2b066eaffe081b990a
---! Hash: sha1:4071dc00a5395c1255540bdae5ea76a3376a0450
+--! Hash: sha1:aa778fb7845dd204bf2e5fd2ea842867021442fd
 --! Message: Funnels, paths, sessions, anomalies, learning; regular expressions of bounded size
 
 --! Included prepare.sql
@@ -800,7 +800,7 @@ grant execute on function experiment._regex_work(text)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 --! EndIncluded experiment/assignment/_regex_work.sql
 
---! Included experiment/assignment/_matches.sql
+--! Included experiment/assignment/_units.sql
 /* PostgreSQL holds no surrogates in text, so the 2,048 last characters of Unicode, for private use, stand for them. */
 create or replace function experiment._units(value text)
 returns text
@@ -827,7 +827,64 @@ $$;
 
 grant execute on function experiment._units(text)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded experiment/assignment/_units.sql
 
+--! Included experiment/assignment/_canonical.sql
+create or replace function experiment._canonical(value text)
+returns text
+language plpgsql
+immutable
+strict
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if octet_length(_canonical.value) = length(_canonical.value) then
+    return upper(_canonical.value collate "C");
+  end if;
+  return translate(
+    upper(_canonical.value collate "C"), substr(experiment._cased(), 27), substr(experiment._capitals(), 27)
+  );
+end;
+$$;
+
+comment on function experiment._canonical(text) is $$
+Returns a text as a case-insensitive regular expression of JavaScript compares it.
+$$;
+
+grant execute on function experiment._canonical(text)
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded experiment/assignment/_canonical.sql
+
+--! Included experiment/assignment/_refuse_regex.sql
+create or replace function experiment._refuse_regex(pattern text, problem text)
+returns void
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  perform common.refuse(
+    case
+      when _refuse_regex.problem like 'has more%' or _refuse_regex.problem like 'is too%' then 'CF008'
+      else 'CF009'
+    end,
+    format('the regular expression "%s" %s', left(_refuse_regex.pattern, 100), left(_refuse_regex.problem, 100)),
+    'Write it without, such as with several conditions.'
+  );
+end;
+$$;
+
+comment on function experiment._refuse_regex(text, text) is $$
+Raises CF008 or CF009 for a regular expression that the database does not evaluate.
+$$;
+
+grant execute on function experiment._refuse_regex(text, text)
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded experiment/assignment/_refuse_regex.sql
+
+--! Included experiment/assignment/_regex.sql
 create or replace function experiment._unit(unit int)
 returns text
 language sql
@@ -902,31 +959,6 @@ Returns the characters to which a case-insensitive regular expression of JavaScr
 $$;
 
 grant execute on function experiment._capitals()
-to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
-
-create or replace function experiment._canonical(value text)
-returns text
-language plpgsql
-immutable
-strict
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  if octet_length(_canonical.value) = length(_canonical.value) then
-    return upper(_canonical.value collate "C");
-  end if;
-  return translate(
-    upper(_canonical.value collate "C"), substr(experiment._cased(), 27), substr(experiment._capitals(), 27)
-  );
-end;
-$$;
-
-comment on function experiment._canonical(text) is $$
-Returns a text as a case-insensitive regular expression of JavaScript compares it.
-$$;
-
-grant execute on function experiment._canonical(text)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._one_unit(unit int)
@@ -1101,32 +1133,6 @@ Returns the code unit of an escape of JavaScript at the start of a text, and the
 $$;
 
 grant execute on function experiment._regex_escape(text, boolean)
-to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
-
-create or replace function experiment._refuse_regex(pattern text, problem text)
-returns void
-language plpgsql
-stable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  perform common.refuse(
-    case
-      when _refuse_regex.problem like 'has more%' or _refuse_regex.problem like 'is too%' then 'CF008'
-      else 'CF009'
-    end,
-    format('the regular expression "%s" %s', left(_refuse_regex.pattern, 100), left(_refuse_regex.problem, 100)),
-    'Write it without, such as with several conditions.'
-  );
-end;
-$$;
-
-comment on function experiment._refuse_regex(text, text) is $$
-Raises CF008 or CF009 for a regular expression that the database does not evaluate.
-$$;
-
-grant execute on function experiment._refuse_regex(text, text)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._regex_class(
@@ -1388,7 +1394,9 @@ $$;
 
 grant execute on function experiment._regex(text, boolean)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+--! EndIncluded experiment/assignment/_regex.sql
 
+--! Included experiment/assignment/_matches.sql
 /*
  * Bounds that keep an expression below 0.1 s: PostgreSQL builds the automaton before it reads the text, and each
  * character of the text may visit all of it. An assertion is evaluated at each position, up to the end of the text.
@@ -1611,6 +1619,27 @@ $$;
 grant execute on function analytics._shown_time(interval, bigint, int, interval) to insights_reader;
 --! EndIncluded analytics/functions/_shown_time.sql
 
+--! Included analytics/functions/_members.sql
+create or replace function analytics._members(among text, smallest_group int)
+returns table (block int, people bit(4096))
+language sql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select entry.block, entry.people & ~coalesce(excluded.people, b'0'::bit(4096))
+  from analytics._among($1, $2) as entry
+  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+$$;
+
+comment on function analytics._members(text, int) is $$
+Returns the people of an expression of sets (`analytics._among`) who are not excluded, one bit per person.
+`smallest_group`: counted people only; null: all.
+$$;
+
+grant execute on function analytics._members(text, int) to insights_reader;
+--! EndIncluded analytics/functions/_members.sql
+
 --! Included analytics/trend/anomalies.sql
 create or replace function analytics.anomalies(
   event_name text default null,
@@ -1644,6 +1673,8 @@ declare
     when anomalies.bucket in ('minute', 'hour', 'day', 'week', 'month', 'year')
       then ('1 ' || anomalies.bucket)::interval
     when anomalies.bucket = 'quarter' then interval '3 months'
+    -- analytics.trend refuses it.
+    else interval '0'
   end;
 begin
   if measure is null or measure not in ('events', 'people', 'engaged') then
@@ -1660,14 +1691,6 @@ begin
       'Give a number of standard deviations, above 0 and up to 1000. The usual one is 3.5.'
     );
   end if;
-  if v_length is null then
-    perform common.refuse(
-      'CF001',
-      format('bucket is "%s"', left(anomalies.bucket, 100)),
-      'Use minute, hour, day, week (from Monday), month, quarter or year.'
-    );
-  end if;
-
   return query
   with point as (
     select
@@ -2971,16 +2994,7 @@ declare
 begin
   select array_agg(member.block order by member.block), array_agg(member.people order by member.block)
   into v_blocks, v_people
-  from (
-    select
-      entry.block,
-      entry.people
-        & ~coalesce(excluded.people, v_no_people)
-        & case when smallest_group is null then ~v_no_people else coalesce(counted.people, v_no_people) end as people
-    from analytics._among(_funnel_attempts.among, _funnel_attempts.smallest_group) as entry
-    left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block
-    left join track.person_set_blocks('counted') as counted on counted.block = entry.block
-  ) as member;
+  from analytics._members(_funnel_attempts.among, _funnel_attempts.smallest_group) as member;
   if smallest_group is not null then
     v_visible := array(
       select
@@ -4290,16 +4304,16 @@ begin
     from compared
   ),
 
+  corrected as (
+    select experiment.benjamini_hochberg(array_agg(tested.p_value order by tested.factor)) as p_values
+    from tested
+    having count(*) > 0
+  ),
+
   ranked as (
-    select
-      tested.*,
-      -- Benjamini and Hochberg's step up.
-      min(tested.p_value * tested.factor_count / tested.p_rank) over (order by tested.p_rank desc) as adjusted
-    from (
-      select
-        tested.*, row_number() over (order by tested.p_value, tested.factor) as p_rank, count(*) over () as factor_count
-      from tested
-    ) as tested
+    select tested.*, corrected.p_values[row_number() over (order by tested.factor)] as adjusted
+    from tested
+    cross join corrected
   )
 
   select
@@ -4311,7 +4325,7 @@ begin
     exp(ranked.log_odds),
     exp(ranked.log_odds - 1.959963984540054 * ranked.deviation),
     exp(ranked.log_odds + 1.959963984540054 * ranked.deviation),
-    least(ranked.adjusted, 1),
+    ranked.adjusted,
     ranked.adjusted <= 0.05
   from ranked
   order by abs(ranked.log_odds) - 1.959963984540054 * ranked.deviation desc, ranked.factor
@@ -4681,7 +4695,6 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_visible constant tstzmultirange := case
     when smallest_group is not null
       then analytics._visible_periods(0, null, null, array[since, until], _session_paths.smallest_group)
@@ -4692,14 +4705,11 @@ declare
   v_compared bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no sessions.
-  select
-    array_agg(whole.block), array_agg(whole.people & ~coalesce(excluded.people, v_no_people)),
-    array_agg(other.people & ~coalesce(excluded.people, v_no_people))
+  select array_agg(member.block), array_agg(member.people), array_agg(compared.people)
   into v_blocks, v_people, v_compared
-  from analytics._among(_session_paths.among, _session_paths.smallest_group) as whole
-  join analytics._among(_session_paths.compared_with, _session_paths.smallest_group) as other
-    on other.block = whole.block
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = whole.block;
+  from analytics._members(_session_paths.among, _session_paths.smallest_group) as member
+  join analytics._members(_session_paths.compared_with, _session_paths.smallest_group) as compared
+    on compared.block = member.block;
 
   return query
   with member as materialized (
@@ -5393,10 +5403,8 @@ declare
   v_people bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no sessions.
-  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, b'0'::bit(4096)))
-  into v_blocks, v_people
-  from analytics._among(_sessions.among, _sessions.smallest_group) as entry
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_sessions.among, _sessions.smallest_group) as member;
 
   return query
   with member as materialized (
@@ -5950,7 +5958,6 @@ set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_event_type_id constant int := analytics._event_type_id(_hour_of_week.event_name);
   v_item_id constant bigint := analytics._item_id(_hour_of_week.item);
   v_items constant bigint[] := array(
@@ -5969,10 +5976,8 @@ declare
   v_people bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no events.
-  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, v_no_people))
-  into v_blocks, v_people
-  from analytics._among(_hour_of_week.among, _hour_of_week.smallest_group) as entry
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_hour_of_week.among, _hour_of_week.smallest_group) as member;
 
   return query
   with member as materialized (
@@ -6211,16 +6216,13 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_course_id constant bigint := analytics._item_id(coalesce(_enrolled_learners.course, ''));
   v_blocks int[];
   v_people bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no enrolments.
-  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, v_no_people))
-  into v_blocks, v_people
-  from analytics._among(_enrolled_learners.among, _enrolled_learners.smallest_group) as entry
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_enrolled_learners.among, _enrolled_learners.smallest_group) as member;
 
   return array(
     select distinct enrolment.person_id

@@ -849,6 +849,7 @@
 --!include analytics/functions/_person_buckets.sql
 --!include analytics/functions/_presence.sql
 --!include analytics/functions/_among.sql
+--!include analytics/functions/_members.sql
 --!include analytics/functions/_people_by_value.sql
 --!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_left_out_days.sql

@@ -503,16 +503,7 @@ declare
 begin
   select array_agg(member.block order by member.block), array_agg(member.people order by member.block)
   into v_blocks, v_people
-  from (
-    select
-      entry.block,
-      entry.people
-        & ~coalesce(excluded.people, v_no_people)
-        & case when smallest_group is null then ~v_no_people else coalesce(counted.people, v_no_people) end as people
-    from analytics._among(_funnel_attempts.among, _funnel_attempts.smallest_group) as entry
-    left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block
-    left join track.person_set_blocks('counted') as counted on counted.block = entry.block
-  ) as member;
+  from analytics._members(_funnel_attempts.among, _funnel_attempts.smallest_group) as member;
   if smallest_group is not null then
     v_visible := array(
       select

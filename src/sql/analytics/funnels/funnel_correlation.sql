@@ -143,16 +143,16 @@ begin
     from compared
   ),
 
+  corrected as (
+    select experiment.benjamini_hochberg(array_agg(tested.p_value order by tested.factor)) as p_values
+    from tested
+    having count(*) > 0
+  ),
+
   ranked as (
-    select
-      tested.*,
-      -- Benjamini and Hochberg's step up.
-      min(tested.p_value * tested.factor_count / tested.p_rank) over (order by tested.p_rank desc) as adjusted
-    from (
-      select
-        tested.*, row_number() over (order by tested.p_value, tested.factor) as p_rank, count(*) over () as factor_count
-      from tested
-    ) as tested
+    select tested.*, corrected.p_values[row_number() over (order by tested.factor)] as adjusted
+    from tested
+    cross join corrected
   )
 
   select
@@ -164,7 +164,7 @@ begin
     exp(ranked.log_odds),
     exp(ranked.log_odds - 1.959963984540054 * ranked.deviation),
     exp(ranked.log_odds + 1.959963984540054 * ranked.deviation),
-    least(ranked.adjusted, 1),
+    ranked.adjusted,
     ranked.adjusted <= 0.05
   from ranked
   order by abs(ranked.log_odds) - 1.959963984540054 * ranked.deviation desc, ranked.factor

@@ -6,16 +6,13 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_course_id constant bigint := analytics._item_id(coalesce(_enrolled_learners.course, ''));
   v_blocks int[];
   v_people bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no enrolments.
-  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, v_no_people))
-  into v_blocks, v_people
-  from analytics._among(_enrolled_learners.among, _enrolled_learners.smallest_group) as entry
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_enrolled_learners.among, _enrolled_learners.smallest_group) as member;
 
   return array(
     select distinct enrolment.person_id

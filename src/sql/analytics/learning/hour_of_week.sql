@@ -16,7 +16,6 @@ set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_event_type_id constant int := analytics._event_type_id(_hour_of_week.event_name);
   v_item_id constant bigint := analytics._item_id(_hour_of_week.item);
   v_items constant bigint[] := array(
@@ -35,10 +34,8 @@ declare
   v_people bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no events.
-  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, v_no_people))
-  into v_blocks, v_people
-  from analytics._among(_hour_of_week.among, _hour_of_week.smallest_group) as entry
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_hour_of_week.among, _hour_of_week.smallest_group) as member;
 
   return query
   with member as materialized (

@@ -18,7 +18,6 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
-  v_no_people constant bit(4096) := b'0'::bit(4096);
   v_visible constant tstzmultirange := case
     when smallest_group is not null
       then analytics._visible_periods(0, null, null, array[since, until], _session_paths.smallest_group)
@@ -29,14 +28,11 @@ declare
   v_compared bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no sessions.
-  select
-    array_agg(whole.block), array_agg(whole.people & ~coalesce(excluded.people, v_no_people)),
-    array_agg(other.people & ~coalesce(excluded.people, v_no_people))
+  select array_agg(member.block), array_agg(member.people), array_agg(compared.people)
   into v_blocks, v_people, v_compared
-  from analytics._among(_session_paths.among, _session_paths.smallest_group) as whole
-  join analytics._among(_session_paths.compared_with, _session_paths.smallest_group) as other
-    on other.block = whole.block
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = whole.block;
+  from analytics._members(_session_paths.among, _session_paths.smallest_group) as member
+  join analytics._members(_session_paths.compared_with, _session_paths.smallest_group) as compared
+    on compared.block = member.block;
 
   return query
   with member as materialized (

@@ -24,10 +24,8 @@ declare
   v_people bit(4096)[];
 begin
   -- Read first, so that an invalid argument is an error also when there are no sessions.
-  select array_agg(entry.block), array_agg(entry.people & ~coalesce(excluded.people, b'0'::bit(4096)))
-  into v_blocks, v_people
-  from analytics._among(_sessions.among, _sessions.smallest_group) as entry
-  left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block;
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_sessions.among, _sessions.smallest_group) as member;
 
   return query
   with member as materialized (

@@ -30,6 +30,8 @@ declare
     when anomalies.bucket in ('minute', 'hour', 'day', 'week', 'month', 'year')
       then ('1 ' || anomalies.bucket)::interval
     when anomalies.bucket = 'quarter' then interval '3 months'
+    -- analytics.trend refuses it.
+    else interval '0'
   end;
 begin
   if measure is null or measure not in ('events', 'people', 'engaged') then
@@ -46,14 +48,6 @@ begin
       'Give a number of standard deviations, above 0 and up to 1000. The usual one is 3.5.'
     );
   end if;
-  if v_length is null then
-    perform common.refuse(
-      'CF001',
-      format('bucket is "%s"', left(anomalies.bucket, 100)),
-      'Use minute, hour, day, week (from Monday), month, quarter or year.'
-    );
-  end if;
-
   return query
   with point as (
     select
