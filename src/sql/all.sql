@@ -1211,13 +1211,12 @@
 --!include monitor/relevance/_inverse.sql
 --!include monitor/relevance/_position_step.sql
 --!include monitor/relevance/_fit_positions.sql
---!include monitor/relevance/_position_influence.sql
 --!include monitor/relevance/_position_estimates.sql
 --!include monitor/relevance/position_bias.sql
 --!include monitor/relevance/_rate_bounds.sql
 --!include monitor/relevance/_design_effect.sql
 --!include monitor/relevance/_corrected_rates.sql
---!include monitor/relevance/_listed.sql
+--!include monitor/relevance/_listed_sums.sql
 --!include monitor/relevance/relevance.sql
 --!include monitor/cost/_stored_bytes.sql
 --!include monitor/cost/_list_durations.sql
