@@ -16,15 +16,40 @@ const serverless = [
   "test/worker/webhooks/*.test.ts",
 ];
 
+/**
+ * Tests of SQL by many examples, without a statement that a server executes otherwise. The embedded database takes three
+ * times as long for them: `.ci/run` leaves them out of its first suite, by INSIGHTS_TEST_SHORT, and `.ci/run --full` has
+ * them in both.
+ */
+const long = [
+  "test/api/{arguments,experiment_story}.test.ts",
+  "test/properties/**/*.test.ts",
+  "test/security/{definers,floor,fuzz,limits}.test.ts",
+  "test/simulator/experiment.test.ts",
+  "test/sql/track/check_rollups.test.ts",
+];
+
 /** Tests that ask a database, and neither change their process nor depend on what another file left in it. */
 const shared = [
   "test/sql/**/*.test.ts",
   "test/properties/**/*.test.ts",
-  "test/security/{definers,floor,invented_people,limits,migrate,plans,watch}.test.ts",
+  "test/api/{analytics,arguments,browsers,experiment_story,experiments,features,graphql,keys}.test.ts",
+  "test/api/{measurements,operations,origins,recommend,refusals,rules}.test.ts",
   "test/errors/**/*.test.ts",
   "test/events.test.ts",
+  "test/examples/bi.test.ts",
+  "test/metrics/{latencies,metrics}.test.ts",
+  "test/privacy/**/*.test.ts",
+  "test/security/{analysts,definers,disclosures,floor,instructors,invented_people,limits,migrate,person}.test.ts",
+  "test/security/{plans,rows,watch}.test.ts",
+  "test/simulator/{experiment,run}.test.ts",
+  "test/worker/{ledger,predictions}.test.ts",
 ];
-const exclude = [...configDefaults.exclude, ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : [])];
+const exclude = [
+  ...configDefaults.exclude,
+  ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : []),
+  ...(process.env["INSIGHTS_TEST_SHORT"] ? long : []),
+];
 
 export default defineConfig({
   test: {
@@ -42,6 +67,7 @@ export default defineConfig({
           // The files share a process one after the other, so that modules and the embedded database's WebAssembly are
           // loaded, and compiled for speed, once.
           isolate: false,
+          setupFiles: ["test/support/restore.ts"],
         },
       },
       {

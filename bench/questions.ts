@@ -1,4 +1,5 @@
 /* Questions of bench/analytics.ts: to the functions, and to plain SQL and DuckDB over the events. */
+import { funnelQuestions } from "./funnel_questions.ts";
 
 /**
  * A question, as it is asked of each. `'2026-01-31'::moment` is a time, and `'plan'::property` a property of an event, in
@@ -482,5 +483,6 @@ export function questions(until: number): Question[] {
     featureUsage(date(until - 28 * DAY), end),
     trendingItems("course", date(until - 7 * DAY), end),
     trendingItems(null, date(until - 7 * DAY), end),
+    ...funnelQuestions(until),
   ];
 }

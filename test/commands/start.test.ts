@@ -173,7 +173,7 @@ test.each(["start", "api"])("a port that is taken is reported by %s before anyth
   }
 });
 
-describe("the command line", () => {
+describe.skipIf(inject("server").kind === "native")("the command line (it needs no server: once is enough)", () => {
   test("every command has a --help", async () => {
     const help = insights(["--help"]);
     expect(await help.exitCode()).toBe(0);

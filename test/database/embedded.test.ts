@@ -37,7 +37,11 @@ const newDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), "insights-emb
 beforeAll(async () => {
   made = await newDirectory();
   const database = await openEmbedded({ dataDirectory: made, command: "test" });
-  await withClient(database.migrationUrl, (client) => client.query("create role insights login"));
+  await withClient(database.migrationUrl, async (client) => {
+    await client.query("create role insights login");
+    // Memory that is filled with zeros at each start.
+    await client.query("alter system set shared_buffers = '4MB'");
+  });
   await database.close();
 });
 

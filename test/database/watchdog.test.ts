@@ -24,6 +24,8 @@ const database: EmbeddedDatabase = await openEmbedded({
   },
 });
 await migrate(database.migrationUrl);
+// Memory that is filled with zeros at each start.
+await withClient(database.migrationUrl, (client) => client.query("alter system set shared_buffers = '4MB'"));
 await withClient(database.psqlUrl, (client) => client.query("create table public.note (number int)"));
 
 endAtEndOfFile();

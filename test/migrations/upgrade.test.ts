@@ -247,7 +247,8 @@ alter type monitor.note add attribute outcome text;
       await database.query(answers.popular);
       await database.query("select track.ingest($1)", [JSON.stringify(batch(1_000_000))]);
 
-      const hasty = migrate({ INSIGHTS_LOCK_TRIES: "1", INSIGHTS_LOCK_TIMEOUT: "100" });
+      // Long enough for the connection that finds the holder, on a busy machine.
+      const hasty = migrate({ INSIGHTS_LOCK_TRIES: "1", INSIGHTS_LOCK_TIMEOUT: "2000" });
       expect(await hasty.exitCode()).toBe(1);
       expect(hasty.output()).toMatch(
         /error: release 000003-a-column\.sql was not applied: a lock was held by pid \d+.* at each of 1 tries/,

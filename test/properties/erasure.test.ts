@@ -205,7 +205,23 @@ test("an erased person leaves the tables as if she had never been there", async 
       compared += Object.values(never).flat().length;
       expect(after).toEqual(never);
     }),
-    { numRuns: runs(40, 4, database.native) },
+    {
+      numRuns: runs(40, 4, database.native),
+      // With few runs, the erased ones may never have been there.
+      examples: [
+        [
+          users.map((userId) => ({
+            what: "track" as const,
+            userId,
+            day: 1,
+            item: "page/1" as const,
+            event: "Course Viewed" as const,
+            plan: "free" as const,
+          })),
+          "ada",
+        ],
+      ],
+    },
   );
   expect(compared).toBeGreaterThan(database.native ? 1000 : 100);
 }, 600_000);

@@ -489,6 +489,11 @@ const samples: Record<string, Record<string, string>> = {
   "analytics.define_cohort": { name: "'attack'" },
   "analytics.drop_cohort": { name: "'attacked'" },
   "analytics.cohort_people": { name: "'segment.new'" },
+  "analytics.funnel_people": { step: "1" },
+  "analytics._paths_exact": { exclusions: "'{}'", steps: "5" },
+  "analytics._paths_shown": { exclusions: "'{}'", steps: "5" },
+  "analytics._sequences_exact": { exclusions: "'{}'", length: "3" },
+  "analytics._sequences_shown": { exclusions: "'{}'", length: "3" },
   "analytics._feature_usage_exact": { breakdown: "'kind'" },
   "analytics._feature_usage_shown": { breakdown: "'kind'" },
   "track.drop_person_set": { name: "'lab.dropped'" },
@@ -508,6 +513,8 @@ const samples: Record<string, Record<string, string>> = {
   "track.rename_event": { name: "'Some Event'", new_name: "'Renamed'" },
   "track.unmerge_events": { name: "'Merged Event'" },
   "*": {
+    attribution: "'first_touch'",
+    bins: "20",
     checks: "1",
     algorithm: "'linear'",
     among: "'counted'",
@@ -521,6 +528,9 @@ const samples: Record<string, Record<string, string>> = {
     bucket: "'day'",
     by: "'rank'",
     calibration: `'{"method": "platt", "slope": 1, "intercept": 0}'`,
+    compared_with: "'signed_in'",
+    conversion_window: "'7 days'",
+    end_at: "null",
     champion_factor: "1",
     champion_metrics: "null",
     champion_model_id: "null",
@@ -528,6 +538,10 @@ const samples: Record<string, Record<string, string>> = {
     consumer: "'recommend.interaction'",
     counts_older_than: "'400 days'",
     course: "course",
+    dropped: "true",
+    exclusions: `'[{"event": "Merged Event"}]'`,
+    factors: "'set'",
+    from_step: "1",
     data_watermark: "now()",
     decided_at: "now()",
     description: "'x'",
@@ -611,6 +625,13 @@ const samples: Record<string, Record<string, string>> = {
       from recommend.secret
     )`,
     share: "0.1",
+    nodes: "'kind'",
+    place: "'entry'",
+    start_at: "null",
+    step_order: "'ordered'",
+    steps: `'["Page Viewed", "Some Event"]'`,
+    to_step: "2",
+    wildcards: "'{}'",
     since: "'2025-05-01 00:00Z'",
     step: "'recommend.interaction'",
     strategy: "'manual'",
@@ -912,7 +933,7 @@ test.each(Object.keys(kinds))(
   async (kind) => {
     const { weakness, make } = kinds[kind] as Kind;
     const turn = Object.keys(kinds).indexOf(kind);
-    // Each kind is tried by another of the roles that may call a definer; with INSIGHTS_TEST_RUNS, by all of them. On the
+    // Each kind is tried by another of the roles that may call a definer; with `.ci/run --full`, by all of them. On the
     // embedded database, which takes three times as long, each definer is tried with half of the kinds. A training, which
     // takes longer than all other definers, is tried with the tables, on a server with half of the other kinds too.
     const tried = (role: string): Definer[] =>

@@ -41,6 +41,10 @@ const reads: Record<string, [call: string, people?: string]> = {
   "analytics.course_journey": ["analytics.course_journey('algebra', 'ada', '2020-01-01')"],
   "analytics.course_learners": ["analytics.course_learners('algebra')", rows],
   "analytics.dropout_risk": ["analytics.dropout_risk('algebra', '2026-03-06', 1)", rows],
+  "analytics.funnel_people": [
+    `analytics.funnel_people('["Task Submitted", {"event": null}]', 1, false, '2026-01-01', '2026-06-01')`,
+    rows,
+  ],
   "analytics.expected_next_week_activity": ["analytics.expected_next_week_activity('algebra', '2026-03-06')", rows],
   "analytics.person_rfm": ["analytics.person_rfm('2026-02-01', '2026-06-01')", rows],
   "experiment.assign": ["experiment.assign('ada', 'new-page')"],

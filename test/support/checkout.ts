@@ -1,6 +1,6 @@
-import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll } from "vitest";
 import { packageRoot } from "../../src/paths.ts";
 import { type Insights, script } from "./insights.ts";
@@ -9,6 +9,7 @@ import { type Insights, script } from "./insights.ts";
 export interface Checkout {
   readonly root: string;
   read(path: string): Promise<string>;
+  /** Makes the folders that are missing. */
   write(path: string, text: string): Promise<void>;
   /** Replaces the first occurrence; fails when there is none. */
   edit(path: string, from: string, to: string): Promise<void>;
@@ -31,7 +32,10 @@ export async function checkout(): Promise<Checkout> {
   }
   await symlink(join(packageRoot, "node_modules"), join(root, "node_modules"));
   const read = (path: string): Promise<string> => readFile(join(root, path), "utf8");
-  const write = (path: string, text: string): Promise<void> => writeFile(join(root, path), text);
+  const write = async (path: string, text: string): Promise<void> => {
+    await mkdir(join(root, dirname(path)), { recursive: true });
+    await writeFile(join(root, path), text);
+  };
   const releases = async (): Promise<string[]> =>
     (await readdir(join(root, "migrations", "committed"))).filter((name) => name.endsWith(".sql")).sort();
   const commit = async (url: string, ...parameters: string[]): Promise<string> => {

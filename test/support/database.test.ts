@@ -2,6 +2,10 @@ import { expect, test } from "vitest";
 import { testDatabase } from "./database.ts";
 
 const database = await testDatabase();
+// Written to the files, before another copy of them is opened.
+await database.query("create table public.mine (number int)");
+await database.query("checkpoint");
+const later = await testDatabase();
 
 test("a query answers with rows and with single values", async () => {
   expect(await database.rows("select 1 as a, 'x' as b")).toEqual([{ a: 1, b: "x" }]);
@@ -20,4 +24,12 @@ test("a role applies to one transaction, which leaves no state", async () => {
 
 test("a statement that should fail and succeeds is a failure", async () => {
   await expect(database.rejects("select 1")).rejects.toThrow("expected an error");
+});
+
+test("a copy of the template has nothing of another one, opened before or later", async () => {
+  await later.query("create table public.hers (number int)");
+  await later.query("checkpoint");
+  const tables = "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'";
+  expect(await database.rows(tables)).toEqual([{ name: "mine" }]);
+  expect(await later.rows(tables)).toEqual([{ name: "hers" }]);
 });

@@ -402,7 +402,8 @@ const isAnonymous = ({ role }: Caller): boolean => role === "visitor" || role ==
 const expected = /^(CF\d{3}|42501|22P02|22007|22008)$/;
 
 /** The sum of products of the caller's own numbers may be out of the range of double precision. */
-const overflowing = /^ml\.(linregr|logregr|elastic_net)(_gaussian|_binomial)?_(predict|predict_prob|prob)$/;
+const overflowing =
+  /^ml\.(linregr|logregr|mlogregr|coxph|glm|elastic_net)(_gaussian|_binomial)?_(predict|predict_prob|prob)$/;
 
 /** Helpers have requirements that their callers meet: any error of arguments, but none of the server. */
 const expectedOfHelper = /^(CF|0A|21|22|2F|23|34|42|P0)|^54[0-9]{3}$|^55000$/;

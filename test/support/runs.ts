@@ -1,9 +1,9 @@
 /**
- * Runs of a property test: a part of those of `.ci/run --full`, which sets INSIGHTS_TEST_RUNS=4. Each run draws other
- * examples, so that all of them are tried in the course of time.
+ * Runs of a property test. `.ci/run` sets INSIGHTS_TEST_RUNS=0.5, and with `--full` 4. Each run draws other examples, so
+ * that all of them are tried in the course of time.
  */
 export function runs(native: number, embedded: number, isNative: boolean): number {
-  return (isNative ? native : embedded) * factor;
+  return Math.ceil((isNative ? native : embedded) * factor);
 }
 
 const factor = Number(process.env["INSIGHTS_TEST_RUNS"] ?? 1);

@@ -74,7 +74,7 @@ async function embedded(project: TestProject): Promise<() => Promise<void>> {
     await prepareTemplate(socket.url);
     await socket.stop();
     // Memory and files that are initialized at a start, before the first statement.
-    await database.exec("alter system set shared_buffers = '16MB'");
+    await database.exec("alter system set shared_buffers = '4MB'");
     await database.exec("alter system set wal_init_zero = off");
   } finally {
     await database.close();

@@ -30,7 +30,7 @@ test.each([
   ["popular-corses", {}, "CF002", 'there is no saved query "popular-corses"', 'The nearest name is "popular-courses".'],
   ["zzz", {}, "CF002", 'there is no saved query "zzz"', "analytics.saved_queries() returns all."],
   ["analytics.trends", {}, "CF002", '"analytics.trends" for', 'The nearest name is "analytics.trend".'],
-  ["ml.r2_score", {}, "CF002", '"ml.r2_score" for', "analytics.query_functions() returns all."],
+  ["ml.zzz", {}, "CF002", '"ml.zzz" for', "analytics.query_functions() returns all."],
   ["pg_catalog.pg_sleep", {}, "CF002", '"pg_catalog.pg_sleep" for', expect.any(String)],
   ["track.ingest", { batch: [] }, "CF002", '"track.ingest" for', expect.any(String)],
   ["analytics._trend_exact", {}, "CF002", '"analytics._trend_exact" for', expect.any(String)],

@@ -32,3 +32,10 @@ test("is null without durations, inside of the first bucket below its bound, and
   expect(await quantile(counted({ 37: 3 }), 0.5)).toBeCloseTo(131.072, 9);
   expect(await quantile(counted({ 1: 1, 5: 1 }), 1)).toBeCloseTo(0.0005 * Math.SQRT2 ** 5, 12);
 });
+
+test("a quantile that is not a share is an error", async () => {
+  for (const part of ["-0.1", "1.1", "1e308", "'NaN'", "'infinity'"])
+    expect(await database.rejects(`select common.duration_quantile('{9223372036854775807}', ${part})`)).toMatchObject({
+      code: "CF001",
+    });
+});

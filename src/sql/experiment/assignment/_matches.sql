@@ -73,16 +73,13 @@ $$;
 grant execute on function experiment._cased()
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
-create or replace function experiment._canonical(value text)
+create or replace function experiment._capitals()
 returns text
-language plpgsql
+language sql
 immutable
-strict
 parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_upper constant text :=
+begin atomic
+  select 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
     'ΜÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞŸĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŹŻŽɃƂƄƇƋƑǶ'
     'ƘȽꟜȠƠƢƤƧƬƯƳƵƸƼǷǄǄǇǇǊǊǍǏǑǓǕǗǙǛƎǞǠǢǤǦǨǪǬǮǱǱǴǸǺǼǾȀȂȄȆȈȊȌȎȐȒȔȖȘȚȜȞȢȤȦȨȪȬȮȰȲȻⱾⱿɁɆɈɊɌɎⱯⱭⱰƁƆƉƊƏƐꞫƓꞬƔꟋꞍꞪƗƖꞮⱢ'
     'ꞭƜⱮƝƟⱤƦꟅƩꞱƮɄƱƲɅƷꞲꞰΙͰͲͶϽϾϿΆΈΉΊΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΣΤΥΦΧΨΩΪΫΌΎΏΒΘΦΠϏϘϚϜϞϠϢϤϦϨϪϬϮΚΡϹͿΕϷϺАБВГДЕЖЗИЙКЛМНОПР'
@@ -95,11 +92,30 @@ declare
     'ႳႴႵႶႷႸႹႺႻႼႽႾႿჀჁჂჃჄჅჇჍꙀꙂꙄꙆꙈꙊꙌꙎꙐꙒꙔꙖꙘꙚꙜꙞꙠꙢꙤꙦꙨꙪꙬꚀꚂꚄꚆꚈꚊꚌꚎꚐꚒꚔꚖꚘꚚꜢꜤꜦꜨꜪꜬꜮꜲꜴꜶꜸꜺꜼꜾꝀꝂꝄꝆꝈꝊꝌꝎꝐꝒꝔꝖꝘꝚꝜꝞꝠꝢꝤꝦꝨꝪꝬꝮꝹꝻꝾꞀ'
     'ꞂꞄꞆꞋꞐꞒꟄꞖꞘꞚꞜꞞꞠꞢꞤꞦꞨꞴꞶꞸꞺꞼꞾꟀꟂꟇꟉꟌ꟎Ꟑ꟒꟔ꟖꟘꟚꟵꞳᎠᎡᎢᎣᎤᎥᎦᎧᎨᎩᎪᎫᎬᎭᎮᎯᎰᎱᎲᎳᎴᎵᎶᎷᎸᎹᎺᎻᎼᎽᎾᎿᏀᏁᏂᏃᏄᏅᏆᏇᏈᏉᏊᏋᏌᏍᏎᏏᏐᏑᏒᏓᏔᏕᏖᏗᏘᏙᏚᏛᏜᏝᏞ'
     'ᏟᏠᏡᏢᏣᏤᏥᏦᏧᏨᏩᏪᏫᏬᏭᏮᏯＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ';
+end;
+
+comment on function experiment._capitals() is $$
+Returns the characters to which a case-insensitive regular expression of JavaScript maps those of `experiment._cased`.
+$$;
+
+grant execute on function experiment._capitals()
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+
+create or replace function experiment._canonical(value text)
+returns text
+language plpgsql
+immutable
+strict
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
 begin
   if octet_length(_canonical.value) = length(_canonical.value) then
     return upper(_canonical.value collate "C");
   end if;
-  return translate(upper(_canonical.value collate "C"), substr(experiment._cased(), 27), v_upper);
+  return translate(
+    upper(_canonical.value collate "C"), substr(experiment._cased(), 27), substr(experiment._capitals(), 27)
+  );
 end;
 $$;
 
@@ -182,6 +198,7 @@ parallel safe
 begin atomic
   select _canonical_units.units + coalesce(
     case
+      when _canonical_units.units @> '{[0,65536)}'::int4multirange then '{}'::int4multirange
       when upper(_canonical_units.units) <= 128 then (
         select range_agg(int4range(letter - 32, letter - 32, '[]'))
         from generate_series(97, 122) as letter
@@ -191,7 +208,7 @@ begin atomic
         select range_agg(int4range(ascii(mapped.value), ascii(mapped.value), '[]'))
         from unnest(
           string_to_array(experiment._cased(), null),
-          string_to_array(experiment._canonical(experiment._cased()), null)
+          string_to_array(experiment._capitals(), null)
         ) as mapped (letter, value)
         where ascii(mapped.letter) <@ _canonical_units.units
       )
@@ -422,9 +439,6 @@ declare
   v_stack text[] := '{}';
   v_names text[] := '{}';
   v_starts int[] := '{}';
-  v_sizes int[] := '{}';
-  v_size int := 0;
-  v_part int;
   v_start int;
   v_kind text := 'none';
   v_letter text;
@@ -445,8 +459,6 @@ begin
       v_start := length(v_result);
       v_result := v_result || case when _regex.insensitive then upper(v_letter collate "C") else v_letter end;
       v_kind := 'atom';
-      v_part := 1;
-      v_size := v_size + 1;
       v_at := v_at + 1;
     elsif v_letter in ('^', '$', '|') then
       v_result := v_result || v_letter;
@@ -467,8 +479,6 @@ begin
       v_names := v_names || v_parts[1];
       v_stack := v_stack || coalesce(v_parts[1], '');
       v_starts := v_starts || length(v_result);
-      v_sizes := v_sizes || v_size;
-      v_size := 0;
       v_result := v_result || case
         when v_parts[1] in ('?=', '?!', '?<=', '?<!') then '(' || v_parts[1]
         else '(?:'
@@ -486,9 +496,6 @@ begin
         when v_stack[cardinality(v_stack)] in ('?<=', '?<!') then 'none'
         else 'atom'
       end;
-      v_part := v_size;
-      v_size := v_size + v_sizes[cardinality(v_sizes)];
-      v_sizes := trim_array(v_sizes, 1);
       v_stack := trim_array(v_stack, 1);
       v_starts := trim_array(v_starts, 1);
       v_at := v_at + 1;
@@ -505,19 +512,16 @@ begin
         elsif greatest(v_parts[2]::numeric, v_parts[4]::numeric) > 255 then
           perform experiment._refuse_regex(_regex.pattern, 'repeats more than 255 times');
         end if;
-        -- Each repetition is a copy in the automaton.
-        v_size := v_size + v_part * (greatest(v_parts[2]::int, v_parts[4]::int, 1) - 1);
-        if v_size > 2000 then
-          perform experiment._refuse_regex(_regex.pattern, 'is too complex with its repetitions');
-        end if;
       end if;
-      if v_kind = 'atom' then
+      if v_letter = '{' and v_parts[2] = '0' and coalesce(v_parts[4], v_parts[3]) in ('', '0')
+        or v_kind = 'assertion' and (v_letter in ('*', '?') or v_parts[2] = '0')
+      then
+        v_result := left(v_result, v_start);
+      elsif v_kind = 'atom' then
         v_result := v_result || case
           when v_letter <> '{' then v_letter
           else '{' || v_parts[2] || v_parts[3] || coalesce(v_parts[4], '') || '}'
         end;
-      elsif v_letter in ('*', '?') or v_letter = '{' and v_parts[2] = '0' then
-        v_result := left(v_result, v_start);
       end if;
       v_kind := 'none';
       v_at := v_at + length(v_parts[1]) + length(v_parts[5]);
@@ -563,10 +567,9 @@ begin
         ));
         v_at := v_at + 1;
       end if;
+      v_start := length(v_result);
       v_result := v_result || experiment._bracket(v_units);
       v_kind := 'atom';
-      v_part := 1;
-      v_size := v_size + 1;
     end if;
   end loop;
   return case when cardinality(v_stack) = 0 then v_result end;
@@ -577,11 +580,57 @@ comment on function experiment._regex(text, boolean) is $$
 Returns a regular expression of PostgreSQL that matches as one of JavaScript, null if JavaScript does not accept it.
 Both are without captures, and the subject has a character for each code unit (`experiment._units`), in upper case if
 the match is insensitive (`experiment._canonical`). Raises CF009 for references back to a group, octal numbers, more
-than 255 repetitions, changes of flags and two groups of one name, CF008 for more than 1,000 characters and for
-repetitions of repetitions that come to more than 2,000 parts.
+than 255 repetitions, changes of flags and two groups of one name, CF008 for more than 1,000 characters.
 $$;
 
 grant execute on function experiment._regex(text, boolean)
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+
+/*
+ * Bounds that keep an expression below 0.1 s: PostgreSQL builds the automaton before it reads the text, and each
+ * character of the text may visit all of it. An assertion is evaluated at each position, up to the end of the text.
+ */
+create or replace function experiment._check_regex(pattern text, regex text, text_length int)
+returns void
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_work record;
+begin
+  -- Few parts that may be missing cannot exceed the bounds.
+  if text_length <= 1000
+    and length(pattern) <= 100
+    and regex !~ '\(\?<?[=!]|\{'
+    and regexp_count(regex, '[^(]\?|[*+]|\\[yY]') <= 5
+  then
+    return;
+  end if;
+  select work.arcs, work.states, work.assertions, work.depth
+  into v_work
+  from experiment._regex_work(regex) as work;
+  if v_work.states > 2000 then
+    perform experiment._refuse_regex(pattern, 'is too complex with its repetitions');
+  elsif v_work.arcs > 10000 then
+    perform experiment._refuse_regex(pattern, 'is too complex: many parts in a row may match without a character');
+  elsif (v_work.states + v_work.arcs) * text_length > 2e7 then
+    perform experiment._refuse_regex(pattern, format('is too complex for a text of %s characters', text_length));
+  elsif v_work.assertions * text_length ^ (least(v_work.depth, 3) + 1) > 1e8 then
+    perform experiment._refuse_regex(
+      pattern, format('is too complex with its assertions for a text of %s characters', text_length)
+    );
+  end if;
+end;
+$$;
+
+comment on function experiment._check_regex(text, text, integer) is $$
+@behavior -*
+Raises CF008 for a regular expression whose automaton is too large, or too large for the length of the text.
+$$;
+
+grant execute on function experiment._check_regex(text, text, integer)
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._matches(value text, pattern text, insensitive boolean)
@@ -607,12 +656,7 @@ begin
   if v_regex is null then
     return false;
   end if;
-  -- An assertion is evaluated at each position, up to the end of the text.
-  if length(_matches.value) > 10000 and v_regex ~ '\(\?<?[=!]' then
-    perform experiment._refuse_regex(
-      _matches.pattern, 'is too complex with its assertions for a text of more than 10000 characters'
-    );
-  end if;
+  perform experiment._check_regex(_matches.pattern, v_regex, length(_matches.value));
   v_value := experiment._units(_matches.value);
   if _matches.insensitive then
     v_value := experiment._canonical(v_value);
@@ -623,8 +667,8 @@ $$;
 
 comment on function experiment._matches(text, text, boolean) is $$
 Returns whether a text matches a regular expression of JavaScript; one that JavaScript does not accept matches nothing.
-PostgreSQL's automata need no backtracking: the work grows with the length of the text, and with its square if the
-expression has an assertion such as `(?=…)`, so that such a text may have 10,000 characters (CF008).
+PostgreSQL's automata need no backtracking: the work is the size of the automaton times the length of the text, and the
+square of the length for an assertion such as `(?=…)`. Both are bounded before: CF008.
 $$;
 
 grant execute on function experiment._matches(text, text, boolean)

@@ -73,12 +73,14 @@ begin
       );
     end if;
     if v_key in ('$regex', '$regexi') then
-      begin
-        perform '' ~ (v_value #>> '{}');
-      exception when invalid_regular_expression then
-        perform common.refuse('CF001', format('"%s" is not a regular expression', left(v_value #>> '{}', 100)),
-          'Use syntax that JavaScript and PostgreSQL share.');
-      end;
+      if experiment._regex(v_value #>> '{}', v_key = '$regexi') is null then
+        perform common.refuse(
+          'CF001',
+          format('"%s" is not a regular expression', left(v_value #>> '{}', 100)),
+          'Use the syntax of JavaScript.'
+        );
+      end if;
+      perform experiment._matches('', v_value #>> '{}', v_key = '$regexi');
     elsif v_key in ('$not', '$size') then
       perform experiment._check_operators(v_value, _check_operators.depth + 1);
     elsif v_key in ('$all', '$alli') then

@@ -159,6 +159,16 @@ test.for([
     "CF008",
     'the regular expression "((a{200}){200}){200}" is too complex with its repetitions',
   ],
+  [
+    "(?:\\b|x)".repeat(12),
+    "CF008",
+    `the regular expression "${"(?:\\b|x)".repeat(12)}" is too complex: many parts in a row may match without a character`,
+  ],
+  [
+    "[a-c]?".repeat(160),
+    "CF008",
+    `the regular expression "${"[a-c]?".repeat(160).slice(0, 100)}" is too complex: many parts in a row may match without a character`,
+  ],
   ["(?i:a)", "CF009", 'the regular expression "(?i:a)" changes its flags within'],
   ["x".repeat(1001), "CF008", `the regular expression "${"x".repeat(100)}" has more than 1000 characters`],
 ] as const)("the regular expression %s is refused", async ([pattern, code, message]) => {
@@ -171,6 +181,39 @@ test("an expression with an assertion is refused for a long text", async () => {
   expect(await evaluate({ v: "a".repeat(10_000) }, { v: { $regex: "(?=a.*b)" } })).toBe(false);
   const error = await refused({ v: "a".repeat(10_001) }, { v: { $regex: "(?=a.*b)" } });
   expect(error.code).toBe("CF008");
+});
+
+test("an expression is refused for a text for which its automaton is too large", async () => {
+  const pattern = "([ab]*a[ab]{200})c";
+  expect(await evaluate({ v: "ab".repeat(5_000) }, { v: { $regex: pattern } })).toBe(false);
+  const error = await refused({ v: "ab".repeat(100_000) }, { v: { $regex: pattern } });
+  expect(error.code).toBe("CF008");
+  expect(error.message).toBe(
+    'the regular expression "([ab]*a[ab]{200})c" is too complex for a text of 200000 characters',
+  );
+  // An assertion within another is evaluated at each position of each position.
+  const nested = "(?=(?:(?=a.*b).)*c)";
+  expect(await evaluate({ v: "a".repeat(300) }, { v: { $regex: nested } })).toBe(false);
+  expect((await refused({ v: "a".repeat(400) }, { v: { $regex: nested } })).code).toBe("CF008");
+});
+
+test("boundaries and optional parts of ordinary expressions are accepted", async () => {
+  const words = Array.from({ length: 30 }, (_, number) => `\\bword${number}\\b`).join("|");
+  for (const [value, pattern, expected] of [
+    ["a word7 b", words, true],
+    ["a word7b", words, false],
+    [
+      "https://www.example.com/a?b",
+      "^(?:https?:\\/\\/)?(?:www\\.)?[a-z]+\\.(?:com|org)?(?:\\/[^?#]*)?(?:\\?[^#]*)?(?:#.*)?$",
+      true,
+    ],
+    ["Ab1!efgh", "^(?=.*[a-z])(?=.*[A-Z])(?=.*\\d)(?=.*[!?]).{8,}$", true],
+    ["a b c", "^(?:\\b\\w\\b ?)*$", true],
+    ["xx", "(?:\\b|x){6}", true],
+  ] as const) {
+    expect(await evaluate({ v: value }, { v: { $regex: pattern } }), pattern).toBe(expected);
+    expect(new RegExp(pattern).test(value)).toBe(expected);
+  }
 });
 
 test("an operator that is not known never passes", async () => {

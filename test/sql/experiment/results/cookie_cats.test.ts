@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
 import { dataset, hasDataset } from "../../../support/datasets.ts";
+import { isFull } from "../../../support/runs.ts";
 import { refresh } from "../../track/messages.ts";
 import { type Sent, send, start, viewed } from "../experiments.ts";
 
@@ -11,7 +12,8 @@ import { type Sent, send, start, viewed } from "../experiments.ts";
 const has = hasDataset("cookie_cats/players");
 const database = await testDatabase();
 
-test.skipIf(!(has && database.native))(
+// As many events as all other tests of the room together: with `.ci/run --full`.
+test.skipIf(!(has && database.native && isFull))(
   "Cookie Cats: two retentions with intervals, and a sample ratio mismatch",
   { timeout: 900_000 },
   async () => {

@@ -1,0 +1,584 @@
+/* Times of one event by person: a row per person, with the times in order. */
+create or replace aggregate analytics._concatenated(anycompatiblearray) (
+  sfunc = array_cat,
+  stype = anycompatiblearray,
+  parallel = safe
+);
+
+comment on aggregate analytics._concatenated(anycompatiblearray) is $$Returns the arrays of a group as one.$$;
+
+grant execute on function analytics._concatenated(anycompatiblearray) to insights_reader;
+
+/*
+ * Both statements have these parameters: $1 the filters, $2 the bounds, $3 the visible periods of each filter and, at
+ * the end, of any event, $4 and $5 the people as blocks and bits, $6 the conversion window, $7 the event types, $8
+ * whether all events are read, $9 the optional steps, one bit each, and $10 the property.
+ */
+
+/*
+ * `at1`, `at2`, …: the times of the steps. From each time of a step, the latest time of the step before it is found
+ * by binary search, and from there the latest one of the step before that: the latest possible start, with the latest
+ * end of the window. When the first time whose start is late enough is found, the search ends.
+ */
+create or replace function analytics._search_statement(
+  filters analytics.step_filter[], step_count int, by_bucket boolean, only_visible boolean
+)
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_lists text := '';
+  v_columns text := 'journey.at1';
+  v_found text := '';
+  v_start text := '%s';
+  v_starts text[] := '{"start.found_1"}';
+  v_forward text := '';
+  v_with_items constant boolean := exists (
+    select from unnest(filters) as filter where not filter.is_exclusion and filter.items is not null
+  );
+begin
+  for v_number in 1 .. step_count loop
+    v_lists := v_lists || format(
+      ', %2$s as at%1$s',
+      v_number,
+      case
+        when (filters[v_number]).items is null and not only_visible then format(
+          $query$
+          case
+            when bool_and(journey.is_automatic) filter (where journey.event_type_id = %1$s)
+              = bool_or(journey.is_automatic) filter (where journey.event_type_id = %1$s)
+              then analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+                filter (where journey.event_type_id = %1$s)
+            else array(
+              select unnest(
+                analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+                  filter (where journey.event_type_id = %1$s)
+              )
+              order by 1
+            )
+          end$query$,
+          (filters[v_number]).event_type_id
+        )
+        else format(
+          $query$
+          array(
+            select used.at
+            from unnest(
+              analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+                filter (where journey.event_type_id = %1$s),
+              %2$s
+            ) as used (at, item_id)
+            where %3$s
+            order by 1
+          )$query$,
+          (filters[v_number]).event_type_id,
+          case
+            when v_with_items then format(
+              $query$analytics._concatenated(journey.item_ids order by journey.person_id, journey.first_at)
+                filter (where journey.event_type_id = %s)$query$,
+              (filters[v_number]).event_type_id
+            )
+            else $query$'{}'::int[]$query$
+          end,
+          concat_ws(
+            ' and ',
+            case
+              when (filters[v_number]).items is not null
+                then format('used.item_id = any (($1)[%s].items)', v_number)
+            end,
+            case when only_visible then format('used.at <@ ($3)[%s]', v_number) end
+          )
+        )
+      end
+    );
+    continue when v_number = 1;
+
+    v_columns := v_columns || format(', journey.at%s', v_number);
+    -- The start of the attempt that a time of this step belongs to.
+    v_start := format(v_start, format('attempt.at%1$s[width_bucket(%%s, attempt.at%1$s)]', v_number - 1));
+    v_found := v_found || format(
+      $query$
+      left join lateral (
+        select later.at
+        from (
+          select unnest(attempt.at%1$s%2$s) as at
+        ) as later
+        where later.at <= %3$s + $6
+        limit 1
+      ) as reach_%1$s on true$query$,
+      v_number,
+      case
+        when v_number > 2 then format(
+          $query$[width_bucket(reach_%1$s.at - interval '1 microsecond', attempt.at%2$s) + 1:]$query$,
+          v_number - 1, v_number
+        )
+        else ''
+      end,
+      format(v_start, 'later.at')
+    );
+    v_starts := v_starts || format(v_start, format('reach_%s.at', v_number));
+    v_forward := v_forward || format(
+      $query$
+      cross join lateral (
+        select
+          case
+            when start.reached >= %1$s
+              then attempt.at%1$s[
+                width_bucket(time_%2$s.at - interval '1 microsecond', attempt.at%1$s) + 1
+              ]
+          end as at
+      ) as time_%1$s$query$,
+      v_number, v_number - 1
+    );
+  end loop;
+
+  return format(
+    $query$
+    with member as materialized (
+      select entry.block, entry.people from unnest($4, $5) as entry (block, people)
+    ),
+
+    -- Sorted once, for all lists of times.
+    journey as (
+      select journey.person_id%1$s
+      from (
+        select
+          journey.person_id, journey.event_type_id, journey.is_automatic, journey.occurred_at, journey.item_ids,
+          journey.occurred_at[1] as first_at
+        from analytics._journeys(%2$s, false, %3$s, ($2)[1], ($2)[cardinality($2)]) as journey
+        join member
+          on member.block = journey.person_id / 4096
+          and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
+      ) as journey
+      group by journey.person_id
+      having bool_or(journey.event_type_id = ($1)[1].event_type_id)
+    ),
+
+    attempt as (
+      select journey.person_id, %4$s, %5$s
+      from journey%6$s
+      where cardinality(journey.at1) > 0
+      offset 0
+    )
+
+    select attempt.person_id, attempt.bucket, null::text, start.reached, array[time_1.at%7$s]
+    from attempt%8$s
+    cross join lateral (
+      select
+        %9$s as reached,
+        case %10$s else attempt.at1[1] end as at
+    ) as start
+    cross join lateral (select start.at) as time_1%11$s
+    $query$,
+    v_lists,
+    quote_literal((
+      select array_agg(filter.event_type_id) from unnest(filters) as filter where not filter.is_exclusion
+    )),
+    case when v_with_items then 'true' else 'false' end,
+    case when by_bucket then 'part.bucket' else '1 as bucket' end,
+    case when by_bucket then replace(v_columns, 'journey.at1', 'part.at as at1') else v_columns end,
+    case
+      when by_bucket then $query$
+      cross join lateral (
+        select entered.bucket, array_agg(entered.at order by entered.at) as at
+        from (
+          select width_bucket(listed.at, $2) as bucket, listed.at
+          from unnest(journey.at1) as listed (at)
+        ) as entered
+        group by entered.bucket
+      ) as part$query$
+      else ''
+    end,
+    (
+      select string_agg(format(', time_%s.at', number), '' order by number)
+      from generate_series(2, step_count) as number
+    ),
+    v_found,
+    (
+      select 'case ' || string_agg(format('when reach_%1$s.at is not null then %1$s', number), ' ' order by number desc)
+        || ' else 1 end'
+      from generate_series(2, step_count) as number
+    ),
+    (
+      select
+        string_agg(format('when reach_%s.at is not null then %s', number, v_starts[number]), ' ' order by number desc)
+      from generate_series(2, step_count) as number
+    ),
+    v_forward
+  );
+end;
+$$;
+
+comment on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean) is $$
+Returns the statement that finds the attempts of people in an ordered funnel of different events.
+By binary search; see `analytics._funnel_attempts`. `by_bucket`: one attempt per person and bucket of its start.
+$$;
+
+grant execute on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean)
+to insights_reader;
+
+create or replace function analytics._walk_statement(
+  filters analytics.step_filter[],
+  step_count int,
+  step_order text,
+  by_events boolean,
+  attribution text,
+  by_bucket boolean,
+  only_visible boolean
+)
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_filter analytics.step_filter;
+  v_steps text := '0';
+  v_exclusions text := '0';
+  v_bit int;
+  v_expression text;
+  v_source text;
+  -- The steps that begin an attempt.
+  v_entry constant int := case when step_order = 'unordered' then (1 << step_count) - 1 else 1 end;
+  -- The first step of an attempt is in its bucket, and the step that gives the value has this value.
+  v_masked constant text := concat(
+    'hit.steps',
+    case
+      when by_bucket and step_order <> 'unordered'
+        then ' & case when hit.at >= ($2)[entered.bucket + 1] then ~1 else ~0 end'
+    end,
+    case
+      when attribution like 'step\_%' then format(
+        ' & case when hit.steps & %1$s <> 0 and hit.value is distinct from given.value then ~%1$s else ~0 end',
+        1 << (substr(attribution, 6)::int - 1)
+      )
+    end
+  );
+begin
+  for v_number in 1 .. cardinality(filters) loop
+    v_filter := filters[v_number];
+    v_bit := case
+      when v_filter.is_exclusion then (1 << v_filter.last_step) - (1 << v_filter.first_step)
+      else 1 << (v_number - 1)
+    end;
+    v_expression := format(
+      ' | case when %s then %s else 0 end',
+      concat_ws(
+        ' and ',
+        case
+          when v_filter.event_type_id = 0 then 'not happened.is_automatic'
+          else format('happened.event_type_id = %s', v_filter.event_type_id)
+        end,
+        case when v_filter.items is not null then format('happened.item_id = any (($1)[%s].items)', v_number) end,
+        case
+          when v_filter.property is not null then format(
+            $query$happened.properties -> (($1)[%1$s].property ->> 'name') = ($1)[%1$s].property -> 'is'$query$,
+            v_number
+          )
+        end,
+        case when only_visible then format('happened.at <@ ($3)[%s]', v_number) end
+      ),
+      v_bit
+    );
+    if v_filter.is_exclusion then
+      v_exclusions := v_exclusions || v_expression;
+    else
+      v_steps := v_steps || v_expression;
+    end if;
+  end loop;
+
+  v_source := case
+    when by_events then
+      $query$
+      select
+        event.person_id, event.event_type_id, event.occurred_at as at, event.item_id, event.properties,
+        event_type.is_automatic or source.is_automatic as is_automatic,
+        left(event.properties ->> $10, 200) as value
+      from track.event
+      join track.event_type on event_type.event_type_id = event.event_type_id
+      join track.source on source.source_id = event.source_id
+      join member
+        on member.block = event.person_id / 4096
+        and get_bit(member.people, (event.person_id % 4096)::int) <> 0
+      where event.occurred_at >= ($2)[1]
+        and event.occurred_at < ($2)[cardinality($2)]
+        and (event.event_type_id = any ($7) or $8)
+        and event.person_id <> 0
+      $query$
+    else
+      $query$
+      select
+        journey.person_id, journey.event_type_id, used.at, used.item_id, null::jsonb as properties,
+        journey.is_automatic, null::text as value
+      from analytics._journeys($7, $8, true, ($2)[1], ($2)[cardinality($2)]) as journey
+      join member
+        on member.block = journey.person_id / 4096
+        and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
+      cross join lateral unnest(journey.occurred_at, journey.item_ids) as used (at, item_id)
+      $query$
+  end;
+
+  return format(
+    $query$
+    with member as materialized (
+      select entry.block, entry.people from unnest($4, $5) as entry (block, people)
+    ),
+
+    hit as (
+      select happened.person_id, happened.at, happened.steps, happened.exclusions, happened.value
+      from (
+        select
+          happened.person_id, happened.at, happened.value, happened.is_automatic, %1$s as steps, %2$s as exclusions
+        from (%3$s) as happened
+      ) as happened
+      where happened.steps <> 0
+        or happened.exclusions <> 0
+        or %4$s
+    ),
+
+    journey as (%5$s)
+
+    select journey.person_id, journey.bucket, journey.value, attempt.reached, attempt.times
+    from journey
+    cross join lateral %6$s as attempt
+    where attempt.reached > 0
+    $query$,
+    v_steps,
+    v_exclusions,
+    v_source,
+    case
+      when step_order <> 'strict' then 'false'
+      when only_visible then 'not happened.is_automatic and happened.at <@ ($3)[cardinality($1) + 1]'
+      else 'not happened.is_automatic'
+    end,
+    format(
+      $query$
+      select
+        %1$s as person_id, %2$s as bucket, %3$s as value,
+        array_agg(hit.at order by hit.at, hit.steps <> 0, hit.steps, hit.exclusions) as at,
+        array_agg(%4$s order by hit.at, hit.steps <> 0, hit.steps, hit.exclusions) as steps,
+        array_agg(hit.exclusions order by hit.at, hit.steps <> 0, hit.steps, hit.exclusions) as exclusions
+      from hit%5$s
+      group by %6$s
+      having bool_or(%4$s & %7$s <> 0)
+      $query$,
+      'hit.person_id',
+      case when by_bucket then 'entered.bucket' else '1' end,
+      case
+        when attribution is null then 'null::text'
+        when attribution in ('first_touch', 'last_touch') then format(
+          $query$(
+            array_agg(hit.value order by hit.at%s, hit.value) filter (where hit.steps <> 0 and hit.value is not null)
+          )[1]$query$,
+          case when attribution = 'last_touch' then ' desc' end
+        )
+        when attribution = 'all_events' then 'hit.value'
+        else 'given.value'
+      end,
+      v_masked,
+      concat(
+        case
+          when by_bucket then format(
+            $query$
+            join (
+              select distinct hit.person_id, width_bucket(hit.at, $2) as bucket
+              from hit
+              where hit.steps & %s <> 0
+            ) as entered
+              on entered.person_id = hit.person_id
+              and hit.at >= ($2)[entered.bucket]
+              and hit.at <= ($2)[entered.bucket + 1] + $6
+            $query$,
+            v_entry
+          )
+        end,
+        case
+          when attribution like 'step\_%' then format(
+            $query$
+            left join (
+              select distinct hit.person_id, hit.value
+              from hit
+              where hit.steps & %s <> 0
+            ) as given on given.person_id = hit.person_id
+            $query$,
+            1 << (substr(attribution, 6)::int - 1)
+          )
+        end
+      ),
+      concat_ws(
+        ', ',
+        'hit.person_id',
+        case when by_bucket then 'entered.bucket' end,
+        case when attribution = 'all_events' then 'hit.value' when attribution like 'step\_%' then 'given.value' end
+      ),
+      v_entry
+    ),
+    case
+      when step_order = 'unordered' then format(
+        'analytics._walk_unordered(journey.at, journey.steps, journey.exclusions, %s, $6, %s)',
+        step_count,
+        case when by_bucket then '($2)[journey.bucket + 1]' else $query$'infinity'$query$ end
+      )
+      else format(
+        $query$(
+          select walked.reached, walked.times
+          from analytics._walk_steps(
+            journey.at, journey.steps, journey.exclusions, %s, $6, $9, %s
+          ) as walked
+          where not walked.is_excluded
+        )$query$,
+        step_count, case when step_order = 'strict' then 'true' else 'false' end
+      )
+    end
+  );
+end;
+$$;
+
+comment on function analytics._walk_statement(
+  analytics.step_filter[], int, text, boolean, text, boolean, boolean
+) is $$
+Returns the statement that finds the attempts of people in any funnel, by walking through their events.
+See `analytics._funnel_attempts`. `by_events`: properties are read, from the events. `by_bucket`: one attempt per
+person and bucket of its start.
+$$;
+
+grant execute on function analytics._walk_statement(analytics.step_filter[], int, text, boolean, text, boolean, boolean)
+to insights_reader;
+
+create or replace function analytics._funnel_attempts(
+  filters analytics.step_filter[],
+  bounds timestamptz[],
+  step_order text,
+  conversion_window interval,
+  among text,
+  property text,
+  attribution text,
+  smallest_group int
+)
+returns table (person_id bigint, bucket int, value text, reached int, times timestamptz[])
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+-- A row has the journey of a person.
+set work_mem to '64MB'
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_since constant timestamptz := bounds[1];
+  v_until constant timestamptz := bounds[cardinality(bounds)];
+  v_by_bucket constant boolean := cardinality(bounds) > 2;
+  v_step_count constant int := (select count(*) from unnest(filters) as filter where not filter.is_exclusion);
+  v_types constant int[] := array(
+    select distinct filter.event_type_id from unnest(filters) as filter where filter.event_type_id <> 0
+  );
+  v_with_any constant boolean := step_order = 'strict'
+    or exists (select from unnest(filters) as filter where filter.event_type_id = 0);
+  v_by_events constant boolean := _funnel_attempts.property is not null
+    or exists (select from unnest(filters) as filter where filter.property is not null);
+  v_optional constant int := (
+    select coalesce(sum(1 << (filter.first_step - 1)), 0)
+    from unnest(filters) as filter
+    where filter.is_optional
+  );
+  -- Where no event is two steps, and none is optional.
+  v_by_search constant boolean := step_order = 'ordered'
+    and not v_by_events
+    and v_optional = 0
+    and not v_with_any
+    and (
+      select count(distinct filter.event_type_id) = v_step_count
+      from unnest(filters) as filter
+      where not filter.is_exclusion
+    );
+  v_visible tstzmultirange[];
+  v_blocks int[];
+  v_people bit(4096)[];
+  v_walkers bit(4096)[];
+begin
+  select array_agg(member.block order by member.block), array_agg(member.people order by member.block)
+  into v_blocks, v_people
+  from (
+    select
+      entry.block,
+      entry.people
+        & ~coalesce(excluded.people, v_no_people)
+        & case when smallest_group is null then ~v_no_people else coalesce(counted.people, v_no_people) end as people
+    from analytics._among(_funnel_attempts.among, _funnel_attempts.smallest_group) as entry
+    left join track.person_set_blocks('excluded') as excluded on excluded.block = entry.block
+    left join track.person_set_blocks('counted') as counted on counted.block = entry.block
+  ) as member;
+  if smallest_group is not null then
+    v_visible := array(
+      select
+        analytics._visible_periods(
+          entry.event_type_id, entry.item_id, _funnel_attempts.among, bounds, _funnel_attempts.smallest_group
+        )
+      from (
+        select filter.event_type_id, filter.item_id, filter.ordinality
+        from unnest(filters) with ordinality as filter
+        union all
+        select 0, null, cardinality(filters) + 1 where step_order = 'strict'
+      ) as entry
+      order by entry.ordinality
+    );
+  end if;
+
+  if not v_by_search then
+    v_walkers := v_people;
+  elsif cardinality(filters) > v_step_count then
+    -- Exclusions are of no concern to people without one.
+    v_walkers := array(
+      select coalesce(bit_or(track.person_bit(journey.person_id)) & entry.people, v_no_people)
+      from unnest(v_blocks, v_people) as entry (block, people)
+      left join analytics._journeys(
+        array(select filter.event_type_id from unnest(filters) as filter where filter.is_exclusion),
+        exists (select from unnest(filters) as filter where filter.is_exclusion and filter.event_type_id = 0),
+        false, v_since, v_until
+      ) as journey on journey.person_id / 4096 = entry.block
+      group by entry.block, entry.people
+      order by entry.block
+    );
+    v_people := array(
+      select entry.people & ~entry.walkers
+      from unnest(v_blocks, v_people, v_walkers) as entry (block, people, walkers)
+      order by entry.block
+    );
+  end if;
+
+  if v_by_search then
+    return query execute analytics._search_statement(filters, v_step_count, v_by_bucket, v_visible is not null)
+    using filters, bounds, v_visible, v_blocks, v_people, conversion_window;
+  end if;
+  if v_walkers is not null then
+    return query execute analytics._walk_statement(
+      filters, v_step_count, step_order, v_by_events,
+      case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null
+    )
+    using filters, bounds, v_visible, v_blocks, v_walkers, conversion_window, v_types, v_with_any, v_optional,
+      _funnel_attempts.property;
+  end if;
+end;
+$$;
+
+comment on function analytics._funnel_attempts(
+  analytics.step_filter[], timestamptz[], text, interval, text, text, text, int
+) is $$
+Returns the furthest attempt of each person in a funnel, with the privileges of the caller.
+`filters`: the steps and exclusions (`analytics._funnel_steps`). `bounds`: ascending times; the events are those
+between the first and the last one. With more than two, there is one attempt per person and bucket in which the person
+did the first step. `property`: the attempts have the value of this property of the events that `attribution` names;
+null: null. `reached`: the number of the furthest step; `times`: the time of each step, null where it was not done (in
+an unordered funnel the times of that many steps). People whose furthest attempt met an exclusion are left out, except
+in an unordered funnel. `smallest_group`: events of counted people in `analytics._visible_periods`; null: of all
+people.
+$$;
+
+grant execute on function analytics._funnel_attempts(
+  analytics.step_filter[], timestamptz[], text, interval, text, text, text, int
+) to insights_reader;

@@ -1,0 +1,121 @@
+create or replace function analytics._journeys(
+  event_types int[], with_any boolean, with_items boolean, since timestamptz, until timestamptz
+)
+returns table (
+  person_id bigint, event_type_id int, is_automatic boolean, occurred_at timestamptz[], item_ids int[]
+)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_first_day constant date := (_journeys.since at time zone 'UTC')::date;
+  v_end_day constant date := (_journeys.until at time zone 'UTC')::date + 1;
+  v_queued record;
+begin
+  v_queued := track.queued_days(v_first_day, v_end_day);
+  if v_queued.people is null then
+    -- The whole list where it is within the period.
+    return query
+    select
+      step.person_id, step.event_type_id, step.is_automatic,
+      case
+        when step.occurred_at[1] >= _journeys.since
+          and step.occurred_at[cardinality(step.occurred_at)] < _journeys.until
+          then step.occurred_at
+        else step.occurred_at[
+          width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) + 1
+          :width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at)
+        ]
+      end,
+      case
+        when not _journeys.with_items then null
+        when step.occurred_at[1] >= _journeys.since
+          and step.occurred_at[cardinality(step.occurred_at)] < _journeys.until
+          then step.item_ids
+        else step.item_ids[
+          width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) + 1
+          :width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at)
+        ]
+      end
+    from track.step
+    where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+      and step.person_id <> 0
+      and step.since > v_first_day - 366
+      and step.since < v_end_day
+      and step.occurred_at[1] < _journeys.until
+      and step.occurred_at[cardinality(step.occurred_at)] >= _journeys.since;
+    return;
+  end if;
+
+  return query
+  with queued as materialized (
+    select
+      entry.person_id,
+      greatest(entry.first_day::timestamp at time zone 'UTC', _journeys.since) as since,
+      least(entry.end_day::timestamp at time zone 'UTC', _journeys.until) as until
+    from unnest(v_queued.people, v_queued.first_days, v_queued.end_days) as entry (person_id, first_day, end_day)
+  )
+
+  select
+    kept.person_id, kept.event_type_id, kept.is_automatic,
+    step.occurred_at[kept.first_place + 1:kept.end_place], step.item_ids[kept.first_place + 1:kept.end_place]
+  from track.step
+  left join queued on queued.person_id = step.person_id
+  cross join lateral (
+    select
+      width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as since,
+      width_bucket(queued.since - interval '1 microsecond', step.occurred_at) as queued_since,
+      width_bucket(queued.until - interval '1 microsecond', step.occurred_at) as queued_until,
+      width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as until
+  ) as place
+  -- In two parts where those between them are queued.
+  cross join lateral (
+    values
+      (
+        step.person_id, step.event_type_id, step.is_automatic, place.since, coalesce(place.queued_since, place.until)
+      ),
+      (step.person_id, step.event_type_id, step.is_automatic, coalesce(place.queued_until, place.until), place.until)
+  ) as kept (person_id, event_type_id, is_automatic, first_place, end_place)
+  where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+    and step.person_id <> 0
+    and step.since > v_first_day - 366
+    and step.since < v_end_day
+    and kept.first_place < kept.end_place
+
+  union all
+
+  select
+    happened.person_id, happened.event_type_id, happened.is_automatic,
+    array_agg(happened.occurred_at order by happened.occurred_at, happened.item_id),
+    array_agg(happened.item_id order by happened.occurred_at, happened.item_id)
+  from (
+    select
+      event.person_id, event.event_type_id, event.occurred_at, coalesce(event.item_id, 0)::int as item_id,
+      event_type.is_automatic or source.is_automatic as is_automatic
+    from queued
+    join track.event
+      on event.person_id = queued.person_id
+      and event.occurred_at >= queued.since
+      and event.occurred_at < queued.until
+    join track.event_type on event_type.event_type_id = event.event_type_id
+    join track.source on source.source_id = event.source_id
+    where event.person_id <> 0
+  ) as happened
+  where happened.event_type_id = any (_journeys.event_types)
+    or _journeys.with_any and not happened.is_automatic
+  group by happened.person_id, happened.event_type_id, happened.is_automatic;
+end;
+$$;
+
+comment on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz) is $$
+Returns the times and items of events of people in a period, with the privileges of the caller.
+Of these event types, and `with_any` of all events that are not automatic; without person 0. A person and event type
+can have several rows, in each of which the times ascend, and which can be empty. `item_ids`: 0 for events that name
+none; null unless `with_items`. The events of people who are queued for a refresh are included.
+$$;
+
+grant execute on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz) to insights_reader;

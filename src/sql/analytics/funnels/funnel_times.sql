@@ -1,0 +1,255 @@
+create or replace function analytics._funnel_times(
+  steps jsonb,
+  since timestamptz,
+  until timestamptz,
+  step_order text,
+  conversion_window interval,
+  exclusions jsonb,
+  from_step int,
+  to_step int,
+  bins int,
+  item text,
+  among text,
+  smallest_group int
+)
+returns setof analytics.funnel_time
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+set work_mem to '64MB'
+as $$
+declare
+  v_filters constant analytics.step_filter[] := analytics._funnel_steps(
+    _funnel_times.steps, _funnel_times.exclusions, _funnel_times.step_order, _funnel_times.item
+  );
+  v_to_step constant int := analytics._last_step(v_filters, _funnel_times.from_step, _funnel_times.to_step);
+  v_days constant timestamptz[] := analytics._bounds('day', _funnel_times.since, _funnel_times.until, 'UTC');
+  v_widths constant float8[] := array[
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 2 * 86400, 7 * 86400,
+    14 * 86400, 28 * 86400, 91 * 86400, 365 * 86400
+  ];
+  v_seconds float8[];
+  v_limit float8;
+  v_width float8;
+begin
+  perform common.check_count('bins', _funnel_times.bins, 1, 1000);
+  select array_agg(extract(epoch from attempt.times[v_to_step] - attempt.times[_funnel_times.from_step])::float8)
+  into v_seconds
+  from analytics._attempts_by_value(
+    v_filters, array[v_days[1], v_days[cardinality(v_days)]], _funnel_times.step_order,
+    analytics._conversion_window(_funnel_times.conversion_window), _funnel_times.among, null, 'first_touch', 10,
+    _funnel_times.smallest_group
+  ) as attempt
+  where attempt.times[v_to_step] is not null;
+  if v_seconds is null or cardinality(v_seconds) < coalesce(4.5 * nullif(_funnel_times.smallest_group, 1), 0) then
+    return;
+  end if;
+
+  select percentile_cont(0.95) within group (order by listed.seconds) into v_limit
+  from unnest(v_seconds) as listed (seconds);
+  select coalesce(min(width), v_widths[cardinality(v_widths)]) into v_width
+  from unnest(v_widths) as width
+  where width * _funnel_times.bins > v_limit;
+
+  return query
+  with counted as (
+    select least(floor(listed.seconds / v_width), _funnel_times.bins)::int as bin, count(*) as person_count
+    from unnest(v_seconds) as listed (seconds)
+    group by 1
+  ),
+
+  shown as (
+    select
+      listed.bin,
+      coalesce(
+        analytics._shown(counted.person_count, counted.person_count, _funnel_times.smallest_group), 0
+      )::bigint as person_count
+    from generate_series(0, _funnel_times.bins) as listed (bin)
+    left join counted on counted.bin = listed.bin
+  )
+
+  select
+    make_interval(secs => shown.bin * v_width),
+    case when shown.bin < _funnel_times.bins then make_interval(secs => (shown.bin + 1) * v_width) end,
+    shown.person_count
+  from shown
+  where shown.bin <= (select max(largest.bin) from shown as largest where largest.person_count > 0)
+  order by shown.bin;
+end;
+$$;
+
+comment on function analytics._funnel_times(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, int
+) is $$
+Computes the result of `analytics.funnel_times`, with the privileges of the caller.
+`smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
+null: exact figures of all people.
+$$;
+
+grant execute on function analytics._funnel_times(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, int
+)
+to insights_reader;
+
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._funnel_times_exact(
+  steps jsonb,
+  since timestamptz,
+  until timestamptz,
+  step_order text,
+  conversion_window interval,
+  exclusions jsonb,
+  from_step int,
+  to_step int,
+  bins int,
+  item text,
+  among text
+)
+returns setof analytics.funnel_time
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._funnel_times(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null
+  );
+$$;
+
+alter function analytics._funnel_times_exact(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+)
+owner to insights_reader;
+
+comment on function analytics._funnel_times_exact(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+) is $$
+Returns the result of `analytics.funnel_times` with exact figures of all people, for admins and workers.
+$$;
+
+grant execute on function analytics._funnel_times_exact(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+)
+to insights_admin, insights_worker;
+
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._funnel_times_shown(
+  steps jsonb,
+  since timestamptz,
+  until timestamptz,
+  step_order text,
+  conversion_window interval,
+  exclusions jsonb,
+  from_step int,
+  to_step int,
+  bins int,
+  item text,
+  among text
+)
+returns setof analytics.funnel_time
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._funnel_times(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (select smallest_group from analytics.setting)
+  );
+$$;
+
+alter function analytics._funnel_times_shown(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+)
+owner to insights_reader;
+
+comment on function analytics._funnel_times_shown(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+) is $$
+Returns the result of `analytics.funnel_times` for analysts: figures of groups of counted people, rounded.
+$$;
+
+grant execute on function analytics._funnel_times_shown(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+)
+to insights_analyst;
+
+create or replace function analytics.funnel_times(
+  steps jsonb,
+  since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
+  until timestamptz default now(),
+  step_order text default 'ordered',
+  conversion_window interval default '14 days',
+  exclusions jsonb default '[]',
+  from_step int default 1,
+  to_step int default null,
+  bins int default 20,
+  item text default null,
+  among text default null
+)
+returns setof analytics.funnel_time
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._funnel_times_exact(jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, '
+      || 'text)',
+    'execute'
+  ) then
+    return query
+    select *
+    from analytics._funnel_times_exact(
+      funnel_times.steps, funnel_times.since, funnel_times.until, funnel_times.step_order,
+      funnel_times.conversion_window, funnel_times.exclusions, funnel_times.from_step, funnel_times.to_step,
+      funnel_times.bins, funnel_times.item, funnel_times.among
+    );
+  else
+    return query
+    select *
+    from analytics._funnel_times_shown(
+      funnel_times.steps, funnel_times.since, funnel_times.until, funnel_times.step_order,
+      funnel_times.conversion_window, funnel_times.exclusions, funnel_times.from_step, funnel_times.to_step,
+      funnel_times.bins, funnel_times.item, funnel_times.among
+    );
+  end if;
+end;
+$$;
+
+comment on function analytics.funnel_times(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+) is $$
+Returns how long people took from one step of a funnel to another: a histogram.
+There is one row for each bin from 0 to the largest time, without empty ones at the end. All bins have the same width,
+the smallest of a list (1, 2, 5, 10, 15, 30 seconds or minutes, 1, 2, 3, 6, 12 hours, 1, 2, 7, 14, 28, 91, 365 days)
+with which 95 % of the people are in at most `bins` bins; the last bin has no end when there are longer times.
+`from_step`, `to_step` (null: the last step) are steps that are not optional. The other arguments are those of
+`analytics.funnel`, and so are the rules. Analysts see numbers of people as there, from 23 people on (as a quartile).
+Errors: as `analytics.funnel`, CF001 for steps in another order and for other numbers of bins than 1 to 1,000.
+$$;
+
+grant execute on function analytics.funnel_times(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text
+)
+to insights_analyst, insights_admin, insights_worker;

@@ -1,0 +1,132 @@
+create or replace function analytics._session_paths(
+  since timestamptz,
+  until timestamptz,
+  node_of int[],
+  start_node int,
+  end_node int,
+  steps int,
+  among text,
+  compared_with text,
+  smallest_group int
+)
+returns table (person_id bigint, is_member boolean, is_compared boolean, nodes int[], starts bigint[])
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+-- The best plan depends on the period.
+set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_no_people constant bit(4096) := b'0'::bit(4096);
+  v_visible constant tstzmultirange := case
+    when smallest_group is not null
+      then analytics._visible_periods(0, null, null, array[since, until], _session_paths.smallest_group)
+  end;
+  v_half constant int := _session_paths.steps / 2;
+  v_blocks int[];
+  v_people bit(4096)[];
+  v_compared bit(4096)[];
+begin
+  -- Read first, so that an invalid argument is an error also when there are no sessions.
+  select
+    array_agg(whole.block), array_agg(whole.people & ~coalesce(excluded.people, v_no_people)),
+    array_agg(other.people & ~coalesce(excluded.people, v_no_people))
+  into v_blocks, v_people, v_compared
+  from analytics._among(_session_paths.among, _session_paths.smallest_group) as whole
+  join analytics._among(_session_paths.compared_with, _session_paths.smallest_group) as other
+    on other.block = whole.block
+  left join track.person_set_blocks('excluded') as excluded on excluded.block = whole.block;
+
+  return query
+  with member as materialized (
+    select
+      entry.block, entry.people,
+      case when _session_paths.compared_with is not null then entry.compared end as compared
+    from unnest(v_blocks, v_people, v_compared) as entry (block, people, compared)
+  ),
+
+  read as (
+    select
+      session.person_id,
+      get_bit(member.people, (session.person_id % 4096)::int) <> 0 as is_member,
+      coalesce(get_bit(member.compared, (session.person_id % 4096)::int) <> 0, false) as is_compared,
+      session.view_item_ids, session.view_starts, session.view_continued
+    from track.session
+    join member on member.block = session.person_id / 4096
+    where session.started_at >= _session_paths.since
+      and session.started_at < _session_paths.until
+      and session.view_item_ids is not null
+      and session.person_id <> 0
+      and (v_visible is null or session.started_at <@ v_visible)
+  )
+
+  select read.person_id, read.is_member, read.is_compared, cut.nodes, cut.starts
+  from read
+  -- Views of nodes.
+  cross join lateral (
+    select array_agg(node_of[viewed.item_id]) as nodes, array_agg(viewed.start) as starts
+    from unnest(read.view_item_ids, read.view_starts, read.view_continued) as viewed (item_id, start, is_continued)
+    where node_of[viewed.item_id] > 0
+      and viewed.is_continued is not true
+  ) as view
+  -- The last of several equal ones in succession.
+  cross join lateral (
+    select array_agg(run.node) as nodes, array_agg(run.start) as starts
+    from (
+      select unnest(view.nodes) as node, unnest(view.nodes[2:] || 0) as next, unnest(view.starts) as start
+    ) as run
+    where run.node <> run.next
+  ) as path
+  cross join lateral (
+    select
+      case when start_node is null then 1 else array_position(path.nodes, start_node) end as first_place
+  ) as start
+  cross join lateral (
+    select
+      case
+        when start.first_place is null then null
+        when end_node is null then cardinality(path.nodes)
+        else array_position(path.nodes, end_node, start.first_place)
+      end as last_place
+  ) as stop
+  cross join lateral (
+    select
+      case
+        when stop.last_place - start.first_place < _session_paths.steps
+          then path.nodes[start.first_place:stop.last_place]
+        when end_node is null
+          then path.nodes[start.first_place:start.first_place + _session_paths.steps - 1]
+        when start_node is null then path.nodes[stop.last_place - _session_paths.steps + 1:stop.last_place]
+        else path.nodes[start.first_place:start.first_place + v_half - 1] || -1
+          || path.nodes[stop.last_place - v_half + 1:stop.last_place]
+      end as nodes,
+      case
+        when stop.last_place - start.first_place < _session_paths.steps
+          then path.starts[start.first_place:stop.last_place]
+        when end_node is null
+          then path.starts[start.first_place:start.first_place + _session_paths.steps - 1]
+        when start_node is null then path.starts[stop.last_place - _session_paths.steps + 1:stop.last_place]
+        else path.starts[start.first_place:start.first_place + v_half]
+          || path.starts[stop.last_place - v_half + 1:stop.last_place]
+      end as starts
+  ) as cut
+  where stop.last_place is not null
+    and (read.is_member or read.is_compared);
+end;
+$$;
+
+comment on function analytics._session_paths(
+  timestamptz, timestamptz, int[], int, int, int, text, text, int
+) is $$
+Returns the paths through the sessions that started in a period, with the privileges of the caller.
+`node_of`: the number of the node of each item, by its key; 0: none. `start_node`: the path starts with the first such
+node; `end_node`: it ends with the first one (after the start). At most `steps` nodes: the first ones, with an end the
+last ones, and with both the first and the last half with -1 in place of those between. Equal nodes in succession are
+one, that of the last view. `starts`: start of each view, in microseconds after that of the session.
+`is_member`, `is_compared`: whether the person is one of `among` and of `compared_with`. As of the last refresh of the
+sessions. `smallest_group`: counted people, in periods with enough of them (`analytics._visible_periods`); null: all.
+$$;
+
+grant execute on function analytics._session_paths(timestamptz, timestamptz, int[], int, int, int, text, text, int)
+to insights_reader;

@@ -1,0 +1,303 @@
+create or replace function analytics._paths(
+  since timestamptz,
+  until timestamptz,
+  nodes text,
+  start_at text,
+  end_at text,
+  steps int,
+  wildcards text[],
+  exclusions text[],
+  among text,
+  compared_with text,
+  top int,
+  smallest_group int
+)
+returns setof analytics.path_edge
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+set work_mem to '64MB'
+as $$
+declare
+  v_days constant timestamptz[] := analytics._bounds('day', _paths.since, _paths.until, 'UTC');
+  v_names text[];
+  v_node_of int[];
+begin
+  perform common.check_count('steps', _paths.steps, 2, 20);
+  perform common.check_count('top', coalesce(_paths.top, 1), 1, 10000);
+  select numbered.names, numbered.node_of into v_names, v_node_of
+  from analytics._numbered_nodes(_paths.nodes, _paths.wildcards, _paths.exclusions) as numbered;
+
+  return query
+  with view as (
+    select
+      path.person_id, path.is_member, path.is_compared, place.number::int as step, place.source, place.target,
+      place.ended - place.started as took
+    from analytics._session_paths(
+      v_days[1], v_days[cardinality(v_days)], v_node_of, analytics._node_number(v_names, _paths.start_at, 'start_at'),
+      analytics._node_number(v_names, _paths.end_at, 'end_at'), _paths.steps, _paths.among, _paths.compared_with,
+      _paths.smallest_group
+    ) as path
+    cross join lateral unnest(path.nodes, path.nodes[2:], path.starts, path.starts[2:])
+      with ordinality as place (source, target, started, ended, number)
+  ),
+
+  by_person as materialized (
+    select
+      view.step, view.source, view.target, view.person_id,
+      count(*) filter (where view.is_member) as transition_count,
+      count(*) filter (where view.is_compared) as compared_count,
+      sum(view.took) filter (where view.is_member) as took
+    from view
+    group by view.step, view.source, view.target, view.person_id
+  ),
+
+  edge as materialized (
+    select
+      by_person.step, by_person.source, by_person.target,
+      sum(by_person.transition_count) as transition_count,
+      count(*) filter (where by_person.transition_count > 0) as person_count,
+      sum(by_person.compared_count) as compared_count,
+      count(*) filter (where by_person.compared_count > 0) as compared_people,
+      sum(by_person.took) / nullif(sum(by_person.transition_count), 0) as mean_microseconds
+    from by_person
+    group by by_person.step, by_person.source, by_person.target
+  ),
+
+  -- The paths at each node, also those that end there.
+  node as (
+    select
+      edge.step, edge.source, sum(edge.transition_count) as path_count, sum(edge.compared_count) as compared_count
+    from edge
+    group by edge.step, edge.source
+  ),
+
+  shown as (
+    select
+      edge.step, coalesce(v_names[edge.source], '...') as source, coalesce(v_names[edge.target], '...') as target,
+      edge.mean_microseconds, edge.person_count as exact_people,
+      analytics._shown(edge.transition_count::float8, edge.person_count, _paths.smallest_group)::bigint
+        as transition_count,
+      analytics._shown(edge.person_count, edge.person_count, _paths.smallest_group)::bigint as person_count,
+      analytics._shown(edge.compared_count::float8, edge.compared_people, _paths.smallest_group)::bigint
+        as compared_count,
+      analytics._shown(edge.compared_people, edge.compared_people, _paths.smallest_group)::bigint as compared_people,
+      -- As precise as the number of transitions.
+      analytics._shown(
+        node.path_count::float8, greatest(edge.person_count, edge.compared_people), _paths.smallest_group
+      ) as path_count,
+      analytics._shown(
+        node.compared_count::float8, greatest(edge.person_count, edge.compared_people), _paths.smallest_group
+      ) as compared_path_count
+    from edge
+    join node on node.step = edge.step and node.source = edge.source
+    where edge.target is not null
+  )
+
+  select
+    shown.step,
+    shown.source,
+    shown.target,
+    shown.transition_count,
+    shown.person_count,
+    -- least() ignores a null.
+    case when shown.path_count > 0 then least(shown.transition_count / shown.path_count, 1) end,
+    analytics._shown_time(
+      make_interval(secs => (shown.mean_microseconds / 1000000)::float8), shown.exact_people, _paths.smallest_group
+    ),
+    case when _paths.compared_with is not null then shown.compared_count end,
+    case when _paths.compared_with is not null then shown.compared_people end,
+    case
+      when _paths.compared_with is not null and shown.compared_path_count > 0
+        then least(shown.compared_count / shown.compared_path_count, 1)
+    end
+  from shown
+  where shown.transition_count > 0
+    or _paths.compared_with is not null and shown.compared_count > 0
+  order by
+    greatest(shown.transition_count, shown.compared_count) desc, shown.step, shown.source collate "C",
+    shown.target collate "C"
+  limit _paths.top;
+end;
+$$;
+
+comment on function analytics._paths(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, int
+) is $$
+Computes the result of `analytics.paths`, with the privileges of the caller.
+`smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
+null: exact figures of all people.
+$$;
+
+grant execute on function analytics._paths(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, int
+)
+to insights_reader;
+
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._paths_exact(
+  since timestamptz,
+  until timestamptz,
+  nodes text,
+  start_at text,
+  end_at text,
+  steps int,
+  wildcards text[],
+  exclusions text[],
+  among text,
+  compared_with text,
+  top int
+)
+returns setof analytics.path_edge
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._paths(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null
+  );
+$$;
+
+alter function analytics._paths_exact(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+)
+owner to insights_reader;
+
+comment on function analytics._paths_exact(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+) is $$
+Returns the result of `analytics.paths` with exact figures of all people, for admins and workers.
+$$;
+
+grant execute on function analytics._paths_exact(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+)
+to insights_admin, insights_worker;
+
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._paths_shown(
+  since timestamptz,
+  until timestamptz,
+  nodes text,
+  start_at text,
+  end_at text,
+  steps int,
+  wildcards text[],
+  exclusions text[],
+  among text,
+  compared_with text,
+  top int
+)
+returns setof analytics.path_edge
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._paths(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (select smallest_group from analytics.setting)
+  );
+$$;
+
+alter function analytics._paths_shown(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+)
+owner to insights_reader;
+
+comment on function analytics._paths_shown(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+) is $$
+Returns the result of `analytics.paths` for analysts: figures of groups of counted people, rounded.
+$$;
+
+grant execute on function analytics._paths_shown(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+)
+to insights_analyst;
+
+create or replace function analytics.paths(
+  since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
+  until timestamptz default now(),
+  nodes text default 'item',
+  start_at text default null,
+  end_at text default null,
+  steps int default 5,
+  wildcards text[] default '{}',
+  exclusions text[] default '{}',
+  among text default null,
+  compared_with text default null,
+  top int default 50
+)
+returns setof analytics.path_edge
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._paths_exact(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int)',
+    'execute'
+  ) then
+    return query
+    select *
+    from analytics._paths_exact(
+      paths.since, paths.until, paths.nodes, paths.start_at, paths.end_at, paths.steps, paths.wildcards,
+      paths.exclusions, paths.among, paths.compared_with, paths.top
+    );
+  else
+    return query
+    select *
+    from analytics._paths_shown(
+      paths.since, paths.until, paths.nodes, paths.start_at, paths.end_at, paths.steps, paths.wildcards,
+      paths.exclusions, paths.among, paths.compared_with, paths.top
+    );
+  end if;
+end;
+$$;
+
+comment on function analytics.paths(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+) is $$
+Returns the most frequent transitions of paths through the sessions that started in a period, by step.
+Step 1 is the first node of a path. `start_at`: paths start with the first view of this node; `end_at`: they end with
+the first view of this one. Of longer paths, the first `steps` nodes are read; with `end_at` the last ones; and with
+both the first and the last half, with the node "..." in place of those between. Sessions without these nodes are left
+out. Rows are transitions from `source` to `target`, the most frequent `top` first; null: all. The rules are those of
+PostHog. `nodes`: the pages that were viewed as `item`, their `kind`, or the `course` of which they are part.
+`wildcards`: names in which `*` is any number of characters; all that match are one node of this name, that of the
+first that matches. `exclusions`: such names, whose views are left out. Equal nodes in succession are one, that of the
+last view. Views that continue from an earlier session, and those without a node, are left out.
+`among`: people of these sets now; `compared_with`: figures of other sets beside them (a person can be in both).
+For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
+days (UTC) on which at least `analytics.setting.smallest_group` of them are active, or of the small days of a week
+together; what fewer people did is left out, and figures are rounded by `analytics._shown`. As of the last refresh of
+the sessions. Errors: CF001 for an invalid argument, CF002 for an unknown node or set (names the nearest), CF008 for
+more than 100 wildcards and exclusions.
+$$;
+
+grant execute on function analytics.paths(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+)
+to insights_analyst, insights_admin, insights_worker;

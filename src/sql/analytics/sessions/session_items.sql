@@ -1,0 +1,210 @@
+create or replace function analytics._session_items(
+  place text, since timestamptz, until timestamptz, among text, top int, smallest_group int
+)
+returns setof analytics.session_item
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+set work_mem to '64MB'
+as $$
+declare
+  v_days constant timestamptz[] := analytics._bounds('day', _session_items.since, _session_items.until, 'UTC');
+begin
+  if _session_items.place is null or _session_items.place not in ('entry', 'exit') then
+    perform common.refuse(
+      'CF001',
+      format('place is "%s"', left(_session_items.place, 100)),
+      'Use entry (the first item of a session) or exit (the last one).'
+    );
+  end if;
+  perform common.check_count('top', coalesce(_session_items.top, 1), 1, 10000);
+
+  return query
+  with counted as (
+    select
+      case _session_items.place when 'entry' then session.entry_item_id else session.exit_item_id end as item_id,
+      count(*) as session_count,
+      count(distinct session.person_id) as person_count,
+      count(*) filter (where session.views <= 1 and session.engaged < interval '10 seconds') as bounce_count,
+      count(distinct session.person_id)
+        filter (where session.views <= 1 and session.engaged < interval '10 seconds') as bounced_people
+    from analytics._sessions(
+      array[v_days[1], v_days[cardinality(v_days)]], _session_items.among, _session_items.smallest_group
+    ) as session
+    group by 1
+  ),
+
+  shown as (
+    select
+      counted.item_id,
+      analytics._shown(counted.session_count, counted.person_count, _session_items.smallest_group)::bigint
+        as session_count,
+      analytics._shown(counted.person_count, counted.person_count, _session_items.smallest_group)::bigint
+        as person_count,
+      analytics._shown(
+        counted.bounce_count, counted.bounced_people, _session_items.smallest_group, counted.session_count
+      )::bigint as bounce_count
+    from counted
+    where counted.item_id is not null
+  )
+
+  select
+    (row_number() over (order by shown.session_count desc, item.external_id collate "C"))::int,
+    item.external_id, item.title, item.kind, shown.session_count, shown.person_count, shown.bounce_count,
+    least(shown.bounce_count::float8 / shown.session_count, 1)
+  from shown
+  join track.item on item.item_id = shown.item_id
+  where shown.session_count > 0
+  order by shown.session_count desc, item.external_id collate "C"
+  limit _session_items.top;
+end;
+$$;
+
+comment on function analytics._session_items(
+  text, timestamptz, timestamptz, text, int, int
+) is $$
+Computes the result of `analytics.session_items`, with the privileges of the caller.
+`smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
+null: exact figures of all people.
+$$;
+
+grant execute on function analytics._session_items(
+  text, timestamptz, timestamptz, text, int, int
+)
+to insights_reader;
+
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._session_items_exact(
+  place text,
+  since timestamptz,
+  until timestamptz,
+  among text,
+  top int
+)
+returns setof analytics.session_item
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._session_items(
+    $1, $2, $3, $4, $5, null
+  );
+$$;
+
+alter function analytics._session_items_exact(
+  text, timestamptz, timestamptz, text, int
+)
+owner to insights_reader;
+
+comment on function analytics._session_items_exact(
+  text, timestamptz, timestamptz, text, int
+) is $$
+Returns the result of `analytics.session_items` with exact figures of all people, for admins and workers.
+$$;
+
+grant execute on function analytics._session_items_exact(
+  text, timestamptz, timestamptz, text, int
+)
+to insights_admin, insights_worker;
+
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._session_items_shown(
+  place text,
+  since timestamptz,
+  until timestamptz,
+  among text,
+  top int
+)
+returns setof analytics.session_item
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._session_items(
+    $1, $2, $3, $4, $5, (select smallest_group from analytics.setting)
+  );
+$$;
+
+alter function analytics._session_items_shown(
+  text, timestamptz, timestamptz, text, int
+)
+owner to insights_reader;
+
+comment on function analytics._session_items_shown(
+  text, timestamptz, timestamptz, text, int
+) is $$
+Returns the result of `analytics.session_items` for analysts: figures of groups of counted people, rounded.
+$$;
+
+grant execute on function analytics._session_items_shown(
+  text, timestamptz, timestamptz, text, int
+)
+to insights_analyst;
+
+create or replace function analytics.session_items(
+  place text default 'entry',
+  since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
+  until timestamptz default now(),
+  among text default null,
+  top int default 10
+)
+returns setof analytics.session_item
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._session_items_exact(text, timestamptz, timestamptz, text, int)',
+    'execute'
+  ) then
+    return query
+    select *
+    from analytics._session_items_exact(
+      session_items.place, session_items.since, session_items.until, session_items.among, session_items.top
+    );
+  else
+    return query
+    select *
+    from analytics._session_items_shown(
+      session_items.place, session_items.since, session_items.until, session_items.among, session_items.top
+    );
+  end if;
+end;
+$$;
+
+comment on function analytics.session_items(text, timestamptz, timestamptz, text, int) is $$
+Returns the items with which most sessions of a period start (`place` = `entry`) or end (`exit`).
+The period is extended to whole days (UTC). A bounce is a session of at most one page view and less than 10 seconds of
+engaged time. `among`: people of these sets now; `top` null: all items.
+For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
+days (UTC; in other zones of hours) on which at least `analytics.setting.smallest_group` of them are active; a figure
+of fewer people reads as 0, and others are rounded by `analytics._shown`. As of the last refresh of the sessions.
+Errors: CF001 for an invalid argument, CF002 for an unknown set (names the nearest).
+$$;
+
+grant execute on function analytics.session_items(text, timestamptz, timestamptz, text, int)
+to insights_analyst, insights_admin, insights_worker;
