@@ -43,3 +43,12 @@ $$;
 comment on column monitor.listed_sum.dismissed_count is $$Rows that were dismissed; null for a rank or an item.$$;
 comment on column monitor.listed_sum.liked_count is $$Rows that were liked; null for a rank or an item.$$;
 comment on column monitor.listed_sum.disliked_count is $$Rows that were disliked; null for a rank or an item.$$;
+
+comment on column recommend.serving_time.counts is $$
+Numbers of calls by their duration.
+A number counts those of at most the bound of `common.duration_bounds()` at its position, and more than the bound
+before. The last one counts those above all bounds.
+$$;
+
+alter type monitor.list_duration add attribute item_count float8;
+comment on column monitor.list_duration.item_count is $$Number of rows of the lists.$$;

@@ -19,6 +19,7 @@
 --!include common/functions/column_name.sql
 --!include common/functions/column_names.sql
 --!include common/functions/duration_bounds.sql
+--!include common/functions/duration_bucket.sql
 --!include common/functions/duration_quantile.sql
 
 -- ml

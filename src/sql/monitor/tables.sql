@@ -1295,7 +1295,8 @@ create type monitor.list_duration as (
   call_count float8,
   seconds float8,
   p50_ms float8,
-  p95_ms float8
+  p95_ms float8,
+  item_count float8
 );
 
 comment on type monitor.list_duration is $$
@@ -1310,6 +1311,7 @@ comment on column monitor.list_duration.call_count is $$Number of lists.$$;
 comment on column monitor.list_duration.seconds is $$Sum of the durations, in seconds.$$;
 comment on column monitor.list_duration.p50_ms is $$Median, in milliseconds.$$;
 comment on column monitor.list_duration.p95_ms is $$Time that 95 % do not exceed, in milliseconds.$$;
+comment on column monitor.list_duration.item_count is $$Number of rows of the lists.$$;
 
 /* ----------------------------------------------------------------------------------------------- notifications -- */
 
