@@ -17,7 +17,7 @@ set enable_mergejoin to off
 set enable_nestloop to on
 set work_mem to '64MB'
 set jit to off
--- What the grouping and the caller do not need is not in the plan.
+-- Parts that the grouping and the caller do not need are not in the plan.
 set plan_cache_mode to force_custom_plan
 as $$
 declare

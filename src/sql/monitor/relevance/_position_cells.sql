@@ -14,7 +14,7 @@ set enable_mergejoin to off
 set enable_nestloop to on
 set work_mem to '64MB'
 set jit to off
--- Without a floor, what is for it is not in the plan.
+-- Without a floor, the parts for it are not in the plan.
 set plan_cache_mode to force_custom_plan
 as $$
 begin
