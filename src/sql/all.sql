@@ -380,6 +380,7 @@
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/people_of_identities.sql
+--!include track/identities/lock_person.sql
 --!include track/identities/identity_names.sql
 --!include track/identities/held_names.sql
 --!include track/identities/_browser_spans.sql

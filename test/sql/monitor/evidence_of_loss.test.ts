@@ -101,7 +101,7 @@ test("without spread there is 0 evidence, and a huge difference is finite", asyn
   expect(await database.value("select monitor.evidence_of_loss(-1e9, 1e-9, 1e-9) < 'infinity'")).toBe(true);
 });
 
-test("arguments that are no estimates are errors, and extreme ones have a finite answer", async () => {
+test("arguments that cannot be estimates are errors, and extreme ones have a finite answer", async () => {
   for (const bad of ["-1, 1, 1, 0", "-1, 1, 1, 1", "-1, 1, 1, -0.1", "-1, 1, 1, 'NaN'", "-1, 1, 1, 'infinity'"])
     expect(await database.rejects(`select monitor.evidence_of_loss(${bad})`)).toMatchObject({
       code: "CF001",
