@@ -6,7 +6,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
   -- A product with a power of two is exact: the bounds of the API are the same numbers.
-  select array_agg(0.0005::float8 * case step % 2 when 0 then 1 else sqrt(2::float8) end * (1 << step / 2) order by step)
+  select
+    array_agg(0.0005::float8 * case step % 2 when 0 then 1 else sqrt(2::float8) end * (1 << step / 2) order by step)
   from generate_series(0, 36) as step
 $$;
 
