@@ -1,19 +1,6 @@
-/*
- * Serving by size: lists with reasons for people with 20 and with 100 items, out of 1,000, 10,000 and 100,000 items.
- *
- * DATABASE_URL=postgres://… npm exec -- node bench/serving.ts [1000 10000 100000]
- *
- * Needs a PostgreSQL server. The events of 200 people per size of history go through track.ingest; the items that they
- * take are drawn with a preference for popular ones. The weights are not learned: each target has 200 neighbours on
- * average, a source at most 1,000, as a training keeps them, so that the popular sources have 1,000. Times are measured
- * by the caller, one request at a time, every person once, in random order, after 20 requests that do not count. The
- * first call is that of a new connection, with everything in memory: median of 20 connections.
- *
- * What the record of a list costs: for each person in turn, the list without and with its record, so that both have the
- * same load of the machine. On the machine of the server, also in processor time of its process (Linux).
- */
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
 import pg from "pg";
 import { signToken } from "../src/api/authentication.ts";
 import { authenticationOptions, startApi } from "../src/api/server.ts";
@@ -21,8 +8,33 @@ import { readConfig } from "../src/config.ts";
 import { generator } from "../test/support/matrix.ts";
 import { nativeDatabase } from "./database.ts";
 
-const sizes = process.argv.slice(2).map(Number);
-const peoplePerHistory = 200;
+const usage = `Serving by size: lists with reasons for people with 20 and with 100 items, out of 1,000, 10,000 and 100,000 items.
+
+DATABASE_URL=postgres://… npm exec -- node bench/serving.ts [--record] [1000 10000 100000]
+
+Needs a PostgreSQL server. The events of 200 people per size of history go through track.ingest; the items that they
+take are drawn with a preference for popular ones. The weights are not learned: each target has 200 neighbours on
+average, a source at most 1,000, as a training keeps them, so that the popular sources have 1,000. Times are measured
+by the caller, one request at a time, every person once, in random order, after 20 requests that do not count. The
+first call is that of a new connection, with everything in memory: median of 20 connections.
+
+--record   only what the record of a list costs, of 50 people per size of history, and of 1,000 items unless sizes are
+           given. For each person in turn, the list without and with its record, in an order that alternates, so that
+           both have the same load of the machine. The ratio of each round of all people is one observation: printed
+           are the mean of 12 rounds and its 95 % interval, of processor time of the server's process where that can be
+           read (Linux, the machine of the server), otherwise of elapsed time.`;
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { record: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
+});
+const sizes = positionals.map(Number);
+if (flags.help || sizes.some((size) => !Number.isInteger(size) || size < 100)) {
+  console.log(usage);
+  process.exit(flags.help ? 0 : 1);
+}
+const peoplePerHistory = flags.record ? 50 : 200;
+const rounds = 12;
 const histories = [20, 100];
 
 function report(label: string, times: number[]): void {
@@ -54,9 +66,11 @@ async function record(client: pg.Client, label: string, people: readonly string[
   const { rows } = await client.query(
     "select pg_backend_pid() as pid, inet_server_addr() is null or host(inet_server_addr()) like '127.%' as is_here",
   );
-  const clock = (): number | null => (rows[0].is_here ? processorTime(rows[0].pid) : null);
-  const taken = lists.map(() => ({ elapsed: [] as number[], processor: [] as number[] }));
-  for (let round = 0; round < 4; round++) {
+  const isProcessor = rows[0].is_here && processorTime(rows[0].pid) !== null;
+  const clock = (): number => (isProcessor ? (processorTime(rows[0].pid) ?? 0) : performance.now());
+  const means: [number, number][] = [];
+  for (let round = 0; round <= rounds; round++) {
+    const taken: [number, number] = [0, 0];
     for (const [n, person] of people.entries()) {
       await client.query(
         "select set_config('insights.person', $1, false), set_config('insights.person_id', track.current_person_id()::text, false)",
@@ -64,30 +78,28 @@ async function record(client: pg.Client, label: string, people: readonly string[
       );
       for (const which of n % 2 === round % 2 ? ([0, 1] as const) : ([1, 0] as const)) {
         const list = lists[which];
-        const [started, processor] = [performance.now(), clock()];
+        const started = clock();
         await client.query({
           name: list,
           text: `select to_json(r) from recommend.${list} as r`,
           values: list.includes("$1") ? [person] : [],
         });
-        if (round === 0) continue;
-        taken[which]?.elapsed.push(performance.now() - started);
-        const now = clock();
-        if (processor !== null && now !== null) taken[which]?.processor.push(now - processor);
+        taken[which] += clock() - started;
       }
     }
+    // The first one prepares plans and fills caches.
+    if (round > 0) means.push([taken[0] / people.length, taken[1] / people.length]);
   }
-  const ratio = (of: "elapsed" | "processor"): string => {
-    const [without, recorded] = taken.map((one) => one[of].toSorted((a, b) => a - b));
-    if (without === undefined || recorded === undefined || without.length === 0) return "not known";
-    // Without the slowest twentieth, in which another process had the processor.
-    const mean = (sorted: number[]) => {
-      const kept = sorted.slice(0, Math.ceil(sorted.length * 0.95));
-      return kept.reduce((sum, one) => sum + one) / kept.length;
-    };
-    return `${mean(without).toFixed(2)} and ${mean(recorded).toFixed(2)} ms, ${(mean(recorded) / mean(without)).toFixed(3)}`;
-  };
-  console.log(`${label.padEnd(52)} elapsed ${ratio("elapsed")}   processor ${ratio("processor")}`);
+  const logs = means.map(([without, recorded]) => Math.log(recorded / without));
+  const mean = logs.reduce((sum, one) => sum + one) / logs.length;
+  const error = Math.sqrt(logs.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (logs.length - 1) / logs.length);
+  const average = (which: 0 | 1): string => (means.reduce((sum, one) => sum + one[which], 0) / means.length).toFixed(2);
+  // The quantile of Student's t for 12 rounds.
+  const [lower, middle, upper] = [-2.201, 0, 2.201].map((t) => Math.exp(mean + t * error).toFixed(3));
+  console.log(
+    `${label.padEnd(52)} ${average(0)} and ${average(1)} ms of ${isProcessor ? "processor" : "elapsed"} time, ` +
+      `ratio ${middle} (${lower} to ${upper})`,
+  );
 }
 
 /** Eight requests at a time. */
@@ -198,6 +210,17 @@ async function bench(size: number): Promise<void> {
         values: [person, top],
       });
     const of = (taken: number) => shuffled.filter((one) => one.taken === taken).map(({ person }) => person);
+    for (const taken of histories) {
+      await client.query("set role insights_worker");
+      await record(client, `serve_person and for_person, ${taken} items taken`, of(taken), [
+        "for_person($1, 10)",
+        "serve_person($1, 10)",
+      ]);
+      await client.query("set role insights_learner");
+      await record(client, `serve_me and for_me, ${taken} items taken`, of(taken), ["for_me(10)", "serve_me(10)"]);
+      await client.query("reset role");
+    }
+    if (flags.record) return;
     await measure("select 1", of(20), () => client.query({ name: "one", text: "select 1 as one" }));
     for (const taken of histories) await measure(`recommend.for_person, ${taken} items taken`, of(taken), serve(10));
     await measure(
@@ -211,19 +234,6 @@ async function bench(size: number): Promise<void> {
         text: "select to_json(r) from recommend.for_items(array['course-1', 'course-20', 'course-300'], 10) as r",
       }),
     );
-    for (const taken of histories) {
-      await client.query("set role insights_worker");
-      await record(client, `  and with its record: serve_person, ${taken} items`, of(taken), [
-        "for_person($1, 10)",
-        "serve_person($1, 10)",
-      ]);
-      await client.query("set role insights_learner");
-      await record(client, `  and with its record: serve_me, ${taken} items`, of(taken), [
-        "for_me(10)",
-        "serve_me(10)",
-      ]);
-      await client.query("reset role");
-    }
     const first: number[] = [];
     for (const person of of(20).slice(0, 20)) {
       const fresh = new pg.Client({ connectionString: url });
@@ -266,4 +276,4 @@ async function bench(size: number): Promise<void> {
   }
 }
 
-for (const size of sizes.length > 0 ? sizes : [1_000, 10_000, 100_000]) await bench(size);
+for (const size of sizes.length > 0 ? sizes : flags.record ? [1_000] : [1_000, 10_000, 100_000]) await bench(size);

@@ -8,7 +8,11 @@ import { loggableLine } from "../errors.ts";
  */
 
 /** Upper bounds of the buckets in seconds, as `common.duration_bounds()` returns them. */
-export const latencyBounds: readonly number[] = Array.from({ length: 37 }, (_, index) => 0.0005 * 2 ** (index / 2));
+export const latencyBounds: readonly number[] = Array.from(
+  { length: 37 },
+  // A product with a power of two is exact, so that these are the same numbers.
+  (_, index) => 0.0005 * (index % 2 === 0 ? 1 : Math.SQRT2) * 2 ** Math.floor(index / 2),
+);
 
 /** One request. */
 export interface Call {
@@ -42,10 +46,10 @@ interface Flush {
 
 const interval = 30_000;
 
-/** The index of the first bound that is not below. */
+/** The index of the first bound that is not below, as `common.duration_bucket` counts from 1. */
 function bucketOf(seconds: number): number {
-  const near = Math.ceil(2 * Math.log2(seconds / 0.0005));
-  return Math.min(Math.max(near, 0), latencyBounds.length);
+  const index = latencyBounds.findIndex((bound) => seconds <= bound);
+  return index === -1 ? latencyBounds.length : index;
 }
 
 /** `now` is a clock in milliseconds that never jumps. */

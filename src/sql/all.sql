@@ -19,6 +19,7 @@
 --!include common/functions/column_name.sql
 --!include common/functions/column_names.sql
 --!include common/functions/duration_bounds.sql
+--!include common/functions/duration_bucket.sql
 --!include common/functions/duration_quantile.sql
 
 -- ml
@@ -379,6 +380,7 @@
 --!include track/identities/_move_identities.sql
 --!include track/identities/_browser_identity.sql
 --!include track/identities/people_of_identities.sql
+--!include track/identities/lock_person.sql
 --!include track/identities/identity_names.sql
 --!include track/identities/held_names.sql
 --!include track/identities/_browser_spans.sql
@@ -1243,13 +1245,12 @@
 --!include monitor/relevance/_inverse.sql
 --!include monitor/relevance/_position_step.sql
 --!include monitor/relevance/_fit_positions.sql
---!include monitor/relevance/_position_influence.sql
 --!include monitor/relevance/_position_estimates.sql
 --!include monitor/relevance/position_bias.sql
 --!include monitor/relevance/_rate_bounds.sql
 --!include monitor/relevance/_design_effect.sql
 --!include monitor/relevance/_corrected_rates.sql
---!include monitor/relevance/_listed.sql
+--!include monitor/relevance/_listed_sums.sql
 --!include monitor/relevance/relevance.sql
 --!include monitor/cost/_stored_bytes.sql
 --!include monitor/cost/_list_durations.sql

@@ -36,7 +36,7 @@ const total = (counts: string | undefined): number =>
 test("each duration is in the bucket of the first bound that is not below it", async () => {
   const flushes: Flush[] = [];
   const latencies = createLatencies(databaseOf((flush) => void flushes.push(flush)));
-  const durations = [0, 1e-9, 0.0003, 0.002, 0.0021, 0.25, 1, 131, 131.08, 1e6];
+  const durations = [0, 1e-9, 0.0003, 0.002, 0.0021, 0.25, 1, 131, 131.08, 1e6, ...latencyBounds];
   for (const [index, seconds] of durations.entries()) latencies.add(call(`operation_${index}`, seconds));
   await latencies.close();
   const [flush] = flushes;

@@ -1005,37 +1005,43 @@ comment on column monitor.relevance_figures.top_tenth_share is $$
 Share of the rows that the tenth of the available items takes that is served most.
 $$;
 
-create type monitor.listed as (
+create type monitor.listed_sum as (
   name text,
   starts_at timestamptz,
-  week timestamptz,
   person_id bigint,
-  item_id bigint,
   rank int,
-  listed_at timestamptz,
-  is_seen boolean,
-  is_clicked boolean,
-  is_completed boolean,
-  is_dismissed boolean,
-  liking real
+  bucket int,
+  item_id bigint,
+  list_count float8,
+  served_count float8,
+  seen_count float8,
+  clicked_count float8,
+  completed_count float8,
+  dismissed_count float8,
+  liked_count float8,
+  disliked_count float8
 );
 
-comment on type monitor.listed is $$
+comment on type monitor.listed_sum is $$
 @behavior -*
-Row of a recorded list, with the group in which it is reported.
+Numbers of rows of recorded lists of a reported group: of a person, of a rank and a bucket of people, or of an item.
 $$;
-comment on column monitor.listed.name is $$Name of the group.$$;
-comment on column monitor.listed.starts_at is $$Beginning of the week or of the deployment that is reported.$$;
-comment on column monitor.listed.week is $$Week of the list; null for exact figures.$$;
-comment on column monitor.listed.person_id is $$Person.$$;
-comment on column monitor.listed.item_id is $$Item, after merges.$$;
-comment on column monitor.listed.rank is $$Rank in the list.$$;
-comment on column monitor.listed.listed_at is $$Time of the list.$$;
-comment on column monitor.listed.is_seen is $$Whether an event names the row.$$;
-comment on column monitor.listed.is_clicked is $$Whether it was clicked.$$;
-comment on column monitor.listed.is_completed is $$Whether its item was finished.$$;
-comment on column monitor.listed.is_dismissed is $$Whether it was dismissed.$$;
-comment on column monitor.listed.liking is $$Liking that was expressed; null without any.$$;
+comment on column monitor.listed_sum.name is $$Name of the group.$$;
+comment on column monitor.listed_sum.starts_at is $$Beginning of the week or of the deployment that is reported.$$;
+comment on column monitor.listed_sum.person_id is $$Person; null for a rank or an item.$$;
+comment on column monitor.listed_sum.rank is $$Rank in the list; null for a person or an item.$$;
+comment on column monitor.listed_sum.bucket is $$Bucket of people, from 0 to 63; null for a person or an item.$$;
+comment on column monitor.listed_sum.item_id is $$Item, after merges; null for a person or a rank.$$;
+comment on column monitor.listed_sum.list_count is $$Number of lists; null for a rank or an item.$$;
+comment on column monitor.listed_sum.served_count is $$Number of rows.$$;
+comment on column monitor.listed_sum.seen_count is $$Rows that an event names; null for a rank or an item.$$;
+comment on column monitor.listed_sum.clicked_count is $$Rows that were clicked; null for an item.$$;
+comment on column monitor.listed_sum.completed_count is $$
+Rows whose item was finished afterwards; null for a rank or an item.
+$$;
+comment on column monitor.listed_sum.dismissed_count is $$Rows that were dismissed; null for a rank or an item.$$;
+comment on column monitor.listed_sum.liked_count is $$Rows that were liked; null for a rank or an item.$$;
+comment on column monitor.listed_sum.disliked_count is $$Rows that were disliked; null for a rank or an item.$$;
 
 create type monitor.ranked_cell as (
   name text,
@@ -1289,7 +1295,8 @@ create type monitor.list_duration as (
   call_count float8,
   seconds float8,
   p50_ms float8,
-  p95_ms float8
+  p95_ms float8,
+  item_count float8
 );
 
 comment on type monitor.list_duration is $$
@@ -1304,6 +1311,7 @@ comment on column monitor.list_duration.call_count is $$Number of lists.$$;
 comment on column monitor.list_duration.seconds is $$Sum of the durations, in seconds.$$;
 comment on column monitor.list_duration.p50_ms is $$Median, in milliseconds.$$;
 comment on column monitor.list_duration.p95_ms is $$Time that 95 % do not exceed, in milliseconds.$$;
+comment on column monitor.list_duration.item_count is $$Number of rows of the lists.$$;
 
 /* ----------------------------------------------------------------------------------------------- notifications -- */
 

@@ -1820,8 +1820,8 @@ Version of the model that ranked rows of the lists; 0 when none did.
 $$;
 comment on column recommend.serving_time.counts is $$
 Numbers of calls by their duration.
-A number counts those of at least the bound of `common.duration_bounds()` before its position, and less than the bound
-at it. The last one counts those of at least the last bound.
+A number counts those of at most the bound of `common.duration_bounds()` at its position, and more than the bound
+before. The last one counts those above all bounds.
 $$;
 comment on column recommend.serving_time.items is $$Number of rows of the lists.$$;
 comment on column recommend.serving_time.seconds is $$Sum of the durations, in seconds.$$;

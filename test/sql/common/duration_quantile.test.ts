@@ -39,3 +39,26 @@ test("a quantile that is not a share is an error", async () => {
       code: "CF001",
     });
 });
+
+test("counts that are not those of a histogram are an error, and large ones are not", async () => {
+  for (const counts of ["{0,1,-9223372036854775807}", "{9223372036854775807,-9223372036854775808,1}", "{-1}"])
+    expect(await database.rejects("select common.duration_quantile($1, 0.5)", [counts])).toMatchObject({
+      code: "CF001",
+      message: expect.stringContaining("the lowest is -"),
+    });
+  expect(
+    await database.rejects("select common.duration_quantile(array_fill(1, array[39])::bigint[], 0.5)"),
+  ).toMatchObject({ code: "CF001", hint: "Give at most 38 counts, all from 0." });
+  const many = counted({ 3: 0, 4: 1 }).map((count) => (count === 1 ? "9223372036854775807" : String(count)));
+  for (const part of [0, 1e-300, 0.5, 1]) {
+    const seconds = await database.value<number>("select common.duration_quantile($1, $2)", [many, part]);
+    expect(seconds).toBeGreaterThan(0.0005 * Math.SQRT2 ** 3 - 1e-12);
+    expect(seconds).toBeLessThan(0.0005 * Math.SQRT2 ** 4 + 1e-12);
+  }
+  expect(await database.value("select common.duration_quantile(array_fill(9223372036854775807, array[38]), 0.5)")).toBe(
+    await quantile(counted(Object.fromEntries(Array.from({ length: 38 }, (_, n) => [n, 7]))), 0.5),
+  );
+  for (const nothing of ["null", "'{}'", "'{null}'", "'{0,null}'"])
+    expect(await database.value(`select common.duration_quantile(${nothing}, 0.5)`)).toBe(null);
+  expect(await database.value("select common.duration_quantile('{1}', null)")).toBe(null);
+});

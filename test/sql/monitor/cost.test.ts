@@ -19,7 +19,7 @@ beforeAll(async () => {
   );
   await database.query(
     `insert into recommend.serving_time (hour_at, function_name, kind, model_id, counts, items, seconds)
-     select $1, function_name, kind, 0, array_fill(0::bigint, array[8]) || calls || array_fill(0::bigint, array[29]), 400,
+     select $1, function_name, kind, 0, array_fill(0::bigint, array[8]) || calls || array_fill(0::bigint, array[29]), 10 * calls,
        seconds
      from (values ('serve_me', 'course', 30::bigint, 0.3), ('serve_next', 'lesson', 10, 0.1))
        as given (function_name, kind, calls, seconds)`,
@@ -62,4 +62,91 @@ test("a period without anything has no means", async () => {
   expect(rows).toEqual(Array.from({ length: 5 }, () => ({ unit_count: 0, mean_ms: null })));
   expect(await database.rejects("select monitor.cost($1, $2)", [week(1), week(0)])).toMatchObject({ code: "CF001" });
   expect(await rolesThatMay(database, "select monitor.cost()")).toEqual(["admin", "worker"]);
+});
+
+test("lists and their rows are of the same hours, also where the period ends within one", async () => {
+  const of = (since: number, until: number) =>
+    database.as("insights_admin", {}, (db) =>
+      db.rows(
+        `select subject, unit_count::int, seconds, mean_ms from monitor.cost($1::timestamptz + $2 * interval '1 minute',
+           $1::timestamptz + $3 * interval '1 minute') where subject in ('list', 'recommendation')`,
+        [week(0), since, until],
+      ),
+    );
+  const all = [
+    { subject: "list", unit_count: 40, seconds: 0.4, mean_ms: 10 },
+    { subject: "recommendation", unit_count: 400, seconds: 0.4, mean_ms: 1 },
+  ];
+  expect(await of(0, 60)).toEqual(all);
+  expect(await of(0, 1)).toEqual(all);
+  expect(await of(-30, 30)).toEqual(all);
+  expect(await of(1, 90)).toEqual([
+    { subject: "list", unit_count: 0, seconds: null, mean_ms: null },
+    { subject: "recommendation", unit_count: 0, seconds: null, mean_ms: null },
+  ]);
+  // A call that is not counted yet is in both, too.
+  await database.query(
+    `insert into recommend.serving_call (hour_at, function_name, kind, seconds, item_count)
+     values ($1, 'serve_me', 'course', 0.1, 10)`,
+    [week(0)],
+  );
+  expect(await of(0, 1)).toEqual([
+    { subject: "list", unit_count: 41, seconds: 0.5, mean_ms: 500 / 41 },
+    { subject: "recommendation", unit_count: 410, seconds: 0.5, mean_ms: 500 / 410 },
+  ]);
+});
+
+test("analysts do not see the durations of few people, however many lists these have", async () => {
+  const shown = (since: number, until: number, kind: string | null = "course", byModel = false) =>
+    database.as("insights_analyst", {}, (db) =>
+      db.rows<{ name: string | null; seconds: number; p50_ms: number; call_count: null }>(
+        "select name, seconds, p50_ms, call_count from monitor._list_durations_shown(array[$1::timestamptz], array[$2::timestamptz], $3, $4)",
+        [week(since), week(until), kind, byModel],
+      ),
+    );
+  const lists = (weeks: number, person: string, calls: number, seconds: number) =>
+    database.query(
+      `with listed as (
+         insert into recommend.impression (person_id, serving_key, model_id, item_id, rank, basis, listed_at, is_served)
+         select ${person}, gen_random_uuid(), model_id, item_id, 1, 'model', $1, true
+         from generate_series(1, $2::int) as n
+         join ml.model on version = 1
+         join track.item on external_id = 'course 1'
+         returning model_id
+       )
+       insert into recommend.serving_call (hour_at, function_name, kind, model_id, seconds, item_count)
+       select $1, 'serve_me', 'course', model_id, $3, 1 from listed`,
+      [week(weeks), calls, seconds],
+    );
+  // The first two weeks have 20 people.
+  const before = await shown(0, 30);
+  expect(before).toEqual([{ name: null, seconds: 0.4, p50_ms: expect.any(Number), call_count: null }]);
+  // One person with 100 lists; four people; 100 visitors, whom any client can invent.
+  await lists(20, "1", 100, 3);
+  await lists(21, "1 + n % 4", 100, 3);
+  await lists(22, "100000 + n", 100, 3);
+  for (const weeks of [20, 21, 22]) {
+    expect(await shown(weeks, weeks + 1)).toEqual([]);
+    expect(await shown(weeks, weeks + 1, "course", true)).toEqual([]);
+    expect(await shown(weeks, weeks + 1, null)).toEqual([]);
+  }
+  // Nor by the difference of two periods.
+  expect(await shown(0, 30)).toEqual(before);
+  // Five people are a group.
+  await lists(23, "1 + n % 5", 10, 3);
+  expect(await shown(23, 24)).toEqual([{ name: null, seconds: 30, p50_ms: expect.any(Number), call_count: null }]);
+  expect((await shown(23, 24, "course", true)).map(({ name }) => name)).toEqual(["1"]);
+  expect(await shown(23, 24, "lesson")).toEqual([]);
+  // Hostile periods end without a raw error.
+  for (const [starts, ends] of [
+    ["{}", "{}"],
+    ["{null}", "{null}"],
+    ["{-infinity}", "{infinity}"],
+    ["{infinity}", "{-infinity}"],
+    ["{infinity}", "{infinity}"],
+    ["{2025-01-06Z,2025-01-06Z}", "{2025-01-07Z}"],
+  ])
+    await database.as("insights_analyst", {}, (db) =>
+      db.rows("select * from monitor._list_durations_shown($1, $2, 'course', true)", [starts, ends]),
+    );
 });

@@ -100,3 +100,27 @@ test("without spread there is 0 evidence, and a huge difference is finite", asyn
   expect(await database.value("select monitor.evidence_of_loss(-1, 0.1, null)")).toBeNull();
   expect(await database.value("select monitor.evidence_of_loss(-1e9, 1e-9, 1e-9) < 'infinity'")).toBe(true);
 });
+
+test("arguments that cannot be estimates are errors, and extreme ones have a finite answer", async () => {
+  for (const bad of ["-1, 1, 1, 0", "-1, 1, 1, 1", "-1, 1, 1, -0.1", "-1, 1, 1, 'NaN'", "-1, 1, 1, 'infinity'"])
+    expect(await database.rejects(`select monitor.evidence_of_loss(${bad})`)).toMatchObject({
+      code: "CF001",
+      message: expect.stringContaining("alpha is"),
+    });
+  for (const bad of ["'NaN', 1, 1", "1e308, 1, 1", "1, 'NaN', 1", "1, 1, 'infinity'", "'-infinity', 1, 1"])
+    expect(await database.rejects(`select monitor.evidence_of_loss(${bad})`)).toMatchObject({
+      code: "CF001",
+      hint: "Give numbers of at most 1e50.",
+    });
+  const extremes = ["0", "-0", "5e-324", "1e-50", "-1e-50", "1e50", "-1e50", "1", "-1"];
+  for (const difference of extremes)
+    for (const error of extremes)
+      expect(
+        await database.value(
+          `select bool_and(monitor.evidence_of_loss($1, $2, former, alpha) between 0 and 1e308)
+           from unnest($3::float8[]) as former, unnest('{5e-300,0.05,0.999999}'::float8[]) as alpha`,
+          [difference, error, extremes],
+        ),
+        `${difference}, ${error}`,
+      ).toBe(true);
+});

@@ -137,6 +137,22 @@ test("the answer is the same before and after the calls are counted, in any numb
     ).toEqual([{ longest: 1, calls: 8, items: 71 }]);
   }));
 
+test("a call of exactly the length of a bound is counted at that bound, before and after it is counted", () =>
+  database.as("postgres", {}, async (db) => {
+    await db.query(
+      `insert into recommend.serving_call (hour_at, function_name, kind, item_count, seconds)
+       select '2026-03-05Z', 'serve_me', 'course', 1, (common.duration_bounds())[9]`,
+    );
+    const measure = async () => (await times(db, "'2026-03-05Z', '2026-03-06Z'"))[0]?.p99_ms ?? 0;
+    const before = await measure();
+    // The ninth bound is 8 ms.
+    expect(before).toBeLessThanOrEqual(8);
+    expect(before).toBeGreaterThan(8 / Math.SQRT2);
+    await db.query("select recommend.refresh_serving_times()");
+    expect(await measure()).toBe(before);
+    expect(await db.value("select counts[9]::int from recommend.serving_time where hour_at = '2026-03-05Z'")).toBe(1);
+  }));
+
 test("bad input is refused", async () => {
   for (const [call, error] of [
     ["by => 'person'", 'CF001 by is "person"'],

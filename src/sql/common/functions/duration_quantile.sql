@@ -6,6 +6,17 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
+  if cardinality(duration_quantile.counts) > cardinality(common.duration_bounds()) + 1
+    or 0 > any (duration_quantile.counts) then
+    perform common.refuse(
+      'CF001',
+      format(
+        'there are %s counts, the lowest is %s', cardinality(duration_quantile.counts),
+        (select min(calls) from unnest(duration_quantile.counts) as calls)
+      ),
+      format('Give at most %s counts, all from 0.', cardinality(common.duration_bounds()) + 1)
+    );
+  end if;
   -- NaN is greater than any number.
   if duration_quantile.quantile < 0 or duration_quantile.quantile > 1 then
     perform common.refuse(
@@ -51,7 +62,7 @@ comment on function common.duration_quantile(bigint[], float8) is $$
 Returns a quantile of durations that are counted by `common.duration_bounds()`, in seconds; null without any.
 Between the two bounds of a bucket they are taken to be spread evenly over the logarithm, so that the result is at most
 √2 times as large or as small as the true value, from the first bound on. At or above the last bound it is that bound.
-Errors: CF001 for a quantile below 0 or above 1.
+Errors: CF001 for a quantile below 0 or above 1, for more than 38 counts, and for a negative count.
 $$;
 
 grant execute on function common.duration_quantile(bigint[], float8)

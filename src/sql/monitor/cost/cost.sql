@@ -37,14 +37,6 @@ begin
       and run.started_at < cost.until
   ),
 
-  served as (
-    select count(*)::float8 as units
-    from recommend.impression
-    where impression.listed_at >= cost.since
-      and impression.listed_at < cost.until
-      and impression.is_served
-  ),
-
   trained as (
     select
       count(*)::float8 as units, sum(extract(epoch from model.duration))::float8 as seconds,
@@ -79,9 +71,8 @@ begin
 
     union all
 
-    select 4, 'recommendation', served.units, v_lists.seconds, null, null, stored.row_count, stored.bytes
-    from served
-    cross join monitor._stored_bytes('{recommend.impression}') as stored
+    select 4, 'recommendation', v_lists.item_count, v_lists.seconds, null, null, stored.row_count, stored.bytes
+    from monitor._stored_bytes('{recommend.impression}') as stored
 
     union all
 
@@ -106,10 +97,12 @@ comment on function monitor.cost(timestamptz, timestamptz) is $$
 Returns what an event, its refresh, a list, a recommendation and a training cost, in milliseconds and bytes.
 - `event`: a message given to `trackIngest`; bytes of `track.event`.
 - `refresh`: a person whose derived data was brought up to date by the task `refresh`.
-- `list`: a call of `recommend.serve_me` or a variant (`recommend.serving_times`); `recommendation`: a row that was
-  recorded, with the time of these calls divided by the number of rows; bytes of `recommend.impression`.
+- `list`: a call of `recommend.serve_me` or a variant (`recommend.serving_times`); `recommendation`: a row of these
+  lists, with the time of the calls divided by their number; bytes of `recommend.impression`.
 - `training`: a version of a recommender; bytes of its weights and record, per version whose weights are kept.
-Times are those of the period, sizes those of the present; numbers of stored rows are as of the last analyze.
+Messages, lists and recommendations are those of the hours that begin in the period, in UTC; refreshes those
+that began in it, trainings those that ended in it; sizes are those of the present, numbers of stored rows as of the
+last analyze.
 Errors: CF001 for an invalid period.
 $$;
 

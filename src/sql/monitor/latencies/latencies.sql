@@ -91,8 +91,8 @@ Returns how long the operations of the API took, in milliseconds, by operation, 
 The hours are those that begin in the period, by default the 24 hours before `until`, in UTC.
 `operation` selects one. The API adds its counts every 30 seconds.
 Quantiles are computed from counts in buckets whose bounds differ by a factor of √2: they are in the bucket of the
-true value, so that they are at most 1.42 times as large or as small, and much nearer with many calls. Above 131 s they
-are 131 s. A process of the API that is killed loses the counts of its last 30 seconds.
+true value, so that from 0.5 ms on they are at most 1.42 times as large or as small, and much nearer with many calls.
+Above 131 s they are 131 s. A process of the API that is killed loses the counts of its last 30 seconds.
 Errors: CF001 for an invalid argument.
 $$;
 

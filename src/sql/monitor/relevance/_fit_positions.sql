@@ -3,21 +3,25 @@ create or replace function monitor._fit_positions(
   rank int[],
   listed float8[],
   clicked float8[],
-  used int[]
+  out used int[],
+  out compared float8[],
+  out logs float8[],
+  out inverse float8[]
 )
-returns float8[]
 language plpgsql
 immutable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_size constant int := cardinality(used) - 1;
+  v_fewest_clicks constant int := 10;
+  v_former int[];
+  v_size int;
   v_alike bigint[];
-  v_rank int[];
+  v_place int[];
   v_listed float8[];
   v_clicked float8[];
-  v_logs float8[] := array_fill(0::float8, array[cardinality(used)]);
+  v_logs float8[];
   v_next float8[];
   v_now record;
   v_then record;
@@ -25,22 +29,49 @@ declare
   v_direction float8[];
   v_length float8;
 begin
-  -- The buckets of people do not matter here.
-  select array_agg(cell.alike), array_agg(cell.rank), array_agg(cell.listed), array_agg(cell.clicked)
-  into v_alike, v_rank, v_listed, v_clicked
-  from (
-    select given.alike, given.rank, sum(given.listed) as listed, sum(given.clicked) as clicked
-    from unnest(_fit_positions.alike, _fit_positions.rank, _fit_positions.listed, _fit_positions.clicked)
-      as given (alike, rank, listed, clicked)
-    group by given.alike, given.rank
-  ) as cell;
+  -- Ranks with enough clicks in groups that have two of such ranks, until no rank falls out.
+  used := array(select generate_series(1, 20));
+  loop
+    v_former := used;
+    select
+      array_agg(compared.rank order by compared.rank) filter (where compared.clicked >= v_fewest_clicks),
+      array_agg(compared.clicked order by compared.rank)
+    into used, compared
+    from (
+      select each.rank, coalesce(sum(cell.clicked), 0) as clicked
+      from generate_series(1, 20) as each (rank)
+      left join (
+        select given.rank, given.clicked, min(given.rank) over alike < max(given.rank) over alike as is_compared
+        from unnest(_fit_positions.alike, _fit_positions.rank, _fit_positions.clicked) as given (alike, rank, clicked)
+        where given.rank = any (v_former)
+        window alike as (partition by given.alike)
+      ) as cell
+        on cell.rank = each.rank
+        and cell.is_compared
+      group by each.rank
+    ) as compared;
+    exit when used is null or used = v_former;
+  end loop;
+  v_size := cardinality(used) - 1;
+  if used[1] is distinct from 1 or v_size < 1 then
+    return;
+  end if;
+
+  select
+    array_agg(given.alike order by given.alike), array_agg(array_position(used, given.rank) order by given.alike),
+    array_agg(given.listed order by given.alike), array_agg(given.clicked order by given.alike)
+  into v_alike, v_place, v_listed, v_clicked
+  from unnest(_fit_positions.alike, _fit_positions.rank, _fit_positions.listed, _fit_positions.clicked)
+    as given (alike, rank, listed, clicked)
+  where given.rank = any (used);
 
   -- Newton's method. The likelihood is concave; a step that does not improve it is halved.
-  select * into v_now from monitor._position_step(v_alike, v_rank, v_listed, v_clicked, used, v_logs);
+  v_logs := array_fill(0::float8, array[cardinality(used)]);
+  select * into v_now from monitor._position_step(v_alike, v_place, v_listed, v_clicked, v_logs);
   for v_iteration in 1..50 loop
     v_inverse := monitor._inverse(v_now.information, v_size);
     if v_inverse is null then
-      return null;
+      return;
     end if;
     v_direction := array(
       select sum(v_inverse[(i - 1) * v_size + j] * v_now.gradient[j])
@@ -56,30 +87,35 @@ begin
         from generate_series(1, v_size + 1) as place
         order by place
       );
-      select * into v_then from monitor._position_step(v_alike, v_rank, v_listed, v_clicked, used, v_next);
+      select * into v_then from monitor._position_step(v_alike, v_place, v_listed, v_clicked, v_next);
       exit when v_then.likelihood >= v_now.likelihood - 1e-9 * abs(v_now.likelihood);
       v_length := v_length / 2;
       if v_length < 1e-6 then
-        return null;
+        return;
       end if;
     end loop;
     v_logs := v_next;
     v_now := v_then;
     -- A rank of which the clicks are separated from those of the others has no finite estimate.
     if (select max(abs(log)) > 15 from unnest(v_logs) as log) then
-      return null;
+      return;
     end if;
-    if (select max(abs(step)) < 1e-8 from unnest(v_direction) as step) then
-      return v_logs;
+    -- The error that remains is about the square of the last step.
+    if (select max(abs(step)) < 1e-7 from unnest(v_direction) as step) then
+      logs := v_logs;
+      inverse := monitor._inverse(v_now.information, v_size);
+      return;
     end if;
   end loop;
-  return null;
 end;
 $$;
 
-comment on function monitor._fit_positions(bigint[], int[], float8[], float8[], int[]) is $$
+comment on function monitor._fit_positions(bigint[], int[], float8[], float8[]) is $$
 @behavior -*
-Returns the logarithms of the examination of the given ranks, the first of which is 0; null without a finite estimate.
+Estimates the examination of ranks from rows and clicks of groups of equal rows by rank.
+`used`: the ranks that can be compared; `compared`: the clicks by rank, from 1 to 20, of which the estimate is made;
+`logs`: the logarithms of the examination of the ranks in `used`, the first of which is 0; `inverse`: the inverse of
+their information matrix, without the first. The last two are null without a finite estimate.
 $$;
 
-grant execute on function monitor._fit_positions(bigint[], int[], float8[], float8[], int[]) to insights_reader;
+grant execute on function monitor._fit_positions(bigint[], int[], float8[], float8[]) to insights_reader;

@@ -9,20 +9,34 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
-set timezone to 'UTC'
+-- Results of functions have no statistics. Callers that exclude nested loops have plans of their own.
+set enable_mergejoin to off
+set enable_nestloop to on
+set work_mem to '64MB'
+set jit to off
+-- Without a floor, the parts for it are not in the plan.
+set plan_cache_mode to force_custom_plan
 as $$
 begin
   return query
-  with listed as (
+  with item as materialized (
+    select named.item_id, item.item_id as merged_item_id
+    from track.item as named
+    join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
+    where item.kind = _position_cells.kind
+  ),
+
+  listed as not materialized (
     select
       impression.rank,
       (impression.person_id % 64)::int as bucket,
       impression.clicked_at,
-      case when _position_cells.smallest_group is not null then date_trunc('week', impression.listed_at) end as week,
-      hash_record_extended(row(item.item_id, impression.model_id, impression.basis), 0) as alike
+      date_bin('7 days', impression.listed_at, '2000-01-03 00:00Z') as week,
+      hashtextextended(
+        impression.basis, hashint8extended(coalesce(impression.model_id, 0), hashint8extended(item.merged_item_id, 0))
+      ) as alike
     from recommend.impression
-    join track.item as named on named.item_id = impression.item_id
-    join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
+    join item using (item_id)
     left join track.person_set_blocks('counted') as counted
       on _position_cells.smallest_group is not null
       and counted.block = impression.person_id / 4096
@@ -30,36 +44,26 @@ begin
       and impression.listed_at < _position_cells.until
       and impression.is_served
       and impression.rank between 1 and 20
-      and item.kind = _position_cells.kind
       and (
         _position_cells.smallest_group is null
         or get_bit(counted.people, (impression.person_id % 4096)::int) <> 0
       )
   ),
 
-  cell as (
-    select
-      listed.alike, listed.rank, listed.bucket, listed.week, count(*) as listed_count,
-      count(listed.clicked_at) as clicked_count
-    from listed
-    group by listed.alike, listed.rank, listed.bucket, listed.week
-  ),
-
   -- For analysts, a week in which few people were served a rank is left out. Buckets are at most as many as people.
   kept as (
     select present.rank, present.week
-    from (select distinct cell.rank, cell.week, cell.bucket from cell) as present
+    from (select listed.rank, listed.week from listed group by listed.rank, listed.week, listed.bucket) as present
     group by present.rank, present.week
-    having count(*) >= coalesce(_position_cells.smallest_group, 1)
+    having count(*) >= _position_cells.smallest_group
   )
 
   select
-    cell.alike, cell.rank, cell.bucket, sum(cell.listed_count)::float8, sum(cell.clicked_count)::float8
-  from cell
-  join kept
-    on kept.rank = cell.rank
-    and kept.week is not distinct from cell.week
-  group by cell.alike, cell.rank, cell.bucket;
+    listed.alike, listed.rank, listed.bucket, count(*)::float8, count(listed.clicked_at)::float8
+  from listed
+  where _position_cells.smallest_group is null
+    or (listed.rank, listed.week) in (select kept.rank, kept.week from kept)
+  group by listed.alike, listed.rank, listed.bucket;
 end;
 $$;
 

@@ -9,31 +9,14 @@ language plpgsql
 stable
 parallel safe
 set search_path to pg_catalog, pg_temp
--- Arrays as relations have no statistics.
+-- Results of functions have no statistics.
+set enable_mergejoin to off
 set enable_nestloop to off
 set work_mem to '64MB'
 set jit to off
 as $$
-declare
-  v_fewest_clicks constant int := 10;
-  v_listed float8[];
-  v_clicked float8[];
-  v_listed_buckets int[];
-  v_clicked_buckets int[];
-  v_groups bigint[];
-  v_ranks int[];
-  v_buckets int[];
-  v_cell_listed float8[];
-  v_cell_clicked float8[];
-  v_used int[] := null;
-  v_former int[];
-  v_logs float8[];
-  v_compared float8[];
-  v_inverse float8[];
-  v_influence float8[];
-  v_step record;
 begin
-  -- All cells once: those of ranks, and those of groups that occur at several ranks and were clicked.
+  return query
   with cell as materialized (
     select *
     from monitor._position_cells(
@@ -41,115 +24,138 @@ begin
     )
   ),
 
-  useful as (
-    select cell.alike
-    from cell
-    group by cell.alike
-    having sum(cell.clicked_count) > 0
-      and min(cell.rank) < max(cell.rank)
-  ),
-
   ranked as (
     select
-      place.rank,
-      coalesce(sum(cell.listed_count), 0) as listed,
-      coalesce(sum(cell.clicked_count), 0) as clicked,
-      count(cell.bucket) as listed_buckets,
-      count(cell.bucket) filter (where cell.clicked_count > 0) as clicked_buckets
-    from generate_series(1, 20) as place (rank)
-    left join (
+      bucket.rank, sum(bucket.listed_count) as listed, sum(bucket.clicked_count) as clicked,
+      count(*)::int as listed_buckets, (count(*) filter (where bucket.clicked_count > 0))::int as clicked_buckets
+    from (
       select
         cell.rank, cell.bucket, sum(cell.listed_count) as listed_count, sum(cell.clicked_count) as clicked_count
       from cell
       group by cell.rank, cell.bucket
-    ) as cell using (rank)
+    ) as bucket
+    group by bucket.rank
+  ),
+
+  grouped as (
+    select cell.alike, cell.rank, sum(cell.listed_count) as listed, sum(cell.clicked_count) as clicked
+    from cell
+    group by cell.alike, cell.rank
+  ),
+
+  -- Groups that were served at several ranks and clicked.
+  useful as materialized (
+    select told.alike, told.rank, told.listed, told.clicked
+    from (
+      select
+        grouped.*, sum(grouped.clicked) over alike > 0 and min(grouped.rank) over alike < max(grouped.rank) over alike
+          as is_useful
+      from grouped
+      window alike as (partition by grouped.alike)
+    ) as told
+    where told.is_useful
+  ),
+
+  fitted as materialized (
+    select fit.*
+    from (
+      select
+        array_agg(useful.alike) as alike, array_agg(useful.rank) as rank, array_agg(useful.listed) as listed,
+        array_agg(useful.clicked) as clicked
+      from useful
+    ) as given
+    cross join lateral monitor._fit_positions(given.alike, given.rank, given.listed, given.clicked) as fit
+  ),
+
+  -- The share of each rank in the clicks of its group, and clicks per row, as they are expected.
+  expected as materialized (
+    select
+      weighed.alike, weighed.place, weighed.rank, weighed.weight / sum(weighed.weight) over alike as share,
+      weighed.examination * sum(weighed.clicked) over alike / sum(weighed.weight) over alike as rate
+    from (
+      select
+        useful.*, examined.place, exp(examined.log) as examination, useful.listed * exp(examined.log) as weight
+      from fitted
+      cross join lateral unnest(fitted.used, fitted.logs) with ordinality as examined (rank, log, place)
+      join useful on useful.rank = examined.rank
+      where fitted.inverse is not null
+    ) as weighed
+    window alike as (partition by weighed.alike)
+  ),
+
+  -- Clicks beyond the expected ones. Their sum is 0 over the people of a group, not over those of a bucket.
+  beyond as materialized (
+    select
+      cell.alike, expected.place, cell.bucket, sum(cell.clicked_count - cell.listed_count * expected.rate) as clicks
+    from cell
+    join expected
+      on expected.alike = cell.alike
+      and expected.rank = cell.rank
+    group by grouping sets ((cell.alike, cell.bucket), (expected.place, cell.bucket))
+  ),
+
+  served as (
+    select beyond.bucket
+    from beyond
+    where beyond.place is not null
+    group by beyond.bucket
+  ),
+
+  score as (
+    select part.place, part.bucket, sum(part.score) as score
+    from (
+      select beyond.place, beyond.bucket, beyond.clicks as score
+      from beyond
+      where beyond.place is not null
+
+      union all
+
+      select expected.place, beyond.bucket, -sum(beyond.clicks * expected.share)
+      from beyond
+      join expected on expected.alike = beyond.alike
+      where beyond.alike is not null
+      group by expected.place, beyond.bucket
+    ) as part
+    where part.place > 1
+    group by part.place, part.bucket
+  ),
+
+  influence as (
+    select place.rank, array_agg(place.influence order by place.bucket) as influence
+    from (
+      select
+        examined.rank, each.bucket,
+        coalesce(sum(examined.inverse[score.place - 1] * score.score), 0)
+          * (select sqrt(count(*) / greatest(count(*) - 1, 1)::float8) from served) as influence
+      from (
+        select
+          used.rank,
+          case used.place
+            when 1 then array_fill(0::float8, array[cardinality(fitted.used) - 1])
+            else fitted.inverse[
+              (used.place - 2) * (cardinality(fitted.used) - 1) + 1:(used.place - 1) * (cardinality(fitted.used) - 1)
+            ]
+          end as inverse
+        from fitted
+        cross join lateral unnest(fitted.used) with ordinality as used (rank, place)
+        where fitted.inverse is not null
+      ) as examined
+      cross join generate_series(0, 63) as each (bucket)
+      left join score on score.bucket = each.bucket
+      group by examined.rank, each.bucket
+    ) as place
     group by place.rank
   )
 
-  select total.*, kept.*
-  into
-    v_listed, v_clicked, v_listed_buckets, v_clicked_buckets, v_groups, v_ranks, v_buckets, v_cell_listed,
-    v_cell_clicked
-  from (
-    select
-      array_agg(ranked.listed order by ranked.rank) as listed,
-      array_agg(ranked.clicked order by ranked.rank) as clicked,
-      array_agg(ranked.listed_buckets order by ranked.rank) as listed_buckets,
-      array_agg(ranked.clicked_buckets order by ranked.rank) as clicked_buckets
-    from ranked
-  ) as total
-  cross join (
-    select
-      array_agg(cell.alike), array_agg(cell.rank), array_agg(cell.bucket), array_agg(cell.listed_count),
-      array_agg(cell.clicked_count)
-    from cell
-    join useful using (alike)
-  ) as kept;
-
-  -- Ranks with enough clicks in groups that have two of such ranks, until no rank falls out.
-  v_used := array(select generate_series(1, 20));
-  loop
-    v_former := v_used;
-    select
-      array_agg(compared.rank order by compared.rank) filter (where compared.clicked >= v_fewest_clicks),
-      array_agg(compared.clicked order by compared.rank)
-    into v_used, v_compared
-    from (
-      select place.rank, coalesce(sum(cell.clicked), 0) as clicked
-      from generate_series(1, 20) as place (rank)
-      left join (
-        select
-          cell.rank, sum(cell.clicked) as clicked, min(cell.rank) over alike < max(cell.rank) over alike as is_compared
-        from unnest(v_groups, v_ranks, v_cell_clicked) as cell (alike, rank, clicked)
-        where cell.rank = any (v_former)
-        group by cell.alike, cell.rank
-        window alike as (partition by cell.alike)
-      ) as cell
-        on cell.rank = place.rank
-        and cell.is_compared
-      group by place.rank
-    ) as compared;
-    exit when v_used is null or v_used = v_former;
-  end loop;
-
-  if v_used[1] = 1 and cardinality(v_used) > 1 then
-    -- Groups among these ranks only, whatever their bucket.
-    select array_agg(cell.alike), array_agg(cell.rank), array_agg(cell.bucket), array_agg(cell.listed),
-      array_agg(cell.clicked)
-    into v_groups, v_ranks, v_buckets, v_cell_listed, v_cell_clicked
-    from unnest(v_groups, v_ranks, v_buckets, v_cell_listed, v_cell_clicked)
-      as cell (alike, rank, bucket, listed, clicked)
-    where cell.rank = any (v_used);
-    v_logs := monitor._fit_positions(v_groups, v_ranks, v_cell_listed, v_cell_clicked, v_used);
-    if v_logs is not null then
-      select * into v_step
-      from monitor._position_step(v_groups, v_ranks, v_cell_listed, v_cell_clicked, v_used, v_logs);
-      v_inverse := monitor._inverse(v_step.information, cardinality(v_used) - 1);
-      v_influence := monitor._position_influence(
-        v_groups, v_ranks, v_buckets, v_cell_listed, v_cell_clicked, v_used, v_logs, v_inverse
-      );
-    end if;
-  end if;
-
-  return query
   select
-    place.rank,
-    v_listed[place.rank],
-    v_clicked[place.rank],
-    v_listed_buckets[place.rank],
-    v_clicked_buckets[place.rank],
-    case when v_groups is null then 0 else v_compared[place.rank] end,
-    v_logs[array_position(v_used, place.rank)],
-    case
-      when v_logs is null or array_position(v_used, place.rank) is null then null
-      when place.rank = 1 then array_fill(0::float8, array[64])
-      else v_influence[
-        (array_position(v_used, place.rank) - 2) * 64 + 1:(array_position(v_used, place.rank) - 1) * 64
-      ]
-    end
-  from generate_series(1, 20) as place (rank)
-  where v_listed[place.rank] > 0
-  order by place.rank;
+    ranked.rank, ranked.listed, ranked.clicked, ranked.listed_buckets, ranked.clicked_buckets,
+    fitted.compared[ranked.rank],
+    fitted.logs[array_position(fitted.used, ranked.rank)],
+    influence.influence
+  from ranked
+  cross join fitted
+  left join influence on influence.rank = ranked.rank
+  order by ranked.rank;
 end;
 $$;
 

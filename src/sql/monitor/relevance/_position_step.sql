@@ -1,9 +1,8 @@
 create or replace function monitor._position_step(
   alike bigint[],
-  rank int[],
+  place int[],
   listed float8[],
   clicked float8[],
-  used int[],
   logs float8[],
   out likelihood float8,
   out gradient float8[],
@@ -14,20 +13,17 @@ immutable
 parallel safe
 set search_path to pg_catalog, pg_temp
 -- Arrays as relations have no statistics.
+set enable_mergejoin to off
 set enable_nestloop to off
 set work_mem to '64MB'
 set jit to off
 as $$
 begin
-  -- Within a group, a click is at rank k with the probability p = rows at k × examination of k / the sum of these.
+  -- Within a group, a click is at place k with the probability p = rows at k × examination of k / the sum of these.
   with cell as (
-    select cell.alike, cell.place, sum(cell.listed) * exp(logs[cell.place]) as weight, sum(cell.clicked) as clicked
-    from (
-      select given.alike, array_position(used, given.rank) as place, given.listed, given.clicked
-      from unnest(_position_step.alike, _position_step.rank, _position_step.listed, _position_step.clicked)
-        as given (alike, rank, listed, clicked)
-    ) as cell
-    group by cell.alike, cell.place
+    select given.alike, given.place, given.clicked, given.listed * exp(logs[given.place]) as weight
+    from unnest(_position_step.alike, _position_step.place, _position_step.listed, _position_step.clicked)
+      as given (alike, place, listed, clicked)
   ),
 
   share as materialized (
@@ -43,7 +39,7 @@ begin
     from share as one
     join share as other using (alike)
     where one.place > 1
-      and other.place > 1
+      and other.place >= one.place
       and one.clicks > 0
     group by one.place, other.place
   ),
@@ -66,7 +62,9 @@ begin
       select case when one.place = other.place then one.expected else 0 end - coalesce(pair.product, 0)
       from single as one
       cross join single as other
-      left join pair on pair.one = one.place and pair.other = other.place
+      left join pair
+        on pair.one = least(one.place, other.place)
+        and pair.other = greatest(one.place, other.place)
       where one.place > 1
         and other.place > 1
       order by one.place, other.place
@@ -75,11 +73,10 @@ begin
 end;
 $$;
 
-comment on function monitor._position_step(bigint[], int[], float8[], float8[], int[], float8[]) is $$
+comment on function monitor._position_step(bigint[], int[], float8[], float8[], float8[]) is $$
 @behavior -*
 Returns the conditional log-likelihood of the examination of ranks, its gradient, and the information matrix.
-One element per cell; `logs` of the ranks in `used`, of which the first is fixed at 0.
+One element per group of equal rows and place, which is the number of a rank in `logs`, of which the first is 0.
 $$;
 
-grant execute on function monitor._position_step(bigint[], int[], float8[], float8[], int[], float8[])
-to insights_reader;
+grant execute on function monitor._position_step(bigint[], int[], float8[], float8[], float8[]) to insights_reader;

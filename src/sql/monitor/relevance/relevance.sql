@@ -37,81 +37,37 @@ begin
   );
 
   return query
-  with listed as materialized (
-    select entry.*
-    from monitor._listed(
+  with summed as materialized (
+    select *
+    from monitor._listed_sums(
       lower(v_period), upper(v_period), _relevance.by, _relevance.kind, coalesce(_relevance.by_week, false),
       _relevance.smallest_group
-    ) as entry
-  ),
-
-  -- Rows are few per list: counted by list first, lists need no sort.
-  list as (
-    select
-      listed.name, listed.starts_at, listed.week, listed.person_id,
-      count(*)::float8 as served,
-      count(*) filter (where listed.is_seen)::float8 as seen,
-      count(*) filter (where listed.is_clicked)::float8 as clicked,
-      count(*) filter (where listed.is_completed)::float8 as completed,
-      count(*) filter (where listed.is_dismissed)::float8 as dismissed,
-      count(*) filter (where listed.liking > 0)::float8 as liked,
-      count(*) filter (where listed.liking < 0)::float8 as disliked
-    from listed
-    group by listed.name, listed.starts_at, listed.week, listed.person_id, listed.listed_at
-  ),
-
-  person as materialized (
-    select
-      list.name, list.starts_at, list.week, list.person_id, count(*) as lists, sum(list.served) as served,
-      sum(list.seen) as seen,
-      sum(list.clicked) as clicked,
-      sum(list.completed) as completed,
-      sum(list.dismissed) as dismissed,
-      sum(list.liked) as liked,
-      sum(list.disliked) as disliked
-    from list
-    group by list.name, list.starts_at, list.week, list.person_id
-  ),
-
-  -- For analysts, a week in which a group has few people is left out.
-  kept as materialized (
-    select person.name, person.starts_at, person.week
-    from person
-    group by person.name, person.starts_at, person.week
-    having count(*) >= coalesce(_relevance.smallest_group, 1)
+    )
   ),
 
   whole as (
-    select
-      person.name, person.starts_at, person.person_id, sum(person.served) as served, sum(person.lists) as lists,
-      sum(person.seen) as seen,
-      sum(person.clicked) as clicked,
-      sum(person.completed) as completed,
-      sum(person.dismissed) as dismissed,
-      sum(person.liked) as liked,
-      sum(person.disliked) as disliked
-    from person
-    join kept
-      on kept.name is not distinct from person.name
-      and kept.starts_at is not distinct from person.starts_at
-      and kept.week is not distinct from person.week
-    group by person.name, person.starts_at, person.person_id
+    select *
+    from summed
+    where summed.person_id is not null
   ),
 
   -- Sums, and those of squares and products, from which the variance of a quotient of sums over people follows.
   grouped as (
     select
-      whole.name, whole.starts_at, count(*) as people, sum(whole.lists)::float8 as lists, sum(whole.served) as served,
-      sum(whole.served ^ 2) as served_served,
-      sum(whole.seen) as seen, count(*) filter (where whole.seen > 0) as seen_people,
-      sum(whole.clicked) as clicked, count(*) filter (where whole.clicked > 0) as clicked_people,
-      sum(whole.completed) as completed, count(*) filter (where whole.completed > 0) as completed_people,
-      sum(whole.dismissed) as dismissed, count(*) filter (where whole.dismissed > 0) as dismissed_people,
-      sum(whole.liked) as liked, count(*) filter (where whole.liked > 0) as liked_people,
-      sum(whole.disliked) as disliked, count(*) filter (where whole.disliked > 0) as disliked_people,
-      sum(whole.clicked ^ 2) as clicked_clicked, sum(whole.clicked * whole.served) as clicked_served,
-      sum(whole.completed ^ 2) as completed_completed, sum(whole.completed * whole.served) as completed_served,
-      sum(whole.dismissed ^ 2) as dismissed_dismissed, sum(whole.dismissed * whole.served) as dismissed_served
+      whole.name, whole.starts_at, count(*) as people, sum(whole.list_count) as lists,
+      sum(whole.served_count) as served, sum(whole.served_count ^ 2) as served_served,
+      sum(whole.seen_count) as seen, count(*) filter (where whole.seen_count > 0) as seen_people,
+      sum(whole.clicked_count) as clicked, count(*) filter (where whole.clicked_count > 0) as clicked_people,
+      sum(whole.completed_count) as completed, count(*) filter (where whole.completed_count > 0) as completed_people,
+      sum(whole.dismissed_count) as dismissed, count(*) filter (where whole.dismissed_count > 0) as dismissed_people,
+      sum(whole.liked_count) as liked, count(*) filter (where whole.liked_count > 0) as liked_people,
+      sum(whole.disliked_count) as disliked, count(*) filter (where whole.disliked_count > 0) as disliked_people,
+      sum(whole.clicked_count ^ 2) as clicked_clicked,
+      sum(whole.clicked_count * whole.served_count) as clicked_served,
+      sum(whole.completed_count ^ 2) as completed_completed,
+      sum(whole.completed_count * whole.served_count) as completed_served,
+      sum(whole.dismissed_count ^ 2) as dismissed_dismissed,
+      sum(whole.dismissed_count * whole.served_count) as dismissed_served
     from whole
     group by whole.name, whole.starts_at
   ),
@@ -154,48 +110,23 @@ begin
     from monitor._corrected_rates(
       lower(v_period), upper(v_period), _relevance.kind, _relevance.smallest_group,
       (
-        select array_agg(row(cell.name, cell.starts_at, cell.rank, cell.bucket, cell.listed, cell.clicked)
-          ::monitor.ranked_cell)
-        from (
-          select
-            listed.name, listed.starts_at, listed.rank, (listed.person_id % 64)::int as bucket,
-            count(*)::float8 as listed, count(*) filter (where listed.is_clicked)::float8 as clicked
-          from listed
-          join kept
-            on kept.name is not distinct from listed.name
-            and kept.starts_at is not distinct from listed.starts_at
-            and kept.week is not distinct from listed.week
-          where listed.rank between 1 and 20
-          group by listed.name, listed.starts_at, listed.rank, listed.person_id % 64
-        ) as cell
+        select
+          array_agg(
+            row(cell.name, cell.starts_at, cell.rank, cell.bucket, cell.served_count, cell.clicked_count)
+              ::monitor.ranked_cell
+          )
+        from summed as cell
+        where cell.rank is not null
       )
     )
   ),
 
-  -- For analysts, items that few people were served do not count.
-  item as (
-    select served.name, served.starts_at, served.item_id, sum(served.served) as served
-    from (
-      select
-        listed.name, listed.starts_at, listed.item_id,
-        case when _relevance.smallest_group is not null then listed.person_id end as person_id,
-        count(*)::float8 as served
-      from listed
-      join kept
-        on kept.name is not distinct from listed.name
-        and kept.starts_at is not distinct from listed.starts_at
-        and kept.week is not distinct from listed.week
-      group by 1, 2, 3, 4
-    ) as served
-    group by served.name, served.starts_at, served.item_id
-    having count(*) >= coalesce(_relevance.smallest_group, 1)
-  ),
-
   ordered as (
     select
-      item.name, item.starts_at, item.served,
-      row_number() over (partition by item.name, item.starts_at order by item.served desc) as place
-    from item
+      item.name, item.starts_at, item.served_count as served,
+      row_number() over (partition by item.name, item.starts_at order by item.served_count desc) as place
+    from summed as item
+    where item.item_id is not null
   ),
 
   -- Items that were not served are the last ones; they add to the number of items only.

@@ -28,8 +28,7 @@ begin
     v_identity_id := track.find_identity(current_setting('insights.person', true));
   end if;
   if v_identity_id is not null then
-    perform track.lock_identities(array[v_identity_id]);
-    v_person_id := (track.people_of_identities(array[v_identity_id], array[(v_serving).listed_at]))[1];
+    v_person_id := track.lock_person(v_identity_id, (v_serving).listed_at);
   end if;
 
   if recommend._may_record(v_person_id) then
@@ -63,12 +62,20 @@ begin
   end if;
 
   insert into recommend.serving_call (hour_at, function_name, kind, model_id, item_count, seconds)
-  select
+  values (
     date_trunc('hour', now(), 'UTC'), _record_list.function_name, _record_list.kind,
-    max(nullif(split_part(listed.serving_id, '.', 1), '0')::bigint), count(*),
+    -- Rows of one version only; those that need no model may be before them.
+    coalesce(
+      (v_serving).model_id,
+      (
+        select max(nullif(split_part(listed.serving_id, '.', 1), '0')::bigint)
+        from unnest(_record_list.list) as listed
+      )
+    ),
+    cardinality(_record_list.list),
     -- The clock may be set back.
     greatest(extract(epoch from clock_timestamp() - _record_list.started_at), 0)
-  from unnest(_record_list.list) as listed;
+  );
 end;
 $$;
 

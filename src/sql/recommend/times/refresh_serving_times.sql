@@ -8,7 +8,7 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
 declare
-  v_bounds constant float8[] := common.duration_bounds();
+  v_buckets constant int := cardinality(common.duration_bounds()) + 1;
   v_counted bigint;
 begin
   perform common.check_count('most_calls', refresh_serving_times.most_calls, 1, 10000000);
@@ -30,7 +30,7 @@ begin
   counted as (
     select
       taken.hour_at, taken.function_name, taken.kind, coalesce(taken.model_id, 0) as model_id,
-      width_bucket(taken.seconds, v_bounds) + 1 as bucket,
+      common.duration_bucket(taken.seconds) as bucket,
       count(*) as calls, sum(taken.item_count) as items, sum(taken.seconds) as seconds
     from taken
     group by taken.hour_at, taken.function_name, taken.kind, coalesce(taken.model_id, 0), bucket
@@ -42,7 +42,7 @@ begin
       sum(counted.calls) as calls, sum(counted.items)::bigint as items, sum(counted.seconds) as seconds,
       array(
         select coalesce(max(entry.calls), 0)
-        from generate_series(1, cardinality(v_bounds) + 1) as place
+        from generate_series(1, v_buckets) as place
         left join unnest(array_agg(counted.bucket), array_agg(counted.calls)) as entry (bucket, calls)
           on entry.bucket = place
         group by place

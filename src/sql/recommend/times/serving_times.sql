@@ -40,7 +40,7 @@ begin
 
     select
       queued.function_name, queued.model_id, queued.hour_at,
-      width_bucket(queued.seconds, common.duration_bounds()) + 1, 1, queued.item_count, queued.seconds
+      common.duration_bucket(queued.seconds), 1, queued.item_count, queued.seconds
     from recommend.serving_call as queued
     where queued.hour_at >= serving_times.since
       and queued.hour_at < serving_times.until
@@ -103,7 +103,8 @@ comment on function recommend.serving_times(timestamptz, timestamptz, text, text
 Returns how long calls of `recommend.serve_me` and its variants took for items of a kind, with the record of the list.
 The hours are those that begin in the period. `by`: `function`, `model` (version; null for lists without a model),
 `hour` or `day`. Quantiles are computed from counts in buckets whose bounds differ by a factor of √2: they are at most
-1.42 times as large or as small as the true value, and much nearer with many calls. Above 131 s they are 131 s.
+1.42 times as large or as small as the true value from 0.5 ms on, and much nearer with many calls. Above 131 s they are
+131 s.
 Errors: CF001 for an invalid period or `by`, CF002 for a kind that no item has.
 $$;
 
