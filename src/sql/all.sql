@@ -1246,6 +1246,10 @@
 --!include monitor/relevance/_corrected_rates.sql
 --!include monitor/relevance/_listed.sql
 --!include monitor/relevance/relevance.sql
+--!include monitor/relevance/_scored.sql
+--!include monitor/relevance/_score_shift.sql
+--!include monitor/relevance/score_drift.sql
+--!include monitor/relevance/calibration.sql
 --!include monitor/cost/_stored_bytes.sql
 --!include monitor/cost/_list_durations.sql
 --!include monitor/cost/cost.sql

@@ -1305,6 +1305,127 @@ comment on column monitor.list_duration.seconds is $$Sum of the durations, in se
 comment on column monitor.list_duration.p50_ms is $$Median, in milliseconds.$$;
 comment on column monitor.list_duration.p95_ms is $$Time that 95 % do not exceed, in milliseconds.$$;
 
+/* ------------------------------------------------------------------------------------------------------ scores -- */
+
+create type monitor.score_shift as (
+  name text,
+  basis text,
+  reference_since timestamptz,
+  reference_until timestamptz,
+  reference_people bigint,
+  reference_count bigint,
+  person_count bigint,
+  served_count bigint,
+  reference_mean float8,
+  score_mean float8,
+  bin_count int,
+  stability_index float8,
+  p_value float8,
+  verdict text
+);
+
+comment on type monitor.score_shift is $$
+How far the scores of recommended items have moved from those of the first days of the version.
+$$;
+comment on column monitor.score_shift.name is $$Version.$$;
+comment on column monitor.score_shift.basis is $$Basis of the rows; scores of different bases are not comparable.$$;
+comment on column monitor.score_shift.reference_since is $$Beginning of the first days of the version.$$;
+comment on column monitor.score_shift.reference_until is $$End of the first days of the version.$$;
+comment on column monitor.score_shift.reference_people is $$Number of people who were served in the first days.$$;
+comment on column monitor.score_shift.reference_count is $$Number of rows in the first days.$$;
+comment on column monitor.score_shift.person_count is $$Number of people who were served in the period.$$;
+comment on column monitor.score_shift.served_count is $$
+Number of rows in the period, without those of the first days.
+$$;
+comment on column monitor.score_shift.reference_mean is $$Mean score in the first days.$$;
+comment on column monitor.score_shift.score_mean is $$Mean score in the period.$$;
+comment on column monitor.score_shift.bin_count is $$
+Number of bins; less than 10 when many rows of the first days have the same score.
+$$;
+comment on column monitor.score_shift.stability_index is $$
+Population stability index of the bins: `ml.population_stability_index`; null without rows in both periods.
+$$;
+comment on column monitor.score_shift.p_value is $$
+Probability of an index of this size when nothing has moved.
+$$;
+comment on column monitor.score_shift.verdict is $$
+`stable` (below 0.1), `shifting`, `drifted` (from 0.25 on) or `unknown`.
+Unknown: the rows are so few that the index would be 0.1 by chance alone, with a probability of more than 5 %.
+$$;
+
+create type monitor.score_figures as (
+  name text,
+  basis text,
+  tenth int,
+  score_least float8,
+  score_mean float8,
+  score_greatest float8,
+  person_count bigint,
+  served_count bigint,
+  clicked_count bigint,
+  click_rate float8,
+  click_rate_lower float8,
+  click_rate_upper float8,
+  corrected_rate float8,
+  corrected_rate_lower float8,
+  corrected_rate_upper float8,
+  concordance float8,
+  concordance_lower float8,
+  concordance_upper float8
+);
+
+comment on type monitor.score_figures is $$
+Clicks on recommended items by their score.
+$$;
+comment on column monitor.score_figures.name is $$Version; null for rows without one.$$;
+comment on column monitor.score_figures.basis is $$Basis of the rows; scores of different bases are not comparable.$$;
+comment on column monitor.score_figures.tenth is $$
+Tenth of the rows in the order of their scores, 10 for the highest; null for all rows together.
+Rows with the same score are in the same tenth, so that there may be less than ten.
+$$;
+comment on column monitor.score_figures.score_least is $$Least score; null for analysts.$$;
+comment on column monitor.score_figures.score_mean is $$Mean score.$$;
+comment on column monitor.score_figures.score_greatest is $$Greatest score; null for analysts.$$;
+comment on column monitor.score_figures.person_count is $$Number of people who were served.$$;
+comment on column monitor.score_figures.served_count is $$Number of rows.$$;
+comment on column monitor.score_figures.clicked_count is $$Number of rows that were clicked.$$;
+comment on column monitor.score_figures.click_rate is $$Share of the rows that were clicked.$$;
+comment on column monitor.score_figures.click_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.score_figures.click_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.score_figures.corrected_rate is $$
+Share that would be clicked if all rows were examined like those of rank 1; null where it cannot be estimated.
+$$;
+comment on column monitor.score_figures.corrected_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.score_figures.corrected_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.score_figures.concordance is $$
+Share of the pairs of a clicked row and another one, of the same rank, in which the clicked one has the higher score.
+0.5 when scores say nothing about clicks. Null for tenths, and when all or none were clicked.
+$$;
+comment on column monitor.score_figures.concordance_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.score_figures.concordance_upper is $$Upper bound of its 95 % interval.$$;
+
+create type monitor.scored as (
+  model_id bigint,
+  basis text,
+  week timestamptz,
+  person_id bigint,
+  rank int,
+  score float8,
+  is_clicked boolean
+);
+
+comment on type monitor.scored is $$
+@behavior -*
+Row of a recorded list with its score.
+$$;
+comment on column monitor.scored.model_id is $$Version; null for rows without one.$$;
+comment on column monitor.scored.basis is $$Basis of the row.$$;
+comment on column monitor.scored.week is $$Week of the list; null for exact figures.$$;
+comment on column monitor.scored.person_id is $$Person.$$;
+comment on column monitor.scored.rank is $$Rank in the list.$$;
+comment on column monitor.scored.score is $$Score.$$;
+comment on column monitor.scored.is_clicked is $$Whether it was clicked.$$;
+
 /* ----------------------------------------------------------------------------------------------- notifications -- */
 
 create table monitor.channel (
