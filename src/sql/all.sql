@@ -1195,6 +1195,7 @@
 --!include monitor/probes/_probe_refresh.sql
 --!include monitor/probes/_probe_rollups.sql
 --!include monitor/probes/_probe_models.sql
+--!include monitor/probes/_probe_recommendations.sql
 --!include monitor/probes/_probe_ingest.sql
 --!include monitor/probes/_probe_partitions.sql
 --!include monitor/probes/_probe_privacy.sql

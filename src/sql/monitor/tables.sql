@@ -1655,8 +1655,8 @@ comment on column monitor.rule_bound.rule is $$Rule.$$;
 comment on column monitor.rule_bound.series_id is $$Series.$$;
 comment on column monitor.rule_bound.basis is $$
 Values that it is learned from.
-`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them; `all hours`: all;
-`learning`: there are less than 100 values, or less than a day.
+`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them, and 20; `all hours`:
+all; `learning`: there are less than 100 values, of a daily metric less than 14, or less than a day.
 $$;
 comment on column monitor.rule_bound.samples is $$Number of values.$$;
 comment on column monitor.rule_bound.median is $$Their median; null while learning.$$;
@@ -1712,6 +1712,53 @@ insert into monitor.rule (rule, metric, direction, hold, expects_data, set_by)
 values
   ('ingest_rate', 'insights_ingested_messages_total', 'both', '30 minutes', true, 'insights'),
   ('refused_messages', 'insights_refused_messages_total', 'above', '15 minutes', false, 'insights');
+
+insert into monitor.metric (metric, kind, unit, labels, description)
+values
+  (
+    'insights_model_input_drift', 'gauge', 'ratio', '{project}',
+    'Largest population stability index of the inputs of the deployed version.'
+  ),
+  ('insights_recommendation_rows', 'gauge', 'rows', '{project}', 'Recommended items of a week, up to 100,000.'),
+  (
+    'insights_recommendation_click_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the recommended items of a week that were clicked.'
+  ),
+  (
+    'insights_recommendation_completion_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the recommended items of a week that were finished.'
+  ),
+  (
+    'insights_recommendation_dismissal_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the recommended items of a week that were dismissed.'
+  ),
+  (
+    'insights_recommendation_coverage_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the available items that were recommended in a week.'
+  ),
+  (
+    'insights_recommendation_gini_ratio', 'gauge', 'ratio', '{project}',
+    'Gini coefficient of the recommendations per available item.'
+  ),
+  (
+    'insights_recommendation_score_drift', 'gauge', 'ratio', '{project}',
+    'Population stability index of the scores of the deployed version.'
+  );
+
+insert into monitor.probe (probe, position, function_name, every, description)
+values (
+  'recommendations', 155, 'monitor._probe_recommendations', '1 day',
+  'Clicks on recommendations, their coverage, and the drift of their scores.'
+);
+
+insert into monitor.rule (rule, metric, direction, threshold, hold, owner, expects_data, set_by)
+values
+  ('recommendation_clicks', 'insights_recommendation_click_ratio', 'below', null, '0', 'analyst', false, 'insights'),
+  (
+    'recommendation_coverage', 'insights_recommendation_coverage_ratio', 'below', null, '0', 'analyst', false,
+    'insights'
+  ),
+  ('score_drift', 'insights_recommendation_score_drift', 'above', 0.25, '0', 'analyst', false, 'insights');
 
 insert into monitor.health_check (health_check, position, function_name, owner, description)
 values

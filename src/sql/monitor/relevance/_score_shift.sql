@@ -91,14 +91,18 @@ begin
     left join filled using (basis, is_new, bin)
   ),
 
-  -- The mean effect of people having many rows on the variance of the shares (Rao and Scott).
+  -- The mean effect of people having many rows on the variance of the shares (Rao and Scott), of bins with rows.
   whole as (
     select
       side.basis, side.is_new, side.people, side.count, side.mean, count(*)::int as bins,
       array_agg(cell.count order by cell.bin) as counts,
-      sum((1 - cell.count / side.count) * monitor._design_effect(
-        side.people, cell.count, side.count, cell.squares, cell.products, side.count_count
-      )) / nullif(count(*) - 1, 0) / side.count as scale
+      case when count(*) > 1 then coalesce(
+        sum((1 - cell.count / side.count) * monitor._design_effect(
+          side.people, cell.count, side.count, cell.squares, cell.products, side.count_count
+        )) filter (where cell.count between 1 and side.count - 1)
+          / sum(1 - cell.count / side.count) filter (where cell.count between 1 and side.count - 1),
+        side.count / side.people
+      ) end / side.count as scale
     from side
     join cell using (basis, is_new)
     group by side.basis, side.is_new, side.people, side.count, side.mean
