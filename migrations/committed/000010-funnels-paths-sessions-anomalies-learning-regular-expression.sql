@@ -1,5 +1,5 @@
 --! Previous: sha1:7aac8eccc3daf658655a4f2b066eaffe081b990a
---! Hash: sha1:d4e9f9d2765cbefdaa007c5034bfc8752ee0fa58
+--! Hash: sha1:4071dc00a5395c1255540bdae5ea76a3376a0450
 --! Message: Funnels, paths, sessions, anomalies, learning; regular expressions of bounded size
 
 --! Included prepare.sql
@@ -60,7 +60,9 @@ comment on column analytics.step_filter.items is $$The item and what it contains
 comment on column analytics.step_filter.property is $$Name and value of a property, as `name` and `is`; null: any.$$;
 comment on column analytics.step_filter.is_optional is $$Whether the step can be left out.$$;
 comment on column analytics.step_filter.is_exclusion is $$Whether this is an exclusion.$$;
-comment on column analytics.step_filter.first_step is $$Number of the step; of an exclusion that of the step before it.$$;
+comment on column analytics.step_filter.first_step is $$
+Number of the step; of an exclusion that of the step before it.
+$$;
 comment on column analytics.step_filter.last_step is $$Number of the step; of an exclusion that of the step after it.$$;
 
 create type analytics.funnel_step as (
@@ -156,7 +158,9 @@ comment on type analytics.funnel_time is $$
 A bin of a histogram of the time between two steps of a funnel.
 $$;
 comment on column analytics.funnel_time.bin_start is $$Shortest time.$$;
-comment on column analytics.funnel_time.bin_end is $$Longest time, exclusive; null in the last bin, for all longer times.$$;
+comment on column analytics.funnel_time.bin_end is $$
+Longest time, exclusive; null in the last bin, for all longer times.
+$$;
 comment on column analytics.funnel_time.person_count is $$
 Number of people; for analysts rounded, and 0 for too few people.
 $$;
@@ -407,7 +411,9 @@ comment on column experiment.regex_part.first_ways is $$Ways from the start of t
 comment on column experiment.regex_part.first_arcs is $$Arcs of the characters with which the part can start.$$;
 comment on column experiment.regex_part.last_ways is $$Ways from the last character of the part to its end.$$;
 comment on column experiment.regex_part.last_states is $$States in which the part can end.$$;
-comment on column experiment.regex_part.arcs is $$Arcs between the characters of the part, times the ways between them.$$;
+comment on column experiment.regex_part.arcs is $$
+Arcs between the characters of the part, times the ways between them.
+$$;
 comment on column experiment.regex_part.states is $$Characters of the part, with their repetitions.$$;
 
 create type analytics.engagement_level as (
@@ -685,8 +691,8 @@ grant execute on function experiment._regex_repeated(experiment.regex_part, text
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 /*
- * PostgreSQL's automaton has an arc for each pair of characters that can follow each other (as Glushkov's), and one more
- * for each combination of boundaries between them. A word boundary is two: a word before it, or after it.
+ * PostgreSQL's automaton has an arc for each pair of characters that can follow each other (as Glushkov's), and one
+ * more for each combination of boundaries between them. A word boundary is two: a word before it, or after it.
  */
 create or replace function experiment._regex_work(
   regex text, out arcs float8, out states float8, out assertions int, out depth int
@@ -786,7 +792,8 @@ comment on function experiment._regex_work(text) is $$
 @behavior -*
 Returns how large the automaton of a regular expression of `experiment._regex` becomes, without making it.
 `arcs`: pairs of characters that can follow each other, times the combinations of boundaries between them.
-`states`: characters, boundaries and groups with their repetitions. `assertions`: their number, and `depth`: how deep they are nested.
+`states`: characters, boundaries and groups with their repetitions. `assertions`: their number,
+and `depth`: how deep they are nested.
 $$;
 
 grant execute on function experiment._regex_work(text)

@@ -51,8 +51,16 @@ const pattern = fc
   .filter((text) => text.length <= 1000);
 const subject = fc.array(fc.constantFrom(..."xaAbÄ1 -\n", "😀"), { maxLength: 8 }).map((letters) => letters.join(""));
 
-/** Whether JavaScript's expression matches; undefined if it backtracks for too long. */
+/** One for all cases: a context takes a megabyte. */
+const context = vm.createContext({});
+const script = new vm.Script("regex.test(value)");
+
+/**
+ * Whether JavaScript's expression matches; undefined if it backtracks for too long. V8 copies what is repeated, so that
+ * long expressions with repetitions in each other would end the process: of those, only the database is tried.
+ */
 function expected(value: string, text: string, flags: string): boolean | undefined {
+  if (text.length > 60) return undefined;
   let regex: RegExp;
   try {
     regex = new RegExp(text, flags);
@@ -60,7 +68,8 @@ function expected(value: string, text: string, flags: string): boolean | undefin
     return false;
   }
   try {
-    return vm.runInNewContext("regex.test(value)", { regex, value }, { timeout: 50 });
+    Object.assign(context, { regex, value });
+    return script.runInContext(context, { timeout: 50 }) as boolean;
   } catch {
     return undefined;
   }
@@ -85,13 +94,20 @@ test("a regular expression matches as in JavaScript, or is refused", { timeout: 
     [0, 1, 2].map((column) => cases.map((row) => row[column])),
   );
   const found = new Map<string, number>();
+  let compared = 0;
   cases.forEach(([value, text, insensitive], number) => {
     const answer = rows[number]?.answer as string;
     found.set(answer, (found.get(answer) ?? 0) + 1);
     if (answer === "CF008" || answer === "CF009") return;
     const wanted = expected(value, text, insensitive ? "i" : "");
-    if (wanted !== undefined) expect(answer, JSON.stringify([value, text, insensitive])).toBe(String(wanted));
+    if (wanted === undefined) {
+      expect(["true", "false"], JSON.stringify([value, text, insensitive])).toContain(answer);
+    } else {
+      expect(answer, JSON.stringify([value, text, insensitive])).toBe(String(wanted));
+      compared++;
+    }
   });
+  expect(compared / cases.length).toBeGreaterThan(0.4);
   const share = (answer: string): number => (found.get(answer) ?? 0) / cases.length;
   expect(share("true")).toBeGreaterThan(0.2);
   expect(share("false")).toBeGreaterThan(0.1);

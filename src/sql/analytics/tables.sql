@@ -1384,7 +1384,9 @@ comment on column analytics.step_filter.items is $$The item and what it contains
 comment on column analytics.step_filter.property is $$Name and value of a property, as `name` and `is`; null: any.$$;
 comment on column analytics.step_filter.is_optional is $$Whether the step can be left out.$$;
 comment on column analytics.step_filter.is_exclusion is $$Whether this is an exclusion.$$;
-comment on column analytics.step_filter.first_step is $$Number of the step; of an exclusion that of the step before it.$$;
+comment on column analytics.step_filter.first_step is $$
+Number of the step; of an exclusion that of the step before it.
+$$;
 comment on column analytics.step_filter.last_step is $$Number of the step; of an exclusion that of the step after it.$$;
 
 create type analytics.funnel_step as (
@@ -1480,7 +1482,9 @@ comment on type analytics.funnel_time is $$
 A bin of a histogram of the time between two steps of a funnel.
 $$;
 comment on column analytics.funnel_time.bin_start is $$Shortest time.$$;
-comment on column analytics.funnel_time.bin_end is $$Longest time, exclusive; null in the last bin, for all longer times.$$;
+comment on column analytics.funnel_time.bin_end is $$
+Longest time, exclusive; null in the last bin, for all longer times.
+$$;
 comment on column analytics.funnel_time.person_count is $$
 Number of people; for analysts rounded, and 0 for too few people.
 $$;

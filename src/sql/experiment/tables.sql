@@ -380,7 +380,9 @@ comment on column experiment.regex_part.first_ways is $$Ways from the start of t
 comment on column experiment.regex_part.first_arcs is $$Arcs of the characters with which the part can start.$$;
 comment on column experiment.regex_part.last_ways is $$Ways from the last character of the part to its end.$$;
 comment on column experiment.regex_part.last_states is $$States in which the part can end.$$;
-comment on column experiment.regex_part.arcs is $$Arcs between the characters of the part, times the ways between them.$$;
+comment on column experiment.regex_part.arcs is $$
+Arcs between the characters of the part, times the ways between them.
+$$;
 comment on column experiment.regex_part.states is $$Characters of the part, with their repetitions.$$;
 
 /* ------------------------------------------------------------------------------------------------- decisions -- */

@@ -151,8 +151,8 @@ grant execute on function experiment._regex_repeated(experiment.regex_part, text
 to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
 
 /*
- * PostgreSQL's automaton has an arc for each pair of characters that can follow each other (as Glushkov's), and one more
- * for each combination of boundaries between them. A word boundary is two: a word before it, or after it.
+ * PostgreSQL's automaton has an arc for each pair of characters that can follow each other (as Glushkov's), and one
+ * more for each combination of boundaries between them. A word boundary is two: a word before it, or after it.
  */
 create or replace function experiment._regex_work(
   regex text, out arcs float8, out states float8, out assertions int, out depth int
@@ -252,7 +252,8 @@ comment on function experiment._regex_work(text) is $$
 @behavior -*
 Returns how large the automaton of a regular expression of `experiment._regex` becomes, without making it.
 `arcs`: pairs of characters that can follow each other, times the combinations of boundaries between them.
-`states`: characters, boundaries and groups with their repetitions. `assertions`: their number, and `depth`: how deep they are nested.
+`states`: characters, boundaries and groups with their repetitions. `assertions`: their number,
+and `depth`: how deep they are nested.
 $$;
 
 grant execute on function experiment._regex_work(text)

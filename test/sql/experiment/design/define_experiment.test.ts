@@ -198,6 +198,12 @@ const invalid: [why: string, fields: Record<string, unknown>, code: string, mess
     "CF001",
     '"(" is not a regular expression',
   ],
+  [
+    "a regular expression that is too complex",
+    { condition: { plan: { $regexi: "(?:\\b|x)".repeat(12) } } },
+    "CF008",
+    "is too complex: many parts in a row",
+  ],
   ["a list compared by an operator", { condition: { plan: { $eq: ["pro"] } } }, "CF001", "$eq has the value"],
   ["operators beside values", { condition: { plan: { $ne: "pro", x: 1 } } }, "CF001", "mixes operators and values"],
   ["a saved group", { condition: { plan: { $inGroup: "staff" } } }, "CF001", "Saved groups are not served"],
