@@ -1255,6 +1255,9 @@
 --!include monitor/cost/_list_durations.sql
 --!include monitor/cost/cost.sql
 --!include monitor/cost/recommendation_report.sql
+--!include monitor/cost/_theil_sen.sql
+--!include monitor/cost/recommendation_trend.sql
+--!include monitor/relevance/offline_relevance.sql
 --!include monitor/relevance/evidence_of_loss.sql
 --!include monitor/relevance/_compare_deployment.sql
 --!include monitor/relevance/watch_relevance.sql

@@ -1426,6 +1426,66 @@ comment on column monitor.scored.rank is $$Rank in the list.$$;
 comment on column monitor.scored.score is $$Score.$$;
 comment on column monitor.scored.is_clicked is $$Whether it was clicked.$$;
 
+/* ------------------------------------------------------------------------------------------------------- trend -- */
+
+create type monitor.recommendation_slope as (
+  figure text,
+  week_count int,
+  middle float8,
+  slope float8,
+  slope_lower float8,
+  slope_upper float8,
+  verdict text
+);
+
+comment on type monitor.recommendation_slope is $$
+Trend of a figure of `monitor.recommendation_report` over weeks.
+$$;
+comment on column monitor.recommendation_slope.figure is $$
+Column of `monitor.recommendation_report`, such as `click_rate`.
+$$;
+comment on column monitor.recommendation_slope.week_count is $$Number of whole weeks that have a value.$$;
+comment on column monitor.recommendation_slope.middle is $$Median of these values.$$;
+comment on column monitor.recommendation_slope.slope is $$Change per week; null with fewer than two weeks.$$;
+comment on column monitor.recommendation_slope.slope_lower is $$
+Lower bound of its 95 % interval; null with fewer than six weeks.
+$$;
+comment on column monitor.recommendation_slope.slope_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.recommendation_slope.verdict is $$
+`rising` or `falling` when the interval is on one side of 0, otherwise `steady`; `unknown` without an interval.
+$$;
+
+create type monitor.offline_figures as (
+  evaluated_at timestamptz,
+  version int,
+  deployed_at timestamptz,
+  metric text,
+  k int,
+  person_count int,
+  value float8,
+  value_lower float8,
+  value_upper float8,
+  deployed_value float8,
+  popularity_value float8
+);
+
+comment on type monitor.offline_figures is $$
+Result of the evaluation of a version before its deployment.
+$$;
+comment on column monitor.offline_figures.evaluated_at is $$End of the evaluation.$$;
+comment on column monitor.offline_figures.version is $$Version that was trained.$$;
+comment on column monitor.offline_figures.deployed_at is $$Time of its first deployment; null without one.$$;
+comment on column monitor.offline_figures.metric is $$Metric, as in `recommend.evaluation_result`.$$;
+comment on column monitor.offline_figures.k is $$Length of the lists.$$;
+comment on column monitor.offline_figures.person_count is $$Number of test people.$$;
+comment on column monitor.offline_figures.value is $$Value of the metric for the version.$$;
+comment on column monitor.offline_figures.value_lower is $$Lower bound of its 95 % interval; null for `coverage`.$$;
+comment on column monitor.offline_figures.value_upper is $$Upper bound of its 95 % interval; null for `coverage`.$$;
+comment on column monitor.offline_figures.deployed_value is $$
+Value for the version that was deployed then, on the same data; null without one.
+$$;
+comment on column monitor.offline_figures.popularity_value is $$Value for a list of the most popular items.$$;
+
 /* ----------------------------------------------------------------------------------------------- notifications -- */
 
 create table monitor.channel (

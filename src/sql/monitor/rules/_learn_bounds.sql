@@ -26,7 +26,7 @@ as $$
         else 'all hours'
       end as basis
     from (
-      -- What is measured each day is known after two weeks.
+      -- Values of each day are enough after two weeks.
       select least(100, extract(epoch from interval '14 days') / extract(epoch from probe.every)) as values
       from monitor.series
       join monitor.probe using (probe)
