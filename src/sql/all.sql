@@ -1202,6 +1202,7 @@
 --!include monitor/probes/_probe_refresh.sql
 --!include monitor/probes/_probe_rollups.sql
 --!include monitor/probes/_probe_models.sql
+--!include monitor/probes/_probe_recommendations.sql
 --!include monitor/probes/_probe_ingest.sql
 --!include monitor/probes/_probe_partitions.sql
 --!include monitor/probes/_probe_privacy.sql
@@ -1252,10 +1253,17 @@
 --!include monitor/relevance/_corrected_rates.sql
 --!include monitor/relevance/_listed_sums.sql
 --!include monitor/relevance/relevance.sql
+--!include monitor/relevance/_scored.sql
+--!include monitor/relevance/_score_shift.sql
+--!include monitor/relevance/score_drift.sql
+--!include monitor/relevance/calibration.sql
 --!include monitor/cost/_stored_bytes.sql
 --!include monitor/cost/_list_durations.sql
 --!include monitor/cost/cost.sql
 --!include monitor/cost/recommendation_report.sql
+--!include monitor/cost/_theil_sen.sql
+--!include monitor/cost/recommendation_trend.sql
+--!include monitor/relevance/offline_relevance.sql
 --!include monitor/relevance/evidence_of_loss.sql
 --!include monitor/relevance/_compare_deployment.sql
 --!include monitor/relevance/watch_relevance.sql

@@ -291,6 +291,8 @@ const samples: Record<string, Record<string, string>> = {
   },
   "recommend.continue_evaluation": { evaluation_id: "(select min(evaluation_id) from recommend.evaluation)" },
   "recommend.start_search": { trials: "2" },
+  "monitor._score_drift_exact": { kind: "'course'", reference: "interval '7 days'" },
+  "monitor._score_drift_shown": { kind: "'course'", reference: "interval '7 days'" },
   "monitor._relevance_exact": { by_week: "true" },
   "monitor._relevance_shown": { by_week: "true" },
   "monitor.set_relevance_watch": {

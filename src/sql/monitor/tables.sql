@@ -1313,6 +1313,187 @@ comment on column monitor.list_duration.p50_ms is $$Median, in milliseconds.$$;
 comment on column monitor.list_duration.p95_ms is $$Time that 95 % do not exceed, in milliseconds.$$;
 comment on column monitor.list_duration.item_count is $$Number of rows of the lists.$$;
 
+/* ------------------------------------------------------------------------------------------------------ scores -- */
+
+create type monitor.score_shift as (
+  name text,
+  basis text,
+  reference_since timestamptz,
+  reference_until timestamptz,
+  reference_people bigint,
+  reference_count bigint,
+  person_count bigint,
+  served_count bigint,
+  reference_mean float8,
+  score_mean float8,
+  bin_count int,
+  stability_index float8,
+  p_value float8,
+  verdict text
+);
+
+comment on type monitor.score_shift is $$
+How far the scores of recommended items have moved from those of the first days of the version.
+$$;
+comment on column monitor.score_shift.name is $$Version.$$;
+comment on column monitor.score_shift.basis is $$Basis of the rows; scores of different bases are not comparable.$$;
+comment on column monitor.score_shift.reference_since is $$Beginning of the first days of the version.$$;
+comment on column monitor.score_shift.reference_until is $$End of the first days of the version.$$;
+comment on column monitor.score_shift.reference_people is $$Number of people who were served in the first days.$$;
+comment on column monitor.score_shift.reference_count is $$Number of rows in the first days.$$;
+comment on column monitor.score_shift.person_count is $$Number of people who were served in the period.$$;
+comment on column monitor.score_shift.served_count is $$
+Number of rows in the period, without those of the first days.
+$$;
+comment on column monitor.score_shift.reference_mean is $$Mean score in the first days.$$;
+comment on column monitor.score_shift.score_mean is $$Mean score in the period.$$;
+comment on column monitor.score_shift.bin_count is $$
+Number of bins; less than 10 when many rows of the first days have the same score.
+$$;
+comment on column monitor.score_shift.stability_index is $$
+Population stability index of the bins: `ml.population_stability_index`; null without rows in both periods.
+$$;
+comment on column monitor.score_shift.p_value is $$
+Probability of an index of this size when nothing has moved.
+$$;
+comment on column monitor.score_shift.verdict is $$
+`stable` (below 0.1), `shifting`, `drifted` (from 0.25 on) or `unknown`.
+Unknown: the rows are so few that the index would be 0.1 by chance alone, with a probability of more than 5 %.
+$$;
+
+create type monitor.score_figures as (
+  name text,
+  basis text,
+  tenth int,
+  score_least float8,
+  score_mean float8,
+  score_greatest float8,
+  person_count bigint,
+  served_count bigint,
+  clicked_count bigint,
+  click_rate float8,
+  click_rate_lower float8,
+  click_rate_upper float8,
+  corrected_rate float8,
+  corrected_rate_lower float8,
+  corrected_rate_upper float8,
+  concordance float8,
+  concordance_lower float8,
+  concordance_upper float8
+);
+
+comment on type monitor.score_figures is $$
+Clicks on recommended items by their score.
+$$;
+comment on column monitor.score_figures.name is $$Version; null for rows without one.$$;
+comment on column monitor.score_figures.basis is $$Basis of the rows; scores of different bases are not comparable.$$;
+comment on column monitor.score_figures.tenth is $$
+Tenth of the rows in the order of their scores, 10 for the highest; null for all rows together.
+Rows with the same score are in the same tenth, so that there may be less than ten.
+$$;
+comment on column monitor.score_figures.score_least is $$Least score; null for analysts.$$;
+comment on column monitor.score_figures.score_mean is $$Mean score.$$;
+comment on column monitor.score_figures.score_greatest is $$Greatest score; null for analysts.$$;
+comment on column monitor.score_figures.person_count is $$Number of people who were served.$$;
+comment on column monitor.score_figures.served_count is $$Number of rows.$$;
+comment on column monitor.score_figures.clicked_count is $$Number of rows that were clicked.$$;
+comment on column monitor.score_figures.click_rate is $$Share of the rows that were clicked.$$;
+comment on column monitor.score_figures.click_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.score_figures.click_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.score_figures.corrected_rate is $$
+Share that would be clicked if all rows were examined like those of rank 1; null where it cannot be estimated.
+$$;
+comment on column monitor.score_figures.corrected_rate_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.score_figures.corrected_rate_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.score_figures.concordance is $$
+Share of the pairs of a clicked row and another one, of the same rank, in which the clicked one has the higher score.
+0.5 when scores say nothing about clicks. Null for tenths, and when all or none were clicked.
+$$;
+comment on column monitor.score_figures.concordance_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.score_figures.concordance_upper is $$Upper bound of its 95 % interval.$$;
+
+create type monitor.scored as (
+  model_id bigint,
+  basis text,
+  week timestamptz,
+  person_id bigint,
+  rank int,
+  score float8,
+  is_clicked boolean
+);
+
+comment on type monitor.scored is $$
+@behavior -*
+Row of a recorded list with its score.
+$$;
+comment on column monitor.scored.model_id is $$Version; null for rows without one.$$;
+comment on column monitor.scored.basis is $$Basis of the row.$$;
+comment on column monitor.scored.week is $$Week of the list; null for exact figures.$$;
+comment on column monitor.scored.person_id is $$Person.$$;
+comment on column monitor.scored.rank is $$Rank in the list.$$;
+comment on column monitor.scored.score is $$Score.$$;
+comment on column monitor.scored.is_clicked is $$Whether it was clicked.$$;
+
+/* ------------------------------------------------------------------------------------------------------- trend -- */
+
+create type monitor.recommendation_slope as (
+  figure text,
+  week_count int,
+  middle float8,
+  slope float8,
+  slope_lower float8,
+  slope_upper float8,
+  verdict text
+);
+
+comment on type monitor.recommendation_slope is $$
+Trend of a figure of `monitor.recommendation_report` over weeks.
+$$;
+comment on column monitor.recommendation_slope.figure is $$
+Column of `monitor.recommendation_report`, such as `click_rate`.
+$$;
+comment on column monitor.recommendation_slope.week_count is $$Number of whole weeks that have a value.$$;
+comment on column monitor.recommendation_slope.middle is $$Median of these values.$$;
+comment on column monitor.recommendation_slope.slope is $$Change per week; null with fewer than two weeks.$$;
+comment on column monitor.recommendation_slope.slope_lower is $$
+Lower bound of its 95 % interval; null with fewer than six weeks.
+$$;
+comment on column monitor.recommendation_slope.slope_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.recommendation_slope.verdict is $$
+`rising` or `falling` when the interval is on one side of 0, otherwise `steady`; `unknown` without an interval.
+$$;
+
+create type monitor.offline_figures as (
+  evaluated_at timestamptz,
+  version int,
+  deployed_at timestamptz,
+  metric text,
+  k int,
+  person_count int,
+  value float8,
+  value_lower float8,
+  value_upper float8,
+  deployed_value float8,
+  popularity_value float8
+);
+
+comment on type monitor.offline_figures is $$
+Result of the evaluation of a version before its deployment.
+$$;
+comment on column monitor.offline_figures.evaluated_at is $$End of the evaluation.$$;
+comment on column monitor.offline_figures.version is $$Version that was trained.$$;
+comment on column monitor.offline_figures.deployed_at is $$Time of its first deployment; null without one.$$;
+comment on column monitor.offline_figures.metric is $$Metric, as in `recommend.evaluation_result`.$$;
+comment on column monitor.offline_figures.k is $$Length of the lists.$$;
+comment on column monitor.offline_figures.person_count is $$Number of test people.$$;
+comment on column monitor.offline_figures.value is $$Value of the metric for the version.$$;
+comment on column monitor.offline_figures.value_lower is $$Lower bound of its 95 % interval; null for `coverage`.$$;
+comment on column monitor.offline_figures.value_upper is $$Upper bound of its 95 % interval; null for `coverage`.$$;
+comment on column monitor.offline_figures.deployed_value is $$
+Value for the version that was deployed then, on the same data; null without one.
+$$;
+comment on column monitor.offline_figures.popularity_value is $$Value for a list of the most popular items.$$;
+
 /* ----------------------------------------------------------------------------------------------- notifications -- */
 
 create table monitor.channel (
@@ -1542,8 +1723,8 @@ comment on column monitor.rule_bound.rule is $$Rule.$$;
 comment on column monitor.rule_bound.series_id is $$Series.$$;
 comment on column monitor.rule_bound.basis is $$
 Values that it is learned from.
-`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them; `all hours`: all;
-`learning`: there are less than 100 values, or less than a day.
+`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them, and 20; `all hours`:
+all; `learning`: there are less than 100 values, of a daily metric less than 14, or less than a day.
 $$;
 comment on column monitor.rule_bound.samples is $$Number of values.$$;
 comment on column monitor.rule_bound.median is $$Their median; null while learning.$$;
@@ -1599,6 +1780,53 @@ insert into monitor.rule (rule, metric, direction, hold, expects_data, set_by)
 values
   ('ingest_rate', 'insights_ingested_messages_total', 'both', '30 minutes', true, 'insights'),
   ('refused_messages', 'insights_refused_messages_total', 'above', '15 minutes', false, 'insights');
+
+insert into monitor.metric (metric, kind, unit, labels, description)
+values
+  (
+    'insights_model_input_drift', 'gauge', 'ratio', '{project}',
+    'Largest population stability index of the inputs of the deployed version.'
+  ),
+  ('insights_recommendation_rows', 'gauge', 'rows', '{project}', 'Recommended items of a week, up to 100,000.'),
+  (
+    'insights_recommendation_click_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the recommended items of a week that were clicked.'
+  ),
+  (
+    'insights_recommendation_completion_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the recommended items of a week that were finished.'
+  ),
+  (
+    'insights_recommendation_dismissal_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the recommended items of a week that were dismissed.'
+  ),
+  (
+    'insights_recommendation_coverage_ratio', 'gauge', 'ratio', '{project}',
+    'Share of the available items that were recommended in a week.'
+  ),
+  (
+    'insights_recommendation_gini_ratio', 'gauge', 'ratio', '{project}',
+    'Gini coefficient of the recommendations per available item.'
+  ),
+  (
+    'insights_recommendation_score_drift', 'gauge', 'ratio', '{project}',
+    'Population stability index of the scores of the deployed version.'
+  );
+
+insert into monitor.probe (probe, position, function_name, every, description)
+values (
+  'recommendations', 155, 'monitor._probe_recommendations', '1 day',
+  'Clicks on recommendations, their coverage, and the drift of their scores.'
+);
+
+insert into monitor.rule (rule, metric, direction, threshold, hold, owner, expects_data, set_by)
+values
+  ('recommendation_clicks', 'insights_recommendation_click_ratio', 'below', null, '0', 'analyst', false, 'insights'),
+  (
+    'recommendation_coverage', 'insights_recommendation_coverage_ratio', 'below', null, '0', 'analyst', false,
+    'insights'
+  ),
+  ('score_drift', 'insights_recommendation_score_drift', 'above', 0.25, '0', 'analyst', false, 'insights');
 
 insert into monitor.health_check (health_check, position, function_name, owner, description)
 values

@@ -23,8 +23,31 @@ as $$
       ('insights_model_is_marked', (model.marked_at is not null)::int::float8)
   ) as measured (metric, value)
   where length(project.name) <= 200
+
+  union all
+
+  -- The last measurement of each input (`ml.measure_drift`).
+  select 'insights_model_input_drift', jsonb_build_object('project', project.name), max(drift.value)
+  from ml.project
+  cross join lateral (
+    select deployment.model_id
+    from ml.deployment
+    where deployment.project_id = project.project_id
+    order by deployment.deployment_id desc
+    limit 1
+  ) as deployed
+  cross join lateral (
+    select distinct on (drift.feature) drift.value
+    from ml.drift
+    where drift.model_id = deployed.model_id
+      and drift.statistic = 'population_stability_index'
+      and drift.measured_at > clock_timestamp() - interval '3 days'
+    order by drift.feature, drift.drift_id desc
+  ) as drift
+  where length(project.name) <= 200
+  group by project.name
 $$;
 
 comment on function monitor._probe_models() is $$
-Measures the deployed version of each project: its age and its training.
+Measures the deployed version of each project: its age, its training and the drift of its inputs.
 $$;

@@ -20,11 +20,20 @@ as $$
   chosen as (
     select
       case
-        when count(*) < 100 or max(past.sampled_at) - min(past.sampled_at) < interval '1 day' then 'learning'
-        when count(distinct past.sampled_at::date) filter (where past.is_same_hour) >= 4 then 'hour of the week'
+        when count(past.sampled_at) < fewest.values or max(past.sampled_at) - min(past.sampled_at) < interval '1 day' then 'learning'
+        when count(distinct past.sampled_at::date) filter (where past.is_same_hour) >= 4
+          and count(*) filter (where past.is_same_hour) >= 20 then 'hour of the week'
         else 'all hours'
       end as basis
-    from past
+    from (
+      -- Values of each day are enough after two weeks.
+      select least(100, extract(epoch from interval '14 days') / extract(epoch from probe.every)) as values
+      from monitor.series
+      join monitor.probe using (probe)
+      where series.series_id = _learn_bound.series_id
+    ) as fewest
+    left join past on true
+    group by fewest.values
   ),
 
   used as materialized (
@@ -44,7 +53,8 @@ as $$
       1.4826 * percentile_cont(0.5) within group (order by abs(used.value - middle.median)),
       0.05 * abs(min(middle.median)),
       case
-        when _learn_bound.unit in ('ratio', 'flag') then 0.01
+        when _learn_bound.unit = 'ratio' then 0.001
+        when _learn_bound.unit = 'flag' then 0.01
         when _learn_bound.unit = 'bytes' then 1e6
         when _learn_bound.unit = 'seconds' then 0.1
         when _learn_bound.kind = 'counter' then 0.01
