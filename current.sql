@@ -286,3 +286,14 @@ comment on column monitor.offline_figures.deployed_value is $$
 Value for the version that was deployed then, on the same data; null without one.
 $$;
 comment on column monitor.offline_figures.popularity_value is $$Value for a list of the most popular items.$$;
+
+alter table track.consumer add column if not exists reads_set text check (reads_set ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$');
+comment on column track.consumer.reads_set is $$
+Name of a function of `set_name text` that returns whether the derived data depends on this set; null: on all sets.
+A consumer with the input `set` is queued when people join or leave a set that it reads.
+$$;
+update track.consumer
+set reads_set = split_part(consumer.consumer, '.', 1) || '.reads_set'
+where consumer.consumer in ('analytics.cohort', 'experiment.exposure');
+
+drop function if exists track._recompute_person_set(track.person_set, bigint[]);

@@ -377,6 +377,10 @@ const checks: Record<string, Check> = {
       `with named as (
          select refresh || '(bigint[], timestamp with time zone[], timestamp with time zone[])' as name from track.consumer
          union all
+         -- As JSON: the column is of a later version.
+         select (to_jsonb(consumer) ->> 'reads_set') || '(text)' from track.consumer
+         where to_jsonb(consumer) ->> 'reads_set' is not null
+         union all
          select members || '(text, bigint[])' from track.person_set where members is not null
          union all
          select function_name || '(bigint[])' from privacy.listener

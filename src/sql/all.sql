@@ -470,6 +470,7 @@
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/queue_people.sql
+--!include track/functions/_enqueue_set.sql
 --!include track/functions/decisions_changed.sql
 --!include track/names/_refuse_old_names.sql
 --!include track/names/_begin_naming.sql
@@ -539,6 +540,8 @@
 --!include track/person_sets/_person_set_size.sql
 --!include track/person_sets/_members_of_set.sql
 --!include track/person_sets/_person_set_bits.sql
+--!include track/person_sets/_move_people.sql
+--!include track/person_sets/move_people.sql
 --!include track/person_sets/recompute_person_sets.sql
 --!include track/person_sets/refresh_person_sets.sql
 --!include track/person_sets/define_person_set.sql
@@ -805,6 +808,7 @@
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql
 --!include experiment/exposure/arm_people.sql
+--!include experiment/exposure/reads_set.sql
 --!include experiment/exposure/define_arms.sql
 --!include experiment/exposure/drop_arms.sql
 --!include experiment/exposure/rebuild.sql
@@ -937,6 +941,7 @@
 --!include analytics/cohorts/cohort_members.sql
 --!include analytics/cohorts/_check_rule.sql
 --!include analytics/cohorts/_rule_sets.sql
+--!include analytics/cohorts/reads_set.sql
 --!include analytics/cohorts/_check_circle.sql
 --!include analytics/cohorts/_check_size.sql
 --!include analytics/cohorts/_rule_names.sql

@@ -1261,7 +1261,8 @@ create table track.consumer (
   position smallint not null unique,
   refresh text not null check (refresh ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
   inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity,trait,set}'),
-  description text not null
+  description text not null,
+  reads_set text check (reads_set ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$')
 );
 
 comment on table track.consumer is $$
@@ -1280,6 +1281,10 @@ Data that it is derived from: `event`, `enrolment`, `decision`, `identity`, `tra
 included. `set`: lists of people (`track.set_person_set`).
 $$;
 comment on column track.consumer.description is $$Description of the derived data.$$;
+comment on column track.consumer.reads_set is $$
+Name of a function of `set_name text` that returns whether the derived data depends on this set; null: on all sets.
+A consumer with the input `set` is queued when people join or leave a set that it reads.
+$$;
 
 create table track.changed (
   person_id bigint not null,

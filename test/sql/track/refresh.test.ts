@@ -41,6 +41,16 @@ describe("the lists", () => {
     ).toEqual([]);
     expect(
       await database.rows(
+        "select consumer from track.consumer where to_regprocedure(reads_set || '(text)') is null order by position",
+      ),
+    ).toEqual([
+      { consumer: "track.person_set" },
+      { consumer: "recommend.interaction" },
+      { consumer: "recommend.impression" },
+      { consumer: "recommend.learned" },
+    ]);
+    expect(
+      await database.rows(
         "select name from track.person_set where to_regprocedure(members || '(text, bigint[])') is null",
       ),
     ).toEqual([]);

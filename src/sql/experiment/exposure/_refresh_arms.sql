@@ -8,57 +8,42 @@ set jit to off
 set enable_nestloop to off
 as $$
 declare
-  v_sets text[];
-  v_people text[];
+  v_name text;
+  v_joined bigint[];
+  v_departed bigint[];
 begin
-  with arm as (
-    (
-      select entry.experiment_id, entry.variation, entry.person_id
-      from unnest(former) as entry
-      where entry.is_counted and entry.variation is not null
-      except
-      select entry.experiment_id, entry.variation, entry.person_id
-      from unnest(present) as entry
-      where entry.is_counted
-    )
-
-    union all
-
-    (
-      select entry.experiment_id, entry.variation, entry.person_id
-      from unnest(present) as entry
-      where entry.is_counted and entry.variation is not null
-      except
-      select entry.experiment_id, entry.variation, entry.person_id
-      from unnest(former) as entry
-      where entry.is_counted
-    )
-  ),
-
-  moved as (
-    select arm.experiment_id, arm.variation, array_agg(arm.person_id) as people
-    from arm
-    group by arm.experiment_id, arm.variation
-  )
-
-  -- As text: arrays of different lengths do not form an array.
-  select
-    array_agg(experiment._arm_name(experiment.experiment_key, variation.variation_key, variation.variation)),
-    array_agg(moved.people::text)
-  into v_sets, v_people
-  from moved
-  join experiment.experiment on experiment.experiment_id = moved.experiment_id
-  join experiment.variation
-    on variation.experiment_id = moved.experiment_id
-    and variation.variation = moved.variation;
-
-  for v_place in 1 .. coalesce(cardinality(v_sets), 0) loop
-    perform track.recompute_person_sets('experiment.exposure', v_people[v_place]::bigint[], v_sets[v_place]);
+  for v_name, v_joined, v_departed in
+    select
+      experiment._arm_name(experiment.experiment_key, variation.variation_key, variation.variation),
+      array_agg(moved.person_id) filter (where moved.change > 0),
+      array_agg(moved.person_id) filter (where moved.change < 0)
+    from (
+      select entry.experiment_id, entry.variation, entry.person_id, sum(entry.change) as change
+      from (
+        select former.experiment_id, former.variation, former.person_id, -1 as change
+        from unnest(_refresh_arms.former) as former
+        where former.is_counted and former.variation is not null
+        union all
+        select present.experiment_id, present.variation, present.person_id, 1
+        from unnest(_refresh_arms.present) as present
+        where present.is_counted and present.variation is not null
+      ) as entry
+      group by entry.experiment_id, entry.variation, entry.person_id
+    ) as moved
+    join experiment.experiment on experiment.experiment_id = moved.experiment_id
+    join experiment.variation
+      on variation.experiment_id = moved.experiment_id
+      and variation.variation = moved.variation
+    where moved.change <> 0
+    group by experiment.experiment_key, variation.variation_key, variation.variation
+    order by experiment.experiment_key, variation.variation
+  loop
+    perform track.move_people(v_name, v_joined, v_departed);
   end loop;
 end;
 $$;
 
 comment on function experiment._refresh_arms(experiment.exposure[], experiment.exposure[]) is $$
-Recomputes the sets of the variations for the people who are in another one than before.
+Changes the sets of the variations by the people who are in another one than before.
 The cost is that of the changes, whatever the number of experiments.
 $$;

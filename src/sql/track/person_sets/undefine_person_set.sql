@@ -10,7 +10,7 @@ begin
   -- The locks of track._list_people and of track.refresh, in their order.
   perform pg_advisory_xact_lock(hashtext(v_set.consumer));
   perform pg_advisory_xact_lock(hashtext('track.refresh'));
-  perform track._enqueue('set', array(select track.person_set_members(v_set.name)));
+  perform track._enqueue_set(v_set.name, array(select track.person_set_members(v_set.name)));
   delete from track.person_set where person_set.name = v_set.name;
 end;
 $$;
