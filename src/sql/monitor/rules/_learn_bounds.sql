@@ -20,7 +20,8 @@ as $$
   chosen as (
     select
       case
-        when count(past.sampled_at) < fewest.values or max(past.sampled_at) - min(past.sampled_at) < interval '1 day' then 'learning'
+        when count(past.sampled_at) < fewest.values or max(past.sampled_at) - min(past.sampled_at) < interval '1 day'
+          then 'learning'
         when count(distinct past.sampled_at::date) filter (where past.is_same_hour) >= 4
           and count(*) filter (where past.is_same_hour) >= 20 then 'hour of the week'
         else 'all hours'
