@@ -450,7 +450,7 @@ comment on column analytics.trend_watch.zone is $$Time zone of the buckets.$$;
 comment on column analytics.trend_watch.measure is $$`events`, `people` or `engaged` time.$$;
 comment on column analytics.trend_watch.item is $$Item, as in `analytics.trend`; null for all.$$;
 comment on column analytics.trend_watch.among is $$Set of people, as in `analytics.trend`; null for all.$$;
-comment on column analytics.trend_watch.direction is $$Which anomalies are found: `both`, `above` or `below`.$$;
+comment on column analytics.trend_watch.direction is $$Anomalies that are found: `both`, `above` or `below`.$$;
 comment on column analytics.trend_watch.season is $$Number of buckets of a season; null: a week of hours or days.$$;
 comment on column analytics.trend_watch.history is $$Number of buckets that a bucket is compared with.$$;
 comment on column analytics.trend_watch.threshold is $$Deviations from which on a bucket is an anomaly.$$;

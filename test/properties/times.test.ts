@@ -84,7 +84,7 @@ const steps: Record<string, string> = {
   "journey in a course": `select occurred_at, event from analytics.course_journey(${course}, ${learner}, ${spring}) order by 1, 2`,
   "taught courses": "select count(*) from track.taught_courses()",
   "person of an identity":
-    "select track.lock_person(identity_id, '2025-03-30 01:30Z') = track.find_person('t') as same from track.identity where value = 't'",
+    "select track.lock_person(identity_id, '2025-03-30 01:30Z') = track.find_person('t') as same from track.identity where external_id = 't' limit 1",
   "current trait": "select value, set_at from track.current_trait(array[track.find_person('t')], 'plan')",
   "changes of a trait": "select set_at, value from track.trait_changes(array[track.find_person('t')], 'plan')",
   "trait at a time":
@@ -112,6 +112,11 @@ const steps: Record<string, string> = {
   "sessions by week of a zone": `select * from analytics.session_trend('week', ${spring}, 'Pacific/Chatham')`,
   "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
   anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
+  "figures of a trend": `select * from analytics.trend_figures('Page Viewed', 'day', ${spring}, 'Pacific/Chatham', 'events', null, null, null, 10)`,
+  "buckets later": "select common.add_buckets('2025-03-30 01:30Z', 'day', 3, 'Europe/Berlin')",
+  "watched trend":
+    "select name, bucket, threshold from analytics.watch_trend('zones', 'Page Viewed', zone => 'Pacific/Chatham')",
+  "anomalies of a watched trend": "select bucket_start, figure from analytics.find_anomalies('zones')",
   forecast: `select * from analytics.forecast('Page Viewed', 'day', 3, ${spring}, 'Pacific/Chatham')`,
   "deadlines of tasks":
     "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
@@ -275,7 +280,7 @@ const steps: Record<string, string> = {
   "report of recommendations": `select count(*), min(shown::text) from monitor.recommendation_report(${spring}, by => 'week') as shown`,
   "drift of scores": `select count(*), min(shown::text) from monitor.score_drift(${spring}, reference => '1 day 01:30') as shown`,
   calibration: `select count(*), min(shown::text) from monitor.calibration(${spring}) as shown`,
-  "offline relevance": `select count(*), min(shown::text) from monitor.offline_relevance(${spring}) as shown`,
+  "error: offline relevance": `select count(*), min(shown::text) from monitor.offline_relevance(${spring}) as shown`,
   "trend of recommendations": `select count(*), min(shown::text) from monitor.recommendation_trend(${spring}) as shown`,
   cost: `select count(*), min(shown.subject) from monitor.cost(${spring}) as shown`,
   "watch of relevance":
