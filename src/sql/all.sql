@@ -811,6 +811,7 @@
 --!include experiment/results/_are_events_complete.sql
 --!include experiment/results/_retake_results.sql
 --!include experiment/results/_keep_ended.sql
+--!include experiment/exposure/_store_exposures.sql
 --!include experiment/exposure/refresh_exposures.sql
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql
