@@ -113,10 +113,10 @@ const steps: Record<string, string> = {
   "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
   anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
   "figures of a trend": `select * from analytics.trend_figures('Page Viewed', 'day', ${spring}, 'Pacific/Chatham', 'events', null, null, null, 10)`,
-  "buckets later": "select common.add_buckets('2025-03-30 01:30Z', 'day', 3, 'Europe/Berlin')",
+  "buckets later": "select extract(epoch from common.add_buckets('2025-03-30 01:30Z', 'day', 3, 'Europe/Berlin'))",
   "watched trend":
     "select name, bucket, threshold from analytics.watch_trend('zones', 'Page Viewed', zone => 'Pacific/Chatham')",
-  "anomalies of a watched trend": "select bucket_start, figure from analytics.find_anomalies('zones')",
+  "anomalies of a watched trend": "select count(*) from analytics.find_anomalies('zones')",
   forecast: `select * from analytics.forecast('Page Viewed', 'day', 3, ${spring}, 'Pacific/Chatham')`,
   "deadlines of tasks":
     "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
