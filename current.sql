@@ -494,3 +494,9 @@ values (
   'anomalies', 720, 'monitor._check_anomalies', 'analyst',
   'Watched trends whose latest bucket differs from what their past predicts.'
 );
+
+drop function experiment._exposures_of(bigint[]);
+drop function experiment._outcomes(experiment.exposure[], experiment.slot[]);
+drop function experiment._filter_relations(experiment.slot[]);
+
+alter table track.changed drop constraint changed_consumer_fkey;

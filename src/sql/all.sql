@@ -788,12 +788,14 @@
 --!include experiment/exposure/_members_of.sql
 --!include experiment/exposure/_viewed_types.sql
 --!include experiment/exposure/_first_exposures.sql
---!include experiment/exposure/_outcomes.sql
---!include experiment/exposure/_exposures_of.sql
 --!include experiment/exposure/_day_sums.sql
 --!include experiment/exposure/_event_figure.sql
 --!include experiment/exposure/_event_filter.sql
---!include experiment/exposure/_filter_relations.sql
+--!include experiment/exposure/_events_of.sql
+--!include experiment/exposure/_event_relations.sql
+--!include experiment/exposure/_step_figures.sql
+--!include experiment/exposure/_outcomes.sql
+--!include experiment/exposure/_exposures_of.sql
 --!include experiment/exposure/_event_values.sql
 --!include experiment/exposure/_store_event_values.sql
 --!include experiment/exposure/_refused_people.sql
