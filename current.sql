@@ -297,3 +297,13 @@ set reads_set = split_part(consumer.consumer, '.', 1) || '.reads_set'
 where consumer.consumer in ('analytics.cohort', 'experiment.exposure');
 
 drop function if exists track._recompute_person_set(track.person_set, bigint[]);
+
+alter type experiment.comparison add attribute margin float8;
+comment on column experiment.comparison.margin is $$
+Difference, as a share of the control, with which the difference is compared; null: 0.
+$$;
+drop function experiment._effect(experiment.statistic[], boolean);
+drop function experiment._post_stratified(
+  experiment.effect, experiment.statistic[], experiment.statistic[], boolean
+);
+drop function experiment._weighted_effect(experiment.effect, float8[], float8[], boolean);

@@ -820,6 +820,7 @@
 --!include experiment/results/_rounded.sql
 --!include experiment/results/_health.sql
 --!include experiment/results/_compare_arms.sql
+--!include experiment/results/_guard.sql
 --!include experiment/results/_result_of.sql
 --!include experiment/results/_results.sql
 --!include experiment/results/_no_result_note.sql

@@ -1057,7 +1057,8 @@ create type experiment.comparison as (
   traffic float8,
   days float8,
   users float8,
-  is_pooled boolean
+  is_pooled boolean,
+  margin float8
 );
 
 comment on type experiment.comparison is $$
@@ -1082,6 +1083,9 @@ comment on column experiment.comparison.traffic is $$Share of the traffic in the
 comment on column experiment.comparison.days is $$Length of the experiment in days, for `scaled`.$$;
 comment on column experiment.comparison.users is $$Users of all arms, for `scaled`.$$;
 comment on column experiment.comparison.is_pooled is $$Whether strata are added up.$$;
+comment on column experiment.comparison.margin is $$
+Difference, as a share of the control, with which the difference is compared; null: 0.
+$$;
 
 create type experiment.plan as (
   type text,
