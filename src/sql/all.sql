@@ -18,6 +18,8 @@
 --!include common/functions/literal.sql
 --!include common/functions/column_name.sql
 --!include common/functions/column_names.sql
+--!include common/functions/check_zone.sql
+--!include common/functions/add_buckets.sql
 --!include common/functions/duration_bounds.sql
 --!include common/functions/duration_bucket.sql
 --!include common/functions/duration_quantile.sql
@@ -140,11 +142,14 @@
 --!include ml/forecasts/_series_fit.sql
 --!include ml/forecasts/_read_series.sql
 --!include ml/forecasts/_ets_ahead.sql
+--!include ml/forecasts/_ets_fixed.sql
+--!include ml/forecasts/_ets_model.sql
 --!include ml/forecasts/ets_train.sql
 --!include ml/forecasts/ets_forecast.sql
 --!include ml/forecasts/arima_train.sql
 --!include ml/forecasts/arima_forecast.sql
 --!include ml/forecasts/seasonal_naive_forecast.sql
+--!include ml/forecasts/forecast_series.sql
 --!include ml/assessment/_assess.sql
 --!include ml/assessment/mean_abs_error.sql
 --!include ml/assessment/mean_squared_error.sql
@@ -879,7 +884,12 @@
 --!include analytics/trend/_confidence_quantile.sql
 --!include analytics/trend/_trend_points.sql
 --!include analytics/trend/trend.sql
+--!include analytics/trend/trend_figures.sql
 --!include analytics/trend/anomalies.sql
+--!include analytics/trend/forecast.sql
+--!include analytics/watches/watch_trend.sql
+--!include analytics/watches/unwatch_trend.sql
+--!include analytics/watches/find_anomalies.sql
 --!include analytics/functions/_property_values.sql
 --!include analytics/functions/_presence_by_value.sql
 --!include analytics/functions/_presence_of_groups.sql
@@ -1170,6 +1180,7 @@
 --!include monitor/checks/_check_rollups.sql
 --!include monitor/checks/_check_models.sql
 --!include monitor/checks/_check_relevance.sql
+--!include monitor/checks/_check_anomalies.sql
 --!include monitor/checks/_check_ledger.sql
 --!include monitor/checks/_check_requests.sql
 --!include monitor/checks/_check_retention.sql
