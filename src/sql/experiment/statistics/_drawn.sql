@@ -10,11 +10,11 @@ declare
   v_people float8;
   v_total float8;
   v_share float8[];
-  v_result experiment.drawn;
+  -- Variables of their own: each assignment to an array in a composite would copy it.
+  v_users float8[] := array_fill(0::float8, array[v_count]);
+  v_expected float8[] := v_users;
+  v_covariances float8[] := array_fill(0::float8, array[v_count * v_count]);
 begin
-  v_result.users := array_fill(0::float8, array[v_count]);
-  v_result.expected := v_result.users;
-  v_result.covariances := array_fill(0::float8, array[v_count * v_count]);
   for p in 1..array_length(weights, 1) loop
     v_people := 0;
     v_total := 0;
@@ -24,22 +24,22 @@ begin
       if v_share[i] > 0 then
         v_people := v_people + users[p][i];
         v_total := v_total + v_share[i];
-        v_result.users[i] := v_result.users[i] + users[p][i];
+        v_users[i] := v_users[i] + users[p][i];
       end if;
     end loop;
     continue when v_people = 0;
     for i in 1..v_count loop
       v_share[i] := v_share[i] / v_total;
-      v_result.expected[i] := v_result.expected[i] + v_people * v_share[i];
+      v_expected[i] := v_expected[i] + v_people * v_share[i];
     end loop;
     for i in 1..v_count loop
       for j in 1..v_count loop
-        v_result.covariances[(i - 1) * v_count + j] := v_result.covariances[(i - 1) * v_count + j]
+        v_covariances[(i - 1) * v_count + j] := v_covariances[(i - 1) * v_count + j]
           + v_people * v_share[i] * (case when i = j then 1 else 0 end - v_share[j]);
       end loop;
     end loop;
   end loop;
-  return v_result;
+  return row(v_users, v_expected, v_covariances)::experiment.drawn;
 end;
 $$;
 

@@ -19,7 +19,7 @@ begin
     or array_ndims(weights) = 2 and (
       array_length(users, 1) <> array_length(weights, 1) or array_length(users, 2) <> array_length(weights, 2)
       or array_lower(users, 2) <> 1 or array_lower(weights, 2) <> 1
-      or array_length(weights, 2) > 100 or cardinality(weights) > 100000
+      or array_length(weights, 2) > 100 or cardinality(weights)::bigint * array_length(weights, 2) > 1000000
     ) is not false
     or coalesce(array_ndims(weights), 1) = 1 and (coalesce(array_ndims(users), 1) > 1 or cardinality(weights) > 1000)
     or array_ndims(weights) > 2
@@ -28,7 +28,7 @@ begin
       format('there are %s numbers of users and %s weights', coalesce(cardinality(users)::text, 'no'),
         coalesce(cardinality(weights)::text, 'no')),
       'Give the users and the weight of each variation, of at most 1000; over several periods with other weights, a '
-      'row of each period, of at most 100 variations and 100000 numbers.');
+      'row of each period, of at most 100 variations, and 1000000 / the square of their number periods.');
   end if;
   v_has_null := exists (select from unnest(weights) as entry (weight) where entry.weight is null);
   foreach v_number in array users || weights loop
