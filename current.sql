@@ -500,3 +500,39 @@ drop function experiment._outcomes(experiment.exposure[], experiment.slot[]);
 drop function experiment._filter_relations(experiment.slot[]);
 
 alter table track.changed drop constraint changed_consumer_fkey;
+
+
+/* -------------------------------------------------------------------------------------------------- experiments -- */
+
+alter type experiment.comparison add attribute margin float8;
+comment on column experiment.comparison.margin is $$
+Difference, as a share of the control, with which the difference is compared; null: 0.
+$$;
+drop function experiment._effect(experiment.statistic[], boolean);
+drop function experiment._post_stratified(
+  experiment.effect, experiment.statistic[], experiment.statistic[], boolean
+);
+drop function experiment._weighted_effect(experiment.effect, float8[], float8[], boolean);
+
+create type experiment.drawn as (
+  users float8[],
+  expected float8[],
+  covariances float8[]
+);
+
+comment on type experiment.drawn is $$
+@behavior -*
+Numbers of people of the variations of an experiment, and what its weights make expect of them.
+Added up over the periods between two changes of the weights.
+$$;
+comment on column experiment.drawn.users is $$People of each variation whose weight was above 0.$$;
+comment on column experiment.drawn.expected is $$Expected number of each.$$;
+comment on column experiment.drawn.covariances is $$
+Covariances of the numbers, row by row: the sum of n (diag(w) - w w') over the periods.
+$$;
+
+alter table experiment.kept add column drawn experiment.drawn;
+comment on column experiment.kept.drawn is $$
+@behavior -*
+Numbers by which `experiment.health` tests the assignment; null with fewer than 5 people in a variation.
+$$;

@@ -677,9 +677,11 @@
 --!include experiment/statistics/_covariances.sql
 --!include experiment/statistics/_degrees.sql
 --!include experiment/statistics/_difference.sql
+--!include experiment/statistics/_drawn.sql
 --!include experiment/statistics/_effect.sql
 --!include experiment/statistics/_estimate.sql
 --!include experiment/statistics/_has_constant_before.sql
+--!include experiment/statistics/_mismatch_p.sql
 --!include experiment/statistics/_number.sql
 --!include experiment/statistics/_number_option.sql
 --!include experiment/statistics/_pair.sql
@@ -809,6 +811,8 @@
 --!include experiment/results/_kept_days.sql
 --!include experiment/results/_take_results.sql
 --!include experiment/results/_are_events_complete.sql
+--!include experiment/results/_check_people.sql
+--!include experiment/results/check_sets.sql
 --!include experiment/results/_retake_results.sql
 --!include experiment/results/_keep_ended.sql
 --!include experiment/exposure/refresh_exposures.sql
@@ -825,8 +829,10 @@
 --!include experiment/results/_sums_statistic.sql
 --!include experiment/results/_arms.sql
 --!include experiment/results/_rounded.sql
+--!include experiment/results/_assigned.sql
 --!include experiment/results/_health.sql
 --!include experiment/results/_compare_arms.sql
+--!include experiment/results/_guard.sql
 --!include experiment/results/_result_of.sql
 --!include experiment/results/_results.sql
 --!include experiment/results/_no_result_note.sql
