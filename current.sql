@@ -20,7 +20,9 @@ create type monitor.listed_sum as (
   completed_count float8,
   dismissed_count float8,
   liked_count float8,
-  disliked_count float8
+  disliked_count float8,
+  viewed_count float8,
+  dwell_seconds float8
 );
 
 comment on type monitor.listed_sum is $$
@@ -43,6 +45,12 @@ $$;
 comment on column monitor.listed_sum.dismissed_count is $$Rows that were dismissed; null for a rank or an item.$$;
 comment on column monitor.listed_sum.liked_count is $$Rows that were liked; null for a rank or an item.$$;
 comment on column monitor.listed_sum.disliked_count is $$Rows that were disliked; null for a rank or an item.$$;
+comment on column monitor.listed_sum.viewed_count is $$
+Clicked rows of which a page view followed; null for a rank or an item.
+$$;
+comment on column monitor.listed_sum.dwell_seconds is $$
+Engaged time of these page views, in seconds; null without one, and for a rank or an item.
+$$;
 
 comment on column recommend.serving_time.counts is $$
 Numbers of calls by their duration.
@@ -225,6 +233,25 @@ comment on column monitor.rule_bound.basis is $$
 Values that it is learned from.
 `hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them, and 20; `all hours`:
 all; `learning`: there are less than 100 values, of a daily metric less than 14, or less than a day.
+$$;
+
+alter type monitor.relevance_figures
+add attribute viewed_count bigint,
+add attribute dwell_seconds float8,
+add attribute dwell_seconds_lower float8,
+add attribute dwell_seconds_upper float8,
+add attribute novelty float8;
+comment on column monitor.relevance_figures.viewed_count is $$
+Number of clicked rows of which a page view followed: of the item, or of what it contains, in the session of the click.
+$$;
+comment on column monitor.relevance_figures.dwell_seconds is $$
+Mean engaged time of these page views per clicked row, in seconds; null when no click was followed by one.
+$$;
+comment on column monitor.relevance_figures.dwell_seconds_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.dwell_seconds_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.novelty is $$
+Mean self-information of the rows in bits: 1 for items that half of the people have used, 2 for a quarter of them.
+Of the people who have used an item of the kind until now; null when there are none.
 $$;
 
 /* ------------------------------------------------------------------------------------------------------- trend -- */

@@ -1275,6 +1275,8 @@
 --!include monitor/relevance/_rate_bounds.sql
 --!include monitor/relevance/_design_effect.sql
 --!include monitor/relevance/_corrected_rates.sql
+--!include monitor/relevance/_dwell.sql
+--!include monitor/relevance/_self_information.sql
 --!include monitor/relevance/_listed_sums.sql
 --!include monitor/relevance/relevance.sql
 --!include monitor/relevance/_scored.sql
