@@ -297,3 +297,35 @@ set reads_set = split_part(consumer.consumer, '.', 1) || '.reads_set'
 where consumer.consumer in ('analytics.cohort', 'experiment.exposure');
 
 drop function if exists track._recompute_person_set(track.person_set, bigint[]);
+
+/* ---------------------------------------------------------------------------------------------------- learning -- */
+
+create type analytics.stopping_point as (
+  item text,
+  kind text,
+  title text,
+  reached_count bigint,
+  stopped_count bigint,
+  share float8,
+  share_of_stopped float8
+);
+
+comment on type analytics.stopping_point is $$
+An item of a course, and the learners who reached it and who stopped at it.
+For analysts, numbers of people are rounded, and too few people are 0.
+$$;
+comment on column analytics.stopping_point.item is $$
+External id of the item; null for learners who stopped before the first item.
+$$;
+comment on column analytics.stopping_point.kind is $$Kind of the item; null before the first item.$$;
+comment on column analytics.stopping_point.title is $$Title of the item; null when unknown.$$;
+comment on column analytics.stopping_point.reached_count is $$
+Number of learners who used the item; before the first item, of all learners.
+$$;
+comment on column analytics.stopping_point.stopped_count is $$Number of learners who stopped at the item.$$;
+comment on column analytics.stopping_point.share is $$
+Share of the learners who reached the item that stopped at it; null when it was not reached.
+$$;
+comment on column analytics.stopping_point.share_of_stopped is $$
+Share of the learners who stopped in the course that did so at the item; null when no learner stopped.
+$$;

@@ -986,6 +986,10 @@
 --!include analytics/learning/_enrolled_learners.sql
 --!include analytics/learning/engagement_levels.sql
 --!include analytics/learning/task_deadlines.sql
+--!include analytics/learning/_visible_learners.sql
+--!include analytics/learning/_item_uses.sql
+--!include analytics/learning/_kind_items.sql
+--!include analytics/learning/stopping_points.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

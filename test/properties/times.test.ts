@@ -112,6 +112,8 @@ const steps: Record<string, string> = {
   anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
   "deadlines of tasks":
     "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "stopping points":
+    "select * from analytics.stopping_points((select external_id from track.item where kind = 'course' order by 1 limit 1))",
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,

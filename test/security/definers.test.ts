@@ -492,6 +492,7 @@ const samples: Record<string, Record<string, string>> = {
   "analytics.drop_cohort": { name: "'attacked'" },
   "analytics.cohort_people": { name: "'segment.new'" },
   "analytics.funnel_people": { step: "1" },
+  "analytics.stopping_points": { inactive_days: "14" },
   "analytics._paths_exact": { exclusions: "'{}'", steps: "5" },
   "analytics._paths_shown": { exclusions: "'{}'", steps: "5" },
   "analytics._sequences_exact": { exclusions: "'{}'", length: "3" },

@@ -348,6 +348,7 @@ describe("functions", () => {
         "analytics.course_learners",
         "analytics.dropout_risk",
         "analytics.expected_next_week_activity",
+        "analytics.stopping_points",
         "track.taught_courses",
       ].sort(),
     );
