@@ -329,3 +329,63 @@ $$;
 comment on column analytics.stopping_point.share_of_stopped is $$
 Share of the learners who stopped in the course that did so at the item; null when no learner stopped.
 $$;
+
+grant usage on schema analytics to insights_learner;
+
+create type analytics.own_chronotype as (
+  zone text,
+  active_days bigint,
+  active_hours bigint,
+  hour_shares float8[],
+  mid_activity float8,
+  concentration float8,
+  p_value float8,
+  chronotype text
+);
+
+comment on type analytics.own_chronotype is $$
+The hours of the day at which a person is active, and her chronotype.
+$$;
+comment on column analytics.own_chronotype.zone is $$Time zone of the hours.$$;
+comment on column analytics.own_chronotype.active_days is $$Number of days with activity.$$;
+comment on column analytics.own_chronotype.active_hours is $$Number of hours with activity.$$;
+comment on column analytics.own_chronotype.hour_shares is $$
+Share of the active hours in each hour of the day: 24 numbers from 0:00 on; null without activity.
+$$;
+comment on column analytics.own_chronotype.mid_activity is $$
+Circular mean of the active hours, in hours from 0 to 24; null when they have none.
+$$;
+comment on column analytics.own_chronotype.concentration is $$
+Mean resultant length, from 0 (no direction) to 1 (always the same hour); null without activity.
+$$;
+comment on column analytics.own_chronotype.p_value is $$
+P-value of Rayleigh's test that the hours are uniform; null without activity.
+$$;
+comment on column analytics.own_chronotype.chronotype is $$
+Chronotype of the person; null without activity.
+`definitely_morning`, `moderately_morning`, `intermediate`, `moderately_evening`, `definitely_evening` or
+`undetermined`.
+$$;
+
+create type analytics.cycle_hour as (hour int, hour_count bigint, person_count bigint, share float8);
+
+comment on type analytics.cycle_hour is $$
+An hour of the day with its activity.
+For analysts, figures are rounded, and an hour of too few people is 0.
+$$;
+comment on column analytics.cycle_hour.hour is $$Hour of the day, from 0 to 23.$$;
+comment on column analytics.cycle_hour.hour_count is $$
+Number of active hours: days of people on which they were active in this hour.
+$$;
+comment on column analytics.cycle_hour.person_count is $$Number of distinct people.$$;
+comment on column analytics.cycle_hour.share is $$Share of the active hours of all hours of the day; null without any.$$;
+
+create type analytics.chronotype as (chronotype text, person_count bigint, share float8);
+
+comment on type analytics.chronotype is $$
+A chronotype with the number of people.
+For analysts, numbers of people are rounded, and too few people are 0.
+$$;
+comment on column analytics.chronotype.chronotype is $$Chronotype, as in `analytics.my_chronotype`.$$;
+comment on column analytics.chronotype.person_count is $$Number of people.$$;
+comment on column analytics.chronotype.share is $$Share of the people of all chronotypes; null without any.$$;

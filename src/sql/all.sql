@@ -990,6 +990,11 @@
 --!include analytics/learning/_item_uses.sql
 --!include analytics/learning/_kind_items.sql
 --!include analytics/learning/stopping_points.sql
+--!include analytics/learning/_chronotype.sql
+--!include analytics/learning/my_chronotype.sql
+--!include analytics/learning/_active_hours.sql
+--!include analytics/learning/productivity_cycle.sql
+--!include analytics/learning/chronotypes.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

@@ -114,6 +114,9 @@ const steps: Record<string, string> = {
     "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
   "stopping points":
     "select * from analytics.stopping_points((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  chronotypes: `select * from analytics.chronotypes(null, ${spring})`,
+  "hours of the day": `select * from analytics.productivity_cycle(null, ${spring})`,
+  "a chronotype": `select * from analytics.my_chronotype(${spring}, 'Pacific/Chatham')`,
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,

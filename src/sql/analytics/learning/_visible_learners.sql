@@ -20,7 +20,7 @@ begin
   -- For an instructor, only a course that she teaches now.
   course_id := case
     when v_teaches then analytics._course_id(_visible_learners.course)
-    else analytics._item_id(coalesce(_visible_learners.course, ''))
+    else analytics._item_id(_visible_learners.course)
   end;
   if v_teaches and _visible_learners.among is not null then
     perform common.refuse(
@@ -34,6 +34,17 @@ begin
   -- Read first, so that an invalid argument is an error also when there are no enrolments.
   select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
   from analytics._members(_visible_learners.among, _visible_learners.smallest_group) as member;
+  if course_id is null then
+    learners := array(
+      select person.person_id
+      from track.person
+      join unnest(v_blocks, v_people) as member (block, people)
+        on member.block = person.person_id / 4096
+        and get_bit(member.people, (person.person_id % 4096)::int) <> 0
+      where person.person_id <> 0
+    );
+    return;
+  end if;
   learners := array(
     select distinct enrolment.person_id
     from track.enrolment
@@ -55,6 +66,7 @@ $$;
 
 comment on function analytics._visible_learners(text, text) is $$
 Returns a course, the people enrolled in it whose figures the caller may see, and the floor that applies to them.
+`course` null: all people, for administrators, workers and analysts.
 Called by definers: it reads the role of the caller. Administrators and workers: all but excluded people, of these sets
 now (`among`), and no floor (null). Analysts: the counted ones of them, and `analytics.setting.smallest_group`.
 Instructors: those of a course that they teach now, without people who have opted out of `analytics` and those whose

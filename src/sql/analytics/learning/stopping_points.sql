@@ -149,7 +149,7 @@ declare
   v_visible record;
 begin
   perform common.check_count('inactive_days', stopping_points.inactive_days, 1, 3650);
-  v_visible := analytics._visible_learners(stopping_points.course, stopping_points.among);
+  v_visible := analytics._visible_learners(coalesce(stopping_points.course, ''), stopping_points.among);
   return query
   select *
   from analytics._stopping_points(
