@@ -500,6 +500,7 @@
 --!include track/items/_point_items.sql
 --!include track/items/merge_items.sql
 --!include track/items/unmerge_item.sql
+--!include track/items/item_periods.sql
 --!include track/items/rename_item.sql
 --!include track/items/apply_path_rule.sql
 --!include track/presence/stored_activity.sql
@@ -995,6 +996,13 @@
 --!include analytics/learning/_active_hours.sql
 --!include analytics/learning/productivity_cycle.sql
 --!include analytics/learning/chronotypes.sql
+--!include analytics/learning/_items_within.sql
+--!include analytics/learning/_attempts.sql
+--!include analytics/learning/item_analysis.sql
+--!include analytics/learning/course_progress.sql
+--!include analytics/learning/_course_runs.sql
+--!include analytics/learning/course_terms.sql
+--!include analytics/learning/course_grades.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql

@@ -48,11 +48,11 @@ $$;
 
 comment on function analytics._chronotype(bigint[], bigint) is $$
 Returns mid-activity and chronotype from the numbers of active hours of a person by hour of the day.
-`active_hours`: 24 numbers; `active_days`: days on which she was active. `mid_activity`: circular mean of the hours, from
-0 to 24; null when they have none. `concentration`: mean resultant length, from 0 (no direction) to 1 (always the same
-hour). `p_value`: of Rayleigh's test of uniformity, in the approximation of Zar (Biostatistical Analysis, 1999, 27.4),
-with the days as independent observations, since hours of a day are not. See `analytics.my_chronotype` for the types.
-All are null without active hours.
+`active_hours`: 24 numbers; `active_days`: days on which she was active. `mid_activity`: circular mean of the hours,
+from 0 to 24; null when they have none. `concentration`: mean resultant length, from 0 (no direction) to 1 (always the
+same hour). `p_value`: of Rayleigh's test of uniformity, in the approximation of Zar (Biostatistical Analysis, 1999,
+27.4), with the days as independent observations, since hours of a day are not. See `analytics.my_chronotype` for the
+types. All are null without active hours.
 $$;
 
 grant execute on function analytics._chronotype(bigint[], bigint) to insights_reader;

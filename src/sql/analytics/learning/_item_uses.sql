@@ -1,4 +1,6 @@
-create or replace function analytics._item_uses(people bigint[], items bigint[])
+create or replace function analytics._item_uses(
+  people bigint[], items bigint[], since timestamptz[], until timestamptz[]
+)
 returns table (person_id bigint, item_id bigint, started_at timestamptz, ended_at timestamptz)
 language plpgsql
 stable
@@ -13,7 +15,13 @@ declare
 begin
   v_queued := track.queued_days('0001-01-01', 'infinity', _item_uses.people);
   return query
-  with part as materialized (
+  with person as materialized (
+    select
+      entry.person_id, coalesce(entry.since, '-infinity') as since, coalesce(entry.until, 'infinity') as until
+    from unnest(_item_uses.people, _item_uses.since, _item_uses.until) as entry (person_id, since, until)
+  ),
+
+  part as materialized (
     select entry.item_id from unnest(_item_uses.items) as entry (item_id)
   ),
 
@@ -27,7 +35,7 @@ begin
 
     union all
 
-    select event.person_id, event.item_id, event.occurred_at
+    select event.person_id, event.item_id, event.occurred_at as at
     from track.event
     join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
     join track.source on source.source_id = event.source_id and not source.is_automatic
@@ -37,14 +45,16 @@ begin
   select used.person_id, used.item_id, min(used.at), max(used.at)
   from used
   join part on part.item_id = used.item_id
+  join person on person.person_id = used.person_id and used.at between person.since and person.until
   group by used.person_id, used.item_id;
 end;
 $$;
 
-comment on function analytics._item_uses(bigint[], bigint[]) is $$
+comment on function analytics._item_uses(bigint[], bigint[], timestamptz[], timestamptz[]) is $$
 Returns which items people have used, with the times of the first and the last event of each.
-Of these people and items; automatic events are left out. People who are queued for a refresh are read from their
+Of these people and items, in the period of each person at the same position (both ends inclusive; null: no limit).
+Automatic events are left out. People who are queued for a refresh are read from their
 events, all others from their journeys, so that the result is the same before and after a refresh.
 $$;
 
-grant execute on function analytics._item_uses(bigint[], bigint[]) to insights_reader;
+grant execute on function analytics._item_uses(bigint[], bigint[], timestamptz[], timestamptz[]) to insights_reader;

@@ -18,8 +18,8 @@ begin
   with counted as (
     select found.chronotype, count(*) as person_count
     from analytics._active_hours(
-      _chronotypes.course_id, _chronotypes.learners, _chronotypes.since, _chronotypes.until, _chronotypes.zone, _chronotypes.among,
-      _chronotypes.smallest_group
+      _chronotypes.course_id, _chronotypes.learners, _chronotypes.since, _chronotypes.until,
+      _chronotypes.zone, _chronotypes.among, _chronotypes.smallest_group
     ) as person
     cross join lateral analytics._chronotype(person.active_hours, person.active_days) as found
     group by found.chronotype

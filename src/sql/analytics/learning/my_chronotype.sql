@@ -74,13 +74,13 @@ alter function analytics.my_chronotype(timestamptz, timestamptz, text) owner to 
 comment on function analytics.my_chronotype(timestamptz, timestamptz, text) is $$
 Returns at which hours of the day the signed-in person is active, and her chronotype.
 An active hour is an hour of a day with an event of hers that is not automatic, in `zone`; null: in the zone that her
-clients sent last (trait `timezone`), and UTC without one. The period is extended to whole days of the zone. Mid-activity
-is the circular mean of the active hours. The chronotype is that of Horne and Ostberg (1976), by the answers to question
-18 of their questionnaire (the time of day of the best peak) applied to mid-activity: `definitely_morning` from 5:00,
-`moderately_morning` from 8:00, `intermediate` from 10:00, `moderately_evening` from 17:00, and `definitely_evening`
-from 22:00 to 5:00; `undetermined` when Rayleigh's test does not reject that the hours are uniform (5 %). It describes
-when she learns here, which also depends on her work and the timetable, and not when she sleeps.
-Errors: CF001 for a period, CF002 for an unknown zone (names the nearest), CF008 for more than 10,000 days.
+clients sent last (trait `timezone`), and UTC without one. The period is extended to whole days of the zone.
+Mid-activity is the circular mean of the active hours. The chronotype is that of Horne and Ostberg (1976), by the
+answers to question 18 of their questionnaire (the time of day of the best peak) applied to mid-activity:
+`definitely_morning` from 5:00, `moderately_morning` from 8:00, `intermediate` from 10:00, `moderately_evening` from
+17:00, and `definitely_evening` from 22:00 to 5:00; `undetermined` when Rayleigh's test does not reject that the hours
+are uniform (5 %). It describes when she learns here, which also depends on her work and the timetable, and not when she
+sleeps. Errors: CF001 for a period, CF002 for an unknown zone (names the nearest), CF008 for more than 10,000 days.
 $$;
 
 grant execute on function analytics.my_chronotype(timestamptz, timestamptz, text) to insights_learner;

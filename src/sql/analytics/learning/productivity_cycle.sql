@@ -18,8 +18,8 @@ begin
   with counted as (
     select place.hour, sum(place.hour_count)::bigint as hour_count, count(*) as person_count
     from analytics._active_hours(
-      _productivity_cycle.course_id, _productivity_cycle.learners, _productivity_cycle.since, _productivity_cycle.until, _productivity_cycle.zone, _productivity_cycle.among,
-      _productivity_cycle.smallest_group
+      _productivity_cycle.course_id, _productivity_cycle.learners, _productivity_cycle.since, _productivity_cycle.until,
+      _productivity_cycle.zone, _productivity_cycle.among, _productivity_cycle.smallest_group
     ) as person
     cross join lateral unnest(person.active_hours) with ordinality as place (hour_count, hour)
     where place.hour_count > 0
@@ -87,8 +87,8 @@ begin
   return query
   select *
   from analytics._productivity_cycle(
-    v_visible.course_id, v_visible.learners, productivity_cycle.since, productivity_cycle.until, productivity_cycle.zone,
-    productivity_cycle.among, v_visible.smallest_group
+    v_visible.course_id, v_visible.learners, productivity_cycle.since, productivity_cycle.until,
+    productivity_cycle.zone, productivity_cycle.among, v_visible.smallest_group
   );
 end;
 $$;

@@ -40,7 +40,9 @@ begin
         select ancestor.item_id
         from track.item_ancestor as ancestor
         where ancestor.ancestor_item_id = _stopping_points.course_id
-      )
+      ),
+      null,
+      null
     ) as used
     left join part on part.item_id = used.item_id
   ),
