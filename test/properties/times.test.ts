@@ -120,6 +120,19 @@ const steps: Record<string, string> = {
   forecast: `select * from analytics.forecast('Page Viewed', 'day', 3, ${spring}, 'Pacific/Chatham')`,
   "deadlines of tasks":
     "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "stopping points":
+    "select * from analytics.stopping_points((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  chronotypes: `select * from analytics.chronotypes(null, ${spring})`,
+  "hours of the day": `select * from analytics.productivity_cycle(null, ${spring})`,
+  "a chronotype": `select * from analytics.my_chronotype(${spring}, 'Pacific/Chatham')`,
+  "item analysis":
+    "select * from analytics.item_analysis((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "progress in a course":
+    "select * from analytics.course_progress((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "terms of a course":
+    "select * from analytics.course_terms((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "grades of a course":
+    "select * from analytics.course_grades((select external_id from track.item where kind = 'course' order by 1 limit 1))",
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,
