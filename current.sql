@@ -777,3 +777,6 @@ Grade below which the range ends, inclusive for 1; null for learners without a g
 $$;
 comment on column analytics.grade_bucket.person_count is $$Number of learners.$$;
 comment on column analytics.grade_bucket.share is $$Share of the learners of the course; null without learners.$$;
+
+drop function analytics._search_statement(analytics.step_filter[], int, boolean, boolean);
+drop function analytics._walk_statement(analytics.step_filter[], int, text, boolean, text, boolean, boolean);
