@@ -780,3 +780,20 @@ comment on column analytics.grade_bucket.share is $$Share of the learners of the
 
 drop function analytics._search_statement(analytics.step_filter[], int, boolean, boolean);
 drop function analytics._walk_statement(analytics.step_filter[], int, text, boolean, text, boolean, boolean);
+
+create type analytics.session_bin as (
+  bin_start float8,
+  bin_end float8,
+  session_count bigint,
+  person_count bigint,
+  share float8
+);
+
+comment on type analytics.session_bin is $$
+Sessions whose engaged time, duration or number of page views is in a bin.
+$$;
+comment on column analytics.session_bin.bin_start is $$Beginning of the bin, in seconds or page views.$$;
+comment on column analytics.session_bin.bin_end is $$End of the bin, exclusive; null for the last one.$$;
+comment on column analytics.session_bin.session_count is $$Number of sessions.$$;
+comment on column analytics.session_bin.person_count is $$Number of people with such sessions.$$;
+comment on column analytics.session_bin.share is $$Share of all sessions; null without sessions.$$;

@@ -1001,6 +1001,7 @@
 --!include analytics/sessions/_sessions.sql
 --!include analytics/sessions/session_trend.sql
 --!include analytics/sessions/session_items.sql
+--!include analytics/sessions/session_distribution.sql
 --!include analytics/learning/hour_of_week.sql
 --!include analytics/learning/_enrolled_learners.sql
 --!include analytics/learning/engagement_levels.sql

@@ -110,6 +110,7 @@ const steps: Record<string, string> = {
   "funnel, people": `select * from analytics.funnel_people('["Page Viewed", "Task Submitted"]', 1, true, ${spring})`,
   "funnel, correlation": `select * from analytics.funnel_correlation('["Page Viewed", "Task Submitted"]', ${spring})`,
   "sessions by week of a zone": `select * from analytics.session_trend('week', ${spring}, 'Pacific/Chatham')`,
+  "distribution of sessions": `select * from analytics.session_distribution('duration', ${spring})`,
   "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
   anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
   "figures of a trend": `select * from analytics.trend_figures('Page Viewed', 'day', ${spring}, 'Pacific/Chatham', 'events', null, null, null, 10)`,
