@@ -816,6 +816,7 @@
 --!include experiment/results/check_sets.sql
 --!include experiment/results/_retake_results.sql
 --!include experiment/results/_keep_ended.sql
+--!include experiment/exposure/_store_exposures.sql
 --!include experiment/exposure/refresh_exposures.sql
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql

@@ -109,7 +109,9 @@ begin
     '), '
     'stepped as (select placed.person_id, %3$s from placed group by placed.person_id)',
     v_bounds, v_positions, v_sums,
-    array(select distinct unnest(slot.event_type_ids) from unnest(_step_figures.slots) as slot where slot.is_stepped)
+    array(
+      select distinct unnest(slot.event_type_ids) from unnest(_step_figures.slots) as slot where slot.is_stepped
+    )
   );
 end;
 $$;
