@@ -84,7 +84,7 @@ test("events that arrive late end it", async () => {
   expect(await findings()).toEqual([]);
 });
 
-test("an anomaly of days ago is stored, and is no finding", async () => {
+test("an anomaly of days ago is stored, and is not a finding", async () => {
   await ingest(database, messages(57, 200, "many "));
   await refresh(database);
   expect(await find("submissions")).toMatchObject([{ day: -3 }]);

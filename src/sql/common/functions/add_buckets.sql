@@ -36,4 +36,5 @@ Errors: CF001 for a bucket that does not exist, 22023 for a zone
 (see `common.check_zone`).
 $$;
 
-grant execute on function common.add_buckets(timestamptz, text, int, text) to public;
+grant execute on function common.add_buckets(timestamptz, text, int, text)
+to insights_reader, insights_analyst, insights_admin, insights_worker;
