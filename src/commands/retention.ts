@@ -102,7 +102,7 @@ const apply = new Command("apply")
         console.log([step.rule, step.method, step.row_count, step.partitions.join(", ")].join("\t"));
       }
     });
-    console.log(`${rows} rows. What is derived from them follows with the next refresh: insights refresh`);
+    console.log(`${rows} rows. What is derived from them follows with the next refresh of the worker.`);
   });
 
 interface Rule {
