@@ -1284,6 +1284,7 @@
 --!include monitor/notifications/finish_notification.sql
 --!include monitor/notifications/delete_old_notifications.sql
 --!include monitor/relevance/_shown_rate.sql
+--!include monitor/relevance/_whole_weeks.sql
 --!include monitor/relevance/_reported_period.sql
 --!include monitor/relevance/_position_cells.sql
 --!include monitor/relevance/_inverse.sql
