@@ -113,6 +113,69 @@ compare(
   inClient("the same, by evalFeature", few, (growthbook) => String(growthbook.evalFeature("feature-7").value)),
 );
 
+// People of the database, whose names and traits the functions read; assign_all also logs that it did.
+await client.query(
+  `insert into track.identity (identity_id, kind, external_id, person_id) overriding system value
+   select number + 1000, 'user', id, number + 1000 from public.person where number < $1`,
+  [few],
+);
+await client.query("insert into track.person (person_id) select number + 1000 from public.person where number < $1", [
+  few,
+]);
+await client.query("analyze track.identity, track.person");
+await client.query("select experiment.define_metric('viewed', 'proportion', '{Experiment Viewed}')");
+await client.query("select experiment.define_feature('player', 'A player.')");
+await client.query("select experiment.define_experiment($1)", [
+  JSON.stringify({
+    key: "bench-player",
+    feature: "player",
+    goals: ["viewed"],
+    coverage: 0.8,
+    variations: [
+      { key: "old", value: false },
+      { key: "new", value: true },
+    ],
+  }),
+]);
+await client.query("select experiment.start('bench-player')");
+const { features: known } = (await client.query("select experiment.features() as payload")).rows[0].payload;
+
+async function assignedBy(what: string, n: number, step: number, query: string): Promise<(string | null)[]> {
+  const found: (string | null)[] = [];
+  await client.query(query, [people.slice(0, Math.min(n, 500))]);
+  const start = performance.now();
+  for (let i = 0; i < n; i += step) {
+    const { rows } = await client.query<{ variation: string | null }>(query, [people.slice(i, Math.min(i + step, n))]);
+    found.push(...rows.map(({ variation }) => variation));
+  }
+  line(`database: ${what}`, n, performance.now() - start);
+  return found;
+}
+const expected = inClient("a running experiment with its feature, by evalFeature", few, (growthbook) => {
+  growthbook.setPayload({ features: known } as never);
+  return String(growthbook.evalFeature("player").experimentResult?.variationId ?? 0);
+});
+compare(
+  await assignedBy(
+    "assign_all, up to 10,000 people per call",
+    few,
+    10_000,
+    "select result ->> 'variationId' as variation from experiment.assign_all('bench-player', $1::text[])",
+  ),
+  expected,
+);
+const fewest = Math.min(few, 2000);
+compare(
+  await assignedBy(
+    "assign, one by one",
+    fewest,
+    fewest,
+    `select experiment.assign(person, 'bench-player') ->> 'variationId' as variation
+     from unnest($1::text[]) with ordinality as entry (person, place) order by place`,
+  ),
+  expected.slice(0, fewest),
+);
+
 await client.query("set max_parallel_workers_per_gather = 4");
 await client.query("set parallel_setup_cost = 0");
 await client.query("set min_parallel_table_scan_size = 0");

@@ -172,7 +172,10 @@ describe("one round of everything", async () => {
       ),
     ).toBe(1);
     expect(await database.rows("select consumer from track.changed")).toEqual([{ consumer: "test.broken" }]);
-    await database.query("delete from track.consumer where consumer = 'test.broken'; drop function public.broken");
+    await database.query(`
+      delete from track.consumer where consumer = 'test.broken';
+      delete from track.changed where consumer = 'test.broken';
+      drop function public.broken`);
     await database.query("delete from insights_queue._private_jobs");
   });
 

@@ -54,6 +54,10 @@ from (
     ),
     ('analytics', 'saved_query', '{name,description,function_name}', 'Name and function of a query.'),
     ('analytics', 'cohort', '{name}', 'Name of a cohort.'),
+    (
+      'analytics', 'trend_watch', '{name,event_name,zone,item,among}', 'Definition of a watched trend.'
+    ),
+    ('analytics', 'trend_anomaly', '{name}', 'Name of a watched trend.'),
     ('analytics', 'prediction_target', '{project,description}', 'Targets of predictions.'),
     ('analytics', 'snapshot', '{target}', 'Name of a target.'),
     (

@@ -1776,6 +1776,155 @@ comment on column analytics.task_deadline.median_work is $$
 Median time from the start of the task to its submission; null without such.
 $$;
 
+create type analytics.trend_figure as (
+  breakdown_value text,
+  is_other boolean,
+  bucket_start timestamptz,
+  bucket_end timestamptz,
+  figure float8
+);
+
+comment on type analytics.trend_figure is $$
+@behavior -*
+Figure of a complete time bucket of a trend.
+$$;
+comment on column analytics.trend_figure.breakdown_value is $$Value of the breakdown, as in `analytics.trend_point`.$$;
+comment on column analytics.trend_figure.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.trend_figure.bucket_start is $$Start of the bucket.$$;
+comment on column analytics.trend_figure.bucket_end is $$End of the bucket.$$;
+comment on column analytics.trend_figure.figure is $$Number of events or people, or engaged time in seconds.$$;
+
+create type analytics.figure_list as (
+  breakdown_value text,
+  is_other boolean,
+  ends_at timestamptz,
+  figures float8[]
+);
+
+comment on type analytics.figure_list is $$
+@behavior -*
+Figures of successive buckets of a trend, up to a time.
+$$;
+comment on column analytics.figure_list.breakdown_value is $$Value of the breakdown.$$;
+comment on column analytics.figure_list.is_other is $$Whether the figures are about all values that are not named.$$;
+comment on column analytics.figure_list.ends_at is $$End of the last bucket.$$;
+comment on column analytics.figure_list.figures is $$Figures in the order of time.$$;
+
+create type analytics.forecast_point as (
+  bucket_start timestamptz,
+  breakdown_value text,
+  is_other boolean,
+  step_ahead int,
+  forecast_value float8,
+  lower_bound float8,
+  upper_bound float8,
+  naive_value float8,
+  naive_lower_bound float8,
+  naive_upper_bound float8,
+  method text,
+  mase float8,
+  holdout_mae float8,
+  holdout_naive_mae float8,
+  bucket_count int,
+  zone text
+);
+
+comment on type analytics.forecast_point is $$
+A time bucket to come with the figure that is expected of a trend.
+$$;
+comment on column analytics.forecast_point.bucket_start is $$Start of the bucket.$$;
+comment on column analytics.forecast_point.breakdown_value is $$
+Value of the breakdown, as in `analytics.trend_point`.
+$$;
+comment on column analytics.forecast_point.is_other is $$
+Whether the row is about all values that are not named.
+$$;
+comment on column analytics.forecast_point.step_ahead is $$Number of buckets after the last complete one, from 1.$$;
+comment on column analytics.forecast_point.forecast_value is $$
+Expected number of events or people, or engaged time in seconds.
+$$;
+comment on column analytics.forecast_point.lower_bound is $$Lower bound of the prediction interval.$$;
+comment on column analytics.forecast_point.upper_bound is $$Upper bound of the prediction interval.$$;
+comment on column analytics.forecast_point.naive_value is $$Figure one season ago: the naive forecast.$$;
+comment on column analytics.forecast_point.naive_lower_bound is $$Lower bound of its prediction interval.$$;
+comment on column analytics.forecast_point.naive_upper_bound is $$Upper bound of its prediction interval.$$;
+comment on column analytics.forecast_point.method is $$Shape of the model, such as `ETS(A,Ad,A)`.$$;
+comment on column analytics.forecast_point.mase is $$
+Mean absolute one-step error over that of the naive forecast; below 1 the model is better. Null if the latter is 0.
+$$;
+comment on column analytics.forecast_point.holdout_mae is $$
+Mean absolute error on the last buckets, of a model trained on those before; null with too few buckets.
+$$;
+comment on column analytics.forecast_point.holdout_naive_mae is $$
+Mean absolute error of the naive forecast on the same buckets.
+$$;
+comment on column analytics.forecast_point.bucket_count is $$Number of buckets that the model was trained on.$$;
+comment on column analytics.forecast_point.zone is $$Time zone of the buckets.$$;
+
+/* ---------------------------------------------------------------------------------------------- watched trends -- */
+
+create table analytics.trend_watch (
+  name text primary key check (name ~ '^[a-z][a-z0-9_-]{0,62}$'),
+  event_name text,
+  bucket text not null check (bucket in ('hour', 'day', 'week')),
+  zone text not null,
+  measure text not null check (measure in ('events', 'people', 'engaged')),
+  item text,
+  among text,
+  direction text not null check (direction in ('both', 'above', 'below')),
+  season int,
+  history int not null,
+  threshold float8 not null,
+  created_at timestamptz not null default now(),
+  checked_at timestamptz
+);
+
+comment on table analytics.trend_watch is $$
+Trends that are compared with what their past predicts: `analytics.watch_trend`.
+$$;
+comment on column analytics.trend_watch.name is $$Name of the watch.$$;
+comment on column analytics.trend_watch.event_name is $$Event, as in `analytics.trend`; null for all activity.$$;
+comment on column analytics.trend_watch.bucket is $$`hour`, `day` or `week`.$$;
+comment on column analytics.trend_watch.zone is $$Time zone of the buckets.$$;
+comment on column analytics.trend_watch.measure is $$`events`, `people` or `engaged` time.$$;
+comment on column analytics.trend_watch.item is $$Item, as in `analytics.trend`; null for all.$$;
+comment on column analytics.trend_watch.among is $$Set of people, as in `analytics.trend`; null for all.$$;
+comment on column analytics.trend_watch.direction is $$Anomalies that are found: `both`, `above` or `below`.$$;
+comment on column analytics.trend_watch.season is $$Number of buckets of a season; null: a week of hours or days.$$;
+comment on column analytics.trend_watch.history is $$Number of buckets that a bucket is compared with.$$;
+comment on column analytics.trend_watch.threshold is $$Deviations from which on a bucket is an anomaly.$$;
+comment on column analytics.trend_watch.created_at is $$When it was defined.$$;
+comment on column analytics.trend_watch.checked_at is $$When it was last compared; null before the first time.$$;
+
+create table analytics.trend_anomaly (
+  name text not null references analytics.trend_watch on delete cascade,
+  bucket_start timestamptz not null,
+  figure float8 not null,
+  expected float8 not null,
+  lower_bound float8 not null,
+  upper_bound float8 not null,
+  score float8,
+  found_at timestamptz not null default now(),
+  primary key (name, bucket_start)
+);
+
+comment on table analytics.trend_anomaly is $$
+Buckets of watched trends that differ from what their past predicts, of the last 400 days: `analytics.find_anomalies`.
+$$;
+comment on column analytics.trend_anomaly.name is $$Name of the watch.$$;
+comment on column analytics.trend_anomaly.bucket_start is $$Start of the bucket.$$;
+comment on column analytics.trend_anomaly.figure is $$Number of events or people, or engaged time in seconds.$$;
+comment on column analytics.trend_anomaly.expected is $$Expected figure.$$;
+comment on column analytics.trend_anomaly.lower_bound is $$Smallest figure that is not an anomaly.$$;
+comment on column analytics.trend_anomaly.upper_bound is $$Largest figure that is not an anomaly.$$;
+comment on column analytics.trend_anomaly.score is $$
+Distance from the expected figure, in deviations, negative below it; null when the deviation is 0.
+$$;
+comment on column analytics.trend_anomaly.found_at is $$When it was found last.$$;
+
+alter table analytics.trend_watch enable row level security;
+alter table analytics.trend_anomaly enable row level security;
+
 create type analytics.stopping_point as (
   item text,
   kind text,
@@ -2080,3 +2229,20 @@ $$;
 comment on column analytics.intervention_outcome.mean_risk is $$
 Mean predicted probability of dropping out when the notes were written; null without predictions.
 $$;
+
+create type analytics.session_bin as (
+  bin_start float8,
+  bin_end float8,
+  session_count bigint,
+  person_count bigint,
+  share float8
+);
+
+comment on type analytics.session_bin is $$
+Sessions whose engaged time, duration or number of page views is in a bin.
+$$;
+comment on column analytics.session_bin.bin_start is $$Beginning of the bin, in seconds or page views.$$;
+comment on column analytics.session_bin.bin_end is $$End of the bin, exclusive; null for the last one.$$;
+comment on column analytics.session_bin.session_count is $$Number of sessions.$$;
+comment on column analytics.session_bin.person_count is $$Number of people with such sessions.$$;
+comment on column analytics.session_bin.share is $$Share of all sessions; null without sessions.$$;

@@ -9,6 +9,8 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 set jit to off
+-- The exposures of a batch of people are passed as an array, and read by several statements.
+set work_mem to '64MB'
 set enable_mergejoin to off
 as $$
 declare
@@ -33,9 +35,11 @@ begin
     select exposure from experiment.exposure where exposure.person_id = any (v_people)
   );
   v_refused := experiment._refused_people(v_people);
-  v_new := array(
-    select computed
-    from experiment._exposures_of(array(select unnest(v_people) except select unnest(v_refused))) as computed
+  v_new := experiment._exposures_of(
+    case
+      when v_refused = '{}' then v_people
+      else array(select unnest(v_people) except select unnest(v_refused))
+    end
   );
 
   -- Rows that differ: those of before, and those of now.
