@@ -938,6 +938,7 @@
 --!include analytics/functions/watch_predictions.sql
 --!include analytics/functions/_course_people.sql
 --!include analytics/functions/course_learners.sql
+--!include analytics/functions/_course_learner.sql
 --!include analytics/functions/course_journey.sql
 --!include analytics/annotations/annotate.sql
 --!include analytics/annotations/remove_annotation.sql
@@ -1023,6 +1024,11 @@
 --!include analytics/learning/_course_runs.sql
 --!include analytics/learning/course_terms.sql
 --!include analytics/learning/course_grades.sql
+--!include analytics/interventions/record_intervention.sql
+--!include analytics/interventions/remove_intervention.sql
+--!include analytics/interventions/_interventions.sql
+--!include analytics/interventions/interventions.sql
+--!include analytics/interventions/intervention_outcomes.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql
