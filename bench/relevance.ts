@@ -1,11 +1,11 @@
 /*
- * `monitor.relevance` and `monitor.position_bias` for admins and analysts, as ratios to a plain grouped scan of the same
+ * `monitor.relevance`, `monitor.position_bias` and `monitor.calibration` for admins and analysts, as ratios to a plain grouped scan of the same
  * rows in the same run: see `usage`.
  */
 import { parseArgs } from "node:util";
 import { benchDatabase } from "./database.ts";
 
-const usage = `Relevance of recorded lists: the time of monitor.relevance and monitor.position_bias.
+const usage = `Relevance of recorded lists: the time of monitor.relevance, monitor.position_bias and monitor.calibration.
 
 DATABASE_URL=postgres://… npm exec -- node bench/relevance.ts [--rows 1000000] [--rounds 5]
 
@@ -52,7 +52,7 @@ try {
     await client.query(
       `insert into recommend.impression (
          person_id, serving_key, model_id, item_id, rank, basis, listed_at, is_served, seen_at, clicked_at, completed_at,
-         dismissed_at, liking
+         dismissed_at, liking, score
        )
        select
          person_id, gen_random_uuid(), model_id, item_id, rank, case when random() < 0.1 then 'popular' else 'model' end,
@@ -61,7 +61,8 @@ try {
          case when random() < power(rank, -0.8) * (0.6 - 0.001 * place) * activity then listed_at + interval '1 minute' end,
          case when random() < 0.02 then listed_at + interval '1 day' end,
          case when random() < 0.01 then listed_at + interval '1 day' end,
-         case when random() < 0.02 then 1.0 end
+         case when random() < 0.02 then 1.0 end,
+         (0.6 - 0.001 * place) * activity + 0.1 * random()
        from (
          select
            list.*, item.*,
@@ -97,6 +98,7 @@ try {
     ],
     ...["insights_admin", "insights_analyst"].flatMap((role): [string, string, string][] => [
       [`position_bias, ${role.slice(9)}`, role, `select * from monitor.position_bias(${period})`],
+      [`calibration, ${role.slice(9)}`, role, `select * from monitor.calibration(${period})`],
       [`relevance by model, ${role.slice(9)}`, role, `select * from monitor.relevance(${period})`],
       [
         `relevance by week, ${role.slice(9)}`,

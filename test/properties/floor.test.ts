@@ -197,6 +197,8 @@ async function answers(db: Queries, of: number): Promise<unknown> {
       `bucket, point.* from unnest('{day,week}'::text[]) as bucket
        cross join analytics.session_trend(bucket, $1, $2) as point`,
       `place, item.* from unnest('{entry,exit}'::text[]) as place cross join analytics.session_items(place, $1, $2) as item`,
+      `measure, bin.* from unnest('{engaged,duration,views}'::text[]) as measure
+       cross join analytics.session_distribution(measure, $1, $2) as bin`,
       "* from analytics.hour_of_week('Read', $1, $2)",
       "* from analytics.anomalies('Read', 'day', $1, $2, season => 1, history => 10)",
     ])

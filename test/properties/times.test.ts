@@ -110,16 +110,33 @@ const steps: Record<string, string> = {
   "funnel, people": `select * from analytics.funnel_people('["Page Viewed", "Task Submitted"]', 1, true, ${spring})`,
   "funnel, correlation": `select * from analytics.funnel_correlation('["Page Viewed", "Task Submitted"]', ${spring})`,
   "sessions by week of a zone": `select * from analytics.session_trend('week', ${spring}, 'Pacific/Chatham')`,
+  "distribution of sessions": `select * from analytics.session_distribution('duration', ${spring})`,
   "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
   anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
   "figures of a trend": `select * from analytics.trend_figures('Page Viewed', 'day', ${spring}, 'Pacific/Chatham', 'events', null, null, null, 10)`,
-  "buckets later": "select common.add_buckets('2025-03-30 01:30Z', 'day', 3, 'Europe/Berlin')",
+  "buckets later": "select extract(epoch from common.add_buckets('2025-03-30 01:30Z', 'day', 3, 'Europe/Berlin'))",
   "watched trend":
     "select name, bucket, threshold from analytics.watch_trend('zones', 'Page Viewed', zone => 'Pacific/Chatham')",
-  "anomalies of a watched trend": "select bucket_start, figure from analytics.find_anomalies('zones')",
+  "anomalies of a watched trend": "select count(*) from analytics.find_anomalies('zones')",
   forecast: `select * from analytics.forecast('Page Viewed', 'day', 3, ${spring}, 'Pacific/Chatham')`,
   "deadlines of tasks":
     "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "stopping points":
+    "select * from analytics.stopping_points((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  chronotypes: `select * from analytics.chronotypes(null, ${spring})`,
+  "hours of the day": `select * from analytics.productivity_cycle(null, ${spring})`,
+  "a chronotype": `select * from analytics.my_chronotype(${spring}, 'Pacific/Chatham')`,
+  "progress in a course":
+    "select * from analytics.course_progress((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "terms of a course":
+    "select * from analytics.course_terms((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "grades of a course":
+    "select * from analytics.course_grades((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "periods of items": `select started_at, ended_at from track.item_periods((select item_id from track.item where external_id = ${course}))`,
+  "an intervention": `select analytics.record_intervention(${course},
+    (select person from analytics.course_learners(${course}) where active_days > 0 order by 1 limit 1), 'call', null, '2025-03-30 01:30Z') > 0 as is_stored`,
+  interventions: `select happened_at from analytics.interventions(${course})`,
+  "outcomes of interventions": `select * from analytics.intervention_outcomes(${course})`,
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,

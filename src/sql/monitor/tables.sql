@@ -957,7 +957,12 @@ create type monitor.relevance_figures as (
   item_count bigint,
   coverage float8,
   gini float8,
-  top_tenth_share float8
+  top_tenth_share float8,
+  viewed_count bigint,
+  dwell_seconds float8,
+  dwell_seconds_lower float8,
+  dwell_seconds_upper float8,
+  novelty float8
 );
 
 comment on type monitor.relevance_figures is $$
@@ -1004,6 +1009,18 @@ $$;
 comment on column monitor.relevance_figures.top_tenth_share is $$
 Share of the rows that the tenth of the available items takes that is served most.
 $$;
+comment on column monitor.relevance_figures.viewed_count is $$
+Number of clicked rows of which a page view followed: of the item, or of what it contains, in the session of the click.
+$$;
+comment on column monitor.relevance_figures.dwell_seconds is $$
+Mean engaged time of these page views per clicked row, in seconds; null when no click was followed by one.
+$$;
+comment on column monitor.relevance_figures.dwell_seconds_lower is $$Lower bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.dwell_seconds_upper is $$Upper bound of its 95 % interval.$$;
+comment on column monitor.relevance_figures.novelty is $$
+Mean self-information of the rows in bits: 1 for items that half of the people have used, 2 for a quarter of them.
+Of the people who have used an item of the kind until now; null when there are none.
+$$;
 
 create type monitor.listed_sum as (
   name text,
@@ -1019,7 +1036,9 @@ create type monitor.listed_sum as (
   completed_count float8,
   dismissed_count float8,
   liked_count float8,
-  disliked_count float8
+  disliked_count float8,
+  viewed_count float8,
+  dwell_seconds float8
 );
 
 comment on type monitor.listed_sum is $$
@@ -1042,6 +1061,12 @@ $$;
 comment on column monitor.listed_sum.dismissed_count is $$Rows that were dismissed; null for a rank or an item.$$;
 comment on column monitor.listed_sum.liked_count is $$Rows that were liked; null for a rank or an item.$$;
 comment on column monitor.listed_sum.disliked_count is $$Rows that were disliked; null for a rank or an item.$$;
+comment on column monitor.listed_sum.viewed_count is $$
+Clicked rows of which a page view followed; null for a rank or an item.
+$$;
+comment on column monitor.listed_sum.dwell_seconds is $$
+Engaged time of these page views, in seconds; null without one, and for a rank or an item.
+$$;
 
 create type monitor.ranked_cell as (
   name text,

@@ -11,6 +11,7 @@ const weeks = 8;
 
 interface Figures {
   name: string;
+  basis: string;
   tenth: number | null;
   score_least: number | null;
   score_mean: number;
@@ -145,6 +146,76 @@ test("the error of the concordance is that of a jackknife over people", async ()
   const half = ((all?.concordance_upper ?? 0) - (all?.concordance_lower ?? 0)) / 2;
   expect(half / (1.959964 * error)).toBeGreaterThan(0.85);
   expect(half / (1.959964 * error)).toBeLessThan(1.15);
+});
+
+test("concordance and its interval are those of all pairs, with equal scores, classes of one kind and people of one row", async () => {
+  for (let trial = 0; trial < 12; trial++) {
+    const from = 20 + 2 * trial;
+    await database.query("select setseed($1)", [(trial + 1) / 20]);
+    // Few scores, so that most are equal to others; in every third trial, rank 3 is never clicked.
+    await database.query(
+      `insert into recommend.impression (person_id, serving_key, model_id, item_id, rank, basis, listed_at, is_served, score, clicked_at)
+       select 1 + floor(power(random(), 2) * 9), gen_random_uuid(), model_id, item_id, row.rank, row.basis, $1::timestamptz + row.n * interval '1 minute', true,
+         row.score, case when random() < 0.2 + 0.1 * row.score and ($2 % 3 > 0 or row.rank < 3) then $1::timestamptz end
+       from (
+         select n, 1 + n % 3 as rank, case when random() < 0.8 then 'model' else 'popular' end as basis,
+           floor(random() * (1 + $2)) as score
+         from generate_series(1, 20 + 8 * $2::int) as n
+       ) as row
+       join ml.model on version = 1 join track.item on external_id = 'course ' || row.rank`,
+      [week(from), trial],
+    );
+    const rows = await database.rows<{ person: number; basis: string; rank: number; score: number; clicked: boolean }>(
+      `select person_id::int as person, basis, rank, score, clicked_at is not null as clicked
+       from recommend.impression where listed_at >= $1 and listed_at < $2`,
+      [week(from), week(from + 1)],
+    );
+    const figures = (await calibration("insights_admin", from, from + 1)).filter(({ tenth }) => tenth === null);
+    expect(figures).toHaveLength(new Set(rows.map(({ basis }) => basis)).size);
+    for (const { basis, concordance, concordance_lower, concordance_upper } of figures) {
+      const own = rows.filter((row) => row.basis === basis);
+      let [pairs, won] = [0, 0];
+      const strata = [1, 2, 3].map((rank) => ({
+        clicked: own.filter((row) => row.rank === rank && row.clicked),
+        other: own.filter((row) => row.rank === rank && !row.clicked),
+      }));
+      const beats = (a: number, b: number): number => (a > b ? 1 : a === b ? 0.5 : 0);
+      for (const { clicked, other } of strata)
+        for (const one of clicked)
+          for (const two of other) {
+            pairs++;
+            won += beats(one.score, two.score);
+          }
+      if (pairs === 0) {
+        expect(concordance).toBeNull();
+        continue;
+      }
+      expect(concordance).toBeCloseTo(won / pairs, 10);
+      const errors = new Map<number, number>();
+      for (const { clicked, other } of strata) {
+        const size = clicked.length * other.length;
+        if (size === 0) continue;
+        const share = (a: number[], b: number[]): number =>
+          a.reduce((sum, one) => sum + b.reduce((inner, two) => inner + beats(one, two), 0), 0);
+        const scores = (of: typeof own): number[] => of.map(({ score }) => score);
+        const mean = share(scores(clicked), scores(other)) / size;
+        for (const row of own.filter(({ rank }) => rank === (clicked[0]?.rank ?? 0))) {
+          const part = row.clicked
+            ? (share([row.score], scores(other)) / other.length - mean) / clicked.length
+            : (share(scores(clicked), [row.score]) / clicked.length - mean) / other.length;
+          errors.set(row.person, (errors.get(row.person) ?? 0) + (size / pairs) * part);
+        }
+      }
+      const n = errors.size;
+      if (n === 1) {
+        expect([concordance_lower, concordance_upper]).toEqual([null, null]);
+        continue;
+      }
+      const half = 1.959963984540054 * Math.sqrt(([...errors.values()].reduce((a, b) => a + b ** 2, 0) * n) / (n - 1));
+      expect(concordance_lower).toBeCloseTo(Math.max(0, won / pairs - half), 8);
+      expect(concordance_upper).toBeCloseTo(Math.min(1, won / pairs + half), 8);
+    }
+  }
 });
 
 test("analysts read groups: no extremes of scores, no few people", async () => {

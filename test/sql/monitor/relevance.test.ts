@@ -25,6 +25,11 @@ interface Figures {
   coverage: number;
   gini: number;
   top_tenth_share: number;
+  viewed_count: number;
+  dwell_seconds: number | null;
+  dwell_seconds_lower: number | null;
+  dwell_seconds_upper: number | null;
+  novelty: number | null;
 }
 
 const relevance = (role: string, since: number, until: number, by = "model", byWeek = false): Promise<Figures[]> =>
@@ -200,6 +205,99 @@ test("analysts cannot tell a group of few people from none, nor one person by th
   expect(await relevance("insights_analyst", 49, 52)).toEqual([]);
   const [exact] = await relevance("insights_admin", 49, 52);
   expect(exact).toMatchObject({ served_count: 400, clicked_count: 400, click_rate: 1 });
+});
+
+/** Lists of the first course, clicked a minute later by people from 1 on; those of `views` then open pages. */
+async function click(at: number, clicks: number, views: number): Promise<void> {
+  await database.query(
+    `insert into recommend.impression (person_id, serving_key, model_id, item_id, rank, basis, listed_at, is_served, clicked_at)
+     select n, gen_random_uuid(), model_id, item_id, 1, 'model', $1::timestamptz, true, $1::timestamptz + interval '1 minute'
+     from generate_series(1, $2::int) as n join ml.model on version = 1 join track.item on external_id = 'course 1'`,
+    [week(at), clicks],
+  );
+  // The course before the click, a page of the course for ten times n seconds, another course.
+  await database.query(
+    `insert into track.session (
+       person_id, session_id, started_at, ended_at, event_count, view_count, engaged, engaged_by,
+       view_event_ids, view_item_ids, view_starts, view_engaged
+     )
+     select n, gen_random_uuid(), $1::timestamptz, $1::timestamptz + interval '30 minutes', 3, 3, '10 minutes', 'gaps',
+       array[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()],
+       array[course.item_id, page.item_id, other.item_id], '{0,60000000,900000000}', array[7000000, n * 10000000, 500000000]
+     from generate_series(1, $2::int) as n
+     join track.item as course on course.external_id = 'course 1'
+     join track.item as page on page.external_id = 'page 1'
+     join track.item as other on other.external_id = 'course 2'`,
+    [week(at), views],
+  );
+}
+
+test("dwell time is the engaged time on the item and its contents in the session of the click, from the click on", async () => {
+  await database.query(
+    `insert into track.item (external_id, kind, parent_item_id)
+     select 'page 1', 'page', item_id from track.item where external_id = 'course 1'`,
+  );
+  await click(70, 8, 7);
+  // A second click, in the same session: what is viewed from then on is its own.
+  await database.query(
+    `insert into recommend.impression (person_id, serving_key, model_id, item_id, rank, basis, listed_at, is_served, clicked_at)
+     select 6, gen_random_uuid(), model_id, item_id, 1, 'model', $1::timestamptz + interval '5 minutes', true,
+       $1::timestamptz + interval '15 minutes'
+     from ml.model join track.item on external_id = 'course 2' where version = 1`,
+    [week(70)],
+  );
+  const [figure] = await relevance("insights_admin", 70, 71);
+  const clicks = [1, 1, 1, 1, 1, 2, 1, 1];
+  const seconds = [10, 20, 30, 40, 50, 60 + 500, 70, 0];
+  const sum = (of: number[]): number => of.reduce((a, b) => a + b, 0);
+  const mean = sum(seconds) / sum(clicks);
+  const squares = sum(seconds.map((value, n) => (value - mean * (clicks[n] ?? 0)) ** 2));
+  const half = (1.959964 * Math.sqrt((squares * 8) / 7)) / sum(clicks);
+  expect(figure).toMatchObject({ clicked_count: 9, viewed_count: 8 });
+  expect(figure?.dwell_seconds).toBeCloseTo(mean, 9);
+  expect(figure?.dwell_seconds_upper).toBeCloseTo(mean + half, 4);
+  expect(figure?.dwell_seconds_lower).toBeCloseTo(Math.max(0, mean - half), 4);
+  // Each rank has its own.
+  expect((await relevance("insights_admin", 70, 71, "rank"))[0]).toMatchObject({ name: "1", viewed_count: 8 });
+  const [shown] = await relevance("insights_analyst", 70, 71);
+  expect(shown?.dwell_seconds).toBe(Number(mean.toPrecision(2)));
+  // Without clicks that were followed by a view, there is none.
+  expect(await relevance("insights_admin", 0, weeks, "all")).toMatchObject([{ viewed_count: 0, dwell_seconds: null }]);
+});
+
+test("analysts see no dwell time of few people", async () => {
+  await click(72, 12, 4);
+  expect(await relevance("insights_admin", 72, 73)).toMatchObject([{ viewed_count: 4, dwell_seconds: 100 / 12 }]);
+  expect(await relevance("insights_analyst", 72, 73)).toMatchObject([
+    { viewed_count: 0, dwell_seconds: null, dwell_seconds_lower: null, dwell_seconds_upper: null },
+  ]);
+});
+
+test("novelty is the mean self-information of the rows", async () => {
+  expect((await relevance("insights_admin", 0, weeks, "all"))[0]?.novelty).toBeNull();
+  // Of 40 people, all used course 1, 10 course 2, 2 course 3, and nobody the others; one only rejected course 4.
+  await database.query(
+    `insert into recommend.interaction (person_id, item_id, weight, event_count, first_at, last_at)
+     select n, item_id, case external_id when 'course 4' then 0 else 1 end, 1, $1, $1
+     from generate_series(1, 40) as n
+     join track.item on external_id = 'course 1' or external_id = 'course 2' and n <= 10
+       or external_id = 'course 3' and n <= 2 or external_id = 'course 4' and n = 1`,
+    [week(0)],
+  );
+  const bits = (fewest: number): Promise<{ novelty: number }[]> =>
+    database.rows(
+      `select avg(ln(40 / greatest(case external_id when 'course 1' then 40 when 'course 2' then 10 when 'course 3' then 2 else 0 end, $1::int)::float8)
+         / ln(2::float8))::float8 as novelty
+       from recommend.impression join track.item using (item_id) where listed_at >= $2 and listed_at < $3`,
+      [fewest, week(0), week(weeks)],
+    );
+  const [exact] = await bits(1);
+  expect((await relevance("insights_admin", 0, weeks, "all"))[0]?.novelty).toBeCloseTo(exact?.novelty ?? 0, 10);
+  // Items that few people used are alike for analysts.
+  const [floor] = await bits(5);
+  expect((await relevance("insights_analyst", 0, weeks, "all"))[0]?.novelty).toBe(
+    Number((floor?.novelty ?? 0).toPrecision(2)),
+  );
 });
 
 test("invalid arguments are refused", async () => {

@@ -37,27 +37,32 @@ begin
     join position on position.rank = cell.rank
   ),
 
-  rated as materialized (
+  rated as (
     select
-      weighed.name, weighed.starts_at, sum(weighed.listed) as listed,
-      sum(weighed.clicked) / sum(weighed.listed) as rate,
-      count(distinct weighed.bucket)::float8 as buckets
-    from weighed
-    group by weighed.name, weighed.starts_at
+      entry.*,
+      sum(entry.listed) over own as all_listed,
+      sum(entry.clicked) over own / sum(entry.listed) over own as rate,
+      count(*) over own::float8 as buckets
+    from (
+      select
+        weighed.name, weighed.starts_at, weighed.bucket, sum(weighed.listed) as listed, sum(weighed.clicked) as clicked
+      from weighed
+      group by weighed.name, weighed.starts_at, weighed.bucket
+    ) as entry
+    window own as (partition by entry.name, entry.starts_at)
   ),
 
   -- The error of the rate by bucket of people: by their own clicks, and by what they add to the error of each rank.
   part as (
-    select weighed.name, weighed.starts_at, weighed.bucket,
-      (weighed.clicked - rated.rate * weighed.listed) * sqrt(rated.buckets / greatest(rated.buckets - 1, 1)) as error
-    from weighed
-    join rated
-      on rated.name is not distinct from weighed.name
-      and rated.starts_at is not distinct from weighed.starts_at
+    select
+      rated.name, rated.starts_at, rated.bucket, rated.all_listed, rated.rate, rated.buckets,
+      (rated.clicked - rated.rate * rated.listed) * sqrt(rated.buckets / greatest(rated.buckets - 1, 1)) as error
+    from rated
 
     union all
 
-    select ranked.name, ranked.starts_at, entry.place::int - 1, -ranked.clicked * entry.influence
+    select
+      ranked.name, ranked.starts_at, entry.place::int - 1, null, null, null, -ranked.clicked * entry.influence
     from (
       select weighed.name, weighed.starts_at, weighed.rank, sum(weighed.clicked) as clicked
       from weighed
@@ -67,39 +72,32 @@ begin
     cross join lateral unnest(position.influence) with ordinality as entry (influence, place)
   ),
 
+  -- All 64 buckets: each rank has its influence on them.
   spread as (
     select
-      bucket.name, bucket.starts_at, sqrt(sum(bucket.error ^ 2)) as error,
-      array_agg(bucket.error order by bucket.bucket) as errors
+      bucket.name, bucket.starts_at, max(bucket.rate) as rate, max(bucket.buckets) as buckets,
+      sqrt(sum(bucket.error ^ 2)) / max(bucket.all_listed) as error,
+      array_agg(bucket.error order by bucket.bucket) as errors, max(bucket.all_listed) as listed
     from (
-      select part.name, part.starts_at, part.bucket, sum(part.error) as error
-      from (
-        select * from part
-
-        union all
-
-        select rated.name, rated.starts_at, every.bucket, 0
-        from rated
-        cross join generate_series(0, 63) as every (bucket)
-      ) as part
+      select
+        part.name, part.starts_at, part.bucket, sum(part.error) as error, max(part.all_listed) as all_listed,
+        max(part.rate) as rate, max(part.buckets) as buckets
+      from part
       group by part.name, part.starts_at, part.bucket
     ) as bucket
     group by bucket.name, bucket.starts_at
   )
 
   select
-    rated.name, rated.starts_at, rated.rate, spread.error / rated.listed,
-    case when rated.buckets >= 10 and rated.rate > 0 then
-      rated.rate * exp(-ml.students_t_quantile(0.975, rated.buckets - 1) * spread.error / rated.listed / rated.rate)
+    spread.name, spread.starts_at, spread.rate, spread.error,
+    case when spread.buckets >= 10 and spread.rate > 0 then
+      spread.rate * exp(-ml.students_t_quantile(0.975, spread.buckets - 1) * spread.error / spread.rate)
     end,
-    case when rated.buckets >= 10 and rated.rate > 0 then
-      rated.rate * exp(ml.students_t_quantile(0.975, rated.buckets - 1) * spread.error / rated.listed / rated.rate)
+    case when spread.buckets >= 10 and spread.rate > 0 then
+      spread.rate * exp(ml.students_t_quantile(0.975, spread.buckets - 1) * spread.error / spread.rate)
     end,
-    array(select error / rated.listed from unnest(spread.errors) with ordinality as e (error, place) order by place)
-  from rated
-  join spread
-    on spread.name is not distinct from rated.name
-    and spread.starts_at is not distinct from rated.starts_at;
+    array(select error / spread.listed from unnest(spread.errors) with ordinality as e (error, place) order by place)
+  from spread;
 end;
 $$;
 

@@ -61,7 +61,8 @@ begin
         else date_bin('7 days', impression.listed_at, '2000-01-03 00:00Z')
       end as week,
       item.item_id, impression.person_id, impression.rank, impression.listed_at, impression.seen_at,
-      impression.clicked_at, impression.completed_at, impression.dismissed_at, impression.liking
+      impression.clicked_at, impression.completed_at, impression.dismissed_at, impression.liking,
+      impression.serving_key
     from recommend.impression
     join track.item as named on named.item_id = impression.item_id
     join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
@@ -86,23 +87,37 @@ begin
   list as (
     select
       listed.number, listed.label, listed.starts_at, listed.week, listed.person_id,
+      1 as lists,
       count(*)::float8 as served,
       count(listed.seen_at)::float8 as seen,
       count(listed.clicked_at)::float8 as clicked,
       count(listed.completed_at)::float8 as completed,
       count(listed.dismissed_at)::float8 as dismissed,
       count(*) filter (where listed.liking > 0)::float8 as liked,
-      count(*) filter (where listed.liking < 0)::float8 as disliked
+      count(*) filter (where listed.liking < 0)::float8 as disliked,
+      0 as viewed,
+      null::float8 as seconds
     from listed
     group by listed.number, listed.label, listed.starts_at, listed.week, listed.person_id, listed.listed_at
+
+    union all
+
+    select
+      listed.number, listed.label, listed.starts_at, listed.week, listed.person_id, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+      dwell.seconds
+    from listed
+    join monitor._dwell(_listed_sums.since, _listed_sums.until, _listed_sums.kind) as dwell
+      on dwell.person_id = listed.person_id
+      and dwell.serving_key = listed.serving_key
+    where listed.clicked_at is not null
   ),
 
   person as materialized (
     select
-      list.number, list.label, list.starts_at, list.week, list.person_id, count(*)::float8 as lists,
+      list.number, list.label, list.starts_at, list.week, list.person_id, sum(list.lists)::float8 as lists,
       sum(list.served) as served, sum(list.seen) as seen, sum(list.clicked) as clicked,
       sum(list.completed) as completed, sum(list.dismissed) as dismissed, sum(list.liked) as liked,
-      sum(list.disliked) as disliked
+      sum(list.disliked) as disliked, sum(list.viewed)::float8 as viewed, sum(list.seconds) as seconds
     from list
     group by list.number, list.label, list.starts_at, list.week, list.person_id
   ),
@@ -122,12 +137,38 @@ begin
       or (listed.number, listed.label, listed.starts_at, listed.week) in (select * from kept)
   ),
 
+  item as materialized (
+    select
+      told.number, told.label, told.starts_at, told.item_id, count(*)::float8 as served,
+      -- At most as many as people.
+      bit_count(bit_or(1::bigint << (told.person_id % 64)::int)::bit(64)) as buckets
+    from told
+    group by told.number, told.label, told.starts_at, told.item_id
+  ),
+
+  -- For analysts, items that few people were served do not count.
+  rare as (
+    select person_item.number, person_item.label, person_item.starts_at, person_item.item_id
+    from (
+      select distinct told.number, told.label, told.starts_at, told.item_id, told.person_id
+      from told
+      where (told.number, told.label, told.starts_at, told.item_id) in (
+        select item.number, item.label, item.starts_at, item.item_id
+        from item
+        where item.buckets < _listed_sums.smallest_group
+      )
+    ) as person_item
+    group by person_item.number, person_item.label, person_item.starts_at, person_item.item_id
+    having count(*) < _listed_sums.smallest_group
+  ),
+
   summed as (
     select
       person.number, person.label, person.starts_at, person.person_id, null::int as rank, null::int as bucket,
       null::bigint as item_id, sum(person.lists) as lists, sum(person.served) as served, sum(person.seen) as seen,
       sum(person.clicked) as clicked, sum(person.completed) as completed, sum(person.dismissed) as dismissed,
-      sum(person.liked) as liked, sum(person.disliked) as disliked
+      sum(person.liked) as liked, sum(person.disliked) as disliked, sum(person.viewed) as viewed,
+      sum(person.seconds) as seconds
     from person
     where _listed_sums.smallest_group is null
       or (person.number, person.label, person.starts_at, person.week) in (select * from kept)
@@ -137,27 +178,19 @@ begin
 
     select
       told.number, told.label, told.starts_at, null, told.rank, (told.person_id % 64)::int, null, null,
-      count(*)::float8, null, count(told.clicked_at)::float8, null, null, null, null
+      count(*)::float8, null, count(told.clicked_at)::float8, null, null, null, null, null, null
     from told
     where told.rank between 1 and 20
     group by told.number, told.label, told.starts_at, told.rank, (told.person_id % 64)::int
 
     union all
 
-    -- For analysts, items that few people were served do not count.
     select
-      item.number, item.label, item.starts_at, null, null, null, item.item_id, null, sum(item.served), null, null, null,
-      null, null, null
-    from (
-      select
-        told.number, told.label, told.starts_at, told.item_id, count(*)::float8 as served
-      from told
-      group by
-        told.number, told.label, told.starts_at, told.item_id,
-        case when _listed_sums.smallest_group is not null then told.person_id end
-    ) as item
-    group by item.number, item.label, item.starts_at, item.item_id
-    having count(*) >= coalesce(_listed_sums.smallest_group, 1)
+      item.number, item.label, item.starts_at, null, null, null, item.item_id, null, item.served, null, null, null,
+      null, null, null, null, null
+    from item
+    where _listed_sums.smallest_group is null
+      or (item.number, item.label, item.starts_at, item.item_id) not in (select * from rare)
   )
 
   select
@@ -171,7 +204,7 @@ begin
       when _listed_sums.by = 'deployment' then v_deployed[summed.number]
     end,
     summed.person_id, summed.rank, summed.bucket, summed.item_id, summed.lists, summed.served, summed.seen,
-    summed.clicked, summed.completed, summed.dismissed, summed.liked, summed.disliked
+    summed.clicked, summed.completed, summed.dismissed, summed.liked, summed.disliked, summed.viewed, summed.seconds
   from summed;
 end;
 $$;

@@ -14,56 +14,61 @@ parallel safe
 rows 1000000
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
+set jit to off
+-- Results of functions have no statistics. Callers that exclude nested loops have plans of their own.
+set enable_mergejoin to off
+set enable_nestloop to on
+set work_mem to '64MB'
+-- Without a floor, the parts for it are not in the plan.
+set plan_cache_mode to force_custom_plan
 as $$
 begin
   return query
-  with counted as materialized (
-    select stored.block, stored.people
-    from track.person_set_blocks('counted') as stored
-    where _scored.smallest_group is not null
+  with item as materialized (
+    select named.item_id
+    from track.item as named
+    join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
+    where item.kind = _scored.kind
   ),
 
-  listed as (
+  listed as not materialized (
     select
       impression.model_id, impression.basis,
-      case when _scored.smallest_group is not null then date_trunc('week', impression.listed_at) end as week,
+      case
+        when _scored.smallest_group is not null then date_bin('7 days', impression.listed_at, '2000-01-03 00:00Z')
+      end as week,
       impression.person_id, impression.rank, impression.score, impression.clicked_at is not null as is_clicked
     from recommend.impression
-    join track.item as named on named.item_id = impression.item_id
-    join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
-    left join counted on counted.block = impression.person_id / 4096
+    join item using (item_id)
+    left join track.person_set_blocks('counted') as counted
+      on _scored.smallest_group is not null
+      and counted.block = impression.person_id / 4096
     where impression.listed_at >= _scored.since
       and impression.listed_at < _scored.until
       and impression.is_served
       and impression.score > '-infinity'
       and impression.score < 'infinity'
-      and item.kind = _scored.kind
       and (impression.model_id = _scored.model_id or _scored.model_id is null)
       and (_scored.smallest_group is null or get_bit(counted.people, (impression.person_id % 4096)::int) <> 0)
-    limit _scored.most
   ),
 
   -- For analysts, a week in which a version has few people is left out.
   kept as (
-    select listed.model_id, listed.basis, listed.week
-    from listed
-    where _scored.smallest_group is not null
-    group by listed.model_id, listed.basis, listed.week
-    having count(distinct listed.person_id) >= _scored.smallest_group
+    select person.version, person.basis, person.week
+    from (
+      select coalesce(listed.model_id, 0) as version, listed.basis, listed.week, listed.person_id
+      from listed
+      group by coalesce(listed.model_id, 0), listed.basis, listed.week, listed.person_id
+    ) as person
+    group by person.version, person.basis, person.week
+    having count(*) >= _scored.smallest_group
   )
 
   select listed.*
   from listed
   where _scored.smallest_group is null
-
-  union all
-
-  select listed.*
-  from listed
-  join kept
-    on kept.model_id is not distinct from listed.model_id
-    and kept.basis = listed.basis
-    and kept.week = listed.week;
+    or (coalesce(listed.model_id, 0), listed.basis, listed.week) in (select * from kept)
+  limit _scored.most;
 end;
 $$;
 

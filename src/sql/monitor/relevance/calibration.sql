@@ -13,6 +13,7 @@ set timezone to 'UTC'
 set jit to off
 -- Results of functions have no statistics.
 set enable_nestloop to off
+set enable_mergejoin to off
 set work_mem to '64MB'
 as $$
 declare
@@ -23,44 +24,108 @@ declare
 begin
   return query
   with scored as materialized (
-    select coalesce(entry.model_id, 0) as key, entry.*
+    select
+      -- Of the version and the basis.
+      hashtextextended(entry.basis, coalesce(entry.model_id, 0)) as key,
+      entry.model_id, entry.basis, entry.person_id, entry.rank, entry.score, entry.is_clicked
     from monitor._scored(
       lower(v_period), upper(v_period), _calibration.kind, null, _calibration.smallest_group, null
     ) as entry
   ),
 
-  edged as materialized (
+  named as (
+    select distinct scored.key, scored.model_id, scored.basis
+    from scored
+  ),
+
+  edged as (
     select
-      scored.key, scored.basis,
+      scored.key,
       percentile_disc('{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::float8[]) within group (order by scored.score) as edges
     from scored
-    group by scored.key, scored.basis
+    group by scored.key
+  ),
+
+  -- For each row, how many of the same rank have a lower or the same score, and how many of these were clicked.
+  ordered as (
+    select
+      scored.key, scored.person_id, scored.rank, scored.score, scored.is_clicked,
+      count(*) over lower as lower, count(*) filter (where scored.is_clicked) over lower as lower_clicked,
+      count(*) over same as same, count(*) filter (where scored.is_clicked) over same as same_clicked
+    from scored
+    window
+      lower as (partition by scored.key, scored.rank order by scored.score),
+      same as (partition by scored.key, scored.rank order by scored.score range current row)
+  ),
+
+  -- Rows of the other class with a lower score, equal scores as halves.
+  placed as materialized (
+    select
+      ordered.key, ordered.person_id, ordered.rank, ordered.score, ordered.is_clicked,
+      width_bucket(ordered.score, edged.edges) + 1 as tenth,
+      case
+        when ordered.is_clicked
+          then ordered.lower - ordered.lower_clicked - 0.5::float8 * (ordered.same - ordered.same_clicked)
+        else ordered.lower_clicked - 0.5::float8 * ordered.same_clicked
+      end as below
+    from ordered
+    join edged using (key)
+  ),
+
+  -- The share of pairs in which the clicked row has the higher score.
+  strata as materialized (
+    select
+      stratum.*, stratum.clicked * stratum.other / sum(stratum.clicked * stratum.other) over own as weight,
+      stratum.below / (stratum.clicked * stratum.other) as share
+    from (
+      select
+        placed.key, placed.rank, count(*) filter (where placed.is_clicked)::float8 as clicked,
+        count(*) filter (where not placed.is_clicked)::float8 as other,
+        sum(placed.below) filter (where placed.is_clicked) as below
+      from placed
+      group by placed.key, placed.rank
+    ) as stratum
+    where stratum.clicked > 0
+      and stratum.other > 0
+    window own as (partition by stratum.key)
+  ),
+
+  -- With what each person adds to the error of the concordance.
+  portion as materialized (
+    select
+      placed.key, placed.person_id, placed.tenth, count(*)::float8 as served,
+      count(*) filter (where placed.is_clicked)::float8 as clicked,
+      min(placed.score) as least, max(placed.score) as greatest, sum(placed.score) as score,
+      sum(
+        strata.weight * case
+          when placed.is_clicked then (placed.below / strata.other - strata.share) / strata.clicked
+          else (1 - placed.below / strata.clicked - strata.share) / strata.other
+        end
+      ) as error
+    from placed
+    left join strata using (key, rank)
+    group by placed.key, placed.person_id, placed.tenth
   ),
 
   -- 0: all tenths.
-  placed as materialized (
+  person as (
     select
-      scored.key, scored.basis, scored.person_id, scored.rank, scored.score, scored.is_clicked,
-      width_bucket(scored.score, edged.edges) + 1 as tenth
-    from scored
-    join edged using (key, basis)
-  ),
+      portion.key, portion.tenth, portion.served, portion.clicked, portion.least, portion.greatest, portion.score,
+      null::float8 as error
+    from portion
 
-  person as materialized (
+    union all
+
     select
-      placed.key, placed.basis, coalesce(placed.tenth, 0) as tenth, placed.person_id, count(*)::float8 as served,
-      count(*) filter (where placed.is_clicked)::float8 as clicked,
-      min(placed.score) as least, max(placed.score) as greatest, sum(placed.score) as score
-    from placed
-    group by grouping sets (
-      (placed.key, placed.basis, placed.person_id, placed.tenth),
-      (placed.key, placed.basis, placed.person_id)
-    )
+      portion.key, 0, sum(portion.served), sum(portion.clicked), min(portion.least), max(portion.greatest),
+      sum(portion.score), sum(portion.error)
+    from portion
+    group by portion.key, portion.person_id
   ),
 
   grouped as (
     select
-      person.key, person.basis, person.tenth, count(*) as people,
+      person.key, person.tenth, count(*) as people,
       count(*) filter (where person.clicked > 0) as clicked_people,
       sum(person.served) as served, sum(person.clicked) as clicked,
       min(person.least) as least, max(person.greatest) as greatest, sum(person.score) / sum(person.served) as mean,
@@ -69,7 +134,7 @@ begin
         sum(person.clicked * person.served), sum(person.served ^ 2)
       ) as effect
     from person
-    group by person.key, person.basis, person.tenth
+    group by person.key, person.tenth
     having count(*) >= coalesce(_calibration.smallest_group, 1)
   ),
 
@@ -101,84 +166,40 @@ begin
         )
         from (
           select
-            format('%s %s %s', placed.key, coalesce(placed.tenth, 0), placed.basis) as name, placed.rank,
+            format('%s %s', placed.key, coalesce(placed.tenth, 0)) as name, placed.rank,
             (placed.person_id % 64)::int as bucket, count(*)::float8 as listed,
             count(*) filter (where placed.is_clicked)::float8 as clicked
           from placed
           where placed.rank between 1 and 20
           group by grouping sets (
-            (placed.key, placed.basis, placed.rank, placed.person_id % 64, placed.tenth),
-            (placed.key, placed.basis, placed.rank, placed.person_id % 64)
+            (placed.key, placed.rank, (placed.person_id % 64)::int, placed.tenth),
+            (placed.key, placed.rank, (placed.person_id % 64)::int)
           )
         ) as cell
       )
     )
   ),
 
-  -- Of each row, the rows of the same rank with a lower score, in all and of its own class; equal scores are halves.
-  ordered as (
-    select
-      placed.*,
-      rank() over all_rows + (count(*) over (all_rows range current row) - 1) / 2.0 as place,
-      rank() over own_rows + (count(*) over (own_rows range current row) - 1) / 2.0 as own_place,
-      count(*) over (partition by placed.key, placed.basis, placed.rank) as size,
-      count(*) over (partition by placed.key, placed.basis, placed.rank, placed.is_clicked) as own_size
-    from placed
-    window
-      all_rows as (partition by placed.key, placed.basis, placed.rank order by placed.score),
-      own_rows as (partition by placed.key, placed.basis, placed.rank, placed.is_clicked order by placed.score)
-  ),
-
-  won as materialized (
-    select
-      ordered.key, ordered.basis, ordered.person_id, ordered.rank, ordered.own_size::float8 as size,
-      ordered.own_size::float8 * (ordered.size - ordered.own_size) as pairs,
-      case when ordered.is_clicked then share.lower else 1 - share.lower end as share
-    from ordered
-    cross join lateral (
-      select ((ordered.place - ordered.own_place) / (ordered.size - ordered.own_size))::float8 as lower
-    ) as share
-    where ordered.size > ordered.own_size
-  ),
-
-  -- Both classes have the same mean share.
-  strata as (
-    select
-      stratum.key, stratum.basis, stratum.rank, stratum.share,
-      stratum.pairs / sum(stratum.pairs) over (partition by stratum.key, stratum.basis) as weight
-    from (
-      select won.key, won.basis, won.rank, max(won.pairs) as pairs, sum(won.share / won.size) / 2 as share
-      from won
-      group by won.key, won.basis, won.rank
-    ) as stratum
-  ),
-
   -- The variance with people as clusters (Obuchowski).
   concordance as (
     select
-      mean.key, mean.basis, mean.value, greatest(0, mean.value - v_z * spread.error) as lower,
+      mean.key, mean.value, greatest(0, mean.value - v_z * spread.error) as lower,
       least(1, mean.value + v_z * spread.error) as upper
     from (
-      select strata.key, strata.basis, sum(strata.weight * strata.share) as value
+      select strata.key, sum(strata.weight * strata.share) as value
       from strata
-      group by strata.key, strata.basis
+      group by strata.key
     ) as mean
     join (
-      select
-        added.key, added.basis, sqrt(sum(added.error ^ 2) * count(*) / nullif(count(*) - 1, 0)) as error
-      from (
-        select
-          won.key, won.basis, won.person_id, sum(strata.weight * (won.share - strata.share) / won.size) as error
-        from won
-        join strata using (key, basis, rank)
-        group by won.key, won.basis, won.person_id
-      ) as added
-      group by added.key, added.basis
-    ) as spread using (key, basis)
+      select person.key, sqrt(sum(person.error ^ 2) * count(*) / nullif(count(*) - 1, 0)) as error
+      from person
+      where person.error is not null
+      group by person.key
+    ) as spread using (key)
   )
 
   select
-    model.version::text, shown.basis, nullif(shown.tenth, 0),
+    model.version::text, named.basis, nullif(shown.tenth, 0),
     case when _calibration.smallest_group is null then shown.least end,
     monitor._shown_rate(shown.mean, _calibration.smallest_group),
     case when _calibration.smallest_group is null then shown.greatest end,
@@ -191,14 +212,14 @@ begin
     monitor._shown_rate(concordance.lower, _calibration.smallest_group),
     monitor._shown_rate(concordance.upper, _calibration.smallest_group)
   from shown
-  left join ml.model on model.model_id = shown.key
-  left join corrected on corrected.name = format('%s %s %s', shown.key, shown.tenth, shown.basis)
+  join named using (key)
+  left join ml.model using (model_id)
+  left join corrected on corrected.name = format('%s %s', shown.key, shown.tenth)
   left join concordance
     on shown.tenth = 0
     and shown.shown_clicked > 0
     and concordance.key = shown.key
-    and concordance.basis = shown.basis
-  order by model.version nulls last, shown.basis, shown.tenth;
+  order by model.version nulls last, named.basis, shown.tenth;
 end;
 $$;
 

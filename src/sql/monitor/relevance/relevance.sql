@@ -21,6 +21,7 @@ declare
   v_period constant tstzrange := monitor._reported_period(
     _relevance.since, _relevance.until, _relevance.kind, _relevance.smallest_group
   );
+  v_z constant float8 := ml.normal_quantile(0.975);
   v_available bigint;
 begin
   if _relevance.by is null or _relevance.by not in ('all', 'model', 'basis', 'rank', 'segment', 'deployment') then
@@ -62,6 +63,9 @@ begin
       sum(whole.dismissed_count) as dismissed, count(*) filter (where whole.dismissed_count > 0) as dismissed_people,
       sum(whole.liked_count) as liked, count(*) filter (where whole.liked_count > 0) as liked_people,
       sum(whole.disliked_count) as disliked, count(*) filter (where whole.disliked_count > 0) as disliked_people,
+      sum(whole.viewed_count) as viewed, count(*) filter (where whole.viewed_count > 0) as viewed_people,
+      sum(whole.dwell_seconds) as seconds, sum(whole.dwell_seconds ^ 2) as seconds_seconds,
+      sum(whole.dwell_seconds * whole.clicked_count) as seconds_clicked,
       sum(whole.clicked_count ^ 2) as clicked_clicked,
       sum(whole.clicked_count * whole.served_count) as clicked_served,
       sum(whole.completed_count ^ 2) as completed_completed,
@@ -84,6 +88,16 @@ begin
       analytics.shown(grouped.dismissed, grouped.dismissed_people, _relevance.smallest_group)::bigint as dismissed,
       analytics.shown(grouped.liked, grouped.liked_people, _relevance.smallest_group)::bigint as liked,
       analytics.shown(grouped.disliked, grouped.disliked_people, _relevance.smallest_group)::bigint as disliked,
+      analytics.shown(grouped.viewed, grouped.viewed_people, _relevance.smallest_group)::bigint as viewed,
+      grouped.seconds / nullif(grouped.clicked, 0) as dwell,
+      -- Of a quotient of sums over people, by the delta method.
+      sqrt(greatest(
+        0,
+        grouped.clicked_people / nullif(grouped.clicked_people - 1, 0)::float8 * (
+          grouped.seconds_seconds - 2 * grouped.seconds / nullif(grouped.clicked, 0) * grouped.seconds_clicked
+            + (grouped.seconds / nullif(grouped.clicked, 0)) ^ 2 * grouped.clicked_clicked
+        )
+      )) / nullif(grouped.clicked, 0) as dwell_error,
       monitor._shown_rate(
         monitor._design_effect(
           grouped.people, grouped.clicked, grouped.served, grouped.clicked_clicked, grouped.clicked_served,
@@ -123,9 +137,10 @@ begin
 
   ordered as (
     select
-      item.name, item.starts_at, item.served_count as served,
+      item.name, item.starts_at, item.served_count as served, information.bits,
       row_number() over (partition by item.name, item.starts_at order by item.served_count desc) as place
     from summed as item
+    left join monitor._self_information(_relevance.kind, _relevance.smallest_group) as information using (item_id)
     where item.item_id is not null
   ),
 
@@ -136,6 +151,7 @@ begin
       greatest(v_available, count(*)) as available,
       sum(ordered.served) as served,
       sum(ordered.place * ordered.served) as placed,
+      sum(ordered.bits * ordered.served) / sum(ordered.served) as novelty,
       sum(ordered.served) filter (where ordered.place <= ceil(greatest(v_available, 1) / 10.0)) as top_tenth
     from ordered
     group by ordered.name, ordered.starts_at
@@ -162,7 +178,14 @@ begin
     monitor._shown_rate(
       1 + 1.0 / spread.available - 2 * spread.placed / (spread.available * spread.served), _relevance.smallest_group
     ),
-    monitor._shown_rate(spread.top_tenth / spread.served, _relevance.smallest_group)
+    monitor._shown_rate(spread.top_tenth / spread.served, _relevance.smallest_group),
+    least(shown.viewed, shown.clicked),
+    monitor._shown_rate(viewed.dwell, _relevance.smallest_group),
+    case when viewed.error is not null then
+      monitor._shown_rate(greatest(0, viewed.dwell - v_z * viewed.error), _relevance.smallest_group)
+    end,
+    monitor._shown_rate(viewed.dwell + v_z * viewed.error, _relevance.smallest_group),
+    monitor._shown_rate(spread.novelty, _relevance.smallest_group)
   from shown
   cross join lateral (
     select
@@ -171,6 +194,10 @@ begin
       least(shown.completed, shown.served) as completed,
       least(shown.dismissed, shown.served) as dismissed
   ) as figure
+  -- Without page views, for lack of them or of people, there is no dwell time.
+  left join lateral (
+    select shown.dwell, shown.dwell_error as error where shown.viewed > 0 and shown.clicked > 0
+  ) as viewed on true
   left join corrected
     on corrected.name is not distinct from shown.name
     and corrected.starts_at is not distinct from shown.starts_at
@@ -277,12 +304,13 @@ end;
 $$;
 
 comment on function monitor.relevance(timestamptz, timestamptz, text, text, boolean) is $$
-Returns how relevant the recommended items of a kind were: clicks, completions, dismissals, coverage, concentration.
-About the rows of lists that `recommend.serve_me` and its variants recorded: rows that are known from an answer alone
-would be more frequent in better lists. Rates are shares of the rows that were served. `by`: `all`, `model` (version),
-`basis`, `rank`, `segment` (a person counts in each of hers) or `deployment`, of which each lasts until the next;
-`by_week`: for each week from Monday, UTC. `corrected_rate` does not depend on the ranks at which rows were: see
-`monitor.position_bias`. Intervals are 95 %, with people as clusters.
+Returns how relevant the recommended items of a kind were.
+Clicks, dwell time, completions, dismissals, coverage, concentration and novelty, of the rows of lists that
+`recommend.serve_me` and its variants recorded: rows that are known from an answer alone would be more frequent in
+better lists. Rates are shares of the rows that were served. `by`: `all`, `model` (version), `basis`, `rank`, `segment`
+(a person counts in each of hers) or `deployment`, of which each lasts until the next; `by_week`: for each week from
+Monday, UTC. `corrected_rate` does not depend on the ranks at which rows were: see `monitor.position_bias`. Intervals
+are 95 %, with people as clusters.
 For admins and workers, figures are exact and about all people. For analysts, they are about counted people and whole
 weeks, a week in which a group has fewer than `analytics.setting.smallest_group` people is left out, numbers are
 rounded by `analytics.shown`, and other figures to two significant digits.

@@ -403,20 +403,245 @@ test("wraparound: an old database", async () => {
   expect(brief(await foundAfter(aged(1_600_000_000)))).toEqual(["wraparound/transaction: critical"]);
 });
 
-test("replication: a slot that nothing reads and that has lost what its standby needs", async ({ skip }) => {
-  if (!database.native) skip("the embedded database has no replication");
-  const slot = `of_a_test_${process.pid}`;
-  const [settings] = await database.rows<{ size: string }>(
-    "select current_setting('max_slot_wal_keep_size') as size from pg_settings where name = 'wal_level'",
+/** Statements that give a view of the catalogue these rows, until the transaction is rolled back. */
+const pretend = async (view: string, ...rows: Record<string, string>[]): Promise<string> => {
+  const columns = await database.rows<{ name: string; type: string }>(
+    `select attname as name, format_type(atttypid, atttypmod) as type
+     from pg_attribute where attrelid = ('pg_catalog.' || $1)::regclass and attnum > 0 order by attnum`,
+    [view],
   );
-  expect(settings).toBeDefined();
-  await database.query("select pg_create_physical_replication_slot($1, true)", [slot]);
-  try {
-    // It holds less than a gigabyte.
-    expect(await database.rows("select * from monitor._check_replication() where subject ~ $1", [slot])).toEqual([]);
-  } finally {
-    await database.query("select pg_drop_replication_slot($1)", [slot]);
-  }
+  const selects = rows.map(
+    (row) =>
+      `select ${columns.map(({ name, type }) => `cast(${row[name] ?? "null"} as ${type}) as ${name}`).join(", ")}`,
+  );
+  return `set local allow_system_table_mods to on;
+    create or replace view pg_catalog.${view} as ${selects.join(" union all ")}`;
+};
+
+/** The statement in the fix of a finding, run as it stands. */
+const runFix = async (db: Queries, finding: Finding | undefined): Promise<unknown[]> => {
+  const [, sql] = /: (select .*?)(?:\. [A-Z].*|\.?)$/.exec(finding?.fix ?? "") ?? [];
+  return await db.rows(sql ?? "no statement");
+};
+
+const of = (findings: Finding[], check: string): string[] =>
+  findings
+    .filter(({ health_check }) => health_check === check)
+    .map(({ subject, severity, message }) => `${subject}: ${severity}, ${message}`);
+
+describe("replication", () => {
+  const slot = (name: string, status: string, active: boolean, bytes: string): Record<string, string> => ({
+    slot_name: `'${name}'`,
+    wal_status: `'${status}'`,
+    active: `${active}`,
+    restart_lsn: `'100/0'::pg_lsn - ${bytes}::numeric`,
+  });
+  // Views and positions are of this transaction.
+  const position = `create or replace function pg_catalog.pg_current_wal_lsn() returns pg_lsn language sql volatile
+    as $$ select '100/0'::pg_lsn $$`;
+
+  test("a slot that nothing reads, one that is behind, one that has lost data", async ({ skip }) => {
+    if (!database.native) skip("the embedded database has no replication");
+    const findingsOf = async (...rows: Record<string, string>[]): Promise<string[]> =>
+      of(await foundAfter(position, await pretend("pg_replication_slots", ...rows)), "replication");
+    expect(
+      await findingsOf(slot("idle", "reserved", false, "0.99e9"), slot("read", "extended", true, "9.9e9")),
+    ).toEqual([]);
+    expect(await findingsOf(slot("idle", "extended", false, "1.1e9"), slot("read", "extended", true, "11e9"))).toEqual([
+      "slot idle: warning, the replication slot idle is not in use and holds 1049 MB of WAL",
+      "slot read: warning, the replication slot read is behind and holds 10 GB of WAL",
+    ]);
+    expect(await findingsOf(slot("idle", "extended", false, "51e9"))).toEqual([
+      "slot idle: critical, the replication slot idle is not in use and holds 47 GB of WAL",
+    ]);
+    expect(await findingsOf(slot("idle", "unreserved", true, "2e9"), slot("gone", "lost", false, "0"))).toEqual([
+      "slot idle: critical, the replication slot idle is behind and holds 1907 MB of WAL",
+      "slot gone: critical, the replication slot gone has lost data that its standby needs",
+    ]);
+  });
+
+  test("the fix of a slot that has lost data drops it", async ({ skip }) => {
+    if (!database.native) skip("the embedded database has no replication");
+    const name = `of_a_test_${process.pid}`;
+    const exists = async (): Promise<boolean> =>
+      await database.value("select exists (select from pg_replication_slots where slot_name = $1)", [name]);
+    await database.query("select pg_create_physical_replication_slot($1, true)", [name]);
+    try {
+      expect(of(await found(database), "replication")).toEqual([]);
+      const [lost] = await foundAfter(await pretend("pg_replication_slots", slot(name, "lost", false, "0")));
+      await runFix(database, lost);
+      expect(await exists()).toBe(false);
+    } finally {
+      if (await exists()) await database.query("select pg_drop_replication_slot($1)", [name]);
+    }
+  });
+
+  test("a standby that is five minutes behind, an hour", async ({ skip }) => {
+    if (!database.native) skip("the embedded database has no replication");
+    const standby = (name: string, lag: string): Record<string, string> => ({
+      pid: "7",
+      application_name: `'${name}'`,
+      replay_lag: lag,
+    });
+    const findingsOf = async (...rows: Record<string, string>[]): Promise<Finding[]> =>
+      (await foundAfter(await pretend("pg_stat_replication", ...rows))).filter(
+        ({ health_check }) => health_check === "replication",
+      );
+    // A standby that has replayed everything has no lag.
+    expect(await findingsOf(standby("near", "'4 minutes 59 seconds'"), standby("still", "null"))).toEqual([]);
+    const late = await findingsOf(standby("late", "'5 minutes'"), standby("", "'61 minutes'"));
+    expect(of(late, "replication")).toEqual([
+      "standby 7: critical, the standby 7 is 61 minutes behind",
+      "standby late: warning, the standby late is 5 minutes behind",
+    ]);
+    expect(await runFix(database, late[0])).toEqual([]);
+  });
+});
+
+describe("connections", () => {
+  const findingsOf = async (view: string, ...rows: Record<string, string>[]): Promise<Finding[]> =>
+    (await foundAfter(await pretend(view, ...rows))).filter(({ health_check }) => health_check === "connections");
+  const client = { backend_type: "'client backend'", datname: "current_database()" };
+
+  test("80 percent of them, 95", async ({ skip }) => {
+    const most = await database.value<number>(
+      "select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int",
+    );
+    if (most <= 10) skip("a database of one session");
+    const used = (share: number): Record<string, string>[] =>
+      Array.from({ length: Math.ceil(share * most) }, (_, n) => ({ ...client, pid: `${-n}` }));
+    // Processes of the server do not count.
+    const others = used(0.5).map((row) => ({ ...row, backend_type: "'walsender'" }));
+    expect(await findingsOf("pg_stat_activity", ...used(0.79).slice(1), ...others)).toEqual([]);
+    const many = await findingsOf("pg_stat_activity", ...used(0.8));
+    expect(of(many, "connections")).toEqual([`: warning, ${Math.ceil(0.8 * most)} of ${most} connections are in use`]);
+    expect((await runFix(database, many[0])).length).toBeGreaterThan(0);
+    expect(of(await findingsOf("pg_stat_activity", ...used(0.95)), "connections")).toEqual([
+      `: critical, ${Math.ceil(0.95 * most)} of ${most} connections are in use`,
+    ]);
+  });
+
+  test("a transaction that has been open for an hour; its fix ends it", async ({ skip }) => {
+    if (!database.native) skip("the embedded database has one session");
+    const open = await database.pool.connect();
+    const ended = new Promise<void>((resolve) => {
+      open.on("error", () => resolve());
+      open.on("end", () => resolve());
+    });
+    await open.query("begin");
+    const pid = String((await open.query("select pg_backend_pid() as pid")).rows[0]?.pid);
+    const transaction = (age: string, from = client): Record<string, string> => ({
+      ...from,
+      pid,
+      state: "'idle in transaction'",
+      xact_start: `clock_timestamp() - interval '${age}'`,
+    });
+    expect(await findingsOf("pg_stat_activity", transaction("59 minutes"))).toEqual([]);
+    expect(await findingsOf("pg_stat_activity", transaction("3 hours", { ...client, datname: "'other'" }))).toEqual([]);
+    const [old] = await findingsOf("pg_stat_activity", transaction("61 minutes"), transaction("3 hours"));
+    expect(old).toMatchObject({
+      subject: "open transaction",
+      severity: "warning",
+      message: `a transaction has been open for 3 hours (process ${pid}, idle in transaction)`,
+    });
+    expect(await runFix(database, old)).toEqual([{ pg_terminate_backend: true }]);
+    await ended;
+    open.release(true);
+  });
+
+  test("prepared transactions that are older than an hour", async () => {
+    const prepared = (age: string): Record<string, string> => ({
+      gid: "'a'",
+      database: "current_database()",
+      prepared: `clock_timestamp() - interval '${age}'`,
+    });
+    expect(await findingsOf("pg_prepared_xacts", prepared("59 minutes"))).toEqual([]);
+    const old = await findingsOf("pg_prepared_xacts", prepared("61 minutes"), prepared("1 day"));
+    expect(of(old, "connections")).toEqual([
+      "prepared transaction: warning, 2 prepared transactions are older than an hour",
+    ]);
+    expect(await runFix(database, old[0])).toEqual([]);
+  });
+});
+
+describe("probes", () => {
+  const state = (failures: number, error: string | null, age = "1 minute"): string =>
+    `insert into monitor.probe_state (probe, started_at, duration, measured_at, measured, failures, error)
+     values ('database', now(), '1 ms', now() - interval '${age}', 1, ${failures}, ${error === null ? "null" : `'${error}'`})`;
+  const worker = (age: string): string =>
+    `insert into monitor.worker (worker, started_at, seen_at, version) values ('w', now() - interval '${age}', now(), '1')`;
+
+  test("one that failed three times in a row, with a fix that works, without values of the error", async () => {
+    expect(of(await foundAfter(state(2, "fails")), "probes")).toEqual([]);
+    const [failed] = await foundAfter(state(3, 'there is no "Ann"'));
+    expect(failed).toMatchObject({ health_check: "probes", subject: "database", severity: "warning" });
+    expect(failed?.message).toMatch(/^the probe database failed 3 times in a row: /);
+    expect(failed?.message).not.toContain("Ann");
+    expect((await runFix(database, failed)).length).toBeGreaterThan(0);
+  });
+
+  test("one whose values are refused", async () => {
+    expect(of(await foundAfter(state(0, "metric unknown")), "probes")).toEqual([
+      "database: warning, values of the probe database are refused: metric unknown",
+    ]);
+  });
+
+  test("half an hour without a measurement, while a worker runs", async () => {
+    const measured = (age: string, started: string): Promise<Finding[]> =>
+      foundAfter(state(0, null, age), worker(started), schedule("1 minute"), runs("refresh", ["1 minute", "ok"]));
+    expect(of(await measured("29 minutes", "1 day"), "probes")).toEqual([]);
+    // It may not have had the time.
+    expect(of(await measured("31 minutes", "29 minutes"), "probes")).toEqual([]);
+    expect(of(await foundAfter(state(0, null, "31 minutes")), "probes")).toEqual([]);
+    const findings = await measured("31 minutes", "1 day");
+    expect(of(findings, "probes")).toEqual([": warning, nothing has been measured for 31 minutes"]);
+    expect(
+      await runFix(
+        database,
+        findings.find(({ health_check }) => health_check === "probes"),
+      ),
+    ).toEqual([]);
+  });
+});
+
+describe("growth", () => {
+  const limit = (bytes: number): string => `update monitor.alert_setting set database_limit_bytes = ${bytes}`;
+  const series = (bytes: number): string =>
+    `insert into monitor.series (metric, first_seen_at, probe, value, measured_at)
+     values ('insights_database_bytes', now(), 'database', ${bytes}, now())`;
+  /** Samples of the last days, which end at `bytes` and grow by `daily`. */
+  const samples = (days: number, bytes: number, daily: number): string =>
+    `insert into monitor.sample (sampled_at, measured)
+     select now() - day * interval '1 day' - interval '1 minute',
+       array_fill(null::float8, array[series_id - 1]) || array[${bytes} - day * ${daily}::float8]
+     from generate_series(0, ${days - 1}) as day, monitor.series where metric = 'insights_database_bytes'`;
+  const findingsOf = async (...statements: string[]): Promise<Finding[]> =>
+    (await foundAfter(...statements)).filter(({ health_check }) => health_check === "growth");
+
+  test("85 percent of the limit, 95, more than the limit", async () => {
+    expect(await findingsOf(series(9e11))).toEqual([]);
+    expect(await findingsOf(limit(1e12), series(8.4e11))).toEqual([]);
+    const [large] = await findingsOf(limit(1e12), series(8.6e11));
+    expect(large).toMatchObject({ severity: "warning", message: "the database has 801 GB of 931 GB", value: 8.6e11 });
+    expect((await runFix(database, large)).length).toBe(10);
+    expect(await findingsOf(limit(1e12), series(9.6e11))).toMatchObject([{ severity: "critical" }]);
+    expect(await findingsOf(limit(1e12), series(1.1e12), samples(14, 1.1e12, 1e9))).toMatchObject([
+      { severity: "critical", message: "the database has 1024 GB of 931 GB" },
+    ]);
+  });
+
+  test("30 days until the limit, 3; none that shrinks", async () => {
+    const forecast = (daily: number, days = 14): Promise<Finding[]> =>
+      findingsOf(limit(1e12), series(4e11), samples(days, 4e11, daily));
+    expect(await forecast(1.9e10)).toEqual([]);
+    expect(await forecast(2.1e10)).toMatchObject([
+      { severity: "warning", message: "the database has 373 GB of 931 GB, and reaches it in 28 days" },
+    ]);
+    expect(await forecast(2.1e11, 2)).toMatchObject([{ severity: "critical" }]);
+    expect(await forecast(-2.1e10)).toEqual([]);
+    // One day has no slope.
+    expect(await forecast(2.1e11, 1)).toEqual([]);
+  });
 });
 
 test("clock: records of the future", async () => {
