@@ -128,7 +128,7 @@ const set = new Command("set")
       );
       return rows[0]?.rule;
     }).catch((error: unknown) => {
-      // Text that PostgreSQL cannot read as an interval, or one that is too large.
+      // Text that is not an interval, or one that is too large for PostgreSQL.
       if (!/^220(07|08|15)$/.test(errorCode(error) ?? "")) throw error;
       throw new InsightsError(`keep is "${keep.slice(0, 100)}"`, {
         hint: "Give an interval from 1 day to 1000 years, such as '13 months'.",

@@ -816,6 +816,7 @@
 --!include experiment/results/check_sets.sql
 --!include experiment/results/_retake_results.sql
 --!include experiment/results/_keep_ended.sql
+--!include experiment/exposure/_store_exposures.sql
 --!include experiment/exposure/refresh_exposures.sql
 --!include experiment/exposure/queue_exposures.sql
 --!include experiment/exposure/visitors.sql
@@ -937,6 +938,7 @@
 --!include analytics/functions/watch_predictions.sql
 --!include analytics/functions/_course_people.sql
 --!include analytics/functions/course_learners.sql
+--!include analytics/functions/_course_learner.sql
 --!include analytics/functions/course_journey.sql
 --!include analytics/annotations/annotate.sql
 --!include analytics/annotations/remove_annotation.sql
@@ -1022,6 +1024,11 @@
 --!include analytics/learning/_course_runs.sql
 --!include analytics/learning/course_terms.sql
 --!include analytics/learning/course_grades.sql
+--!include analytics/interventions/record_intervention.sql
+--!include analytics/interventions/remove_intervention.sql
+--!include analytics/interventions/_interventions.sql
+--!include analytics/interventions/interventions.sql
+--!include analytics/interventions/intervention_outcomes.sql
 --!include analytics/views.sql
 --!include analytics/functions/erase.sql
 --!include analytics/access/_export_predictions.sql
@@ -1283,6 +1290,7 @@
 --!include monitor/notifications/finish_notification.sql
 --!include monitor/notifications/delete_old_notifications.sql
 --!include monitor/relevance/_shown_rate.sql
+--!include monitor/relevance/_whole_weeks.sql
 --!include monitor/relevance/_reported_period.sql
 --!include monitor/relevance/_position_cells.sql
 --!include monitor/relevance/_inverse.sql

@@ -126,14 +126,17 @@ const steps: Record<string, string> = {
   chronotypes: `select * from analytics.chronotypes(null, ${spring})`,
   "hours of the day": `select * from analytics.productivity_cycle(null, ${spring})`,
   "a chronotype": `select * from analytics.my_chronotype(${spring}, 'Pacific/Chatham')`,
-  "item analysis":
-    "select * from analytics.item_analysis((select external_id from track.item where kind = 'course' order by 1 limit 1))",
   "progress in a course":
     "select * from analytics.course_progress((select external_id from track.item where kind = 'course' order by 1 limit 1))",
   "terms of a course":
     "select * from analytics.course_terms((select external_id from track.item where kind = 'course' order by 1 limit 1))",
   "grades of a course":
     "select * from analytics.course_grades((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "periods of items": `select started_at, ended_at from track.item_periods((select item_id from track.item where external_id = ${course}))`,
+  "an intervention": `select analytics.record_intervention(${course},
+    (select person from analytics.course_learners(${course}) where active_days > 0 order by 1 limit 1), 'call', null, '2025-03-30 01:30Z') > 0 as is_stored`,
+  interventions: `select happened_at from analytics.interventions(${course})`,
+  "outcomes of interventions": `select * from analytics.intervention_outcomes(${course})`,
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,

@@ -7,6 +7,14 @@ values
     'Learner in the data of a training in progress.', null
   ),
   ('analytics', 'snapshot', 'feature', 'derived', 'analytics', 'deleted', 'Features of the learner.', null),
+  (
+    'analytics', 'intervention', 'identity_id', 'identity', 'analytics', 'deleted',
+    'Learner about whom a teacher did something.', null
+  ),
+  ('analytics', 'intervention', 'action', 'behaviour', 'analytics', 'deleted', 'Kind of what the teacher did.', null),
+  ('analytics', 'intervention', 'note', 'behaviour', 'analytics', 'deleted', 'Note about the learner.', null),
+  ('analytics', 'intervention', 'risk', 'derived', 'analytics', 'deleted', 'Prediction about the learner.', null),
+  ('analytics', 'intervention', 'created_by', 'identity', 'service', 'cleared', 'Author of the note.', null),
   ('analytics', 'annotation', 'created_by', 'identity', 'service', 'cleared', 'Author of the annotation.', null),
   ('analytics', 'saved_query', 'created_by', 'identity', 'service', 'cleared', 'Author of the query.', null),
   (

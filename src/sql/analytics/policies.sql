@@ -33,6 +33,10 @@ drop policy if exists admins_delete on analytics.annotation;
 create policy admins_delete on analytics.annotation for delete
 to insights_admin, insights_worker using (true);
 
+grant select on analytics.intervention to insights_reader, insights_admin;
+drop policy if exists all_rows on analytics.intervention;
+create policy all_rows on analytics.intervention for select to insights_reader, insights_admin using (true);
+
 grant select on analytics.trend_watch to insights_analyst, insights_admin, insights_worker;
 grant insert (name, event_name, bucket, zone, measure, item, among, direction, season, history, threshold), delete
 on analytics.trend_watch to insights_admin;

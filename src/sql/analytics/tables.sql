@@ -2116,6 +2116,120 @@ $$;
 comment on column analytics.grade_bucket.person_count is $$Number of learners.$$;
 comment on column analytics.grade_bucket.share is $$Share of the learners of the course; null without learners.$$;
 
+create table analytics.intervention (
+  intervention_id bigint generated always as identity primary key,
+  identity_id bigint not null references track.identity,
+  course_id bigint not null references track.item,
+  action text not null check (action in ('message', 'call', 'meeting', 'extension', 'tutoring', 'other')),
+  note text check (length(note) between 1 and 2000),
+  happened_at timestamptz not null,
+  risk float8 check (risk between 0 and 1),
+  created_by text not null,
+  created_at timestamptz not null default now()
+);
+
+comment on table analytics.intervention is $$
+@behavior -*
+Notes of what a teacher did about a learner at risk: see `analytics.record_intervention`.
+$$;
+comment on column analytics.intervention.intervention_id is $$Key of the note.$$;
+comment on column analytics.intervention.identity_id is $$Identity of the learner that the note names.$$;
+comment on column analytics.intervention.course_id is $$Course that the note is about.$$;
+comment on column analytics.intervention.action is $$
+Kind of action: `message`, `call`, `meeting`, `extension`, `tutoring` or `other`.
+$$;
+comment on column analytics.intervention.note is $$Text of the note; null without one.$$;
+comment on column analytics.intervention.happened_at is $$Time of the action.$$;
+comment on column analytics.intervention.risk is $$
+Predicted probability of dropping out when the note was written; null when the learner had no prediction.
+$$;
+comment on column analytics.intervention.created_by is $$
+Author: the person of the token, or the database login.
+$$;
+comment on column analytics.intervention.created_at is $$Time at which the note was written.$$;
+
+create index intervention_identity on analytics.intervention (identity_id);
+create index intervention_course on analytics.intervention (course_id);
+
+alter table analytics.intervention enable row level security;
+
+create type analytics.course_intervention as (
+  intervention_id bigint,
+  person text,
+  action text,
+  note text,
+  happened_at timestamptz,
+  created_by text,
+  risk float8,
+  status text,
+  active_days int,
+  last_active_at timestamptz
+);
+
+comment on type analytics.course_intervention is $$
+A note of what a teacher did about a learner, and the outcome of it.
+$$;
+comment on column analytics.course_intervention.intervention_id is $$Key of the note.$$;
+comment on column analytics.course_intervention.person is $$`userId` of the learner.$$;
+comment on column analytics.course_intervention.action is $$
+Kind of action: `message`, `call`, `meeting`, `extension`, `tutoring` or `other`.
+$$;
+comment on column analytics.course_intervention.note is $$Text of the note; null without one.$$;
+comment on column analytics.course_intervention.happened_at is $$Time of the action.$$;
+comment on column analytics.course_intervention.created_by is $$Author; `erased` after her erasure.$$;
+comment on column analytics.course_intervention.risk is $$
+Predicted probability of dropping out when the note was written; null without a prediction.
+$$;
+comment on column analytics.course_intervention.status is $$
+Status of the learner now: `active`, `completed` or `dropped`; null without an enrolment.
+$$;
+comment on column analytics.course_intervention.active_days is $$
+Days (UTC) with activity in the course in the 14 days after the action.
+$$;
+comment on column analytics.course_intervention.last_active_at is $$
+Time of the last activity in the course; null without any.
+$$;
+
+create type analytics.intervention_outcome as (
+  action text,
+  person_count bigint,
+  resumed_count bigint,
+  idle_count bigint,
+  open_count bigint,
+  completed_count bigint,
+  dropped_count bigint,
+  share_resumed float8,
+  mean_risk float8
+);
+
+comment on type analytics.intervention_outcome is $$
+A kind of action about learners at risk, with the outcome.
+For analysts, figures are rounded, and those of too few people are 0 or null.
+$$;
+comment on column analytics.intervention_outcome.action is $$Kind of action.$$;
+comment on column analytics.intervention_outcome.person_count is $$Number of learners.$$;
+comment on column analytics.intervention_outcome.resumed_count is $$
+Number of learners who were active in the course within the days after the action.
+$$;
+comment on column analytics.intervention_outcome.idle_count is $$
+Number of learners who were not, where these days are over.
+$$;
+comment on column analytics.intervention_outcome.open_count is $$
+Number of learners who have not been yet, where these days are not over.
+$$;
+comment on column analytics.intervention_outcome.completed_count is $$
+Number of learners who have completed the course by now.
+$$;
+comment on column analytics.intervention_outcome.dropped_count is $$
+Number of learners who have dropped the course by now, and not completed it.
+$$;
+comment on column analytics.intervention_outcome.share_resumed is $$
+Share of those who resumed among them and the idle ones; null without such.
+$$;
+comment on column analytics.intervention_outcome.mean_risk is $$
+Mean predicted probability of dropping out when the notes were written; null without predictions.
+$$;
+
 create type analytics.session_bin as (
   bin_start float8,
   bin_end float8,

@@ -61,7 +61,7 @@ test("a period without anything has no means", async () => {
   );
   expect(rows).toEqual(Array.from({ length: 5 }, () => ({ unit_count: 0, mean_ms: null })));
   expect(await database.rejects("select monitor.cost($1, $2)", [week(1), week(0)])).toMatchObject({ code: "CF001" });
-  expect(await rolesThatMay(database, "select monitor.cost()")).toEqual(["admin", "worker"]);
+  expect(await rolesThatMay(database, "select monitor.cost()")).toEqual(["analyst", "admin", "worker"]);
 });
 
 test("lists and their rows are of the same hours, also where the period ends within one", async () => {
@@ -94,6 +94,64 @@ test("lists and their rows are of the same hours, also where the period ends wit
     { subject: "list", unit_count: 41, seconds: 0.5, mean_ms: 500 / 41 },
     { subject: "recommendation", unit_count: 410, seconds: 0.5, mean_ms: 500 / 410 },
   ]);
+});
+
+test("analysts read the cost of units: no numbers, no weeks of few people", async () => {
+  interface Shown {
+    subject: string;
+    mean_ms: number | null;
+    p50_ms: number | null;
+  }
+  const shown = (since: number, until: number): Promise<Shown[]> =>
+    database.as("insights_analyst", {}, async (db) => {
+      const rows = await db.rows<{ row: Record<string, unknown> }>(
+        "select to_jsonb(cost) as row from monitor.cost($1, $2) as cost",
+        [week(since), week(until)],
+      );
+      return rows.map(({ row: { unit_count, seconds, stored_count, stored_bytes, unit_bytes, ...row } }) => {
+        expect([unit_count, seconds, stored_count, stored_bytes]).toEqual([null, null, null, null]);
+        if (unit_bytes !== null) expect(unit_bytes).toBe(Number(Number(unit_bytes).toPrecision(2)));
+        return { subject: row["subject"], mean_ms: row["mean_ms"], p50_ms: row["p50_ms"] } as Shown;
+      });
+    });
+  const work = async (weeks: number, person: string): Promise<void> => {
+    await database.query(
+      `insert into track.session (person_id, session_id, started_at, ended_at, event_count, view_count, engaged, engaged_by)
+       select ${person}, gen_random_uuid(), $1, $1, 1, 0, '0', 'nothing' from generate_series(1, 40) as n`,
+      [week(weeks)],
+    );
+    await database.query(
+      `insert into monitor.latency (hour_at, operation, counts, failures, messages, seconds)
+       values ($1, 'trackIngest', array_fill(1::bigint, array[38]), 0, 700, 1)`,
+      [week(weeks)],
+    );
+    await database.query(
+      `insert into monitor.run (task, started_at, finished_at, outcome, row_count)
+       values ('refresh', $1, $1::timestamptz + interval '1 second', 'ok', 300)`,
+      [week(weeks)],
+    );
+  };
+  // No person is known to have been active in the first weeks; 20 were served lists.
+  const [event, refresh, list, recommendation, training] = await shown(0, 2);
+  expect([event?.mean_ms, refresh?.mean_ms]).toEqual([null, null]);
+  expect(list?.mean_ms).toBe(Number(((1000 * 0.5) / 41).toPrecision(2)));
+  expect(recommendation?.mean_ms).toBe(Number(((1000 * 0.5) / 410).toPrecision(2)));
+  expect(training).toMatchObject({ mean_ms: 6000, p50_ms: 6000 });
+  // One person, four, and 40 visitors, whom any client can invent.
+  const before = await shown(0, 60);
+  await work(50, "1");
+  await work(51, "1 + n % 4");
+  await work(52, "100000 + n");
+  for (const weeks of [50, 51, 52])
+    expect((await shown(weeks, weeks + 1)).slice(0, 2).map(({ mean_ms }) => mean_ms)).toEqual([null, null]);
+  expect(await shown(0, 60)).toEqual(before);
+  await work(53, "1 + n % 5");
+  // A part of the week is the week.
+  expect((await shown(53.2, 53.3)).slice(0, 2).map(({ mean_ms }) => mean_ms)).toEqual([1.4, 3.3]);
+  for (const period of ["'-infinity', 'infinity'", "'2025-01-01', '294276-01-01'"])
+    await database.as("insights_analyst", {}, async (db) => {
+      expect((await db.query(`select monitor.cost(${period})`)).rows.length).toBe(5);
+    });
 });
 
 test("analysts do not see the durations of few people, however many lists these have", async () => {

@@ -336,8 +336,8 @@ $$;
 comment on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean) is $$
 Returns the statement that finds the attempts of people in an ordered or strict funnel of different events.
 By binary search; see `analytics._funnel_attempts`. `by_bucket`: one attempt per person and bucket of its start. In a
-strict funnel it leaves out the people of its CTE `listed` that are `is_walked`: events of one time count in the order of
-the steps, and automatic events, which are in no list of all events, are steps.
+strict funnel it leaves out the people of its CTE `listed` that are `is_walked`, because events of one time count in
+the order of the steps, and automatic events, which are in no list of all events, are steps.
 $$;
 
 grant execute on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean)

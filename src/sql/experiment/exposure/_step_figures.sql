@@ -100,7 +100,8 @@ begin
     'bound as materialized (select exposed.person_id, %1$s from exposed), '
     'placed as materialized ('
     'select step.person_id, step.event_type_id, cardinality(step.occurred_at) as size,'
-    ' width_bucket(bound.exposed, step.occurred_at) as exposed, width_bucket(bound.earliest, step.occurred_at) as earliest%2$s'
+    ' width_bucket(bound.exposed, step.occurred_at) as exposed,'
+    ' width_bucket(bound.earliest, step.occurred_at) as earliest%2$s'
     ' from track.step join bound using (person_id)'
     -- An array of a sub-query: the planner would estimate each element of a constant.
     ' where step.person_id = any (array(select bound.person_id from bound order by bound.person_id))'
@@ -108,7 +109,9 @@ begin
     '), '
     'stepped as (select placed.person_id, %3$s from placed group by placed.person_id)',
     v_bounds, v_positions, v_sums,
-    array(select distinct unnest(slot.event_type_ids) from unnest(_step_figures.slots) as slot where slot.is_stepped)
+    array(
+      select distinct unnest(slot.event_type_ids) from unnest(_step_figures.slots) as slot where slot.is_stepped
+    )
   );
 end;
 $$;

@@ -55,32 +55,7 @@ begin
     where old is distinct from new;
   end if;
 
-  delete from experiment.exposure
-  using (
-    select old.person_id, old.experiment_id from unnest(v_old) as old
-    except
-    select new.person_id, new.experiment_id from unnest(v_new) as new
-  ) as gone
-  where exposure.person_id = gone.person_id
-    and exposure.experiment_id = gone.experiment_id;
-  insert into experiment.exposure (
-    person_id, experiment_id, variation, exposed_at, exposed_on, is_counted, stratum, probability, outcomes,
-    outcomes_before
-  )
-  select
-    new.person_id, new.experiment_id, new.variation, new.exposed_at, new.exposed_on, new.is_counted, new.stratum,
-    new.probability, new.outcomes, new.outcomes_before
-  from unnest(v_new) as new
-  on conflict (person_id, experiment_id) do update
-  set
-    variation = excluded.variation,
-    exposed_at = excluded.exposed_at,
-    exposed_on = excluded.exposed_on,
-    is_counted = excluded.is_counted,
-    stratum = excluded.stratum,
-    probability = excluded.probability,
-    outcomes = excluded.outcomes,
-    outcomes_before = excluded.outcomes_before;
+  perform experiment._store_exposures(v_old, v_new);
   perform experiment._change_day_sums(
     v_old || v_new,
     array_fill(-1, array[cardinality(v_old)]) || array_fill(1, array[cardinality(v_new)])

@@ -142,9 +142,11 @@ Per `week`, `deployment`, `model` (version), `segment`, or in `all`: millisecond
 of training, clicks (as they are, and corrected by the examination of ranks), completions, coverage and concentration,
 with the change against the group before: the trend by week, before and after by deployment. Intervals are 95 %; that of
 the change is made of those of both groups (MOVER: Zou and Donner, Statistics in Medicine 2008), wider than needed
-where the same people are in both. Durations are those of `recommend.serving_times`, of the same kind, by version too.
+where the same people are in both. Durations are those of `recommend.serving_times`, of the same kind, by version too:
+of the hours that begin in the period. `recommendation_ms` is their sum, divided by the rows of the period.
 For analysts, figures are about groups of people, as in `monitor.relevance`, and durations are those of whole weeks
-with 20 lists at least.
+with two significant digits, without weeks in which fewer than `analytics.setting.smallest_group` counted people were
+served lists.
 Errors: CF001 for an invalid period or `by`, CF002 for a kind that no item has.
 $$;
 

@@ -26,14 +26,7 @@ begin
   return case
     when _reported_period.smallest_group is null
       then tstzrange(_reported_period.since, _reported_period.until)
-    -- Whole weeks, so that two periods differ by a week at least.
-    else tstzrange(
-      date_trunc('week', greatest(_reported_period.since, '2000-01-03')),
-      greatest(
-        date_trunc('week', least(_reported_period.until, now()) - interval '1 microsecond') + interval '7 days',
-        date_trunc('week', greatest(_reported_period.since, '2000-01-03'))
-      )
-    )
+    else monitor._whole_weeks(_reported_period.since, _reported_period.until)
   end;
 end;
 $$;

@@ -510,7 +510,7 @@ describe("connections", () => {
     if (most <= 10) skip("a database of one session");
     const used = (share: number): Record<string, string>[] =>
       Array.from({ length: Math.ceil(share * most) }, (_, n) => ({ ...client, pid: `${-n}` }));
-    // Processes of the server are no connections.
+    // Processes of the server do not count.
     const others = used(0.5).map((row) => ({ ...row, backend_type: "'walsender'" }));
     expect(await findingsOf("pg_stat_activity", ...used(0.79).slice(1), ...others)).toEqual([]);
     const many = await findingsOf("pg_stat_activity", ...used(0.8));
