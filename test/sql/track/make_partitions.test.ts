@@ -31,6 +31,9 @@ test.each([
   ["now(), 'infinity'", "CF001"],
   ["'-infinity', now()", "CF001"],
   ["now(), '9999-12-31'", "CF008"],
+  ["'294276-01-01', '294276-01-01'", "CF001"],
+  ["'9999-12-01', '10000-01-01'", "CF001"],
+  ["'0044-03-15 BC', '0044-03-15 BC'", "CF001"],
 ])("make_partitions(%s) is %s", async (values, code) => {
   expect(await database.rejects(`select track.make_partitions(${values})`)).toMatchObject({ code });
 });

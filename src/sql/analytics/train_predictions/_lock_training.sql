@@ -12,6 +12,7 @@ begin
   if seed is null then
     perform common.refuse('CF001', 'seed is null', 'Give a number: the same seed and data give the same model.');
   end if;
+  perform common.check_count('seed', _lock_training.seed, -1000000000000000000, 1000000000000000000);
   if not pg_try_advisory_xact_lock(hashtext('analytics.train_predictions')) then
     perform common.refuse('CF010', 'another training of predictions is running', 'Try again when it has finished.');
   end if;

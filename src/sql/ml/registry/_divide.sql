@@ -32,13 +32,14 @@ begin
     perform common.refuse('CF001', format('holdout_share %s', coalesce(holdout_share::text, 'null')),
       'Hold out a share between 0 and 1, such as 0.25.');
   elsif seed is null then
-    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
+    perform common.refuse('CF001', 'the seed is null', 'Give a number; the same seed gives the same model.');
   elsif num_nonnulls(predicted_at, holdout) = 2 then
     perform common.refuse('CF001', 'both predicted_at and holdout say what is held out', 'Give one of them.');
   elsif predicted_at is null and num_nonnulls(label_known_at, feature_known_at) > 0 then
     perform common.refuse('CF001', 'label_known_at and feature_known_at need predicted_at',
       'Give the time of each row''s prediction.');
   end if;
+  perform common.check_count('seed', seed, -1000000000000000000, 1000000000000000000);
   v_id := common.column_name(v_relation, id_col_name, 'id column');
   v_label := common.numeric_expression(label, v_relation, 'label');
   v_group := case when group_column is null then v_id else common.column_name(v_relation, group_column, 'group column')

@@ -42,8 +42,9 @@ begin
       'Missing values go the way that each split learned; leave it null.');
   elsif sample_ratio is null or seed is null then
     perform common.refuse('CF001', 'sample_ratio or seed is null',
-      'Give a share above 0, at most 1, and any number as seed.');
+      'Give a share above 0, at most 1, and a number as seed.');
   end if;
+  perform common.check_count('seed', forest_train.seed, -1000000000000000000, 1000000000000000000);
   v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
       array[id_col_name, quote_ident(id_col_name), dependent_variable]));
   v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not

@@ -58,8 +58,9 @@ begin
     perform common.refuse('CF001', format('early_stopping_rounds %s', early_stopping_rounds),
       'Choose 1 or more, or null for no early stopping.');
   elsif seed is null then
-    perform common.refuse('CF001', 'the seed is null', 'Give any number; the same seed gives the same model.');
+    perform common.refuse('CF001', 'the seed is null', 'Give a number; the same seed gives the same model.');
   end if;
+  perform common.check_count('seed', seed, -1000000000000000000, 1000000000000000000);
 end;
 $$;
 

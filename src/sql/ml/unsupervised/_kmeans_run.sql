@@ -45,6 +45,9 @@ begin
     perform common.refuse('CF001', format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')),
       'Choose avg or normalized_avg.');
   end if;
+  if seed is not null then
+    perform common.check_count('seed', seed, -1000000000000000000, 1000000000000000000);
+  end if;
   -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner
   -- of a race of exponentials.
   execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;

@@ -44,6 +44,7 @@ begin
     perform common.refuse('CF001', format('split_at is %s', start_evaluation.split_at),
       'Give a time with the protocol "time" only.');
   end if;
+  perform common.check_count('seed', start_evaluation.seed, -1000000000000000000, 1000000000000000000);
   if start_evaluation.k is null or not cardinality(start_evaluation.k) between 1 and 10
     or array_position(start_evaluation.k, null) is not null
     or (select count(distinct size) from unnest(start_evaluation.k) as size) < cardinality(start_evaluation.k) then

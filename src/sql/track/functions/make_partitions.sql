@@ -22,6 +22,8 @@ begin
   if make_partitions.since is null or make_partitions.until is null
     or not isfinite(make_partitions.since) or not isfinite(make_partitions.until)
     or make_partitions.since > make_partitions.until
+    -- The names of partitions have four digits of the year.
+    or make_partitions.since < '0001-01-01' or make_partitions.until >= '10000-01-01'
   then
     perform common.refuse(
       'CF001',
@@ -30,7 +32,7 @@ begin
         coalesce(make_partitions.since::text, 'null'),
         coalesce(make_partitions.until::text, 'null')
       ),
-      'Give a time for since, and the same or a later one for until.'
+      'Give a time for since, and the same or a later one for until, in the years 1 to 9999.'
     );
   end if;
   if make_partitions.until > make_partitions.since + interval '100 years' then

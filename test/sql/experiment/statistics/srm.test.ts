@@ -192,7 +192,7 @@ describe("over periods with other weights", () => {
     ["{{1,2}}", "{{1,null}}"],
     ["[0:0][1:2]={{1,2}}", "{{1,1}}"],
     [`{${"{1,2},".repeat(250_000)}{1,2}}`, `{${"{1,1},".repeat(250_000)}{1,1}}`],
-  ])("users %.20s and weights %.20s are refused", async (users, weights) => {
+  ])("other dimensions, lengths and values are refused: %#", async (users, weights) => {
     expect(await database.rejects("select experiment.srm($1, $2)", [users, weights])).toMatchObject({ code: "CF001" });
   });
 });
