@@ -17,17 +17,22 @@ const serverless = [
 ];
 
 /**
- * Tests of SQL by many examples, without a statement that a server executes otherwise. The embedded database takes three
- * times as long for them: `.ci/run` leaves them out of its first suite, by INSIGHTS_TEST_SHORT, and `.ci/run --full` has
- * them in both.
+ * Tests of statements that the embedded database executes as a server does, only slower, and of commands that only send
+ * such statements. `.ci/run` leaves them out of its first suite, by INSIGHTS_TEST_SHORT.
  */
-const long = [
+const alike = [
   "test/api/{arguments,experiment_story}.test.ts",
+  "test/commands/{erase,evaluate,experiment,export,health,import,keys,retention,train}.test.ts",
+  "test/errors/**/*.test.ts",
   "test/properties/**/*.test.ts",
   "test/security/{definers,floor,fuzz,limits}.test.ts",
   "test/simulator/experiment.test.ts",
+  "test/sql/{analytics,experiment,ml,monitor,privacy,recommend}/**/*.test.ts",
   "test/sql/track/check_rollups.test.ts",
 ];
+
+/** Tests of how releases are made, and of one release with a filled database. INSIGHTS_TEST_SHORT leaves them out. */
+const releases = ["test/migrations/{page_views,release}.test.ts"];
 
 /** Tests that ask a database, and neither change their process nor depend on what another file left in it. */
 const shared = [
@@ -48,7 +53,8 @@ const shared = [
 const exclude = [
   ...configDefaults.exclude,
   ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : []),
-  ...(process.env["INSIGHTS_TEST_SHORT"] ? long : []),
+  ...(process.env["INSIGHTS_TEST_SHORT"] ? releases : []),
+  ...(process.env["INSIGHTS_TEST_SHORT"] && !process.env["INSIGHTS_TEST_SERVER_ONLY"] ? alike : []),
 ];
 
 export default defineConfig({

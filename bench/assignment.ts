@@ -67,9 +67,14 @@ async function inDatabase(what: string, n: number, variation: string): Promise<(
   return (await client.query<{ variation: string | null }>(query)).rows.map(({ variation }) => variation);
 }
 
-function inClient(what: string, n: number, decide: (growthbook: GrowthBook) => string | null): (string | null)[] {
+function inClient(
+  what: string,
+  n: number,
+  decide: (growthbook: GrowthBook) => string | null,
+  payload: object = features,
+): (string | null)[] {
   const decideFor = (i: number): string | null => {
-    const growthbook = new GrowthBook({ attributes: { id: people[i], plan: planOf(i) }, features } as never);
+    const growthbook = new GrowthBook({ attributes: { id: people[i], plan: planOf(i) }, features: payload } as never);
     const variation = decide(growthbook);
     growthbook.destroy();
     return variation;
@@ -111,6 +116,73 @@ compare(
     `(experiment.eval_feature(${payload({ features })}, 'feature-7') ->> 'value')`,
   ),
   inClient("the same, by evalFeature", few, (growthbook) => String(growthbook.evalFeature("feature-7").value)),
+);
+
+// People of the database, whose names and traits the functions read; assign_all also logs that it did.
+await client.query(
+  `insert into track.identity (identity_id, kind, external_id, person_id) overriding system value
+   select number + 1000, 'user', id, number + 1000 from public.person where number < $1`,
+  [few],
+);
+await client.query("insert into track.person (person_id) select number + 1000 from public.person where number < $1", [
+  few,
+]);
+await client.query("analyze track.identity, track.person");
+await client.query("select experiment.define_metric('viewed', 'proportion', '{Experiment Viewed}')");
+await client.query("select experiment.define_feature('player', 'A player.')");
+await client.query("select experiment.define_experiment($1)", [
+  JSON.stringify({
+    key: "bench-player",
+    feature: "player",
+    goals: ["viewed"],
+    coverage: 0.8,
+    variations: [
+      { key: "old", value: false },
+      { key: "new", value: true },
+    ],
+  }),
+]);
+await client.query("select experiment.start('bench-player')");
+const [published] = (await client.query<{ features: object }>("select experiment.features() -> 'features' as features"))
+  .rows;
+const known = published?.features ?? {};
+
+async function assignedBy(what: string, n: number, step: number, query: string): Promise<(string | null)[]> {
+  const found: (string | null)[] = [];
+  await client.query(query, [people.slice(0, Math.min(n, 500))]);
+  const start = performance.now();
+  for (let i = 0; i < n; i += step) {
+    const { rows } = await client.query<{ variation: string | null }>(query, [people.slice(i, Math.min(i + step, n))]);
+    found.push(...rows.map(({ variation }) => variation));
+  }
+  line(`database: ${what}`, n, performance.now() - start);
+  return found;
+}
+const expected = inClient(
+  "a running experiment with its feature, by evalFeature",
+  few,
+  (growthbook) => String(growthbook.evalFeature("player").experimentResult?.variationId ?? 0),
+  known,
+);
+compare(
+  await assignedBy(
+    "assign_all, up to 10,000 people per call",
+    few,
+    10_000,
+    "select result ->> 'variationId' as variation from experiment.assign_all('bench-player', $1::text[])",
+  ),
+  expected,
+);
+const fewest = Math.min(few, 2000);
+compare(
+  await assignedBy(
+    "assign, one by one",
+    fewest,
+    fewest,
+    `select experiment.assign(person, 'bench-player') ->> 'variationId' as variation
+     from unnest($1::text[]) with ordinality as entry (person, place) order by place`,
+  ),
+  expected.slice(0, fewest),
 );
 
 await client.query("set max_parallel_workers_per_gather = 4");

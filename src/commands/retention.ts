@@ -3,7 +3,7 @@ import Table from "cli-table3";
 import { Command } from "commander";
 import type pg from "pg";
 import { assumeRole } from "../database/connect.ts";
-import { InsightsError } from "../errors.ts";
+import { errorCode, InsightsError } from "../errors.ts";
 import { asAdministrator, withSession } from "./session.ts";
 
 interface Step {
@@ -102,7 +102,7 @@ const apply = new Command("apply")
         console.log([step.rule, step.method, step.row_count, step.partitions.join(", ")].join("\t"));
       }
     });
-    console.log(`${rows} rows. What is derived from them follows with the next refresh: insights refresh`);
+    console.log(`${rows} rows. What is derived from them follows with the next refresh of the worker.`);
   });
 
 interface Rule {
@@ -127,6 +127,13 @@ const set = new Command("set")
         [dataClass, keep, options.purpose ?? null, options.counted, options.method, options.keepSums === true],
       );
       return rows[0]?.rule;
+    }).catch((error: unknown) => {
+      // Text that is not an interval, or one that is too large for PostgreSQL.
+      if (!/^220(07|08|15)$/.test(errorCode(error) ?? "")) throw error;
+      throw new InsightsError(`keep is "${keep.slice(0, 100)}"`, {
+        hint: "Give an interval from 1 day to 1000 years, such as '13 months'.",
+        cause: error,
+      });
     });
     console.log(`set ${rule}: see insights retention plan`);
   });

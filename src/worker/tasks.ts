@@ -8,6 +8,7 @@ import deleteOldRefusals from "../../tasks/delete_old_refusals.ts";
 import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
+import findAnomalies from "../../tasks/find_anomalies.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import notify from "../../tasks/notify.ts";
 import observe from "../../tasks/observe.ts";
@@ -54,6 +55,7 @@ const tasks = {
   verify_ledger: verifyLedger,
   watch,
   watch_models: watchModels,
+  find_anomalies: findAnomalies,
   watch_relevance: watchRelevance,
 };
 

@@ -46,6 +46,16 @@ test("sets a rule, prints the plan, and deletes only with --yes", async () => {
   expect(await call("drop", "events")).toMatchObject({ code: 0, out: "there was no such rule\n" });
 });
 
+test.each(["soon", "", "9999999999 years", "infinity", "0 days", "23 hours"])(
+  "the time %j is refused with a hint",
+  async (keep) => {
+    const refused = await call("set", "events", keep);
+    expect(refused.code).toBe(1);
+    expect(refused.said).toMatch(/^error: keep is /m);
+    expect(refused.said).toMatch(/^hint: Give an interval from 1 day to 1000 years/m);
+  },
+);
+
 test("a clock that went back is an error, unless it is confirmed", async () => {
   await call("set", "events", "90 days");
   await database.query("update privacy.retention_clock set applied_at = now() + interval '1 day'");

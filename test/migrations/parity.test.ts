@@ -1,9 +1,23 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { catalogueOf } from "../../src/database/catalogue.ts";
 import { migrate } from "../../src/database/migrate.ts";
-import { committedMigrations } from "../../src/database/release.ts";
+import { committedMigrations, readReleases } from "../../src/database/release.ts";
 import { readManifest, readSource, scriptOf } from "../../src/database/source.ts";
+import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
+
+test("released files are unchanged", async () => {
+  const hashes: Record<string, string> = {};
+  for (const file of await committedMigrations()) {
+    const bytes = await readFile(join(packageRoot, "migrations", "committed", file));
+    hashes[file] = createHash("sha256").update(bytes).digest("hex");
+  }
+  expect(hashes).toEqual((await readManifest()).releases);
+  expect((await readReleases()).map(({ file }) => file)).toEqual(Object.keys(hashes));
+});
 
 const fresh = await testDatabase();
 const migrated = await testDatabase({ empty: true });

@@ -1,28 +1,13 @@
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { catalogueOf } from "../../src/database/catalogue.ts";
 import { withClient } from "../../src/database/connect.ts";
 import { bootstrap } from "../../src/database/migrate.ts";
-import { committedMigrations, readReleases } from "../../src/database/release.ts";
-import { readManifest } from "../../src/database/source.ts";
-import { packageRoot } from "../../src/paths.ts";
 import { checkout } from "../support/checkout.ts";
 import { testDatabase } from "../support/database.ts";
 import { endAtEndOfFile } from "../support/insights.ts";
 
 endAtEndOfFile();
-
-test("released files are unchanged", async () => {
-  const hashes: Record<string, string> = {};
-  for (const file of await committedMigrations()) {
-    const bytes = await readFile(join(packageRoot, "migrations", "committed", file));
-    hashes[file] = createHash("sha256").update(bytes).digest("hex");
-  }
-  expect(hashes).toEqual((await readManifest()).releases);
-  expect((await readReleases()).map(({ file }) => file)).toEqual(Object.keys(hashes));
-});
 
 const template = await testDatabase();
 

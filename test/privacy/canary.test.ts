@@ -45,6 +45,8 @@ test("the word is found where it was put, so that the search can be trusted", as
       ...documented,
       "analytics.annotation.created_by",
       "analytics.cohort.defined_by",
+      "analytics.intervention.created_by",
+      "analytics.intervention.note",
       "analytics.saved_query.arguments",
       "analytics.saved_query.created_by",
       "insights_queue._private_jobs.last_error",

@@ -230,6 +230,15 @@ async function answers(
             values,
           ),
         }),
+    "first step of a funnel": await counts(
+      db,
+      `select bucket_start, entered_count as people
+       from analytics.funnel_trend(
+         jsonb_build_array(jsonb_build_object('event', $1::text), jsonb_build_object('event', 'Task Graded')),
+         $2, $4, $5, $3
+       )`,
+      values,
+    ),
     trend: await counts(
       db,
       "select bucket_start, person_count as people from analytics.trend($1, $2, $4, $5, zone => $3)",

@@ -83,6 +83,8 @@ const steps: Record<string, string> = {
   "rows of a query": "select analytics.run_query('spring') - 'annotation_id' - 'created_at'",
   "journey in a course": `select occurred_at, event from analytics.course_journey(${course}, ${learner}, ${spring}) order by 1, 2`,
   "taught courses": "select count(*) from track.taught_courses()",
+  "person of an identity":
+    "select track.lock_person(identity_id, '2025-03-30 01:30Z') = track.find_person('t') as same from track.identity where external_id = 't' limit 1",
   "current trait": "select value, set_at from track.current_trait(array[track.find_person('t')], 'plan')",
   "changes of a trait": "select set_at, value from track.trait_changes(array[track.find_person('t')], 'plan')",
   "trait at a time":
@@ -108,10 +110,33 @@ const steps: Record<string, string> = {
   "funnel, people": `select * from analytics.funnel_people('["Page Viewed", "Task Submitted"]', 1, true, ${spring})`,
   "funnel, correlation": `select * from analytics.funnel_correlation('["Page Viewed", "Task Submitted"]', ${spring})`,
   "sessions by week of a zone": `select * from analytics.session_trend('week', ${spring}, 'Pacific/Chatham')`,
+  "distribution of sessions": `select * from analytics.session_distribution('duration', ${spring})`,
   "exits of sessions": `select * from analytics.session_items('exit', ${spring})`,
   anomalies: `select * from analytics.anomalies('Page Viewed', 'day', ${spring}, 'Pacific/Chatham')`,
+  "figures of a trend": `select * from analytics.trend_figures('Page Viewed', 'day', ${spring}, 'Pacific/Chatham', 'events', null, null, null, 10)`,
+  "buckets later": "select extract(epoch from common.add_buckets('2025-03-30 01:30Z', 'day', 3, 'Europe/Berlin'))",
+  "watched trend":
+    "select name, bucket, threshold from analytics.watch_trend('zones', 'Page Viewed', zone => 'Pacific/Chatham')",
+  "anomalies of a watched trend": "select count(*) from analytics.find_anomalies('zones')",
+  forecast: `select * from analytics.forecast('Page Viewed', 'day', 3, ${spring}, 'Pacific/Chatham')`,
   "deadlines of tasks":
     "select * from analytics.task_deadlines((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "stopping points":
+    "select * from analytics.stopping_points((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  chronotypes: `select * from analytics.chronotypes(null, ${spring})`,
+  "hours of the day": `select * from analytics.productivity_cycle(null, ${spring})`,
+  "a chronotype": `select * from analytics.my_chronotype(${spring}, 'Pacific/Chatham')`,
+  "progress in a course":
+    "select * from analytics.course_progress((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "terms of a course":
+    "select * from analytics.course_terms((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "grades of a course":
+    "select * from analytics.course_grades((select external_id from track.item where kind = 'course' order by 1 limit 1))",
+  "periods of items": `select started_at, ended_at from track.item_periods((select item_id from track.item where external_id = ${course}))`,
+  "an intervention": `select analytics.record_intervention(${course},
+    (select person from analytics.course_learners(${course}) where active_days > 0 order by 1 limit 1), 'call', null, '2025-03-30 01:30Z') > 0 as is_stored`,
+  interventions: `select happened_at from analytics.interventions(${course})`,
+  "outcomes of interventions": `select * from analytics.intervention_outcomes(${course})`,
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,
@@ -270,6 +295,10 @@ const steps: Record<string, string> = {
   "position bias": `select count(*), min(shown::text) from monitor.position_bias(${spring}) as shown`,
   relevance: `select count(*), min(shown::text) from monitor.relevance(${spring}, by_week => true) as shown`,
   "report of recommendations": `select count(*), min(shown::text) from monitor.recommendation_report(${spring}, by => 'week') as shown`,
+  "drift of scores": `select count(*), min(shown::text) from monitor.score_drift(${spring}, reference => '1 day 01:30') as shown`,
+  calibration: `select count(*), min(shown::text) from monitor.calibration(${spring}) as shown`,
+  "error: offline relevance": `select count(*), min(shown::text) from monitor.offline_relevance(${spring}) as shown`,
+  "trend of recommendations": `select count(*), min(shown::text) from monitor.recommendation_trend(${spring}) as shown`,
   cost: `select count(*), min(shown.subject) from monitor.cost(${spring}) as shown`,
   "watch of relevance":
     "select kind, extract(epoch from answer_period) from monitor.set_relevance_watch('course', answer_period => '1 day 01:30')",

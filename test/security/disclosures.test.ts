@@ -46,6 +46,7 @@ const reads: Record<string, [call: string, people?: string]> = {
     rows,
   ],
   "analytics.expected_next_week_activity": ["analytics.expected_next_week_activity('algebra', '2026-03-06')", rows],
+  "analytics.interventions": ["analytics.interventions('algebra')", rows],
   "analytics.person_rfm": ["analytics.person_rfm('2026-02-01', '2026-06-01')", rows],
   "experiment.assign": ["experiment.assign('ada', 'new-page')"],
   "experiment.assign_all": ["experiment.assign_all('new-page', '{ada}')"],
@@ -68,6 +69,7 @@ const reads: Record<string, [call: string, people?: string]> = {
 await database.query(`select analytics.define_cohort('known', '{"set": "counted"}')`);
 await refresh(database);
 await importModels(database);
+await database.query("select analytics.record_intervention('algebra', 'ada', 'call')");
 await database.query(
   `select experiment.define_experiment('{"key": "new-page", "variations": [{"key": "old"}, {"key": "new"}]}')`,
 );
@@ -96,6 +98,7 @@ describe("each function that returns the record of a named person", () => {
       order by 1`);
     // They write, decide or administrate, and return no record of the person.
     const others = [
+      "analytics.record_intervention",
       "privacy.allowed",
       "privacy.current_consent",
       "privacy.disclosures",

@@ -294,6 +294,7 @@ describe("functions", () => {
 
   test("a learner may send events, and query her own data and the catalogue", async () => {
     expect(await may("learner")).toEqual([
+      "analytics.my_chronotype",
       "experiment.assign_me",
       "experiment.bucket_ranges",
       "experiment.choose_variation",
@@ -343,11 +344,22 @@ describe("functions", () => {
       [
         ...(await may("learner")),
         "analytics.annotations",
+        "analytics.chronotypes",
         "analytics.completion_probability",
+        "analytics.course_grades",
         "analytics.course_journey",
         "analytics.course_learners",
+        "analytics.course_progress",
+        "analytics.course_terms",
         "analytics.dropout_risk",
         "analytics.expected_next_week_activity",
+        "analytics.intervention_outcomes",
+        "analytics.interventions",
+        "analytics.item_analysis",
+        "analytics.productivity_cycle",
+        "analytics.record_intervention",
+        "analytics.remove_intervention",
+        "analytics.stopping_points",
         "track.taught_courses",
       ].sort(),
     );

@@ -337,6 +337,14 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
      values ($1, 'report', 'operator', 'warning', 'The task is late.', 'Start a worker.', now(), now(), now())`,
     [`task_${word.length}`],
   );
+  await database.query(
+    `insert into analytics.intervention (identity_id, course_id, action, note, happened_at, risk, created_by)
+     select identity.identity_id, item.item_id, 'call', $2, now(), 0.5, $1
+     from track.identity
+     join track.item on item.external_id = 'course-drama'
+     where identity.external_id = $1 and identity.kind = 'user'`,
+    [user, `${word}-note`],
+  );
   // Herself, as an administrator.
   await under(database, "insights_admin", { "insights.person": user }, async (query) => {
     await query("select analytics.annotate('Release', '2026-01-01Z')");

@@ -7,6 +7,14 @@ values
     'Learner in the data of a training in progress.', null
   ),
   ('analytics', 'snapshot', 'feature', 'derived', 'analytics', 'deleted', 'Features of the learner.', null),
+  (
+    'analytics', 'intervention', 'identity_id', 'identity', 'analytics', 'deleted',
+    'Learner about whom a teacher did something.', null
+  ),
+  ('analytics', 'intervention', 'action', 'behaviour', 'analytics', 'deleted', 'Kind of what the teacher did.', null),
+  ('analytics', 'intervention', 'note', 'behaviour', 'analytics', 'deleted', 'Note about the learner.', null),
+  ('analytics', 'intervention', 'risk', 'derived', 'analytics', 'deleted', 'Prediction about the learner.', null),
+  ('analytics', 'intervention', 'created_by', 'identity', 'service', 'cleared', 'Author of the note.', null),
   ('analytics', 'annotation', 'created_by', 'identity', 'service', 'cleared', 'Author of the annotation.', null),
   ('analytics', 'saved_query', 'created_by', 'identity', 'service', 'cleared', 'Author of the query.', null),
   (
@@ -46,6 +54,10 @@ from (
     ),
     ('analytics', 'saved_query', '{name,description,function_name}', 'Name and function of a query.'),
     ('analytics', 'cohort', '{name}', 'Name of a cohort.'),
+    (
+      'analytics', 'trend_watch', '{name,event_name,zone,item,among}', 'Definition of a watched trend.'
+    ),
+    ('analytics', 'trend_anomaly', '{name}', 'Name of a watched trend.'),
     ('analytics', 'prediction_target', '{project,description}', 'Targets of predictions.'),
     ('analytics', 'snapshot', '{target}', 'Name of a target.'),
     (

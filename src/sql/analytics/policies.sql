@@ -33,6 +33,30 @@ drop policy if exists admins_delete on analytics.annotation;
 create policy admins_delete on analytics.annotation for delete
 to insights_admin, insights_worker using (true);
 
+grant select on analytics.intervention to insights_reader, insights_admin;
+drop policy if exists all_rows on analytics.intervention;
+create policy all_rows on analytics.intervention for select to insights_reader, insights_admin using (true);
+
+grant select on analytics.trend_watch to insights_analyst, insights_admin, insights_worker;
+grant insert (name, event_name, bucket, zone, measure, item, among, direction, season, history, threshold), delete
+on analytics.trend_watch to insights_admin;
+grant update (checked_at) on analytics.trend_watch to insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.trend_watch;
+create policy all_rows on analytics.trend_watch for select using (true);
+drop policy if exists admins_write on analytics.trend_watch;
+create policy admins_write on analytics.trend_watch for insert to insights_admin with check (true);
+drop policy if exists admins_delete on analytics.trend_watch;
+create policy admins_delete on analytics.trend_watch for delete to insights_admin using (true);
+drop policy if exists workers_update on analytics.trend_watch;
+create policy workers_update on analytics.trend_watch for update to insights_admin, insights_worker using (true);
+
+-- Exact figures of all people.
+grant select, insert (name, bucket_start, figure, expected, lower_bound, upper_bound, score), delete
+on analytics.trend_anomaly to insights_admin, insights_worker;
+drop policy if exists admins_and_workers on analytics.trend_anomaly;
+create policy admins_and_workers on analytics.trend_anomaly for all
+to insights_admin, insights_worker using (true) with check (true);
+
 grant select, delete on analytics.saved_query to insights_analyst, insights_admin, insights_worker;
 grant insert (name, description, function_name, arguments, created_by),
   update (description, function_name, arguments, changed_at)

@@ -78,6 +78,7 @@ from (
     ),
     ('experiment', 'day_sum', '{sums}', 'Sums over people, by day.'),
     ('experiment', 'kept', '{quantiles}', 'Quantiles of the values of at least 5 people, without the people.'),
+    ('experiment', 'kept', '{drawn}', 'Numbers of people of variations, of at least 5 each.'),
     ('experiment', 'kept_sum', '{stratum,sums}', 'Sums over at least 5 people, of a trait that all of them had.'),
     ('experiment', 'change', '{change_id}', 'Random keys.'),
     (

@@ -573,10 +573,28 @@ Of the outcome y, y², the outcome before x, x² and xy. For a ratio of the nume
 and D before: m, m², M, M², mM, d, d², D, D², dD, md, mD, Md and MD.
 $$;
 
+create type experiment.drawn as (
+  users float8[],
+  expected float8[],
+  covariances float8[]
+);
+
+comment on type experiment.drawn is $$
+@behavior -*
+Numbers of people of the variations of an experiment, and what its weights make expect of them.
+Added up over the periods between two changes of the weights.
+$$;
+comment on column experiment.drawn.users is $$People of each variation whose weight was above 0.$$;
+comment on column experiment.drawn.expected is $$Expected number of each.$$;
+comment on column experiment.drawn.covariances is $$
+Covariances of the numbers, row by row: the sum of n (diag(w) - w w') over the periods.
+$$;
+
 create table experiment.kept (
   experiment_id int primary key references experiment.experiment on delete cascade,
   kept_at timestamptz not null default clock_timestamp(),
-  quantiles jsonb not null default '[]'
+  quantiles jsonb not null default '[]',
+  drawn experiment.drawn
 );
 
 comment on table experiment.kept is $$
@@ -586,6 +604,10 @@ comment on column experiment.kept.experiment_id is $$Experiment.$$;
 comment on column experiment.kept.kept_at is $$Time as of which the results are.$$;
 comment on column experiment.kept.quantiles is $$
 Statistics of quantile metrics of at least 5 people: `position`, `variation`, `is_complete`, `people`, `statistic`.
+$$;
+comment on column experiment.kept.drawn is $$
+@behavior -*
+Numbers by which `experiment.health` tests the assignment; null with fewer than 5 people in a variation.
 $$;
 
 create table experiment.kept_sum (
@@ -1057,7 +1079,8 @@ create type experiment.comparison as (
   traffic float8,
   days float8,
   users float8,
-  is_pooled boolean
+  is_pooled boolean,
+  margin float8
 );
 
 comment on type experiment.comparison is $$
@@ -1082,6 +1105,9 @@ comment on column experiment.comparison.traffic is $$Share of the traffic in the
 comment on column experiment.comparison.days is $$Length of the experiment in days, for `scaled`.$$;
 comment on column experiment.comparison.users is $$Users of all arms, for `scaled`.$$;
 comment on column experiment.comparison.is_pooled is $$Whether strata are added up.$$;
+comment on column experiment.comparison.margin is $$
+Difference, as a share of the control, with which the difference is compared; null: 0.
+$$;
 
 create type experiment.plan as (
   type text,

@@ -413,3 +413,40 @@ An item and the vector of its text.
 $$;
 comment on column ml.content_row.item is $$The item, as text.$$;
 comment on column ml.content_row.embedding is $$Vector of length 1; null when the text has no word.$$;
+
+create type ml.forecast_point as (
+  step_ahead int,
+  forecast_value float8,
+  lower float8,
+  upper float8,
+  naive_value float8,
+  naive_lower float8,
+  naive_upper float8,
+  method text,
+  mase float8,
+  holdout_mae float8,
+  holdout_naive_mae float8
+);
+
+comment on type ml.forecast_point is $$
+Expected value of a series at one of the next steps.
+$$;
+comment on column ml.forecast_point.step_ahead is $$Number of steps after the last value, from 1.$$;
+comment on column ml.forecast_point.forecast_value is $$
+Expected value; for a multiplicative season the median.
+$$;
+comment on column ml.forecast_point.lower is $$Lower bound of the prediction interval.$$;
+comment on column ml.forecast_point.upper is $$Upper bound of the prediction interval.$$;
+comment on column ml.forecast_point.naive_value is $$Value one cycle ago: the seasonal-naive forecast.$$;
+comment on column ml.forecast_point.naive_lower is $$Lower bound of its prediction interval.$$;
+comment on column ml.forecast_point.naive_upper is $$Upper bound of its prediction interval.$$;
+comment on column ml.forecast_point.method is $$Shape of the model, such as `ETS(A,Ad,A)`.$$;
+comment on column ml.forecast_point.mase is $$
+Mean absolute one-step error over that of the naive forecast; below 1 the model is better. Null if the latter is 0.
+$$;
+comment on column ml.forecast_point.holdout_mae is $$
+Mean absolute error on the last values, of a model trained on those before; null with too few values.
+$$;
+comment on column ml.forecast_point.holdout_naive_mae is $$
+Mean absolute error of the naive forecast on the same values.
+$$;

@@ -1856,3 +1856,12 @@ values
 insert into monitor.health_check (health_check, position, function_name, owner, description)
 values
   ('rules', 1800, 'monitor._check_rules', 'operator', 'Metrics outside the bounds of monitor.rule, or without data.');
+
+insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
+values ('find_anomalies', '1 hour', false, 'warning');
+
+insert into monitor.health_check (health_check, position, function_name, owner, description)
+values (
+  'anomalies', 720, 'monitor._check_anomalies', 'analyst',
+  'Watched trends whose latest bucket differs from what their past predicts.'
+);

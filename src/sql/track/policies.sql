@@ -3,6 +3,8 @@
  * insights_reader for everything else.
  */
 
+grant select on track.former_parent to insights_reader, insights_admin;
+
 grant select on track.item, track.item_ancestor, track.prerequisite, track.event_type
 to insights_reader, insights_learner, insights_analyst, insights_admin, insights_worker;
 
@@ -66,6 +68,8 @@ drop policy if exists all_rows on track.declared_property;
 create policy all_rows on track.declared_property for select using (true);
 drop policy if exists all_rows on track.item_ancestor;
 create policy all_rows on track.item_ancestor for select using (true);
+drop policy if exists all_rows on track.former_parent;
+create policy all_rows on track.former_parent for select using (true);
 drop policy if exists all_rows on track.prerequisite;
 create policy all_rows on track.prerequisite for select using (true);
 drop policy if exists all_rows on track.event_type;

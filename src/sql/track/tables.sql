@@ -579,6 +579,24 @@ $$;
 
 create index item_ancestor_ancestor on track.item_ancestor (ancestor_item_id);
 
+create table track.former_parent (
+  item_id bigint not null references track.item,
+  parent_item_id bigint not null references track.item,
+  ended_at timestamptz not null,
+  primary key (item_id, ended_at)
+);
+
+comment on table track.former_parent is $$
+@behavior -*
+Former places of items: what contained an item until the application moved it.
+`track.sync_items` writes them. The parents that messages stated are not kept.
+$$;
+comment on column track.former_parent.item_id is $$Item that was moved.$$;
+comment on column track.former_parent.parent_item_id is $$Item that contained it before.$$;
+comment on column track.former_parent.ended_at is $$Time until which it did, exclusive.$$;
+
+create index former_parent_parent on track.former_parent (parent_item_id);
+
 create table track.prerequisite (
   item_id bigint not null references track.item,
   required_item_id bigint not null references track.item,
@@ -1289,7 +1307,8 @@ $$;
 create table track.changed (
   person_id bigint not null,
   changed_id uuid not null default gen_random_uuid(),
-  consumer text not null references track.consumer on delete cascade,
+  -- Without a foreign key, whose check takes more time than the insertion.
+  consumer text not null,
   since timestamptz not null,
   until timestamptz not null,
   primary key (person_id, changed_id),
@@ -2310,6 +2329,7 @@ alter table track.trait_history enable row level security;
 alter table track.item enable row level security;
 alter table track.item_source enable row level security;
 alter table track.item_ancestor enable row level security;
+alter table track.former_parent enable row level security;
 alter table track.prerequisite enable row level security;
 alter table track.enrolment enable row level security;
 alter table track.item_role enable row level security;

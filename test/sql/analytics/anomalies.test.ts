@@ -122,6 +122,8 @@ test.each([
   ["threshold => null", "CF001", "threshold"],
   ["event_name => 'Nothing'", "CF002", "Nothing"],
   ["bucket => 'fortnight'", "CF001", "fortnight"],
+  ["zone => 'Mars/Olympus'", "CF002", "Mars/Olympus"],
+  ["zone => null", "CF002", "null"],
   ["since => '-infinity'", "CF008", ""],
 ])("%s is an error", async (argument, code, text) => {
   expect(await database.rejects(`select * from analytics.anomalies(${argument})`)).toMatchObject({

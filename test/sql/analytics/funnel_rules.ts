@@ -55,6 +55,8 @@ interface Marked {
   exclusions: number[];
 }
 
+const bits = (steps: readonly number[]): number => steps.reduce((sum, step) => sum + 2 ** step, 0);
+
 /** `matching` replaces the steps of an event, for the attribution of a breakdown and for a bucket. */
 export function attempt(
   events: Happened[],
@@ -74,7 +76,12 @@ export function attempt(
     }))
     .filter(({ steps, exclusions }) => funnel.order === "strict" || steps.length > 0 || exclusions.length > 0)
     .sort(
-      (one, other) => one.event.at - other.event.at || Number(one.steps.length > 0) - Number(other.steps.length > 0),
+      (one, other) =>
+        one.event.at - other.event.at ||
+        Number(one.steps.length > 0) - Number(other.steps.length > 0) ||
+        // An event of fewer steps is the earlier step, so that one of more steps remains for a later one.
+        bits(one.steps) - bits(other.steps) ||
+        bits(one.exclusions) - bits(other.exclusions),
     );
   return funnel.order === "unordered" ? unordered(marked, funnel) : ordered(marked, funnel);
 }

@@ -27,9 +27,9 @@ beforeAll(async () => {
     create function lab.reads_set(set_name text) returns boolean language sql stable
     as $$select set_name = 'lab.read'$$;
     insert into track.consumer values
-      ('lab.source', 200, 'lab.refresh', '{event}', 'A test.'),
+      ('lab.source', 200, 'lab.refresh', '{event}', 'A test.', null),
       ('lab.reader', 201, 'lab.refresh', '{set}', 'A test.', 'lab.reads_set'),
-      ('lab.all', 202, 'lab.refresh', '{set}', 'A test.');
+      ('lab.all', 202, 'lab.refresh', '{set}', 'A test.', null);
     select track.define_person_set(name, 'A test.', 'lab.none', 'lab.source', false)
     from unnest(array['lab.read', 'lab.unread']) as name`);
   people = (

@@ -32,6 +32,36 @@ begin
     'Predictions about the person as of now, with the features that changed them.'
   );
   return next privacy.exported_rows(
+    'analytics.intervention',
+    (
+      -- Of the author, the learner gets no name; of the learner, the author gets what she herself did.
+      select jsonb_agg(
+        jsonb_build_object(
+          'course', item.external_id, 'action', intervention.action, 'happened_at', intervention.happened_at,
+          'created_at', intervention.created_at
+        )
+        || case
+          when intervention.identity_id = any (subject.identity_ids) then jsonb_build_object(
+            'identity', identity.external_id, 'note', intervention.note, 'risk', intervention.risk
+          )
+          else '{}'
+        end
+        || case
+          when intervention.created_by = any (privacy.user_names(subject))
+            then jsonb_build_object('created_by', intervention.created_by)
+          else '{}'
+        end
+        order by intervention.intervention_id
+      )
+      from analytics.intervention
+      join track.item on item.item_id = intervention.course_id
+      join track.identity on identity.identity_id = intervention.identity_id
+      where intervention.identity_id = any (subject.identity_ids)
+        or intervention.created_by = any (privacy.user_names(subject))
+    ),
+    'What teachers did about the person, with their notes, and what she did about learners as a teacher.'
+  );
+  return next privacy.exported_rows(
     'analytics.annotation',
     (
       select jsonb_agg(to_jsonb(annotation) - 'annotation_id' order by annotation.annotation_id)
@@ -73,6 +103,6 @@ $$;
 
 comment on function analytics.export(privacy.subject) is $$
 @behavior -*
-Returns the predictions about a person, the training data of predictions that is about her, and what she has written.
+Returns the predictions about a person, their training data, the notes of teachers about her, and what she has written.
 For `privacy.export_person`.
 $$;

@@ -29,6 +29,7 @@ begin
     );
   end if;
 
+  perform experiment.check_sets(array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)));
   return query
   with everyone as materialized (
     select everyone.block, coalesce(set_block.people, everyone.people) as people
@@ -91,7 +92,8 @@ Returns the people of an expression of sets, one bit per person, as of now.
 `segment.power & ~cohort.beta`; null: all people. `smallest_group`: counted people only (set `counted`), a set of fewer
 counted people than this reads as an empty one, and one without fewer counted people than this as that of all people;
 null: all people, and the sets as they are. Bits that belong to no person may be set: use the result as a filter.
-Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF008 for more than 20 sets.
+Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF008 for more than 20 sets,
+CF010 for variations of an experiment whose people were deleted by retention.
 $$;
 
 grant execute on function analytics._among(text, int) to insights_reader;

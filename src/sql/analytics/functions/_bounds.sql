@@ -28,27 +28,7 @@ begin
       'Use minute, hour, day, week (from Monday), month, quarter or year.'
     );
   end if;
-  if _bounds.zone is null or length(_bounds.zone) > 100
-    or lower(_bounds.zone) <> 'utc'
-      and not exists (select from pg_timezone_names as known where lower(known.name) = lower(_bounds.zone))
-  then
-    perform common.refuse(
-      'CF002',
-      format('there is no time zone "%s"', coalesce(left(_bounds.zone, 100), 'null')),
-      coalesce(
-        'Did you mean "' || common.nearest_name(
-          left(_bounds.zone, 100),
-          array(
-            select known.name
-            from pg_timezone_names as known
-            where known.name !~ '^(posix|right)/'
-            order by known.name
-          )
-        ) || '"?',
-        'Give a name of the IANA time zone database, such as Europe/Berlin, or UTC.'
-      )
-    );
-  end if;
+  perform common.check_zone(_bounds.zone);
   if _bounds.since < '0001-01-01' or _bounds.until > '9999-12-31' then
     perform common.refuse(
       'CF008',

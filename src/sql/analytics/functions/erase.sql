@@ -48,6 +48,8 @@ begin
   get diagnostics v_rows = row_count;
   return next row('analytics.saved_query', v_rows, 'deleted')::privacy.erased;
   return next privacy.erase_rows('analytics.snapshot', 'person_id', subject.identity_ids);
+  return next privacy.erase_rows('analytics.intervention', 'identity_id', subject.identity_ids);
+  return next privacy.clear_values('analytics.intervention', 'created_by', privacy.user_names(subject));
   return next privacy.clear_values('analytics.annotation', 'created_by', privacy.user_names(subject));
   return next privacy.clear_values('analytics.saved_query', 'created_by', privacy.user_names(subject));
   return next privacy.clear_values('analytics.cohort', 'defined_by', privacy.user_names(subject));
@@ -56,7 +58,7 @@ $$;
 
 comment on function analytics.erase(privacy.subject) is $$
 @behavior -*
-Erases a person from the training data of predictions, and her name where she has written or defined something.
+Erases a person from the training data of predictions, the notes about her, and her name where she is the author.
 Marks the versions that may have been trained on her data, so that they are not used until the next training.
 Called by `privacy.erase_person`. Cohorts and segments are sets of people: see `track.erase`.
 $$;

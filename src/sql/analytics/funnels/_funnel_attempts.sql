@@ -9,6 +9,28 @@ comment on aggregate analytics._concatenated(anycompatiblearray) is $$Returns th
 
 grant execute on function analytics._concatenated(anycompatiblearray) to insights_reader;
 
+create or replace function analytics._has_ties(every timestamptz[], hits timestamptz[], step_count int)
+returns boolean
+language sql
+immutable
+parallel safe
+begin atomic
+  select exists (
+    select
+    from unnest(_has_ties.hits) as hit (at)
+    cross join lateral (select width_bucket(hit.at, _has_ties.every) as number offset 0) as place
+    cross join generate_series(-_has_ties.step_count, 0) as distance
+    where _has_ties.every[place.number + distance] = _has_ties.every[place.number + distance + 1]
+  );
+end;
+
+comment on function analytics._has_ties(timestamptz[], timestamptz[], int) is $$
+Returns whether one of the events `hits`, or of the `step_count` events before it, has the time of another event.
+`every`: the times of all events of a person, ascending.
+$$;
+
+grant execute on function analytics._has_ties(timestamptz[], timestamptz[], int) to insights_reader;
+
 /*
  * Both statements have these parameters: $1 the filters, $2 the bounds, $3 the visible periods of each filter and, at
  * the end, of any event, $4 and $5 the people as blocks and bits, $6 the conversion window, $7 the event types, $8
@@ -18,10 +40,11 @@ grant execute on function analytics._concatenated(anycompatiblearray) to insight
 /*
  * `at1`, `at2`, …: the times of the steps. From each time of a step, the latest time of the step before it is found
  * by binary search, and from there the latest one of the step before that: the latest possible start, with the latest
- * end of the window. When the first time whose start is late enough is found, the search ends.
+ * end of the window. When the first time whose start is late enough is found, the search ends. In a strict funnel, the
+ * steps before a time are the events before it in `every`, the list of all events.
  */
 create or replace function analytics._search_statement(
-  filters analytics.step_filter[], step_count int, by_bucket boolean, only_visible boolean
+  filters analytics.step_filter[], step_count int, is_strict boolean, by_bucket boolean, only_visible boolean
 )
 returns text
 language plpgsql
@@ -36,9 +59,15 @@ declare
   v_start text := '%s';
   v_starts text[] := '{"start.found_1"}';
   v_forward text := '';
+  -- In a strict funnel: the conditions of an attempt, from the place of its last step in the list of all events.
+  v_chain text := '';
+  v_every text := '';
   v_with_items constant boolean := exists (
     select from unnest(filters) as filter where not filter.is_exclusion and filter.items is not null
   );
+  v_types constant text := quote_literal((
+    select array_agg(filter.event_type_id) from unnest(filters) as filter where not filter.is_exclusion
+  )) || '::int[]';
 begin
   for v_number in 1 .. step_count loop
     v_lists := v_lists || format(
@@ -97,6 +126,19 @@ begin
     continue when v_number = 1;
 
     v_columns := v_columns || format(', journey.at%s', v_number);
+    if is_strict then
+      v_chain := (
+        select string_agg(
+          format(
+            ' and attempt.at%1$s[width_bucket(attempt.every[ended.place - %2$s], attempt.at%1$s)]'
+              || ' = attempt.every[ended.place - %2$s]',
+            number, v_number - number
+          ),
+          '' order by number desc
+        )
+        from generate_series(1, v_number - 1) as number
+      );
+    end if;
     -- The start of the attempt that a time of this step belongs to.
     v_start := format(v_start, format('attempt.at%1$s[width_bucket(%%s, attempt.at%1$s)]', v_number - 1));
     v_found := v_found || format(
@@ -105,8 +147,8 @@ begin
         select later.at
         from (
           select unnest(attempt.at%1$s%2$s) as at
-        ) as later
-        where later.at <= %3$s + $6
+        ) as later%4$s
+        where later.at <= %3$s + $6%5$s
         limit 1
       ) as reach_%1$s on true$query$,
       v_number,
@@ -117,9 +159,22 @@ begin
         )
         else ''
       end,
-      format(v_start, 'later.at')
+      case
+        when is_strict then format('attempt.every[ended.place - %s]', v_number - 1)
+        else format(v_start, 'later.at')
+      end,
+      case
+        when is_strict
+          then ' cross join lateral (select width_bucket(later.at, attempt.every) as place) as ended'
+        else ''
+      end,
+      v_chain
     );
-    v_starts := v_starts || format(v_start, format('reach_%s.at', v_number));
+    v_starts := v_starts || case
+      when is_strict
+        then format('attempt.every[width_bucket(reach_%1$s.at, attempt.every) - %2$s]', v_number, v_number - 1)
+      else format(v_start, format('reach_%s.at', v_number))
+    end;
     v_forward := v_forward || format(
       $query$
       cross join lateral (
@@ -135,6 +190,53 @@ begin
     );
   end loop;
 
+  if is_strict then
+    v_every := format(
+      $query$
+      select
+        seen.*,
+        seen.has_automatic or analytics._has_ties(seen.every, %1$s, %2$s) as is_walked
+      from (
+        select journey.person_id, journey.has_automatic, %3$s as every%4$s
+        from journey
+        where cardinality(journey.at1) > 0
+        offset 0
+      ) as seen$query$,
+      coalesce(
+        (
+          select string_agg(format('seen.at%s', number), ' || ' order by number)
+          from generate_series(2, step_count) as number
+        ),
+        $query$'{}'::timestamptz[]$query$
+      ),
+      step_count,
+      case
+        when only_visible then format(
+          $query$array(
+            select happened.at
+            from (
+              select unnest(journey.every) as at
+            ) as happened
+            where happened.at <@ ($3)[cardinality($1) + 1]%s
+            order by 1
+          )$query$,
+          (
+            select string_agg(
+              format(' or journey.at%1$s[width_bucket(happened.at, journey.at%1$s)] = happened.at', number),
+              '' order by number
+            )
+            from generate_series(1, step_count) as number
+          )
+        )
+        else 'journey.every'
+      end,
+      (
+        select string_agg(format(', journey.at%s', number), '' order by number)
+        from generate_series(1, step_count) as number
+      )
+    );
+  end if;
+
   return format(
     $query$
     with member as materialized (
@@ -143,12 +245,12 @@ begin
 
     -- Sorted once, for all lists of times.
     journey as (
-      select journey.person_id%1$s
+      select journey.person_id%1$s%13$s
       from (
         select
           journey.person_id, journey.event_type_id, journey.is_automatic, journey.occurred_at, journey.item_ids,
           journey.occurred_at[1] as first_at
-        from analytics._journeys(%2$s, false, %3$s, ($2)[1], ($2)[cardinality($2)]) as journey
+        from analytics._journeys(%2$s, %14$L, %3$s, ($2)[1], ($2)[cardinality($2)]) as journey
         join member
           on member.block = journey.person_id / 4096
           and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
@@ -157,10 +259,10 @@ begin
       having bool_or(journey.event_type_id = ($1)[1].event_type_id)
     ),
 
-    attempt as (
-      select journey.person_id, %4$s, %5$s
-      from journey%6$s
-      where cardinality(journey.at1) > 0
+%12$s    attempt as (
+      select journey.person_id, %4$s, %5$s%15$s
+      from %16$s as journey%6$s
+      where cardinality(journey.at1) > 0%17$s
       offset 0
     )
 
@@ -174,9 +276,7 @@ begin
     cross join lateral (select start.at) as time_1%11$s
     $query$,
     v_lists,
-    quote_literal((
-      select array_agg(filter.event_type_id) from unnest(filters) as filter where not filter.is_exclusion
-    )),
+    v_types,
     case when v_with_items then 'true' else 'false' end,
     case when by_bucket then 'part.bucket' else '1 as bucket' end,
     case when by_bucket then replace(v_columns, 'journey.at1', 'part.at as at1') else v_columns end,
@@ -207,17 +307,40 @@ begin
         string_agg(format('when reach_%s.at is not null then %s', number, v_starts[number]), ' ' order by number desc)
       from generate_series(2, step_count) as number
     ),
-    v_forward
+    v_forward,
+    -- Read twice: those with ties are walked.
+    case when is_strict then format('    listed as materialized (%s),%s', v_every, E'\n\n') else '' end,
+    case
+      when is_strict then format(
+        $query$, array(
+          select unnest(
+            analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+              filter (where not journey.is_automatic)
+          )
+          order by 1
+        ) as every,
+        coalesce(bool_or(journey.is_automatic) filter (where journey.event_type_id = any (%s)), false) as has_automatic
+        $query$,
+        v_types
+      )
+      else ''
+    end,
+    is_strict,
+    case when is_strict then ', journey.every' else '' end,
+    case when is_strict then 'listed' else 'journey' end,
+    case when is_strict then ' and not journey.is_walked' else '' end
   );
 end;
 $$;
 
-comment on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean) is $$
-Returns the statement that finds the attempts of people in an ordered funnel of different events.
-By binary search; see `analytics._funnel_attempts`. `by_bucket`: one attempt per person and bucket of its start.
+comment on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean) is $$
+Returns the statement that finds the attempts of people in an ordered or strict funnel of different events.
+By binary search; see `analytics._funnel_attempts`. `by_bucket`: one attempt per person and bucket of its start. In a
+strict funnel it leaves out the people of its CTE `listed` that are `is_walked`, because events of one time count in
+the order of the steps, and automatic events, which are in no list of all events, are steps.
 $$;
 
-grant execute on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean)
+grant execute on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean)
 to insights_reader;
 
 create or replace function analytics._walk_statement(
@@ -227,7 +350,8 @@ create or replace function analytics._walk_statement(
   by_events boolean,
   attribution text,
   by_bucket boolean,
-  only_visible boolean
+  only_visible boolean,
+  members text
 )
 returns text
 language plpgsql
@@ -324,9 +448,7 @@ begin
 
   return format(
     $query$
-    with member as materialized (
-      select entry.block, entry.people from unnest($4, $5) as entry (block, people)
-    ),
+    with member as materialized (%7$s),
 
     hit as (
       select happened.person_id, happened.at, happened.steps, happened.exclusions, happened.value
@@ -433,20 +555,23 @@ begin
         )$query$,
         step_count, case when step_order = 'strict' then 'true' else 'false' end
       )
-    end
+    end,
+    members
   );
 end;
 $$;
 
 comment on function analytics._walk_statement(
-  analytics.step_filter[], int, text, boolean, text, boolean, boolean
+  analytics.step_filter[], int, text, boolean, text, boolean, boolean, text
 ) is $$
 Returns the statement that finds the attempts of people in any funnel, by walking through their events.
 See `analytics._funnel_attempts`. `by_events`: properties are read, from the events. `by_bucket`: one attempt per
-person and bucket of its start.
+person and bucket of its start. `members`: the query of the people, as blocks and bits.
 $$;
 
-grant execute on function analytics._walk_statement(analytics.step_filter[], int, text, boolean, text, boolean, boolean)
+grant execute on function analytics._walk_statement(
+  analytics.step_filter[], int, text, boolean, text, boolean, boolean, text
+)
 to insights_reader;
 
 create or replace function analytics._funnel_attempts(
@@ -487,10 +612,10 @@ declare
     where filter.is_optional
   );
   -- Where no event is two steps, and none is optional.
-  v_by_search constant boolean := step_order = 'ordered'
+  v_by_search constant boolean := step_order in ('ordered', 'strict')
     and not v_by_events
     and v_optional = 0
-    and not v_with_any
+    and not exists (select from unnest(filters) as filter where filter.event_type_id = 0)
     and (
       select count(distinct filter.event_type_id) = v_step_count
       from unnest(filters) as filter
@@ -543,13 +668,33 @@ begin
   end if;
 
   if v_by_search then
-    return query execute analytics._search_statement(filters, v_step_count, v_by_bucket, v_visible is not null)
-    using filters, bounds, v_visible, v_blocks, v_people, conversion_window;
+    return query execute
+      analytics._search_statement(
+        filters, v_step_count, step_order = 'strict', v_by_bucket, v_visible is not null
+      )
+      || case
+        when step_order = 'strict' then format(
+          ' union all select walked.* from (%s) as walked',
+          analytics._walk_statement(
+            filters, v_step_count, step_order, false, null, v_by_bucket, v_visible is not null,
+            $query$
+            select listed.person_id / 4096 as block, bit_or(track.person_bit(listed.person_id)) as people
+            from listed
+            where listed.is_walked
+            group by listed.person_id / 4096
+            $query$
+          )
+        )
+        else ''
+      end
+    using filters, bounds, v_visible, v_blocks, v_people, conversion_window, v_types, v_with_any, v_optional,
+      _funnel_attempts.property;
   end if;
   if v_walkers is not null then
     return query execute analytics._walk_statement(
       filters, v_step_count, step_order, v_by_events,
-      case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null
+      case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
+      'select entry.block, entry.people from unnest($4, $5) as entry (block, people)'
     )
     using filters, bounds, v_visible, v_blocks, v_walkers, conversion_window, v_types, v_with_any, v_optional,
       _funnel_attempts.property;

@@ -26,19 +26,7 @@ declare
   v_season constant int := coalesce(
     anomalies.season, case anomalies.bucket when 'hour' then 168 when 'day' then 7 else 1 end
   );
-  v_length constant interval := case
-    when anomalies.bucket in ('minute', 'hour', 'day', 'week', 'month', 'year')
-      then ('1 ' || anomalies.bucket)::interval
-    when anomalies.bucket = 'quarter' then interval '3 months'
-    -- analytics.trend refuses it.
-    else interval '0'
-  end;
 begin
-  if measure is null or measure not in ('events', 'people', 'engaged') then
-    perform common.refuse(
-      'CF001', format('measure is "%s"', left(measure, 100)), 'Use events, people or engaged (time, in seconds).'
-    );
-  end if;
   perform common.check_count('season', v_season, 1, 1000);
   perform common.check_count('history', anomalies.history, 10, 1000);
   if threshold is null or not threshold > 0 or threshold > 1000 then
@@ -48,30 +36,28 @@ begin
       'Give a number of standard deviations, above 0 and up to 1000. The usual one is 3.5.'
     );
   end if;
+  -- Before times are computed with it.
+  perform common.check_zone(anomalies.zone);
   return query
   with point as (
     select
-      trend.breakdown_value, trend.is_other, trend.bucket_start,
-      coalesce(lead(trend.bucket_start) over by_value, anomalies.until) > anomalies.since as is_in_period,
-      case anomalies.measure
-        when 'events' then trend.event_count::float8
-        when 'people' then trend.person_count::float8
-        else extract(epoch from trend.engaged)::float8
-      end as figure
-    from analytics.trend(
+      listed.breakdown_value, listed.is_other, listed.bucket_start, listed.figure,
+      listed.bucket_end > anomalies.since as is_in_period
+    from analytics.trend_figures(
       event_name => anomalies.event_name,
       bucket => anomalies.bucket,
       -- The buckets before, which the first ones are compared with.
-      since => anomalies.since - (anomalies.history + 3 * v_season) * v_length,
+      since => common.add_buckets(
+        anomalies.since, anomalies.bucket, -(anomalies.history + 3 * v_season), anomalies.zone
+      ),
       until => anomalies.until,
       zone => anomalies.zone,
+      measure => anomalies.measure,
       item => anomalies.item,
       among => anomalies.among,
       breakdown => anomalies.breakdown,
       top_values => anomalies.top_values
-    ) as trend
-    where trend.is_complete
-    window by_value as (partition by trend.breakdown_value, trend.is_other order by trend.bucket_start)
+    ) as listed
   ),
 
   based as (

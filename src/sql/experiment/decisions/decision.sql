@@ -35,6 +35,10 @@ declare
   v_scale constant float8 := case when v_is_share then 100 else 1 end;
   v_digits constant text := case when v_is_share then 'FMS999999990.0' else 'FMS999999990.0000' end;
 begin
+  if result.effect is null then
+    -- A guardrail whose control has no outcomes, so that there is no relative difference.
+    return format('%s, and 0 in the control', to_char(result.figure, 'FM999999990.0000'));
+  end if;
   return to_char(result.effect * v_scale, v_digits) || v_unit || ' (' || case
     when result.low is not null and result.high is not null
       then to_char(result.low * v_scale, v_digits) || ' to ' || to_char(result.high * v_scale, v_digits)
@@ -281,36 +285,18 @@ begin
 
   v_health := experiment.health(v_experiment.experiment_key);
   v_results := array(select result from experiment.results(v_experiment.experiment_key) as result);
-  -- Harm is looked for on every day, which only the sequential test allows. Without a margin, the difference itself is
-  -- tested: a relative one is very uncertain where the control has few outcomes. Results are read again only for the
-  -- guardrails that they are needed for, and not if those of the plan are the same.
+  -- Harm is looked for on every day, which only the sequential test allows. Results are not read again if those of the
+  -- plan are the same.
   v_harms := array(
-    select reading.result
-    from (
-      select
-        case when coalesce(measured.margin, 0) > 0 then 'relative' else 'absolute' end as difference,
-        array_agg(metric.metric_key) as metrics
-      from experiment.measured
-      join experiment.metric using (metric_id)
-      where measured.experiment_id = v_experiment.experiment_id
-        and measured.role = 'guardrail'
-      group by 1
-    ) as tested
-    cross join lateral (
-      select planned as result
-      from unnest(v_results) as planned
-      where v_experiment.test = 'sequential'
-        and tested.difference = 'relative'
-      union all
-      select repeated
-      from experiment.results(
-        v_experiment.experiment_key, test => 'sequential', difference => tested.difference
-      ) as repeated
-      where v_experiment.test <> 'sequential'
-        or tested.difference <> 'relative'
-    ) as reading
-    where (reading.result).verdict = 'harm'
-      and (reading.result).metric = any (tested.metrics)
+    select planned
+    from unnest(v_results) as planned
+    where v_experiment.test = 'sequential'
+      and planned.verdict = 'harm'
+    union all
+    select repeated
+    from experiment.results(v_experiment.experiment_key, test => 'sequential') as repeated
+    where v_experiment.test <> 'sequential'
+      and repeated.verdict = 'harm'
   );
   v_decision.days := extract(
     epoch from coalesce(v_experiment.stopped_at, now()) - v_experiment.started_at

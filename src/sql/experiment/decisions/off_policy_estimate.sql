@@ -116,6 +116,7 @@ begin
     );
   end if;
 
+  perform experiment._check_people(v_experiment.experiment_id);
   select
     array_agg(exposure.variation order by exposure.person_id),
     array_agg(exposure.probability order by exposure.person_id),
@@ -166,7 +167,7 @@ for the changing weights of a bandit: `ips` is the mean of weight · outcome, `s
 Only people whose period is complete count. A `mean_weight` far from 1 means that the logged weights are not those by
 which people were assigned.
 Errors: CF001 for `weights`, CF002 for an unknown experiment (names the nearest), CF003 for a draft, CF007 for a goal
-that is a ratio or a quantile.
+that is a ratio or a quantile, CF010 for an ended experiment whose exposures were deleted by retention.
 $$;
 
 grant execute on function experiment.off_policy_estimate(text, float8[]) to insights_admin, insights_worker;

@@ -13,3 +13,5 @@ end;
 comment on function experiment._arm_name(text, text, smallint) is $$
 Returns the name of the set of the people of a variation: its position takes the place of a name that is too long.
 $$;
+
+grant execute on function experiment._arm_name(text, text, smallint) to insights_reader;

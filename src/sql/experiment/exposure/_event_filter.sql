@@ -40,5 +40,5 @@ end;
 comment on function experiment._event_filter(experiment.slot, boolean) is $$
 Returns the condition, as text of SQL, on an event that belongs to an outcome of an exposed person.
 After the exposure, or in the period before it. The statement has the relations `event` and `exposed`,
-and those of `experiment._filter_relations`.
+and those of `experiment._event_relations`.
 $$;

@@ -23,22 +23,15 @@ begin
       select exposed from unnest(exposures) as exposed where exposed.experiment_id = v_slot.experiment_id
     );
     return query execute format(
-      'with exposed as materialized (select exposed.* from unnest($1) as exposed)%3$s '
-      'select event.person_id, $3, $4, array_agg(%1$s order by %1$s)'
-      ' from track.event join exposed using (person_id)'
-      ' where event.person_id = any ($2) and event.occurred_at >= $6 and event.occurred_at < $5'
-      ' and %2$s and %1$s is not null'
+      'with exposed as materialized (select exposed.* from unnest($1) as exposed), %3$s '
+      'select event.person_id, $2, $3, array_agg(%1$s order by %1$s)'
+      ' from event join exposed using (person_id)'
+      ' where %2$s and %1$s is not null'
       ' group by event.person_id',
       experiment._event_figure(v_slot), experiment._event_filter(v_slot, false),
-      experiment._filter_relations(array[v_slot])
+      experiment._event_relations(array[v_slot])
     )
-    using
-      v_exposures,
-      array(select exposed.person_id from unnest(v_exposures) as exposed order by exposed.person_id),
-      v_slot.experiment_id,
-      v_slot.position,
-      v_slot.ends_at,
-      (select min(exposed.exposed_at) from unnest(v_exposures) as exposed) - v_slot.before_period;
+    using v_exposures, v_slot.experiment_id, v_slot.position;
   end loop;
 end;
 $$;

@@ -1,5 +1,5 @@
 create or replace function experiment._exposures_of(people bigint[])
-returns setof experiment.exposure
+returns experiment.exposure[]
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
@@ -23,7 +23,7 @@ declare
   v_exposures experiment.exposure[];
 begin
   if v_exposed = '{}' then
-    return;
+    return '{}';
   end if;
   v_people := array(select distinct exposed.person_id from unnest(v_exposed) as exposed);
 
@@ -97,15 +97,13 @@ begin
       and trait.person_id = exposed.person_id
       and trait.at = exposed.exposed_at
   );
-  return query
-  select computed.*
-  from experiment._outcomes(
+  return experiment._outcomes(
     v_exposures,
     array(
       select slot
       from experiment._slots(array(select distinct exposed.experiment_id from unnest(v_exposed) as exposed)) as slot
     )
-  ) as computed;
+  );
 end;
 $$;
 

@@ -28,46 +28,10 @@ declare
       group by experiment.experiment_key
     ) as arm
   );
-  v_exposed experiment.exposed[];
   v_function text;
-  v_served experiment.exposed[];
+  v_some experiment.exposed[];
+  v_served experiment.exposed[] := '{}';
 begin
-  with mentioned as materialized (
-    select distinct step.person_id, viewed.occurred_at
-    from track.step
-    cross join lateral unnest(step.occurred_at) as viewed (occurred_at)
-    where step.person_id = any (_first_exposures.people)
-      and step.event_type_id = any (v_viewed.stored)
-      and viewed.occurred_at >= v_since
-  ),
-
-  named as materialized (
-    select
-      event.person_id, event.identity_id, event.occurred_at,
-      coalesce(event.properties ->> 'experiment_id', event.properties ->> 'experimentId') as experiment_key,
-      coalesce(event.properties ->> 'variation_id', event.properties ->> 'variationId') as variation_key
-    from mentioned
-    join track.event
-      on event.person_id = mentioned.person_id
-      and event.occurred_at = mentioned.occurred_at
-    where coalesce(event.named_event_type_id, event.event_type_id) = v_viewed.named
-      or event.event_type_id = v_viewed.named
-  )
-
-  select array_agg(
-    row(
-      shown.person_id, shown.identity_id, (shown.arm ->> 0)::int, (shown.arm ->> 1)::smallint, shown.occurred_at
-    )::experiment.exposed
-  )
-  into v_exposed
-  from (
-    select
-      named.person_id, named.identity_id, named.occurred_at,
-      v_arms -> named.experiment_key -> named.variation_key as arm
-    from named
-  ) as shown
-  where shown.arm is not null;
-
   for v_function in
     select handler.exposure_function
     from experiment.handler
@@ -84,26 +48,61 @@ begin
       'select array(select exposed from %I.%I($1) as exposed)',
       split_part(v_function, '.', 1), split_part(v_function, '.', 2)
     )
-    into v_served
+    into v_some
     using _first_exposures.people;
-    v_exposed := v_exposed || v_served;
+    v_served := v_served || v_some;
   end loop;
 
   return query
+  with mentioned as materialized (
+    select distinct step.person_id, viewed.occurred_at
+    from track.step
+    cross join lateral unnest(step.occurred_at) as viewed (occurred_at)
+    where step.person_id = any (_first_exposures.people)
+      and step.event_type_id = any (v_viewed.stored)
+      and viewed.occurred_at >= v_since
+  ),
+
+  named as materialized (
+    select
+      event.person_id, event.identity_id, event.occurred_at,
+      v_arms -> coalesce(event.properties ->> 'experiment_id', event.properties ->> 'experimentId')
+      -> coalesce(event.properties ->> 'variation_id', event.properties ->> 'variationId') as arm
+    from mentioned
+    join track.event
+      on event.person_id = mentioned.person_id
+      and event.occurred_at = mentioned.occurred_at
+    where coalesce(event.named_event_type_id, event.event_type_id) = v_viewed.named
+      or event.event_type_id = v_viewed.named
+  ),
+
+  shown as (
+    select
+      named.person_id, named.identity_id, (named.arm ->> 0)::int as experiment_id,
+      (named.arm ->> 1)::smallint as variation, named.occurred_at as exposed_at
+    from named
+    where named.arm is not null
+
+    union all
+
+    select served.person_id, served.identity_id, served.experiment_id, served.variation, served.exposed_at
+    from unnest(v_served) as served
+    where served.variation is not null
+  )
+
   select
-    exposed.person_id,
-    (array_agg(exposed.identity_id order by exposed.exposed_at, exposed.identity_id))[1],
-    exposed.experiment_id,
-    case when min(exposed.variation) = max(exposed.variation) then min(exposed.variation) end,
-    min(exposed.exposed_at)
-  from unnest(v_exposed) as exposed
+    shown.person_id,
+    min(shown.identity_id),
+    shown.experiment_id,
+    case when min(shown.variation) = max(shown.variation) then min(shown.variation) end,
+    min(shown.exposed_at)
+  from shown
   join experiment.experiment
-    on experiment.experiment_id = exposed.experiment_id
-    and exposed.exposed_at >= experiment.started_at
-    and exposed.exposed_at < coalesce(experiment.stopped_at, 'infinity')
-  where exposed.person_id <> 0
-    and exposed.variation is not null
-  group by exposed.person_id, exposed.experiment_id;
+    on experiment.experiment_id = shown.experiment_id
+    and shown.exposed_at >= experiment.started_at
+    and shown.exposed_at < coalesce(experiment.stopped_at, 'infinity')
+  where shown.person_id <> 0
+  group by shown.person_id, shown.experiment_id;
 end;
 $$;
 

@@ -4,7 +4,7 @@
  * and arrays that are put together from its rows, would take several times as long.
  */
 create or replace function experiment._outcomes(exposures experiment.exposure[], slots experiment.slot[])
-returns setof experiment.exposure
+returns experiment.exposure[]
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
@@ -19,11 +19,13 @@ as $$
 declare
   v_experiment_id int;
   v_exposures experiment.exposure[];
+  v_computed experiment.exposure[];
+  v_outcomes experiment.exposure[] := '{}';
   v_slots experiment.slot[];
   v_stepped text;
   v_found text;
-  v_outcomes text;
-  v_outcomes_before text;
+  v_figures text;
+  v_figures_before text;
 begin
   for v_experiment_id, v_exposures in
     select exposed.experiment_id, array_agg(exposed)
@@ -33,29 +35,7 @@ begin
     v_slots := array(
       select slot from unnest(slots) as slot where slot.experiment_id = v_experiment_id order by slot.place
     );
-
-    -- The times of an array that are earlier than t are those up to t - 1 microsecond.
-    select string_agg(
-      format(
-        'sum('
-        'width_bucket(greatest(%3$s, least(%4$s, $5)) - interval ''1 microsecond'', step.occurred_at)'
-        ' - width_bucket(%3$s - interval ''1 microsecond'', step.occurred_at)'
-        ') filter (where step.event_type_id in (%2$s)) as y%1$s, '
-        'sum('
-        'width_bucket(exposed.exposed_at - interval ''1 microsecond'', step.occurred_at)'
-        ' - width_bucket(exposed.exposed_at - %5$L::interval - interval ''1 microsecond'', step.occurred_at)'
-        ') filter (where step.event_type_id in (%2$s)) as x%1$s',
-        slot.place,
-        array_to_string(slot.event_type_ids, ', '),
-        format('exposed.exposed_at + %L::interval', slot.delay),
-        format('exposed.exposed_at + %L::interval + %L::interval', slot.delay, slot.period),
-        slot.before_period
-      ),
-      ', '
-    )
-    into v_stepped
-    from unnest(v_slots) as slot
-    where slot.is_stepped;
+    v_stepped := experiment._step_figures(v_slots);
 
     select string_agg(
       format(
@@ -72,50 +52,45 @@ begin
     select
       coalesce(string_agg(format(outcome.text, 'y'), ', ' order by outcome.place), ''),
       coalesce(string_agg(format(outcome.text, 'x'), ', ' order by outcome.place), '')
-    into v_outcomes, v_outcomes_before
+    into v_figures, v_figures_before
     from (
       select
         slot.place,
+        -- Most are 0 or null: the constants are made without a conversion.
         format(
-          'least(coalesce(%s.%%s%s, 0)::numeric, %L::numeric)',
-          case when slot.is_stepped then 'stepped' else 'found' end, slot.place,
-          case when slot.reading = 'any' then 1 else slot.cap end
+          case
+            when slot.reading = 'any' then 'case when %1$s.%%1$s%2$s > 0 then 1::numeric else 0::numeric end'
+            when slot.cap is null then 'coalesce(nullif(%1$s.%%1$s%2$s, 0)::numeric, 0::numeric)'
+            else 'least(coalesce(nullif(%1$s.%%1$s%2$s, 0)::numeric, 0::numeric), %3$L::numeric)'
+          end,
+          case when slot.is_stepped then 'stepped' else 'found' end, slot.place, slot.cap
         ) as text
       from unnest(v_slots) as slot
     ) as outcome;
 
-    return query execute
+    execute
       'with exposed as materialized (select exposed.* from unnest($1) as exposed)'
-      || experiment._filter_relations(v_slots)
-      || coalesce(
-        ', stepped as ('
-        'select step.person_id, ' || v_stepped || ' from track.step join exposed using (person_id)'
-        ' where step.person_id = any ($2) and step.event_type_id = any ($3) group by step.person_id'
-        ')',
-        ''
-      )
+      || coalesce(', ' || v_stepped, '')
+      || coalesce(', ' || experiment._event_relations(v_slots), '')
       || coalesce(
         ', found as ('
-        'select event.person_id, ' || v_found || ' from track.event join exposed using (person_id)'
-        ' where event.person_id = any ($2) and event.occurred_at >= $6 and event.occurred_at < $5'
-        ' and (event.event_type_id = any ($4) or event.named_event_type_id = any ($4)) group by event.person_id'
+        'select event.person_id, ' || v_found || ' from event join exposed using (person_id) group by event.person_id'
         ')',
         ''
       )
-      || ' select exposed.person_id, exposed.experiment_id, exposed.variation, exposed.exposed_at,'
+      || ' select array_agg(row('
+      'exposed.person_id, exposed.experiment_id, exposed.variation, exposed.exposed_at,'
       ' exposed.exposed_on, exposed.is_counted, exposed.stratum, exposed.probability,'
-      ' array[' || v_outcomes || ']::numeric[], array[' || v_outcomes_before || ']::numeric[]'
+      ' array[' || v_figures || ']::numeric[], array[' || v_figures_before || ']::numeric[]'
+      ')::experiment.exposure)'
       ' from exposed'
       || case when v_stepped is null then '' else ' left join stepped using (person_id)' end
       || case when v_found is null then '' else ' left join found using (person_id)' end
-    using
-      v_exposures,
-      array(select exposed.person_id from unnest(v_exposures) as exposed order by exposed.person_id),
-      array(select distinct unnest(slot.event_type_ids) from unnest(v_slots) as slot where slot.is_stepped),
-      array(select distinct unnest(slot.event_type_ids) from unnest(v_slots) as slot where not slot.is_stepped),
-      v_slots[1].ends_at,
-      (select min(exposed.exposed_at) from unnest(v_exposures) as exposed) - v_slots[1].before_period;
+    into v_computed
+    using v_exposures;
+    v_outcomes := v_outcomes || v_computed;
   end loop;
+  return v_outcomes;
 end;
 $$;
 

@@ -10,11 +10,13 @@ begin
   return array(
     with computed as materialized (
       select computed
-      from experiment._exposures_of(
-        array(
-          select unnest(_wrong_exposures.people)
-          except
-          select unnest(experiment._refused_people(_wrong_exposures.people))
+      from unnest(
+        experiment._exposures_of(
+          array(
+            select unnest(_wrong_exposures.people)
+            except
+            select unnest(experiment._refused_people(_wrong_exposures.people))
+          )
         )
       ) as computed
     ),

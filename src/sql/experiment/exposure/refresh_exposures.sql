@@ -9,6 +9,8 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 set jit to off
+-- The exposures of a batch of people are passed as an array, and read by several statements.
+set work_mem to '64MB'
 set enable_mergejoin to off
 as $$
 declare
@@ -33,9 +35,11 @@ begin
     select exposure from experiment.exposure where exposure.person_id = any (v_people)
   );
   v_refused := experiment._refused_people(v_people);
-  v_new := array(
-    select computed
-    from experiment._exposures_of(array(select unnest(v_people) except select unnest(v_refused))) as computed
+  v_new := experiment._exposures_of(
+    case
+      when v_refused = '{}' then v_people
+      else array(select unnest(v_people) except select unnest(v_refused))
+    end
   );
 
   -- Rows that differ: those of before, and those of now.
@@ -51,32 +55,7 @@ begin
     where old is distinct from new;
   end if;
 
-  delete from experiment.exposure
-  using (
-    select old.person_id, old.experiment_id from unnest(v_old) as old
-    except
-    select new.person_id, new.experiment_id from unnest(v_new) as new
-  ) as gone
-  where exposure.person_id = gone.person_id
-    and exposure.experiment_id = gone.experiment_id;
-  insert into experiment.exposure (
-    person_id, experiment_id, variation, exposed_at, exposed_on, is_counted, stratum, probability, outcomes,
-    outcomes_before
-  )
-  select
-    new.person_id, new.experiment_id, new.variation, new.exposed_at, new.exposed_on, new.is_counted, new.stratum,
-    new.probability, new.outcomes, new.outcomes_before
-  from unnest(v_new) as new
-  on conflict (person_id, experiment_id) do update
-  set
-    variation = excluded.variation,
-    exposed_at = excluded.exposed_at,
-    exposed_on = excluded.exposed_on,
-    is_counted = excluded.is_counted,
-    stratum = excluded.stratum,
-    probability = excluded.probability,
-    outcomes = excluded.outcomes,
-    outcomes_before = excluded.outcomes_before;
+  perform experiment._store_exposures(v_old, v_new);
   perform experiment._change_day_sums(
     v_old || v_new,
     array_fill(-1, array[cardinality(v_old)]) || array_fill(1, array[cardinality(v_new)])

@@ -20,6 +20,7 @@ begin
     );
   end if;
 
+  perform experiment.check_sets(array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)));
   return query
   with term as materialized (
     select entry.position, entry.term like '~%' as is_left_out, btrim(ltrim(entry.term, '~')) as name
@@ -51,7 +52,8 @@ $$;
 comment on function experiment._among(text) is $$
 @behavior -*
 Returns the people of an expression of sets: names with `&` between them, and `~` before those to leave out.
-Errors: CF001 for another expression, CF002 for an unknown set (names the nearest).
+Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF010 for variations whose
+people were deleted by retention.
 $$;
 
 grant execute on function experiment._among(text) to insights_reader;

@@ -34,3 +34,5 @@ comment on function experiment._are_events_complete(experiment.experiment) is $$
 Returns whether no rule of retention has deleted events of the time of an experiment, of any purpose.
 False in doubt: a rule may have deleted only events that the experiment does not measure.
 $$;
+
+grant execute on function experiment._are_events_complete(experiment.experiment) to insights_reader;

@@ -25,6 +25,7 @@ begin
     return;
   end if;
 
+  perform experiment._check_people(_arm_sums.experiment_id);
   -- An array has a limit of 1 GB, so that people are added some at a time.
   for v_exposures in
     select array_agg(part.exposure)

@@ -121,6 +121,12 @@ begin
       and (entry.value -> 'is_complete')::boolean = _arms.only_complete
       and (_arms.metric_position is null or (entry.value -> 'position')::smallint = _arms.metric_position);
     return;
+  elsif _arms.among is null
+    and exists (select from experiment.kept where kept.experiment_id = v_id)
+    and not experiment._are_events_complete(_arms.experiment)
+  then
+    -- The values of earlier days are deleted.
+    return;
   end if;
   return query
   select

@@ -18,7 +18,9 @@ declare
     from experiment._arm_sums(v_id, _health.among) as stored
     where stored.position = -1
   );
+  v_drawn experiment.drawn;
   v_tested float8[];
+  v_share float8;
   v_oldest constant timestamptz := (select setting.oldest_event from track.setting);
 begin
   v_result.experiment := (experiment).experiment_key;
@@ -47,61 +49,34 @@ begin
   into v_result.first_day, v_result.last_day, v_result.multiple, v_result.not_counted
   from unnest(v_sums) as stored;
 
-  -- The weights of a whole day: the exposures of a day on which they changed are not separated.
-  with day as (
-    select
-      stored.exposed_on, sum(stored.people) as people,
-      (
-        select weighting.weights
-        from experiment.weighting
-        where weighting.experiment_id = v_id
-          and (
-            weighting.since <= stored.exposed_on::timestamp at time zone 'UTC'
-            or weighting.since <= (experiment).started_at
-          )
-        order by weighting.since desc
-        limit 1
-      ) as weights
-    from unnest(v_sums) as stored
-    where stored.variation >= 0
-      and not exists (
-        select
-        from experiment.weighting
-        where weighting.experiment_id = v_id
-          and weighting.since > (experiment).started_at
-          and weighting.since > stored.exposed_on::timestamp at time zone 'UTC'
-          and weighting.since < (stored.exposed_on + 1)::timestamp at time zone 'UTC'
-      )
-    group by stored.exposed_on
-  ),
-
-  arm as (
-    select
-      place,
-      sum(day.people::float8 * day.weights[place + 1]) as expected,
-      sum((
-        select sum(stored.people)
-        from unnest(v_sums) as stored
-        where stored.variation = place
-          and stored.exposed_on = day.exposed_on
-      ))::float8 as people
-    from day
-    cross join generate_series(0, v_variations - 1) as place
-    group by place
-  )
-
-  select
-    array_agg(arm.expected order by arm.place), array_agg(coalesce(arm.people, 0) order by arm.place)
-  into v_result.expected, v_tested
-  from arm;
+  v_drawn := coalesce(
+    (select kept.drawn from experiment.kept where kept.experiment_id = v_id and v_result.as_of is not null),
+    experiment._assigned(
+      _health.experiment, v_sums,
+      -- Kept sums are of days on which the weights did not change: no exposures of others are counted.
+      case when v_result.as_of is null then _health.among else '{}' end
+    )
+  );
   -- A p-value of exact numbers of few people would show them.
   v_tested := array(
     select trunc(figure / smallest_group) * smallest_group
-    from unnest(v_tested) with ordinality as entry (figure, place)
+    from unnest((v_drawn).users) with ordinality as entry (figure, place)
     order by entry.place
   );
   if (select sum(figure) from unnest(v_tested) as entry (figure)) > 0 then
-    v_result.srm_p := experiment.srm(v_tested, v_result.expected);
+    v_result.expected := (v_drawn).expected;
+    v_share := (
+      select sum(tested.figure) from unnest(v_tested) as tested (figure)
+    ) / (
+      select sum(exact.figure) from unnest((v_drawn).users) as exact (figure)
+    );
+    v_result.srm_p := experiment._mismatch_p(
+      row(
+        v_tested,
+        array(select v_share * figure from unnest((v_drawn).expected) with ordinality as e (figure, n) order by n),
+        array(select v_share * figure from unnest((v_drawn).covariances) with ordinality as e (figure, n) order by n)
+      )::experiment.drawn
+    );
   end if;
   if smallest_group > 1 then
     v_result.srm_p := experiment._rounded(v_result.srm_p, v_result.srm_p / 10);

@@ -39,8 +39,7 @@ declare
   v_moments jsonb;
   v_found record;
   v_other record;
-  v_harm record;
-  v_margin float8 := margin;
+  v_guard record;
 begin
   v_result.people := 0;
   select * into v_arm
@@ -61,57 +60,37 @@ begin
 
   v_result.verdict := 'unclear';
   v_found := experiment._compare_arms(arms, v_result.variation_number, options, is_adjusted);
+  if v_result.role = 'guardrail' then
+    v_guard := experiment._guard(
+      arms, v_result.variation_number, options, is_adjusted, is_lower_better, margin, harm_alpha
+    );
+    v_result.verdict := v_guard.verdict;
+    v_result.effect := v_guard.effect;
+    v_result.stddev := v_guard.stddev;
+    v_result.low := v_guard.low;
+    v_result.high := v_guard.high;
+  end if;
   if v_found.answer is null then
     v_result.note := concat_ws(' ', v_result.note, v_found.note);
     return v_result;
   end if;
-  v_result.effect := v_found.answer ->> 'effect';
-  v_result.stddev := v_found.answer ->> 'stddev';
-  v_result.low := v_found.answer ->> 'low';
-  v_result.high := v_found.answer ->> 'high';
+  if v_result.role <> 'guardrail' then
+    v_result.effect := v_found.answer ->> 'effect';
+    v_result.stddev := v_found.answer ->> 'stddev';
+    v_result.low := v_found.answer ->> 'low';
+    v_result.high := v_found.answer ->> 'high';
+  end if;
   v_result.p := v_found.answer ->> 'p';
   v_result.chance_to_win := v_found.answer ->> 'chance_to_win';
   v_result.risk := v_found.answer -> 'risk' ->> 1;
   if is_adjusted and v_result.type <> 'quantile' then
     v_other := experiment._compare_arms(arms, v_result.variation_number, options, false);
-    v_result.variance_reduction := 1 - (v_result.stddev / nullif((v_other.answer ->> 'stddev')::float8, 0)) ^ 2;
+    v_result.variance_reduction := 1 - (
+      (v_found.answer ->> 'stddev')::float8 / nullif((v_other.answer ->> 'stddev')::float8, 0)
+    ) ^ 2;
   end if;
 
-  if v_result.role = 'guardrail' then
-    -- Two tests of one side: that it is not worse by more than the margin, and that it is.
-    v_found := experiment._compare_arms(
-      arms, v_result.variation_number, options || '{"side": "greater"}', is_adjusted
-    );
-    v_other := experiment._compare_arms(
-      arms, v_result.variation_number, options || '{"side": "less"}', is_adjusted
-    );
-    v_result.low := v_found.answer ->> 'low';
-    v_result.high := v_other.answer ->> 'high';
-    if v_result.difference = 'absolute' then
-      v_margin := v_margin * abs((
-        select (experiment._moments(arm.statistic) ->> 'mean')::float8
-        from unnest(arms) as arm
-        where arm.variation = 0
-          and arm.stratum is null
-      ));
-    end if;
-    -- Any of several guardrails in any variation stops the experiment, so that they share the level.
-    v_harm := experiment._compare_arms(
-      arms, v_result.variation_number,
-      options || jsonb_build_object(
-        'side', case when is_lower_better then 'greater' else 'less' end, 'alpha', harm_alpha
-      ),
-      is_adjusted
-    );
-    v_result.verdict := case
-      when is_lower_better and (v_harm.answer ->> 'low')::float8 > v_margin
-        or not is_lower_better and (v_harm.answer ->> 'high')::float8 < -v_margin
-        then 'harm'
-      when is_lower_better and v_result.high < v_margin or not is_lower_better and v_result.low > -v_margin
-        then 'safe'
-      else 'unclear'
-    end;
-  elsif v_result.chance_to_win is not null then
+  if v_result.role <> 'guardrail' and v_result.chance_to_win is not null then
     v_result.verdict := case
       -- Both sides together have alpha, as the interval.
       when v_result.chance_to_win > 1 - v_result.alpha / 2 then 'better'

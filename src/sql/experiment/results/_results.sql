@@ -25,6 +25,9 @@ declare
   v_warning constant text := nullif(array_to_string(
     (experiment._health(_results.experiment, _results.among, _results.smallest_group)).warnings, ' '
   ), '');
+  v_is_cut constant boolean := exists (select from experiment.kept where kept.experiment_id = v_id)
+    and _results.until < ((experiment).stopped_at at time zone 'UTC')::date
+    and not experiment._are_events_complete(_results.experiment);
   -- Guardrails times variations other than the control.
   v_guards constant int := greatest(1, (
     select count(*)
@@ -55,7 +58,13 @@ begin
             when coalesce(_results.only_complete, true)
               then experiment._complete_until(_results.experiment, metric.metric_id)
           end,
-          v_warning,
+          nullif(concat_ws(
+            ' ', v_warning,
+            case
+              when v_is_cut and metric.type = 'quantile'
+                then 'A rule of retention has deleted the values: quantiles are known of the whole time only.'
+            end
+          ), ''),
           variation.variation
         )::experiment.result,
         array(select arm from unnest(v_arms) as arm where arm.position = measured.position),

@@ -25,10 +25,15 @@ declare
     where weighting.experiment_id = v_id
       and weighting.since > (experiment).started_at
   );
+  v_drawn experiment.drawn;
   v_kept experiment.kept;
 begin
   delete from experiment.kept where kept.experiment_id = v_id;
-  insert into experiment.kept (experiment_id, quantiles)
+  v_drawn := experiment._assigned(
+    _take_results.experiment,
+    array(select stored from experiment.day_sum as stored where stored.experiment_id = v_id and stored.position = -1)
+  );
+  insert into experiment.kept (experiment_id, quantiles, drawn)
   select
     v_id,
     coalesce(
@@ -39,7 +44,8 @@ begin
         )
       ),
       '[]'
-    )
+    ),
+    case when v_smallest <= all ((v_drawn).users) then v_drawn end
   from experiment.measured
   join experiment.metric using (metric_id)
   cross join (values (true), (false)) as part (is_complete)

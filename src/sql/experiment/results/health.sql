@@ -79,7 +79,8 @@ The test of the distribution (sample ratio mismatch) warns below 0.001: a cause 
 used. People who saw several variations are counted apart, and are in no result. As of the last refresh. `among`: names
 of sets of people, as in `experiment.results`.
 For analysts, numbers are multiples of `experiment.setting.smallest_group`, and the days are null with `among`.
-Errors: CF002 for an unknown experiment or set, CF001 for another invalid `among`.
+Errors: CF002 for an unknown experiment or set, CF001 for another invalid `among`, CF010 for one when the
+exposures of an ended experiment were deleted by retention.
 $$;
 
 grant execute on function experiment.health(text, text) to insights_analyst, insights_admin, insights_worker;

@@ -114,7 +114,8 @@ period or delay, only people for whom it has passed count; false: all. `until`: 
 (UTC) at the latest.
 For analysts, the exposures of today do not count, variations with fewer people than `experiment.setting.smallest_group`
 have no result, and figures are rounded, so that they do not show the outcome of a person.
-Errors: CF002 for an unknown experiment or set, CF001 for another invalid argument.
+Errors: CF002 for an unknown experiment or set, CF001 for another invalid argument, CF010 for `among` when
+the exposures of an ended experiment were deleted by retention.
 $$;
 
 grant execute on function experiment.results(text, text, text, text, boolean, boolean, date)

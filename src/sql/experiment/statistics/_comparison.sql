@@ -27,6 +27,7 @@ begin
   v_result.traffic := experiment._number_option(v_options, 'traffic', 1);
   v_result.days := experiment._number_option(v_options, 'days', 1);
   v_result.users := experiment._number_option(v_options, 'users', null::float8);
+  v_result.margin := experiment._number_option(v_options, 'margin', null::float8);
   v_result.is_pooled := experiment._boolean_option(v_options, 'pool', false);
   v_prior := case when coalesce(v_options -> 'prior', 'null') = 'null' then '{}' else v_options -> 'prior' end;
   perform experiment._refuse_unknown(v_prior, 'prior', array['mean', 'variance', 'proper']);
@@ -44,6 +45,9 @@ begin
   elsif v_result.prior_is_proper and not v_result.prior_variance > 0 then
     perform common.refuse('CF001', format('variance of prior is %s', v_result.prior_variance),
       'Give a number above 0.');
+  elsif v_result.margin not between -1 and 1 then
+    perform common.refuse('CF001', format('margin is %s', v_result.margin),
+      'Give the difference that is accepted, as a share of the control from -1 to 1, such as -0.02.');
   elsif v_result.difference = 'scaled' then
     if not (v_result.traffic > 0 and v_result.traffic <= 1) then
       perform common.refuse('CF001', format('traffic is %s', v_result.traffic),

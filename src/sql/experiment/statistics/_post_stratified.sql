@@ -2,7 +2,8 @@ create or replace function experiment._post_stratified(
   pooled experiment.effect,
   controls experiment.statistic[],
   treatments experiment.statistic[],
-  is_relative boolean
+  is_relative boolean,
+  margin float8 default null
 )
 returns experiment.effect
 language plpgsql
@@ -54,26 +55,27 @@ begin
       end loop;
     end loop;
   end loop;
-  v_result := experiment._weighted_effect(pooled, v_means, v_covariances, is_relative);
+  v_result := experiment._weighted_effect(pooled, v_means, v_covariances, is_relative, margin);
   return case when v_result.stddev > 0 then v_result else pooled end;
 end;
 $$;
 
 comment on function experiment._post_stratified(
-  experiment.effect, experiment.statistic[], experiment.statistic[], boolean
+  experiment.effect, experiment.statistic[], experiment.statistic[], boolean, float8
 ) is $$
 Returns the difference weighted by the users of the strata, or the pooled one where too few strata have a variance.
 $$;
 
 grant execute on function experiment._post_stratified(
-  experiment.effect, experiment.statistic[], experiment.statistic[], boolean
+  experiment.effect, experiment.statistic[], experiment.statistic[], boolean, float8
 ) to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._weighted_effect(
   pooled experiment.effect,
   means float8[],
   covariances float8[],
-  is_relative boolean
+  is_relative boolean,
+  margin float8 default null
 )
 returns experiment.effect
 language plpgsql
@@ -86,6 +88,7 @@ declare
   v_control float8;
   v_treatment float8;
   v_gradient float8[];
+  v_share float8;
 begin
   v_result.stddev := 0;
   if cardinality(means) = 2 then
@@ -106,13 +109,18 @@ begin
   if v_control is null or v_control = 0 then
     return v_result;
   end if;
-  if is_relative then
-    v_gradient[1] := v_gradient[1] - v_result.effect / v_control / case
-      when cardinality(means) = 2 then 1 else means[3]
-    end;
+  if is_relative or margin is not null then
+    -- the difference as a share of the control: the estimated one, or that of the hypothesis
+    v_share := coalesce(margin * sign(v_control), v_result.effect / v_control);
+    v_gradient[1] := v_gradient[1] - v_share / case when cardinality(means) = 2 then 1 else means[3] end;
     if cardinality(means) = 4 then
-      v_gradient[3] := v_gradient[3] + v_result.effect / means[3];
+      v_gradient[3] := v_gradient[3] + v_share * v_control / means[3];
     end if;
+  end if;
+  if margin is not null then
+    v_result.control_mean := v_control;
+  end if;
+  if is_relative then
     v_result.effect := v_result.effect / abs(v_control);
   end if;
   v_result.stddev := sqrt(greatest(experiment._bilinear(covariances, v_gradient, v_gradient), 0))
@@ -122,12 +130,12 @@ begin
 end;
 $$;
 
-comment on function experiment._weighted_effect(experiment.effect, float8[], float8[], boolean) is $$
+comment on function experiment._weighted_effect(experiment.effect, float8[], float8[], boolean, float8) is $$
 Returns the difference from weighted means by the delta method; its `stddev` is 0 where there is none.
 The means are those of control and difference; of a ratio, of the numerator and then of the denominator.
 $$;
 
-grant execute on function experiment._weighted_effect(experiment.effect, float8[], float8[], boolean)
+grant execute on function experiment._weighted_effect(experiment.effect, float8[], float8[], boolean, float8)
 to insights_reader, insights_analyst, insights_admin, insights_worker;
 
 create or replace function experiment._viable_cells(controls experiment.statistic[], treatments experiment.statistic[])

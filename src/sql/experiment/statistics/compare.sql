@@ -7,11 +7,12 @@ set search_path to pg_catalog, pg_temp
 set extra_float_digits to 1
 as $$
 declare
-  v_options constant experiment.comparison := experiment._comparison(options);
+  v_options constant experiment.comparison := experiment._comparison(options, array['margin']);
   v_arms constant experiment.statistic[] := experiment._pair(control, treatment, 'control', 'treatment');
 begin
   return experiment._answer(
-    experiment._effect(experiment._with_theta(v_arms), v_options.difference = 'relative'), v_options, v_arms[1].type
+    experiment._effect(experiment._with_theta(v_arms), v_options.difference = 'relative', v_options.margin), v_options,
+    v_arms[1].type
   );
 end;
 $$;
@@ -25,7 +26,12 @@ A statistic is `{"type": "proportion", "n", "sum"}`, `{"type": "mean", "n", "sum
 (CUPED): `before` and `sum_products_before`, or of a ratio `numerator_before`, `denominator_before` and `products`.
 Options: `test` (`welch`, `sequential`, `bayesian`), `side` (`both`, `greater`, `less`), `difference` (`relative`,
 `absolute`, `scaled` with `traffic`, `days`, `users`), `alpha`, `tuning`, `prior` (`mean`, `variance`, `proper`: flat
-unless true), `prior_type`, `inverse`.
+unless true), `prior_type`, `inverse`, `margin`.
+With a `margin` (non-inferiority), `p` is that of the hypothesis that the difference is `margin` * |control|, such as
+-0.02 for 2 % less, and `chance_to_win` the probability that it is above (`inverse`: below). It is tested on treatment
+- (1 + margin) * control, which is linear, so that a control near 0 makes it no less certain; the interval has the
+standard error of this test, and excludes the margin exactly when `p` is below `alpha`. An arm whose outcomes are all
+equal then has the variance of the other arm.
 The answer has `effect`, `stddev`, `low`, `high` (null: no bound) and `p`, or `chance_to_win` and `risk` (expected loss
 of keeping the control, of choosing the treatment). The numbers are those of gbstats 0.8.0; see the README.
 CF004 for too few users, CF007 without variance or for a control of mean 0.

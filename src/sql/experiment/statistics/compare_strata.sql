@@ -7,7 +7,7 @@ set search_path to pg_catalog, pg_temp
 set extra_float_digits to 1
 as $$
 declare
-  v_options constant experiment.comparison := experiment._comparison(options, array['pool']);
+  v_options constant experiment.comparison := experiment._comparison(options, array['pool', 'margin']);
   v_is_relative constant boolean := v_options.difference = 'relative';
   v_controls experiment.statistic[] := '{}';
   v_treatments experiment.statistic[] := '{}';
@@ -46,7 +46,7 @@ begin
   if cardinality(v_controls) > 1 then
     v_arms := array[experiment._sum(v_controls), experiment._sum(v_treatments)];
   end if;
-  v_effect := experiment._effect(experiment._with_theta(v_arms), v_is_relative);
+  v_effect := experiment._effect(experiment._with_theta(v_arms), v_is_relative, v_options.margin);
   if not v_options.is_pooled and cardinality(v_controls) > 1 then
     if experiment._has_constant_before(v_arms) then
       for s in 1..cardinality(v_controls) loop
@@ -54,7 +54,9 @@ begin
         v_treatments[s] := experiment._unadjusted(v_treatments[s]);
       end loop;
     end if;
-    v_effect := experiment._post_stratified(v_effect, v_controls, v_treatments, v_is_relative);
+    v_effect := experiment._post_stratified(
+      v_effect, v_controls, v_treatments, v_is_relative, v_options.margin
+    );
   end if;
   return experiment._answer(v_effect, v_options, v_arms[1].type)
     || jsonb_build_object('post_stratified', v_effect.is_post_stratified);

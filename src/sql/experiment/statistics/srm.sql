@@ -10,24 +10,37 @@ declare
   v_total_users float8 := 0;
   v_total_weight float8 := 0;
   v_arms int := 0;
+  v_has_null boolean;
   v_expected float8;
   v_statistic float8 := 0;
 begin
-  if users is null or weights is null or coalesce(array_ndims(users), 1) > 1 or coalesce(array_ndims(weights), 1) > 1
-    or cardinality(users) > cardinality(weights) or cardinality(weights) > 1000
-    or array_lower(users, 1) <> 1 or array_lower(weights, 1) <> 1 then
+  if users is null or weights is null or cardinality(users) > cardinality(weights)
+    or array_lower(users, 1) <> 1 or array_lower(weights, 1) <> 1
+    or array_ndims(weights) = 2 and (
+      array_length(users, 1) <> array_length(weights, 1) or array_length(users, 2) <> array_length(weights, 2)
+      or array_lower(users, 2) <> 1 or array_lower(weights, 2) <> 1
+      or array_length(weights, 2) > 100 or cardinality(weights)::bigint * array_length(weights, 2) > 1000000
+    ) is not false
+    or coalesce(array_ndims(weights), 1) = 1 and (coalesce(array_ndims(users), 1) > 1 or cardinality(weights) > 1000)
+    or array_ndims(weights) > 2
+  then
     perform common.refuse('CF001',
       format('there are %s numbers of users and %s weights', coalesce(cardinality(users)::text, 'no'),
         coalesce(cardinality(weights)::text, 'no')),
-      'Give the users and the weight of each variation, of at most 1000.');
+      'Give the users and the weight of each variation, of at most 1000; over several periods with other weights, a '
+      'row of each period, of at most 100 variations, and 1000000 / the square of their number periods.');
   end if;
+  v_has_null := exists (select from unnest(weights) as entry (weight) where entry.weight is null);
   foreach v_number in array users || weights loop
     if v_number < 0 or v_number = 'NaN' or v_number > 1e30 or v_number > 0 and v_number < 1e-30
-      or v_number is null and array_position(weights, null) > 0 then
+      or v_number is null and v_has_null then
       perform common.refuse('CF001', format('a number of users or a weight is %s', coalesce(v_number::text, 'null')),
         'Give 0, or numbers from 1e-30 to 1e30.');
     end if;
   end loop;
+  if array_ndims(weights) = 2 then
+    return experiment._mismatch_p(experiment._drawn(users, weights));
+  end if;
   -- a variation without weight, or whose users are not known, is not tested
   for i in 1..cardinality(users) loop
     if weights[i] > 0 and users[i] is not null then
@@ -53,6 +66,8 @@ comment on function experiment.srm(float8[], float8[]) is $$
 Returns the p-value of a sample ratio mismatch: of users whose numbers differ from the weights by chance.
 A chi-squared test over the variations with a weight above 0; 1 with fewer than two of them, or without users. A value
 below 0.001 means that assignment or logging is broken: the results should not be used.
+When the weights changed, as those of a bandit do, give an array of two dimensions: a row of users and of weights of
+each period. The differences are added up over the periods, and compared with the sum of their covariances.
 $$;
 
 grant execute on function experiment.srm(float8[], float8[])

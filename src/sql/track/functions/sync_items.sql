@@ -14,6 +14,8 @@ as $$
 declare
   v_bad record;
   v_renamed bigint[];
+  v_placed bigint[];
+  v_parents bigint[];
   v_result track.sync_result;
 begin
   select item.external_id, item.kind, item.parent into v_bad
@@ -62,6 +64,23 @@ begin
   ))
   order by item.item_id
   for no key update;
+
+  -- A parent that a message stated was not a place in the structure of the application.
+  select array_agg(placed.item_id), array_agg(placed.parent_item_id) into v_placed, v_parents
+  from (
+    select distinct item.item_id, item.parent_item_id
+    from jsonb_to_recordset(items) as given (external_id text, parent text)
+    join track.item as known on known.external_id = given.external_id
+    join track.item on item.item_id = coalesce(known.merged_item_id, known.item_id)
+    where given.parent is not null
+      and item.parent_item_id is not null
+      and not exists (
+        select
+        from track.item_source
+        where item_source.item_id in (known.item_id, item.item_id)
+          and item_source.attribute = 'parent'
+      )
+  ) as placed;
 
   -- The application takes the place of the messages that named or described the items.
   delete from track.item_source
@@ -147,6 +166,13 @@ begin
   from given
   join track.item on item.external_id = given.external_id
   left join written on written.item_id = item.item_id;
+  -- Of two moves in a transaction, the first place is that of before.
+  insert into track.former_parent (item_id, parent_item_id, ended_at)
+  select placed.item_id, placed.parent_item_id, now()
+  from unnest(v_placed, v_parents) as placed (item_id, parent_item_id)
+  join track.item on item.item_id = placed.item_id
+  where item.parent_item_id is distinct from placed.parent_item_id
+  on conflict (item_id, ended_at) do nothing;
   return v_result;
 exception
   when data_exception then

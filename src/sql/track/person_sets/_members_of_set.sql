@@ -17,10 +17,10 @@ begin
 
   -- Person 0 (anonymized events) is in no set.
   return query
-  select distinct named.person_id
-  from unnest(v_members) as named (person_id)
-  join track.person using (person_id)
-  where named.person_id <> 0;
+  select person.person_id
+  from track.person
+  where person.person_id = any (v_members)
+    and person.person_id <> 0;
 end;
 $$;
 

@@ -6,11 +6,12 @@ parallel safe
 begin atomic
   select signed_in.person_id
   from track.signed_in_people(counted_people.set_name, counted_people.people) as signed_in (person_id)
-  where not exists (
-    select
-    from track.identity
-    join track.exclusion using (identity_id)
-    where identity.person_id = signed_in.person_id
+  -- Hashed once, where an anti-join would read the exclusions again for each person.
+  where signed_in.person_id not in (
+    select identity.person_id
+    from track.exclusion
+    join track.identity using (identity_id)
+    where identity.person_id = any (counted_people.people)
   )
   and signed_in.person_id not in (
     select restricted.person_id

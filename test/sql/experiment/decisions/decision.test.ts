@@ -155,7 +155,18 @@ describe("the rule of decision", () => {
     ];
     const found = await verdict(arms, {}, 3);
     expect(found).toMatchObject({ verdict: "harm", variation: "new" });
-    expect(found.reason).toMatch(/: \+4\.0 percentage points \(\+0\.\d to \+\d\.\d percentage points\)\.$/);
+    expect(found.reason).toMatch(/: \+400\.0 % \(\+\d+\.\d to \+\d+\.\d %\)\.$/);
+    // With a margin too, although the quotient of both is very uncertain where the control has few outcomes.
+    const guardrails = [{ metric: "complained", margin: 0.5 }];
+    expect(await verdict(arms, { guardrails }, 3)).toMatchObject({ verdict: "running" });
+    const frequent = [
+      { people: 400, enrolled: 80, complained: 2 },
+      { people: 400, enrolled: 80, complained: 60 },
+    ];
+    expect(await verdict(frequent, { guardrails }, 3)).toMatchObject({ verdict: "harm" });
+    const none = await verdict([{ people: 400, enrolled: 80 }, frequent[1] as Arm], { guardrails }, 3);
+    expect(none).toMatchObject({ verdict: "harm", variation: "new" });
+    expect(none.reason).toMatch(/: 0\.1500, and 0 in the control\.$/);
     expect(await verdict(arms, { guardrails: ["complained", "points"] }, 3)).toMatchObject({
       verdict: "running",
     });

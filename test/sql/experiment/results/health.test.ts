@@ -70,11 +70,11 @@ test("people by variation, those with several, and those who are not counted", a
   expect(await database.rejects("select experiment.health('pag')")).toMatchObject({ code: "CF002" });
 });
 
-test("a mismatch is a warning in the results, and days on which weights change are left out", async () => {
+test("a mismatch is a warning in the results, and the weights are those of the time of the exposure", async () => {
   await start(database, { key: "broken", goals: ["submits"], population: "visitors" }, 5);
   await send(database, [
     ...Array.from({ length: 80 }, (_, i) => viewed(`visitor ${i}`, "broken", i < 60 ? "control" : "treatment", 6.5)),
-    ...Array.from({ length: 80 }, (_, i) => viewed(`late ${i}`, "broken", "treatment", 7.6)),
+    ...Array.from({ length: 80 }, (_, i) => viewed(`late ${i}`, "broken", i < 30 ? "control" : "treatment", 7.6)),
     ...Array.from({ length: 50 }, (_, i) => viewed(`later ${i}`, "broken", i < 10 ? "control" : "treatment", 8.5)),
   ]);
   await database.query(
@@ -84,10 +84,24 @@ test("a mismatch is a warning in the results, and days on which weights change a
   );
   await refresh(database);
   const found = await health("broken");
-  expect(found.people).toEqual([70, 140]);
-  // 80 people by halves and 50 by one fifth.
-  expect(found.expected).toEqual([50, 80]);
+  expect(found.people).toEqual([100, 110]);
+  // 80 people by halves, and 130 by one fifth, 80 of them on the day of the change.
+  expect(found.expected).toEqual([expect.closeTo(66, 9), expect.closeTo(144, 9)]);
   expect(found.srm_p).toBeLessThan(0.001);
+  expect(found.srm_p).toBeCloseTo(
+    await database.value<number>("select experiment.srm('{{60,20},{40,90}}', '{{0.5,0.5},{0.2,0.8}}')"),
+    12,
+  );
+  // Of some people, by the time of their exposure too.
+  await database.query(`
+    select track.set_person_set('later', array(
+      select person_id from track.identity where external_id ~ '^(late|later) .$'))`);
+  const later = "select to_jsonb(health) from experiment.health('broken', among => 'later') as health";
+  expect(await database.value(later)).toMatchObject({
+    people: [20, 0],
+    expected: [4, 16],
+    srm_p: expect.closeTo(await database.value<number>("select experiment.srm('{20,0}', '{0.2,0.8}')"), 15),
+  });
   expect(found.is_mismatched).toBe(true);
   expect(found.warnings[0]).toMatch(/Sample ratio mismatch/);
   expect(found.warnings[1]).toMatch(/"visitors"/);
@@ -98,10 +112,10 @@ test("a mismatch is a warning in the results, and days on which weights change a
       "select variation, probability, count(*)::int from experiment.exposure join experiment.experiment using (experiment_id) where experiment_key = 'broken' group by 1, 2 order by 1, 2",
     ),
   ).toEqual([
-    { variation: 0, probability: 0.2, count: 10 },
+    { variation: 0, probability: 0.2, count: 40 },
     { variation: 0, probability: 0.5, count: 60 },
     { variation: 1, probability: 0.5, count: 20 },
-    { variation: 1, probability: 0.8, count: 120 },
+    { variation: 1, probability: 0.8, count: 90 },
   ]);
 });
 

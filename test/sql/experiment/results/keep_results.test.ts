@@ -19,7 +19,9 @@ const read = async (db: Queries, key = "page") => {
     "select people, expected, srm_p, multiple, not_counted, warnings from experiment.health($1)",
     [key],
   );
-  const [decision] = await db.rows<{ warnings: string[] }>("select * from experiment.decision($1)", [key]);
+  const [decision] = await db.rows<{ verdict: string; warnings: string[] }>("select * from experiment.decision($1)", [
+    key,
+  ]);
   if (health === undefined || decision === undefined) throw new Error("there is no health");
   return {
     results: await db.rows<Noted>("select * from experiment.results($1)", [key]),
@@ -250,6 +252,185 @@ test("the worker keeps the results of an experiment once late events have had th
     expect(first).not.toBeNull();
     await db.query("select experiment.decide_experiments()");
     expect(await asOf(db)).toEqual(first);
+  });
+});
+
+/** A rule of retention deletes the events of the experiment. */
+const deleteEvents = async (db: Queries) => {
+  await db.query("select privacy.set_retention('events', '30 days')");
+  await applyAll(db);
+  await refresh(db, 2000);
+};
+
+test("figures of some people are refused once a rule of retention has deleted the people", async () => {
+  const conflict = {
+    code: "CF010",
+    message: 'people of the experiment "page" were deleted by a rule of retention',
+    hint: expect.stringMatching(/^The results as of \d{4}-\d\d-\d\d are kept/),
+  };
+  const readings = [
+    "select * from experiment.results('page', among => 'counted')",
+    "select * from experiment.health('page', among => '~counted')",
+    "select * from experiment.off_policy_estimate('page')",
+    "select * from experiment.off_policy_estimate('page', '{0.2,0.8}')",
+    "select * from analytics.retention(among => 'counted & ~arm.page.control')",
+    "select * from experiment.results('other', among => 'arm.page.treatment')",
+  ];
+  await inTransaction(async (db) => {
+    await start(db, { key: "other", goals: ["submits"] }, 10);
+    await db.query("select experiment.keep_results('page')");
+    // As long as the events are there, these figures follow them.
+    for (const reading of readings) await db.query(reading);
+    const before = await read(db);
+    await deleteEvents(db);
+    await db.query("savepoint deleted");
+    for (const reading of readings) {
+      expect(await db.rejects(reading), reading).toMatchObject(conflict);
+      await db.query("rollback to deleted");
+    }
+    await db.query("set local role insights_analyst");
+    for (const reading of readings.filter((text) => !text.includes("off_policy"))) {
+      expect(await db.rejects(reading), reading).toMatchObject(conflict);
+      await db.query("rollback to deleted");
+      await db.query("set local role insights_analyst");
+    }
+    await db.query("reset role");
+    // The kept figures are there, and other sets.
+    expect((await read(db)).results.length).toBe(before.results.length);
+    await db.query("select * from analytics.retention(among => 'counted')");
+    // Quantiles are kept of the whole time only.
+    const rows = await db.rows<{ metric: string; people: string; figure: number | null; note: string | null }>(
+      "select metric, people, figure, note from experiment.results('page', until => $1)",
+      [at(15).slice(0, 10)],
+    );
+    for (const row of rows) {
+      if (row.metric === "median") {
+        expect([row.people, row.figure]).toEqual(["0", null]);
+        expect(row.note).toMatch(/quantiles are known of the whole time only/);
+      } else if (row.metric === "revenue") expect(Number(row.people)).toBeGreaterThan(50);
+    }
+  });
+});
+
+test("a person who was merged and then erased", async () => {
+  const mergeAndErase = async (db: Queries) => {
+    await send(db, [viewed("b1", "page", 0, 11)]);
+    await ingest(db, [
+      { type: "identify", messageId: "i1", userId: "person 1 0", anonymousId: "b1", timestamp: at(19) },
+    ]);
+    await refresh(db, 2000);
+    return async () => {
+      await db.query("select privacy.erase_person('person 1 0')");
+      await refresh(db, 2000);
+    };
+  };
+  // While the events are there, neither variation has her, and she is not one of those with several.
+  await inTransaction(async (db) => {
+    await db.query("select experiment.keep_results('page')");
+    const kept = await read(db);
+    const erase = await mergeAndErase(db);
+    expect(await read(db)).toEqual(kept);
+    await erase();
+    const now = await read(db);
+    expect(now.health).toMatchObject({ people: [String(size + 1), String(size)], multiple: "0" });
+    expect(await db.value("select count(*)::int from experiment.exposure where variation is null")).toBe(1);
+    await db.query("select experiment.keep_results('page')");
+    expect(await read(db)).toEqual(now);
+  });
+  // Without them, the sums stay.
+  await inTransaction(async (db) => {
+    await db.query("select experiment.keep_results('page')");
+    const kept = await read(db);
+    const erase = await mergeAndErase(db);
+    await deleteEvents(db);
+    await erase();
+    expect(await read(db)).toEqual(kept);
+  });
+});
+
+test("the results of a shipped experiment, and those by strata, are kept as those of a stopped one", async () => {
+  await inTransaction(async (db) => {
+    await db.query("insert into track.event_type (name) values ('Invoice Paid') on conflict do nothing");
+    await db.query("select experiment.define_metric('paid', 'mean', '{Invoice Paid}', value_property => 'value')");
+    const people = Array.from({ length: 120 }, (_, i) => ({
+      person: `s${i}`,
+      arm: i % 2,
+      // Four people of the smallest stratum are fewer than a kept sum has.
+      plan: i < 4 ? "rare" : i % 3 === 0 ? "pro" : "free",
+    }));
+    await ingest(
+      db,
+      people.map(({ person, plan }) => ({
+        type: "identify",
+        messageId: `plan ${person}`,
+        userId: person,
+        traits: { plan },
+        timestamp: at(8),
+      })),
+    );
+    await start(db, { key: "strata", goals: ["paid"], strata: "trait.plan", before_period: "3 days" }, 9.5);
+    await send(
+      db,
+      people.flatMap(({ person, arm, plan }, i) => [
+        { person, event: "Invoice Paid", day: 9, properties: { value: i % 5 } },
+        viewed(person, "strata", arm, 10 + (i % 3)),
+        {
+          person,
+          event: "Invoice Paid",
+          day: 15,
+          properties: { value: (plan === "free" ? 10 : 90) + arm * 3 + ((i * 7) % 11) / 4 },
+        },
+      ]),
+    );
+    await refresh(db, 2000);
+    await db.query("select experiment.ship('strata', 'treatment')");
+    await db.query("update experiment.experiment set stopped_at = $1 where experiment_key = 'strata'", [at(20)]);
+    await refresh(db, 2000);
+    const before = await read(db, "strata");
+    const stddev = (rows: Noted[]) => {
+      const found = rows as unknown as { variation: string; stddev: number; effect: number }[];
+      return found.find(({ variation }) => variation === "treatment") as { stddev: number; effect: number };
+    };
+    expect(stddev(before.results).effect).toBeGreaterThan(0);
+    await db.query("select experiment.keep_results('strata')");
+    const after = await read(db, "strata");
+    expect(await asOf(db, "strata")).not.toBeNull();
+    // The two people of the small stratum in each variation are fewer than a sum has, and are left out.
+    expect(before.health).toMatchObject({ people: ["60", "60"], warnings: [] });
+    expect(after.health).toMatchObject({ people: ["58", "58"], warnings: [] });
+    expect(after.decision).toMatchObject({ state: "shipped", verdict: before.decision.verdict });
+    expect(
+      await db.rows(
+        "select distinct stratum from experiment.kept_sum join experiment.experiment using (experiment_id) where experiment_key = 'strata' order by 1",
+      ),
+    ).toEqual([{ stratum: "free" }, { stratum: "pro" }]);
+    expect(stddev(after.results).effect).toBeCloseTo(stddev(before.results).effect, 1);
+    expect(stddev(after.results).stddev / stddev(before.results).stddev).toBeLessThan(1.2);
+
+    await deleteEvents(db);
+    expect((await read(db, "strata")).results).toEqual(after.results);
+    await db.query("select privacy.erase_person('s11')");
+    await refresh(db, 2000);
+    expect((await read(db, "strata")).results).toEqual(after.results);
+  });
+});
+
+test("the assignment of a bandit is tested with the kept numbers", async () => {
+  await inTransaction(async (db) => {
+    await db.query(
+      `insert into experiment.weighting (experiment_id, since, weights)
+       select experiment_id, since, weights from experiment.experiment,
+         (values ($1::timestamptz, '{0.2,0.8}'::float8[]), ($2, '{0.3,0.7}')) as changed (since, weights)
+       where experiment_key = 'page'`,
+      // In the middle of two days with exposures of both variations.
+      [at(12), at(14)],
+    );
+    await db.query("update experiment.weighting set since = since + interval '5 minutes' where since >= $1", [at(12)]);
+    const before = (await read(db)).health as unknown as { srm_p: number; expected: number[] };
+    expect(before.srm_p).toBeLessThan(1e-3);
+    await db.query("select experiment.keep_results('page')");
+    await deleteEvents(db);
+    expect(await read(db)).toMatchObject({ health: { srm_p: before.srm_p, expected: before.expected } });
   });
 });
 

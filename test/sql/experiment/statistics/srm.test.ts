@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
+import { generator } from "../../../support/matrix.ts";
 
 const database = await testDatabase();
 
@@ -81,5 +82,117 @@ test.each<[unknown, unknown]>([
 ])("bad input: %j %j", async (users, weights) => {
   expect(await database.rejects("select experiment.srm($1::float8[], $2::float8[])", [users, weights])).toMatchObject({
     code: "CF001",
+  });
+});
+
+describe("over periods with other weights", () => {
+  test("one period, or more with the same weights, are those of all users", async () => {
+    for (const [users, weights] of [
+      [
+        [1000, 1200],
+        [0.5, 0.5],
+      ],
+      [
+        [310, 98, 12],
+        [3, 1, 0.1],
+      ],
+      [
+        [500, 500, 600, 20],
+        [0.34, 0.33, 0.33, 0],
+      ],
+    ] as [number[], number[]][]) {
+      const expected = await srm(users, weights);
+      const half = users.map((n) => n / 4);
+      const rest = users.map((n) => n - n / 4);
+      for (const [periods, shares] of [
+        [[users], [weights]],
+        [
+          [half, rest],
+          [weights, weights.map((w) => 7 * w)],
+        ],
+      ]) {
+        expect(
+          (await database.value<number>("select experiment.srm($1, $2)", [periods, shares])) / expected,
+        ).toBeCloseTo(1, 9);
+      }
+    }
+  });
+
+  test("two variations in closed form", async () => {
+    // 60 of 100 by 0.5 and 20 of 100 by 0.1: the difference is 20, its variance 25 + 9.
+    const p = await database.value<number>("select experiment.srm('{{60,40},{20,80}}', '{{0.5,0.5},{0.1,0.9}}')");
+    expect(p).toBeCloseTo(await database.value<number>("select 2 * ml.normal_cdf(-20 / sqrt(34))"), 12);
+    // Both added up would be compared with 0.3: a variance of 42.
+    expect(p).toBeLessThan(await srm([80, 120], [0.3, 0.7]));
+  });
+
+  test("variations that are never drawn together lose a degree of freedom", async () => {
+    // Two independent tests: chi-squared of 4 and 1, two degrees of freedom.
+    const p = await database.value<number>(
+      "select experiment.srm('{{60,40,0,0},{0,0,55,45}}', '{{1,1,0,0},{0,0,1,1}}')",
+    );
+    expect(p).toBeCloseTo(Math.exp(-5 / 2), 12);
+    expect(await database.value<number>("select experiment.srm('{{0,0},{0,0}}', '{{1,1},{1,2}}')")).toBe(1);
+    expect(await database.value<number>("select experiment.srm('{{7,0},{0,9}}', '{{1,0},{0,1}}')")).toBe(1);
+  });
+
+  /** People of three variations in ten periods, whose weights follow from the outcomes before, as those of a bandit. */
+  function bandit(next: () => number, lost: number): [number[][], number[][]] {
+    const users: number[][] = [];
+    const weights: number[][] = [];
+    const [won, seen] = [
+      [1, 1, 1],
+      [2, 2, 2],
+    ];
+    for (let period = 0; period < 10; period++) {
+      const rates = won.map((n, i) => (n / (seen[i] as number)) ** 4);
+      const total = rates.reduce((a, b) => a + b, 0);
+      const shares = rates.map((rate) => 0.1 + (0.7 * rate) / total);
+      const numbers = [0, 0, 0];
+      for (let person = 0; person < 80; person++) {
+        const place = next();
+        const arm = place < (shares[0] as number) ? 0 : place < (shares[0] as number) + (shares[1] as number) ? 1 : 2;
+        seen[arm] = (seen[arm] as number) + 1;
+        if (next() < 0.2 + 0.1 * arm) won[arm] = (won[arm] as number) + 1;
+        if (arm < 2 || next() >= lost) numbers[arm] = (numbers[arm] as number) + 1;
+      }
+      users.push(numbers);
+      weights.push(shares);
+    }
+    return [users, weights];
+  }
+
+  test("a bandit has the nominal rate of false positives, and lost exposures are found", async () => {
+    const next = generator(12);
+    const rate = async (lost: number, count: number): Promise<number> => {
+      let found = 0;
+      for (let run = 0; run < count; run++) {
+        const p = await database.value<number>("select experiment.srm($1, $2)", bandit(next, lost));
+        if (p < 0.05) found++;
+      }
+      return found / count;
+    };
+    // 5 % with a standard error of 0.56 %.
+    const wrong = await rate(0, 1500);
+    expect(wrong).toBeGreaterThan(0.035);
+    expect(wrong).toBeLessThan(0.067);
+    expect(await rate(0.3, 100)).toBeGreaterThan(0.9);
+  });
+
+  test.each([
+    ["{{1,2}}", "{1,1}"],
+    ["{1,2}", "{{1,1}}"],
+    ["{{1,2},{1,2}}", "{{1,1}}"],
+    ["{{1,2,3}}", "{{1,1}}"],
+    ["{{1}}", "{{1,1}}"],
+    ["{{{1,2}}}", "{{{1,1}}}"],
+    ["{}", "{{1,1}}"],
+    ["{{1,-2}}", "{{1,1}}"],
+    ["{{1,2}}", "{{1,NaN}}"],
+    ["{{1,2}}", "{{1,null}}"],
+    ["[0:0][1:2]={{1,2}}", "{{1,1}}"],
+    [`{${"{1,2},".repeat(250_000)}{1,2}}`, `{${"{1,1},".repeat(250_000)}{1,1}}`],
+  ])("users %.20s and weights %.20s are refused", async (users, weights) => {
+    expect(await database.rejects("select experiment.srm($1, $2)", [users, weights])).toMatchObject({ code: "CF001" });
   });
 });

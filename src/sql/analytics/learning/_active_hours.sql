@@ -1,0 +1,94 @@
+create or replace function analytics._active_hours(
+  course_id bigint,
+  people bigint[],
+  since timestamptz,
+  until timestamptz,
+  zone text,
+  among text,
+  smallest_group int
+)
+returns table (person_id bigint, active_hours bigint[], active_days bigint)
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+set work_mem to '64MB'
+as $$
+declare
+  v_items constant bigint[] := array(
+    select ancestor.item_id from track.item_ancestor as ancestor where ancestor.ancestor_item_id = course_id
+  );
+  v_days constant timestamptz[] := analytics._bounds(
+    'day', _active_hours.since, _active_hours.until, coalesce(_active_hours.zone, 'UTC')
+  );
+  v_bounds constant timestamptz[] := array[v_days[1], v_days[cardinality(v_days)]];
+  v_visible constant tstzmultirange := case
+    when smallest_group is not null then analytics._visible_periods(
+      0, _active_hours.course_id, _active_hours.among, v_bounds, _active_hours.smallest_group
+    )
+  end;
+begin
+  return query
+  with person as materialized (
+    select entry.person_id from unnest(_active_hours.people) as entry (person_id)
+  ),
+
+  -- Zones that PostgreSQL does not know are ignored.
+  local as materialized (
+    select stated.person_id, stated.zone
+    from (
+      select trait.person_id, trait.value #>> '{}' as zone
+      from track.current_trait(_active_hours.people, 'timezone') as trait
+      where _active_hours.zone is null
+    ) as stated
+    join pg_timezone_names as known on known.name = stated.zone
+  ),
+
+  active as (
+    select distinct
+      person.person_id,
+      date_trunc('hour', used.at at time zone coalesce(_active_hours.zone, local.zone, 'UTC')) as local_hour
+    from analytics._journeys('{}', true, _active_hours.course_id is not null, v_bounds[1], v_bounds[2]) as journey
+    join person on person.person_id = journey.person_id
+    left join local on local.person_id = journey.person_id
+    cross join lateral unnest(journey.occurred_at, journey.item_ids) as used (at, item_id)
+    where (_active_hours.course_id is null or used.item_id = any (v_items))
+      and (v_visible is null or used.at <@ v_visible)
+  ),
+
+  by_hour as (
+    select active.person_id, extract(hour from active.local_hour)::int as hour, count(*) as hour_count
+    from active
+    group by 1, 2
+  ),
+
+  day as (
+    select active.person_id, count(distinct active.local_hour::date) as day_count
+    from active
+    group by active.person_id
+  )
+
+  select
+    day.person_id, array_agg(coalesce(by_hour.hour_count, 0) order by hour.number), day.day_count
+  from day
+  cross join generate_series(0, 23) as hour (number)
+  left join by_hour on by_hour.person_id = day.person_id and by_hour.hour = hour.number
+  group by day.person_id, day.day_count;
+end;
+$$;
+
+comment on function analytics._active_hours(
+  bigint, bigint[], timestamptz, timestamptz, text, text, int
+) is $$
+Returns the active hours of people by hour of the day, from 0 to 23, and the number of their active days.
+An active hour is an hour of a day with an event that is not automatic, of any item or of a course, in `zone`; null: in
+the zone of each person, as in `analytics.hour_of_week`. People without such events have no row. `among`,
+`smallest_group`: events of the periods that analysts see only (`analytics._visible_periods`); null: all.
+Errors: CF001 for a period, CF002 for an unknown zone, CF008 for more than 10,000 days.
+$$;
+
+grant execute on function analytics._active_hours(
+  bigint, bigint[], timestamptz, timestamptz, text, text, int
+)
+to insights_reader;

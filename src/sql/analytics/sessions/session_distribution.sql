@@ -1,0 +1,207 @@
+create or replace function analytics._session_distribution(
+  measure text, since timestamptz, until timestamptz, among text, smallest_group int
+)
+returns setof analytics.session_bin
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+set work_mem to '64MB'
+as $$
+declare
+  v_days constant timestamptz[] := analytics._bounds(
+    'day', _session_distribution.since, _session_distribution.until, 'UTC'
+  );
+  v_starts constant float8[] := case
+    when _session_distribution.measure in ('engaged', 'duration') then '{0,10,30,60,180,600,1800,3600}'::float8[]
+    when _session_distribution.measure = 'views' then '{0,1,2,3,4,5,10,20}'::float8[]
+  end;
+begin
+  if v_starts is null then
+    perform common.refuse(
+      'CF001',
+      format('measure is "%s"', coalesce(left(_session_distribution.measure, 100), 'null')),
+      'Use engaged or duration (in seconds), or views.'
+    );
+  end if;
+
+  return query
+  with counted as (
+    select
+      width_bucket(
+        case _session_distribution.measure
+          when 'engaged' then extract(epoch from session.engaged)::float8
+          when 'duration' then extract(epoch from session.duration)::float8
+          else session.views::float8
+        end,
+        v_starts
+      ) as bin,
+      count(*) as session_count,
+      count(distinct session.person_id) as person_count
+    from analytics._sessions(
+      array[v_days[1], v_days[cardinality(v_days)]], _session_distribution.among, _session_distribution.smallest_group
+    ) as session
+    group by 1
+  ),
+
+  shown as (
+    select
+      listed.bin,
+      coalesce(
+        analytics._shown(counted.session_count, counted.person_count, _session_distribution.smallest_group), 0
+      )::bigint as session_count,
+      coalesce(
+        analytics._shown(counted.person_count, counted.person_count, _session_distribution.smallest_group), 0
+      )::bigint as person_count
+    from generate_series(1, cardinality(v_starts)) as listed (bin)
+    left join counted on counted.bin = listed.bin
+  )
+
+  select
+    v_starts[shown.bin], v_starts[shown.bin + 1], shown.session_count, shown.person_count,
+    shown.session_count / nullif(sum(shown.session_count) over (), 0)::float8
+  from shown
+  order by shown.bin;
+end;
+$$;
+
+comment on function analytics._session_distribution(text, timestamptz, timestamptz, text, int) is $$
+Computes the result of `analytics.session_distribution`, with the privileges of the caller.
+`smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
+null: exact figures of all people.
+$$;
+
+grant execute on function analytics._session_distribution(text, timestamptz, timestamptz, text, int)
+to insights_reader;
+
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
+create or replace function analytics._session_distribution_exact(
+  measure text,
+  since timestamptz,
+  until timestamptz,
+  among text
+)
+returns setof analytics.session_bin
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._session_distribution(
+    $1, $2, $3, $4, null
+  );
+$$;
+
+alter function analytics._session_distribution_exact(
+  text, timestamptz, timestamptz, text
+)
+owner to insights_reader;
+
+comment on function analytics._session_distribution_exact(
+  text, timestamptz, timestamptz, text
+) is $$
+Returns the result of `analytics.session_distribution` with exact figures of all people, for admins and workers.
+$$;
+
+grant execute on function analytics._session_distribution_exact(
+  text, timestamptz, timestamptz, text
+)
+to insights_admin, insights_worker;
+
+/* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
+create or replace function analytics._session_distribution_shown(
+  measure text,
+  since timestamptz,
+  until timestamptz,
+  among text
+)
+returns setof analytics.session_bin
+language sql
+stable
+parallel safe
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+  select *
+  from analytics._session_distribution(
+    $1, $2, $3, $4, (select smallest_group from analytics.setting)
+  );
+$$;
+
+alter function analytics._session_distribution_shown(
+  text, timestamptz, timestamptz, text
+)
+owner to insights_reader;
+
+comment on function analytics._session_distribution_shown(
+  text, timestamptz, timestamptz, text
+) is $$
+Returns the result of `analytics.session_distribution` for analysts: figures of groups of counted people, rounded.
+$$;
+
+grant execute on function analytics._session_distribution_shown(
+  text, timestamptz, timestamptz, text
+)
+to insights_analyst;
+
+create or replace function analytics.session_distribution(
+  measure text default 'engaged',
+  since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
+  until timestamptz default now(),
+  among text default null
+)
+returns setof analytics.session_bin
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+begin
+  -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
+  if has_function_privilege(
+    'analytics._session_distribution_exact(text, timestamptz, timestamptz, text)',
+    'execute'
+  ) then
+    return query
+    select *
+    from analytics._session_distribution_exact(
+      session_distribution.measure, session_distribution.since, session_distribution.until, session_distribution.among
+    );
+  else
+    return query
+    select *
+    from analytics._session_distribution_shown(
+      session_distribution.measure, session_distribution.since, session_distribution.until, session_distribution.among
+    );
+  end if;
+end;
+$$;
+
+comment on function analytics.session_distribution(text, timestamptz, timestamptz, text) is $$
+Returns how many sessions have which engaged time, duration or number of page views.
+`measure`: `engaged` and `duration`, in bins of 0, 10, 30 seconds and 1, 3, 10, 30 and 60 minutes, or `views`. A session
+counts when it started from `since` until `until` (extended to whole days, UTC). `among`: people of these sets now.
+For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
+days on which at least `analytics.setting.smallest_group` of them are active; a bin of fewer people reads as 0, others
+are rounded by `analytics._shown`, and shares are computed from these numbers. As of the last refresh of the sessions.
+Errors: CF001 for an invalid argument, CF002 for an unknown set (names the nearest).
+$$;
+
+grant execute on function analytics.session_distribution(text, timestamptz, timestamptz, text)
+to insights_analyst, insights_admin, insights_worker;
