@@ -3,6 +3,8 @@ returns table (person_id bigint, serving_key uuid, seconds float8)
 language plpgsql
 stable
 parallel safe
+-- The estimate of the planner, for the joins of reports.
+rows 100000
 set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
