@@ -36,7 +36,7 @@ beforeAll(async () => {
 test("without an evaluation there is a hint", async () => {
   expect(await database.rejects("select monitor.offline_relevance()")).toMatchObject({
     code: "CF002",
-    message: 'no evaluation has the metric "ndcg"',
+    message: 'metric is "ndcg", which no evaluation has',
     hint: "There are no results of evaluations yet: train a version.",
   });
 });

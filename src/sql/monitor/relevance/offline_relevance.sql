@@ -25,7 +25,7 @@ begin
     select from recommend.evaluation_result as result where result.metric = offline_relevance.metric
   ) then
     perform common.refuse(
-      'CF002', format('no evaluation has the metric "%s"', coalesce(left(offline_relevance.metric, 100), 'null')),
+      'CF002', format('metric is "%s", which no evaluation has', coalesce(left(offline_relevance.metric, 100), 'null')),
       coalesce(
         (
           select 'There are ' || string_agg(distinct result.metric, ', ' order by result.metric) || '.'
