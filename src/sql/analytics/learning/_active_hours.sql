@@ -14,6 +14,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 set work_mem to '64MB'
+-- The best plan depends on the number of people.
+set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_items constant bigint[] := array(
@@ -28,14 +30,12 @@ declare
       0, _active_hours.course_id, _active_hours.among, v_bounds, _active_hours.smallest_group
     )
   end;
+  v_queued record;
 begin
+  v_queued := track.queued_days('0001-01-01', 'infinity', _active_hours.people);
   return query
-  with person as materialized (
-    select entry.person_id from unnest(_active_hours.people) as entry (person_id)
-  ),
-
   -- Zones that PostgreSQL does not know are ignored.
-  local as materialized (
+  with local as materialized (
     select stated.person_id, stated.zone
     from (
       select trait.person_id, trait.value #>> '{}' as zone
@@ -45,15 +45,35 @@ begin
     join pg_timezone_names as known on known.name = stated.zone
   ),
 
+  -- Of the given people only: most journeys are those of others.
+  used as (
+    select step.person_id, place.at, place.item_id::bigint as item_id
+    from track.step
+    cross join lateral unnest(step.occurred_at, step.item_ids) as place (at, item_id)
+    where step.person_id = any (_active_hours.people)
+      and step.person_id <> all (coalesce(v_queued.people, '{}'))
+      and not step.is_automatic
+      and step.occurred_at[1] < v_bounds[2]
+      and step.occurred_at[cardinality(step.occurred_at)] >= v_bounds[1]
+
+    union all
+
+    select event.person_id, event.occurred_at, event.item_id
+    from track.event
+    join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
+    join track.source on source.source_id = event.source_id and not source.is_automatic
+    where event.person_id = any (v_queued.people)
+  ),
+
   active as (
     select distinct
-      person.person_id,
+      used.person_id,
       date_trunc('hour', used.at at time zone coalesce(_active_hours.zone, local.zone, 'UTC')) as local_hour
-    from analytics._journeys('{}', true, _active_hours.course_id is not null, v_bounds[1], v_bounds[2]) as journey
-    join person on person.person_id = journey.person_id
-    left join local on local.person_id = journey.person_id
-    cross join lateral unnest(journey.occurred_at, journey.item_ids) as used (at, item_id)
-    where (_active_hours.course_id is null or used.item_id = any (v_items))
+    from used
+    left join local on local.person_id = used.person_id
+    where used.at >= v_bounds[1]
+      and used.at < v_bounds[2]
+      and (_active_hours.course_id is null or used.item_id = any (v_items))
       and (v_visible is null or used.at <@ v_visible)
   ),
 
