@@ -265,6 +265,16 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   await db.query("insert into analytics.saved_query (name, function_name, created_by) values ('q', 'a.b', $1)", [
     author,
   ]);
+  // With numbers of its own: a sequence continues after a rollback.
+  const note = `
+    insert into analytics.intervention (
+      intervention_id, identity_id, course_id, action, happened_at, created_by, created_at
+    )
+    overriding system value
+    select $3, identity_id, (select min(item_id) from track.item), 'call', '2026-01-01', $2, '2026-01-01'
+    from track.identity where external_id = $1 and kind = 'user' order by identity_id limit 1`;
+  await db.query(note, ["ben", author, 1]);
+  if (isThere) await db.query(note, ["ada", "ben", 2]);
   await db.query("insert into recommend.rule_log (name, actor) values ('r', $1)", [author]);
   await db.query("insert into privacy.retention_log (rule, action, actor) values ('events', 'set', $1)", [author]);
   await db.query("insert into track.name_log (action, name, target, actor) values ('event renamed', 'a', 'b', $1)", [
