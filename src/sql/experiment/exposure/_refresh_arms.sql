@@ -34,6 +34,10 @@ begin
     join experiment.variation
       on variation.experiment_id = moved.experiment_id
       and variation.variation = moved.variation
+    -- Those that are defined: without one, the people of the others are still moved.
+    join track.person_set
+      on person_set.name
+        = experiment._arm_name(experiment.experiment_key, variation.variation_key, variation.variation)
     where moved.change <> 0
     group by experiment.experiment_key, variation.variation_key, variation.variation
     order by experiment.experiment_key, variation.variation
