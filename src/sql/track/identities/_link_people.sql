@@ -187,7 +187,15 @@ declare
 begin
   perform track._lock_people(_link_people.identity_ids || _link_people.linked_identity_ids);
 
-  with said as materialized (
+  -- Materialized, because a join could otherwise call the function again for each row of the other side.
+  with given as materialized (
+    select link.*
+    from unnest(_link_people.identity_ids, _link_people.linked_identity_ids, _link_people.kinds, _link_people.linked_at)
+      with ordinality as link (identity_id, linked_identity_id, kind, linked_at, position)
+    where not track._is_linked(link.identity_id, link.linked_identity_id, link.linked_at)
+  ),
+
+  said as materialized (
     -- A browser keeps each link to a user, because another user may have identified between two of them.
     select distinct on (
       link.identity_id, link.linked_identity_id,
@@ -195,11 +203,9 @@ begin
     )
       link.position, link.identity_id, link.linked_identity_id, link.kind, link.linked_at,
       case when browser.kind = 'anonymous' and linked.kind = 'user' then browser.external_id end as browser
-    from unnest(_link_people.identity_ids, _link_people.linked_identity_ids, _link_people.kinds, _link_people.linked_at)
-      with ordinality as link (identity_id, linked_identity_id, kind, linked_at, position)
+    from given as link
     join track.identity as browser on browser.identity_id = link.identity_id
     join track.identity as linked on linked.identity_id = link.linked_identity_id
-    where not track._is_linked(link.identity_id, link.linked_identity_id, link.linked_at)
     order by
       link.identity_id, link.linked_identity_id,
       case when browser.kind = 'anonymous' and linked.kind = 'user' then link.linked_at end,
