@@ -1,5 +1,5 @@
 --! Previous: sha1:aa778fb7845dd204bf2e5fd2ea842867021442fd
---! Hash: sha1:1e81f725541c95052a5fdea2d7591c6d44694f7f
+--! Hash: sha1:99977eadaf0c8dc348051aa69bf7a75a678c17f2
 --! Message: guardrails, forecasts, watched trends, learning, score drift
 
 --! Included prepare.sql
@@ -8287,7 +8287,7 @@ end;
 $$;
 
 comment on function analytics._course_learner(bigint, text) is $$
-Returns the key of the learner with a `userId` whose activity in a course is shown; null when there is none.
+Returns the key of the learner with a `userId` whose activity in a course is shown; null without one.
 $$;
 
 grant execute on function analytics._course_learner(bigint, text) to insights_reader;
@@ -10698,7 +10698,7 @@ $$;
 comment on function analytics._course_runs(bigint, bigint[]) is $$
 Returns the latest enrolment of each of these learners in a course, with the grade.
 The grade is the latest score of the course itself since the enrolment (`Course Completed`, or `Task Graded` and `Grade
-Changed` of the course), from 0 to 1; null when there is none.
+Changed` of the course), from 0 to 1; null without one.
 $$;
 
 grant execute on function analytics._course_runs(bigint, bigint[]) to insights_reader;

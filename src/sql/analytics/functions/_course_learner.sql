@@ -18,7 +18,7 @@ end;
 $$;
 
 comment on function analytics._course_learner(bigint, text) is $$
-Returns the key of the learner with a `userId` whose activity in a course is shown; null when there is none.
+Returns the key of the learner with a `userId` whose activity in a course is shown; null without one.
 $$;
 
 grant execute on function analytics._course_learner(bigint, text) to insights_reader;

@@ -34,7 +34,7 @@ $$;
 comment on function analytics._course_runs(bigint, bigint[]) is $$
 Returns the latest enrolment of each of these learners in a course, with the grade.
 The grade is the latest score of the course itself since the enrolment (`Course Completed`, or `Task Graded` and `Grade
-Changed` of the course), from 0 to 1; null when there is none.
+Changed` of the course), from 0 to 1; null without one.
 $$;
 
 grant execute on function analytics._course_runs(bigint, bigint[]) to insights_reader;
