@@ -5,6 +5,8 @@ import type { Bodies } from "../api/bodies.ts";
 import type { Features } from "../api/features.ts";
 import { jsonHeaders } from "../api/listener.ts";
 import type { Measurements } from "../api/measurements.ts";
+import { caliperRoutes } from "./caliper.ts";
+import { canvasRoutes } from "./canvas.ts";
 import type { Decoder } from "./decode.ts";
 import { type Answer, asSent, type Call, type Route } from "./dialect.ts";
 import { posthogRoutes } from "./posthog.ts";
@@ -17,7 +19,13 @@ import type { Store } from "./store.ts";
  * body is then read first, as that of a visitor. 2xx means that the messages are durable.
  */
 
-const routes: readonly Route[] = [...segmentRoutes, ...posthogRoutes, ...snowplowRoutes];
+const routes: readonly Route[] = [
+  ...segmentRoutes,
+  ...posthogRoutes,
+  ...snowplowRoutes,
+  ...caliperRoutes,
+  ...canvasRoutes,
+];
 
 /** Names of the routes in measurements. */
 export const routeNames: ReadonlySet<string> = new Set(routes.map(({ name }) => name));
