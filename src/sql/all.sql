@@ -527,6 +527,12 @@
 --!include track/properties/_refresh_all_properties.sql
 --!include track/properties/_move_value_sums.sql
 --!include track/presence/_whole_activity.sql
+--!include track/transitions/_transitions.sql
+--!include track/transitions/_whole_transitions.sql
+--!include track/transitions/_counted_among.sql
+--!include track/transitions/_change_transitions.sql
+--!include track/transitions/month_transitions.sql
+--!include track/transitions/_refresh_transitions.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
 --!include track/functions/_refresh_sessions_of.sql
@@ -576,6 +582,7 @@
 --!include track/trust/_check_item_months.sql
 --!include track/trust/_check_course_presence.sql
 --!include track/trust/_check_item_sums.sql
+--!include track/trust/_check_transitions.sql
 --!include track/trust/_checked_months.sql
 --!include track/trust/check_rollups.sql
 --!include track/trust/rollup_turn.sql
@@ -1000,6 +1007,7 @@
 --!include analytics/paths/_session_paths.sql
 --!include analytics/paths/paths.sql
 --!include analytics/paths/sequences.sql
+--!include analytics/paths/transitions.sql
 --!include analytics/sessions/_sessions.sql
 --!include analytics/sessions/session_trend.sql
 --!include analytics/sessions/session_items.sql
