@@ -92,3 +92,12 @@ from pg_catalog.pg_inherits
 join pg_catalog.pg_class as partition on partition.oid = pg_inherits.inhrelid
 where pg_inherits.inhparent = 'track.event'::regclass
   and partition.relname ~ '^event_\d{4}_\d\d$';
+
+-- The features of a training leave out the columns of the label.
+drop function ml._tree_features(regclass, text, text, text[]);
+
+-- k-means from several starts.
+drop function ml._kmeans_points(regclass, text, bigint, boolean);
+drop function ml._kmeans_run(int, text, text, int, float8, float8, bigint);
+drop function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint);
+drop function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint);

@@ -43,6 +43,11 @@ const translations: Readonly<Record<string, Told>> = {
     code: "42501",
     hint: "Send a token whose role may do this: Authorization: Bearer <token>.",
   },
+  "25006": {
+    message: "this server only reads",
+    code: "25006",
+    hint: "Send what writes to the API of the primary server.",
+  },
   "57014": {
     message: "the request took too long and was stopped",
     code: "57014",

@@ -13,6 +13,9 @@
 --!include common/functions/companion_table.sql
 --!include common/functions/split_expressions.sql
 --!include common/functions/columns.sql
+--!include common/functions/base_type.sql
+--!include common/functions/expression.sql
+--!include common/functions/expression_columns.sql
 --!include common/functions/expression_type.sql
 --!include common/functions/numeric_expression.sql
 --!include common/functions/literal.sql
@@ -25,6 +28,7 @@
 --!include common/functions/duration_quantile.sql
 
 -- ml
+--!include ml/linear_algebra/_times.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix_columns.sql
 --!include ml/linear_algebra/_fits_vector.sql
@@ -108,6 +112,7 @@
 --!include ml/regression/mlogregr_predict.sql
 --!include ml/regression/coxph_train.sql
 --!include ml/regression/coxph_predict.sql
+--!include ml/trees/_unquoted.sql
 --!include ml/trees/_tree_features.sql
 --!include ml/trees/_tree_prepare.sql
 --!include ml/trees/_tree_case.sql
@@ -170,7 +175,11 @@
 --!include ml/assessment/population_stability_index.sql
 --!include ml/unsupervised/_kmeans_points.sql
 --!include ml/unsupervised/_kmeans_distances.sql
+--!include ml/unsupervised/_kmeans_start.sql
+--!include ml/unsupervised/_kmeans_settle.sql
 --!include ml/unsupervised/_kmeans_run.sql
+--!include ml/unsupervised/_silhouette.sql
+--!include ml/unsupervised/_simple_silhouette.sql
 --!include ml/unsupervised/kmeanspp.sql
 --!include ml/unsupervised/kmeanspp_auto.sql
 --!include ml/unsupervised/kmeans_predict.sql
@@ -261,6 +270,18 @@
 --!include ml/registry/_divide.sql
 --!include ml/registry/train.sql
 --!include ml/registry/export_training_set.sql
+--!include ml/registry/_parsed_model.sql
+--!include ml/registry/_xgboost_link.sql
+--!include ml/registry/_xgboost_base.sql
+--!include ml/registry/_tree_weights.sql
+--!include ml/registry/_tree_document.sql
+--!include ml/registry/_plain_boosting.sql
+--!include ml/registry/_import_xgboost.sql
+--!include ml/registry/_xgboost_tree_count.sql
+--!include ml/registry/_import_xgboost_model.sql
+--!include ml/registry/_next_double.sql
+--!include ml/registry/_import_lightgbm.sql
+--!include ml/registry/_check_expected.sql
 --!include ml/registry/import_model.sql
 --!include ml/registry/nearest.sql
 --!include ml/registry/measure_drift.sql

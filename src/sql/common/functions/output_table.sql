@@ -4,8 +4,7 @@ create or replace function common.output_table(
 )
 returns text
 language plpgsql
-stable
-parallel safe
+volatile
 as $$
 declare
   v_parts text[];
@@ -38,10 +37,23 @@ begin
       'Name the output table in a schema of your own.'
     );
   end if;
+  if current_setting('transaction_read_only')::boolean then
+    perform common.refuse('CF005', 'no table can be written: this server or transaction only reads',
+      'Connect to the primary server, or begin a transaction that may write.');
+  end if;
   foreach v_suffix in array array['']::text[] || suffixes loop
     if octet_length(v_name || v_suffix) > 63 then
       perform common.refuse('CF001', format('the name "%s" is longer than 63 bytes', left(v_name || v_suffix, 100)),
         'Choose a shorter name for the output table.');
+    end if;
+    -- Held until the end of the transaction: a name is given to one session at a time.
+    if not pg_try_advisory_xact_lock(hashtextextended(format('common.output_table %I.%I', v_schema, v_name || v_suffix),
+      0)) then
+      perform common.refuse(
+        'CF003',
+        format('the output table "%s" is being written by another session', left(v_name || v_suffix, 100)),
+        'Wait for it, or choose another name; nothing is overwritten.'
+      );
     end if;
     if to_regclass(format('%I.%I', v_schema, v_name || v_suffix)) is not null then
       perform common.refuse('CF003', format('the output table "%s" exists already', left(v_name || v_suffix, 100)),
@@ -54,7 +66,9 @@ $$;
 
 comment on function common.output_table(text, text[]) is $$
 Returns the quoted, qualified name of a table to be created, after checking it and the names with the suffixes.
-Errors: CF001 (not a name), CF002 (no such schema), CF003 (a table exists), CF005 (no right to create in the schema).
+Two sessions do not get one name: it is locked until the end of the transaction.
+Errors: CF001 (not a name), CF002 (no such schema), CF003 (a table exists, or another session writes it), CF005 (no
+right to create in the schema, or a server that only reads).
 $$;
 
 grant execute on function common.output_table(text, text[]) to insights_analyst, insights_admin, insights_worker;

@@ -100,6 +100,8 @@ begin
     '{groups}', case when v_groups = '{}' then '' else v_group_list || ', ' end),
     '{by}', case when v_groups = '{}' then '' else 'group by ' || v_group_list end),
     '{partition}', case when v_groups = '{}' then '' else 'partition by ' || v_group_list end);
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

@@ -128,6 +128,8 @@ begin
       'Choose aggregates and a fill value of the values'' type.'
     );
   end;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

@@ -131,6 +131,8 @@ begin
       );
     end loop;
   end loop;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

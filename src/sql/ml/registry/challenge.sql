@@ -30,13 +30,16 @@ begin
       'Give a condition that is true for the rows to score.');
   end if;
   return ml._challenge(
-    v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),
+    v_model, v_relation, v_label,
+    coalesce('coalesce((' || common.expression(holdout, v_relation) || '), false)', 'true'),
     ml._profile(
       format('(select %s from %s)',
         coalesce(nullif(ml._feature_list(ml._document(v_model), v_relation), ''), '1 as one'), v_relation),
           v_model.coefficients),
     v_started_at
   );
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

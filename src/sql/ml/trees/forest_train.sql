@@ -46,7 +46,7 @@ begin
   end if;
   perform common.check_count('seed', forest_train.seed, -1000000000000000000, 1000000000000000000);
   v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
-      array[id_col_name, quote_ident(id_col_name), dependent_variable]));
+      array[id_col_name, quote_ident(id_col_name)], dependent_variable));
   v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not
     in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
   perform ml._forest_train(

@@ -18,7 +18,7 @@ begin
     $query$
     create table %s as
     select
-      feature.name as feature,
+      ml._unquoted(feature.name) as feature,
       coalesce(100 * node.gain / nullif(sum(node.gain) over (), 0), 0) as impurity_var_importance,
       coalesce(node.gain, 0) as gain,
       coalesce(node.splits, 0) as splits,

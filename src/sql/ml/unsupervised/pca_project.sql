@@ -85,6 +85,8 @@ begin
       v_id, v_input, v_relation, v_output, v_id
     );
   end if;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

@@ -129,6 +129,8 @@ begin
     common.companion_table(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count,
     v_seen.skipped, use_correlation
   );
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
