@@ -7,7 +7,7 @@ create or replace function ml._tree_document(
 )
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
 begin atomic
   select jsonb_build_object(
