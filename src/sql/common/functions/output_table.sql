@@ -24,8 +24,20 @@ begin
       'Give name or schema.name; put a name with blanks, capitals or semicolons into double quotes.'
     );
   end if;
+  if current_setting('transaction_read_only')::boolean then
+    perform common.refuse('CF005', 'no table can be written: this server or transaction only reads',
+      'Connect to the primary server, or begin a transaction that may write.');
+  end if;
   v_name := v_parts[array_length(v_parts, 1)];
   v_schema := case when array_length(v_parts, 1) = 2 then v_parts[1] else current_schema() end;
+  if v_schema = 'pg_temp' and has_database_privilege(current_database(), 'temporary') then
+    -- The schema of temporary tables exists from the first one on.
+    if pg_my_temp_schema() = 0 and not current_setting('transaction_read_only')::boolean then
+      create temporary table _output_first ();
+      drop table pg_temp._output_first;
+    end if;
+    v_schema := (select nspname from pg_catalog.pg_namespace where oid = pg_my_temp_schema());
+  end if;
   if v_schema is null or to_regnamespace(quote_ident(v_schema)) is null then
     perform common.refuse('CF002', format('there is no schema "%s"', coalesce(left(v_schema, 100), '')),
       'Create it, or name the output table as schema.name.');
@@ -36,10 +48,6 @@ begin
       format('role "%s" may not create tables in schema "%s"', current_user, left(v_schema, 100)),
       'Name the output table in a schema of your own.'
     );
-  end if;
-  if current_setting('transaction_read_only')::boolean then
-    perform common.refuse('CF005', 'no table can be written: this server or transaction only reads',
-      'Connect to the primary server, or begin a transaction that may write.');
   end if;
   foreach v_suffix in array array['']::text[] || suffixes loop
     if octet_length(v_name || v_suffix) > 63 then
@@ -66,6 +74,7 @@ $$;
 
 comment on function common.output_table(text, text[]) is $$
 Returns the quoted, qualified name of a table to be created, after checking it and the names with the suffixes.
+In `pg_temp` it is a temporary table of the session.
 Two sessions do not get one name: it is locked until the end of the transaction.
 Errors: CF001 (not a name), CF002 (no such schema), CF003 (a table exists, or another session writes it), CF005 (no
 right to create in the schema, or a server that only reads).

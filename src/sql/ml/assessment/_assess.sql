@@ -111,5 +111,5 @@ Checks the input of a measure and writes its output table.
 Errors: CF001 (not a number, class or probability; non-finite), CF002, CF003, CF004 (no rows, one class), CF005.
 $$;
 
-grant execute on function ml._assess(text, text, text, text, text, text, text) to insights_analyst, insights_admin,
-  insights_worker;
+grant execute on function ml._assess(text, text, text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

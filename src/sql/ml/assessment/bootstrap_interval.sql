@@ -143,4 +143,5 @@ or clusters), CF007 (numbers that are too large).
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
 $$;
 
-grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int) to insights_admin, insights_worker;
+grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int)
+  to insights_analyst, insights_admin, insights_worker;

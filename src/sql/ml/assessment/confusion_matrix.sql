@@ -86,4 +86,5 @@ names).
 Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows), CF008 (more than 1000 classes).
 $$;
 
-grant execute on function ml.confusion_matrix(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.confusion_matrix(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -202,4 +202,4 @@ columns).
 $$;
 
 grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text,
-  boolean) to insights_admin, insights_worker;
+  boolean) to insights_analyst, insights_admin, insights_worker;

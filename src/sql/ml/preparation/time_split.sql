@@ -118,5 +118,5 @@ or test on), CF005.
 Source: Kaufman and others, Leakage in data mining, ACM TKDD 6, 2012.
 $$;
 
-grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_admin,
-  insights_worker;
+grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8)
+  to insights_analyst, insights_admin, insights_worker;

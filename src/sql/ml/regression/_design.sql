@@ -186,7 +186,7 @@ begin
       format(
         $statement$
         select null::text, true, count(*), array[%s]
-        from (select * from (%s) as source where num_nulls(y%s) = 0 limit 1000) as head
+        from (select * from (%s) as source where row(y%s) is not null limit 1000) as head
         $statement$,
         (
           select string_agg(
@@ -250,4 +250,4 @@ $$;
 grant execute on function
   ml._design(text, text, text, text),
   ml._standardized(jsonb)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

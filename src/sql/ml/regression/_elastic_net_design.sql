@@ -60,4 +60,5 @@ comment on function ml._elastic_net_design(text, text, text, text, text) is $$
 Returns a design with an intercept as its first column; `*` stands for all other columns of the table.
 $$;
 
-grant execute on function ml._elastic_net_design(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml._elastic_net_design(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

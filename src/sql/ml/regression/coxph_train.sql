@@ -390,4 +390,4 @@ grant execute on function
   ml._cox_statement(jsonb, float8[], boolean),
   ml._cox_fit(jsonb, boolean, integer, float8),
   ml.coxph_train(text, text, text, text, text, text, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

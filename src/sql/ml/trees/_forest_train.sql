@@ -127,7 +127,7 @@ grant execute on function
   ml._check_forest_arguments(int, int, float8, int, int, int, float8),
   ml._copies_expression(float8),
   ml._prune_tree(float8)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;
 
 /*
  * A decision tree is a forest of one tree that sees every row and feature. Classes are learned as one indicator each,

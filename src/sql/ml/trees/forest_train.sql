@@ -79,4 +79,4 @@ Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and 
 $$;
 
 grant execute on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int,
-  int, int, text, boolean, float8, bigint) to insights_admin, insights_worker;
+  int, int, text, boolean, float8, bigint) to insights_analyst, insights_admin, insights_worker;

@@ -53,4 +53,4 @@ Source: Lundberg and others, From local explanations to global understanding wit
 Machine Intelligence 2, 2020.
 $$;
 
-grant execute on function ml.gbm_explain(text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.gbm_explain(text, text, text, text) to insights_analyst, insights_admin, insights_worker;

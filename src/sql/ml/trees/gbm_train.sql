@@ -72,7 +72,7 @@ $$;
 
 grant execute on function ml._check_gbm_arguments(int, float8, int, int, float8, float8, float8, float8, float8, int,
   bigint)
-  to insights_admin, insights_worker;
+  to insights_analyst, insights_admin, insights_worker;
 
 create or replace function ml.gbm_train(
   source_table text,
@@ -369,4 +369,4 @@ $$;
 
 grant execute on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8,
   float8, float8, float8, int, text, text, int, bigint)
-  to insights_admin, insights_worker;
+  to insights_analyst, insights_admin, insights_worker;

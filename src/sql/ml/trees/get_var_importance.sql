@@ -46,4 +46,4 @@ Gain favours features with many values; ml.gbm_explain explains single predictio
 CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.get_var_importance(text, text) to insights_admin, insights_worker;
+grant execute on function ml.get_var_importance(text, text) to insights_analyst, insights_admin, insights_worker;

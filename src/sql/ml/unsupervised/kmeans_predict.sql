@@ -84,4 +84,5 @@ without a point are left out.
 Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text) to insights_admin, insights_worker;
+grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text)
+  to insights_analyst, insights_admin, insights_worker;

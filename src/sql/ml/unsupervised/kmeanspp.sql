@@ -47,5 +47,5 @@ Source: Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, 
 quantization in PCM, 1982.
 $$;
 
-grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint, int) to insights_admin,
-  insights_worker;
+grant execute on function ml.kmeanspp(text, text, int, text, text, int, float8, float8, bigint, int)
+  to insights_analyst, insights_admin, insights_worker;

@@ -106,4 +106,4 @@ both ends),
 $$;
 
 grant execute on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text,
-  bigint, int) to insights_admin, insights_worker;
+  bigint, int) to insights_analyst, insights_admin, insights_worker;

@@ -98,4 +98,5 @@ the components leave of each row.
 Errors: CF001 (other dimensions), CF002 (not components), CF003 (a table exists), CF005.
 $$;
 
-grant execute on function ml.pca_project(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.pca_project(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

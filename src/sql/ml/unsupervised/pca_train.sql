@@ -148,4 +148,5 @@ has no correlation), CF008 (over 200 dimensions).
 Source: Pearson, On lines and planes of closest fit, 1901; Jolliffe, Principal Component Analysis, 2002.
 $$;
 
-grant execute on function ml.pca_train(text, text, text, float8, boolean) to insights_admin, insights_worker;
+grant execute on function ml.pca_train(text, text, text, float8, boolean)
+  to insights_analyst, insights_admin, insights_worker;
