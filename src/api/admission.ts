@@ -49,7 +49,7 @@ export interface Admission {
   admit(request: IncomingMessage, options?: { limited: boolean }): Promise<Admitted>;
   /** The same for a request that has nothing but a key. */
   admitKey(request: IncomingMessage, key: string, scope: Scope): Promise<OpenKey>;
-  /** The same for one that sends messages, with a key that is not in the headers of ours. */
+  /** The same for one that sends messages, with a key that was in its body or as a bearer token. */
   admitWith(request: IncomingMessage, key: string): Promise<Admitted>;
   /** The sender of a request whose key is not known yet. */
   unknown(request: IncomingMessage): Admitted;

@@ -13,7 +13,7 @@ import {
 } from "./dialect.ts";
 
 /*
- * Live Events of Canvas LMS in its own format, one event a request. They have no id: the message id is a hash of the
+ * Live Events of Canvas LMS in its own format, one event per request. They have no id: the message id is a hash of the
  * event, so that one that is delivered again is stored once. Items are `<type>:<id>`, courses too.
  */
 
@@ -27,7 +27,7 @@ const numberOf = (value: unknown): number | undefined => {
   return typeof number === "number" && Number.isFinite(number) ? number : undefined;
 };
 
-/** What an event is: its name, its learner where that is not the user of the request, and its properties. */
+/** Meaning of an event: its name, its learner where that is not the user of the request, and its properties. */
 interface Meaning {
   event: string;
   userId?: unknown;

@@ -33,7 +33,7 @@ export const routeNames: ReadonlySet<string> = new Set(routes.map(({ name }) => 
 /** The routes of a path: one for each method. */
 export const routesOf = (path: string): readonly Route[] => routes.filter((route) => route.path.test(path));
 
-/** What the browser asks before a request with headers of its own. */
+/** Answer to a preflight: the methods and headers that the clients use. */
 const preflight = {
   "access-control-allow-methods": "GET, POST, OPTIONS",
   "access-control-allow-headers": "authorization, content-type, accept, x-write-key, x-retry-count, sp-anonymous",
@@ -54,7 +54,7 @@ function bearerOf({ headers: { authorization = "" } }: IncomingMessage): string 
 const noKey = (hint: string): AuthenticationError =>
   new AuthenticationError("the request has no write key", { code: "CF005", hint });
 
-/** Tells the browser which page may read an answer. The key decides which pages may send. */
+/** Allows the page of a request to read the answer. The key decides which pages may send. */
 export function allowPage(request: IncomingMessage, response: ServerResponse): void {
   const { origin } = request.headers;
   response.setHeader("vary", "Origin");
@@ -100,7 +100,7 @@ export function createCollector({
     return await decoder.decode(body, response);
   }
 
-  /** Whether a key has the scope to read features; a key for events alone is no error. */
+  /** Whether a key has the scope to read features; a key for events alone is accepted, and reads none. */
   async function mayRead(request: IncomingMessage, key: string): Promise<boolean> {
     try {
       await admission.admitKey(request, key, "features");

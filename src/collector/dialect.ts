@@ -36,7 +36,7 @@ export interface Call {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: unknown;
-  /** What the write key allows the sender to state. */
+  /** Level of the write key, which decides what the sender may state. */
   readonly level: Level;
   /** The values of all features for these attributes, by key; none with a key that may not read them. */
   evaluate(attributes: Json): Promise<Readonly<Record<string, FeatureResult>>>;

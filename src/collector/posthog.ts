@@ -60,7 +60,7 @@ function contextOf(properties: Json): Json {
 }
 
 /**
- * Who: a browser names its device, and its user beside it once she is known; a server names a user, or, for events
+ * The person and the browser: a browser names its device, and its user beside it once she is known; a server names a user, or, for events
  * without a profile, a browser.
  */
 function peopleOf(event: Json, properties: Json, anonymous: boolean): { userId?: string; anonymousId?: string } {

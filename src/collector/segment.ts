@@ -13,7 +13,7 @@ import {
 
 /*
  * The HTTP API of Segment and RudderStack. Their messages are ours; a batch states fields for all of its messages. The
- * browser's client sends one message a request, to a route of one letter, and nothing before it has read its settings.
+ * browser's client sends one message per request, to a route of one letter, and nothing before it has read its settings.
  */
 
 const types: Readonly<Record<string, string>> = {
@@ -58,7 +58,7 @@ const keyOf = (body: unknown): string | undefined => textOf(objectOf(body)["writ
 // Segment's clients lose what was answered with 413.
 const statuses = { 413: 400 };
 
-/** What the browser's client needs of its settings: the integration that sends messages here. */
+/** The part of the settings that the browser's client needs: the integration that sends messages here. */
 const settings = (key: string) => ({
   integrations: { "Segment.io": { apiKey: key, unbundledIntegrations: [], addBundledMetadata: true } },
   plan: { track: { __default: { enabled: true, integrations: {} } } },

@@ -107,7 +107,7 @@ describe("Caliper", () => {
     ["no envelope", {}],
     ["a list", []],
     ["without a sensor", { ...envelope([]), sensor: undefined }],
-    ["with data that is no list", { ...envelope([]), data: {} }],
+    ["with data that is an object", { ...envelope([]), data: {} }],
   ])("%s is 400", async (_name, body) => {
     expect((await send("/caliper", body, headers))[0]).toBe(400);
   });
