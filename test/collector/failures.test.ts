@@ -85,13 +85,13 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
       if (index === 150) {
         first.server.child.kill("SIGKILL");
         await first.server.exitCode();
-        setTimeout(() => void start(port), 500);
+        setTimeout(() => void start(port), 200);
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    await segment.closeAndFlush({ timeout: 60_000 });
+    await segment.closeAndFlush({ timeout: 200_000 });
     snowplow.flush();
-    await posthog.shutdown(60_000);
+    await posthog.shutdown(200_000);
     expect(failed).toEqual([]);
     for (const event of ["By Segment", "By PostHog", "By Snowplow"]) {
       await expect.poll(async () => [event, await stored(event)], { timeout: 60_000 }).toEqual([event, sent]);
