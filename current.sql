@@ -92,3 +92,8 @@ from pg_catalog.pg_inherits
 join pg_catalog.pg_class as partition on partition.oid = pg_inherits.inhrelid
 where pg_inherits.inhparent = 'track.event'::regclass
   and partition.relname ~ '^event_\d{4}_\d\d$';
+
+-- Paths of events.
+drop function analytics._path_nodes(text, text[], text[]);
+drop function analytics._numbered_nodes(text, text[], text[]);
+drop function analytics._session_paths(timestamptz, timestamptz, int[], int, int, int, text, text, int);
