@@ -236,3 +236,8 @@ comment on column analytics.forecast_point.method is $$
 Shape of the model, such as `ETS(A,Ad,A)`: error, trend, season.
 It is `naive` or `seasonal naive` where that is better on the last buckets.
 $$;
+
+-- Paths of events.
+drop function analytics._path_nodes(text, text[], text[]);
+drop function analytics._numbered_nodes(text, text[], text[]);
+drop function analytics._session_paths(timestamptz, timestamptz, int[], int, int, int, text, text, int);

@@ -25,6 +25,13 @@ declare
   v_node_of int[];
 begin
   perform common.check_count('top', coalesce(_transitions.top, 1), 1, 10000);
+  if _transitions.nodes in ('event', 'page_or_event') then
+    perform common.refuse(
+      'CF001',
+      format('nodes is "%s", and the sums are those of page views', _transitions.nodes),
+      'Use item, kind or course, or analytics.paths, which reads events too.'
+    );
+  end if;
   select numbered.names, numbered.node_of into v_names, v_node_of
   from analytics._numbered_nodes(_transitions.nodes, _transitions.wildcards, _transitions.exclusions) as numbered;
 

@@ -14,7 +14,9 @@ begin
   return query
   with by_person as (
     select
-      session.person_id, pair.source, pair.target, count(*) as transition_count, sum(pair.ended - pair.started) as elapsed
+      session.person_id, pair.source, pair.target,
+      count(*) as transition_count,
+      sum(pair.ended - pair.started) as elapsed
     from track.session
     join track.person_set_block as counted
       on counted.name = 'counted'
