@@ -37,8 +37,10 @@ declare
   v_season float8;
   v_plain float8;
   v_sum float8;
-  -- The squared effects of an error on the forecasts after it, and the expected squares of the means.
+  v_common float8;
+  -- The effects of an error on the forecasts after it, and the expected squares of the means.
   v_effects float8[] := '{}';
+  v_plains float8[] := '{}';
   v_squares float8[] := '{}';
 begin
   for v_step in 1..steps loop
@@ -64,23 +66,29 @@ begin
     if v_relative then
       v_plain := case when v_factors then v_plain else forecast end;
       v_sum := 0;
+      v_common := 0;
       for j in 1..v_step - 1 loop
-        v_sum := v_sum + v_effects[j] * v_squares[v_step - j];
+        if v_factors and j % v_period = 0 then
+          v_common := v_common + v_gamma * v_effects[j] * v_plains[v_step - j];
+        end if;
+        v_sum := v_sum + case
+          -- An error moves the level and, a cycle later, the factor of the same season.
+          when v_factors and j % v_period = 0
+            then (v_effects[j] * sqrt(v_squares[v_step - j]) + v_gamma * abs(v_plain)) ^ 2
+          else v_effects[j] * v_effects[j] * v_squares[v_step - j]
+        end;
       end loop;
       v_squares := v_squares || v_plain * v_plain + v_variance * v_sum;
-      deviation := case
-        when v_factors then v_season * sqrt(greatest(
-          v_squares[v_step] * (1 + v_variance)
-            * exp((v_step - 1) / v_period * ln(1 + v_gamma * v_gamma * v_variance))
-            - v_plain * v_plain,
-          0
-        ))
-        else sqrt(greatest(v_squares[v_step] * (1 + v_variance) - v_plain * v_plain, 0))
-      end;
-      v_effects := v_effects || (
-        v_alpha + v_beta * v_growth
-        + case when v_period > 0 and not v_factors and v_step % v_period = 0 then v_gamma else 0 end
-      ) ^ 2;
+      deviation := sqrt(greatest(v_squares[v_step] * (1 + v_variance) - v_plain * v_plain, 0))
+        * case when v_factors then v_season else 1 end;
+      v_plains := v_plains || v_plain;
+      -- The errors that moved both level and season.
+      if v_factors then
+        forecast := forecast + v_season * v_variance * v_common;
+        deviation := deviation * (1 + coalesce(v_variance * v_common / nullif(v_plain, 0), 0));
+      end if;
+      v_effects := v_effects || v_alpha + v_beta * v_growth
+        + case when v_period > 0 and not v_factors and v_step % v_period = 0 then v_gamma else 0 end;
     else
       deviation := sqrt(v_variance * v_spread);
       v_spread := v_spread + (
@@ -95,7 +103,7 @@ $$;
 
 comment on function ml._ets_ahead(jsonb, int) is $$
 Returns the mean and the standard deviation of each of the next `steps` values of a model of ml._ets_model.
-The variances are exact, but for multiplicative seasons beyond the first cycle, for which they are an approximation.
+They are exact, but for multiplicative seasons beyond the first cycle, for which they are those of small errors.
 Source: Hyndman, Koehler, Ord and Snyder, Prediction intervals for exponential smoothing using two new classes of state
 space models, Journal of Forecasting 24, 2005.
 $$;

@@ -1,11 +1,31 @@
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
 import { forecasting, seasonal } from "./forecasts.ts";
+import { etsOfR } from "./golden.ts";
 
 const database = await lab();
 const { forecast, load, refuse, smooth } = forecasting(database);
 
+test.each(etsOfR)("%s has the means and deviations of R", async (_, model, ahead, deviations) => {
+  const rows = await database.rows<{ forecast: number; deviation: number }>(
+    "select forecast, deviation from ml._ets_ahead($1, $2) order by step",
+    [JSON.stringify(model), ahead.length],
+  );
+  for (const [i, row] of rows.entries()) {
+    expect(Math.abs(row.forecast / (ahead[i] ?? 0) - 1)).toBeLessThan(1e-4);
+    expect(Math.abs(row.deviation / (deviations[i] ?? 0) - 1)).toBeLessThan(2e-3);
+  }
+});
+
 describe("ets_train and ets_forecast", () => {
+  test("ten thousand steps ahead of a damped trend", async () => {
+    await load(seasonal(40));
+    await smooth(", trend => 'damped', seasonal => 'none'");
+    const ahead = await forecast(10_000);
+    expect(ahead).toHaveLength(10_000);
+    expect(Number.isFinite(ahead.at(-1)?.upper)).toBe(true);
+  }, 120_000);
+
   test("give the published answers of single exponential smoothing", async () => {
     // Time series forecasting exercise, wongsteve.com: alpha 0.3, mean squared error 365.80, next forecast 65.42.
     // All values are moved below 0, where errors are additive.
