@@ -864,6 +864,7 @@
 --!include experiment/results/_are_events_complete.sql
 --!include experiment/results/_check_people.sql
 --!include experiment/results/check_sets.sql
+--!include experiment/results/incomplete_sets.sql
 --!include experiment/results/_retake_results.sql
 --!include experiment/results/_keep_ended.sql
 --!include experiment/exposure/_store_exposures.sql
@@ -919,6 +920,9 @@
 --!include analytics/functions/_item_id.sql
 --!include analytics/functions/_person_buckets.sql
 --!include analytics/functions/_presence.sql
+--!include analytics/cohorts/_rule_sets.sql
+--!include analytics/cohorts/_incomplete_sets.sql
+--!include analytics/cohorts/_check_sets.sql
 --!include analytics/functions/_among.sql
 --!include analytics/functions/_members.sql
 --!include analytics/functions/_people_by_value.sql
@@ -1011,7 +1015,6 @@
 --!include analytics/cohorts/_profiled.sql
 --!include analytics/cohorts/cohort_members.sql
 --!include analytics/cohorts/_check_rule.sql
---!include analytics/cohorts/_rule_sets.sql
 --!include analytics/cohorts/reads_set.sql
 --!include analytics/cohorts/_check_circle.sql
 --!include analytics/cohorts/_check_size.sql

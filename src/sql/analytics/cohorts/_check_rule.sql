@@ -92,7 +92,9 @@ begin
     when name in ('item', 'enrolment') or kind = 'prediction' and name = 'course' then
       perform analytics._item_id(v_text);
     when name = 'prediction' then perform analytics._prediction_target(v_text);
-    when name = 'set' then perform track.person_set_size(v_text);
+    when name = 'set' then
+      perform track.person_set_size(v_text);
+      perform analytics._check_sets(array[v_text]);
     when name = 'trait' and length(v_text) > 100 then
       perform common.refuse(
         'CF008', format('the name of a trait has %s characters', length(v_text)), 'It has 100 at most.'

@@ -10,3 +10,5 @@ as $$
 $$;
 
 comment on function analytics._rule_sets(jsonb) is $$Returns the sets of people that a rule names, with repetitions.$$;
+
+grant execute on function analytics._rule_sets(jsonb) to insights_reader;

@@ -14,6 +14,7 @@ declare
   end;
   v_people analytics.cohort_person[];
 begin
+  perform analytics._check_sets(array[analytics._cohort_set(cohort_people.name)]);
   v_people := array(
     select row(member.person_id, named.external_id)::analytics.cohort_person
     from (
@@ -50,7 +51,8 @@ comment on function analytics.cohort_people(text, text) is $$
 @behavior -mutationField +queryField
 Returns the people of a cohort or segment (`beta`, `segment.power`), as of now, without excluded ones.
 `among`: only those who are also in an expression of sets, such as `shareable` (`privacy.may_share`).
-Errors: CF002 for an unknown cohort (names the nearest) or set, CF001 for an invalid `among`.
+Errors: CF002 for an unknown cohort (names the nearest) or set, CF001 for an invalid `among`, CF010 for a live cohort of
+variations whose people were deleted by retention.
 These reads are logged in `privacy.disclosure`, not those of workers; CF005 in a read-only transaction.
 $$;
 

@@ -23,7 +23,10 @@ begin
     person_set.name,
     person_set.description,
     coalesce(cohort.is_live, false),
-    analytics._shown(size.person_count, size.person_count, _cohorts.smallest_group)::bigint,
+    case
+      when person_set.name not in (select incomplete.name from analytics._incomplete_sets() as incomplete)
+        then analytics._shown(size.person_count, size.person_count, _cohorts.smallest_group)::bigint
+    end,
     cohort.as_of
   from track.person_set
   left join analytics.cohort on cohort.name = person_set.name
@@ -117,6 +120,7 @@ $$;
 
 comment on function analytics.cohorts() is $$
 Returns the cohorts and segments with their sizes, as of now.
+Sizes are null for those that read variations of an experiment whose people were deleted by retention.
 Each is a set of people, whose name is accepted as `among` (`cohort.beta`) and as `breakdown` (`set.cohort.beta`, or
 `set.segment` for all segments). For admins and workers, sizes are exact, of people who are not excluded. Analysts see
 numbers of counted people, rounded by `analytics._shown`: cohorts of too few people read as empty ones. The rules are

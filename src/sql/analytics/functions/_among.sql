@@ -29,7 +29,7 @@ begin
     );
   end if;
 
-  perform experiment.check_sets(array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)));
+  perform analytics._check_sets(array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)));
   return query
   with everyone as materialized (
     select everyone.block, coalesce(set_block.people, everyone.people) as people
@@ -93,7 +93,7 @@ Returns the people of an expression of sets, one bit per person, as of now.
 counted people than this reads as an empty one, and one without fewer counted people than this as that of all people;
 null: all people, and the sets as they are. Bits that belong to no person may be set: use the result as a filter.
 Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF008 for more than 20 sets,
-CF010 for variations of an experiment whose people were deleted by retention.
+CF010 for variations of an experiment whose people were deleted by retention, and for live cohorts that read them.
 $$;
 
 grant execute on function analytics._among(text, int) to insights_reader;

@@ -84,6 +84,8 @@ begin
       on person.person_id / 4096 = members.block
       and get_bit(members.people, (person.person_id % 4096)::int) <> 0
     where factors = 'set'
+      -- The people who are left in these sets are others.
+      and person_set.name not in (select incomplete.name from analytics._incomplete_sets() as incomplete)
 
     union all
 
@@ -331,8 +333,8 @@ comment on function analytics.funnel_correlation(
 ) is $$
 Returns what sets the people who did all steps of a funnel apart from those who did not.
 `factors`: `event`: whether a person did an event of each type between her first and her last step or, without the last
-step, within the window; `set`: whether she is in each set of people now; `trait.<name>`: whether she has each of the
-100 most frequent values. The odds ratio is that of doing all steps, of people with the factor compared with the
+step, within the window; `set`: whether she is in each set of people now, of those that `among` accepts;
+`trait.<name>`: whether she has each of the 100 most frequent values. The odds ratio is that of doing all steps, of people with the factor compared with the
 others: 2 means twice the odds, 0.5 half of them. It is computed with 0.5 added to each of the four numbers (Haldane
 1956, Anscombe 1956), and its 95 % interval by the logarithm (B. Woolf, "On estimating the relation between blood
 group and disease", Annals of Human Genetics 19, 1955). `is_significant`: the false discovery rate of all that are

@@ -42,6 +42,13 @@ begin
       and person_set.name like 'segment.%'
   ),
 
+  known as materialized (
+    select named.item_id, item.item_id as merged_item_id
+    from track.item as named
+    join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
+    where item.kind = _listed_sums.kind
+  ),
+
   -- The group of each row, without nulls: rows are joined and grouped by it.
   listed as not materialized (
     select
@@ -60,12 +67,11 @@ begin
         when _listed_sums.smallest_group is null then '-infinity'
         else date_bin('7 days', impression.listed_at, '2000-01-03 00:00Z')
       end as week,
-      item.item_id, impression.person_id, impression.rank, impression.listed_at, impression.seen_at,
+      known.merged_item_id as item_id, impression.person_id, impression.rank, impression.listed_at, impression.seen_at,
       impression.clicked_at, impression.completed_at, impression.dismissed_at, impression.liking,
       impression.serving_key
     from recommend.impression
-    join track.item as named on named.item_id = impression.item_id
-    join track.item on item.item_id = coalesce(named.merged_item_id, named.item_id)
+    join known on known.item_id = impression.item_id
     left join ml.model on model.model_id = impression.model_id
     left join segment
       on segment.block = impression.person_id / 4096
@@ -76,7 +82,6 @@ begin
     where impression.listed_at >= _listed_sums.since
       and impression.listed_at < _listed_sums.until
       and impression.is_served
-      and item.kind = _listed_sums.kind
       and (_listed_sums.by <> 'segment' or segment.name is not null)
       and (
         _listed_sums.smallest_group is null
@@ -137,13 +142,26 @@ begin
       or (listed.number, listed.label, listed.starts_at, listed.week) in (select * from kept)
   ),
 
-  item as materialized (
+  -- By item, and by rank and bucket of people, in one pass over the rows.
+  shared as materialized (
     select
-      told.number, told.label, told.starts_at, told.item_id, count(*)::float8 as served,
-      -- At most as many as people.
-      bit_count(bit_or(1::bigint << (told.person_id % 64)::int)::bit(64)) as buckets
+      told.number, told.label, told.starts_at, told.item_id, told.rank, (told.person_id % 64)::int as bucket,
+      count(*)::float8 as served, count(told.clicked_at)::float8 as clicked,
+      bit_or(1::bigint << (told.person_id % 64)::int) as buckets
     from told
-    group by told.number, told.label, told.starts_at, told.item_id
+    group by grouping sets (
+      (told.number, told.label, told.starts_at, told.item_id),
+      (told.number, told.label, told.starts_at, told.rank, (told.person_id % 64)::int)
+    )
+  ),
+
+  item as not materialized (
+    select
+      shared.number, shared.label, shared.starts_at, shared.item_id, shared.served,
+      -- At most as many as people.
+      bit_count(shared.buckets::bit(64)) as buckets
+    from shared
+    where shared.item_id is not null
   ),
 
   -- For analysts, items that few people were served do not count.
@@ -177,11 +195,11 @@ begin
     union all
 
     select
-      told.number, told.label, told.starts_at, null, told.rank, (told.person_id % 64)::int, null, null,
-      count(*)::float8, null, count(told.clicked_at)::float8, null, null, null, null, null, null
-    from told
-    where told.rank between 1 and 20
-    group by told.number, told.label, told.starts_at, told.rank, (told.person_id % 64)::int
+      shared.number, shared.label, shared.starts_at, null, shared.rank, shared.bucket, null, null, shared.served, null,
+      shared.clicked, null, null, null, null, null, null
+    from shared
+    where shared.item_id is null
+      and shared.rank between 1 and 20
 
     union all
 

@@ -119,7 +119,7 @@ test("NaN, infinite, huge, tiny and null weights and coverage give the numbers o
         expect(found.map((number) => number + 0)).toEqual(expected.map((number) => number + 0));
       },
     ),
-    { numRuns: runs(2000, 500, database.native) },
+    { numRuns: runs(800, 300, database.native) },
   );
-  expect(unusual).toBeGreaterThan(100);
+  expect(unusual).toBeGreaterThan(20);
 });
