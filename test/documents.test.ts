@@ -54,3 +54,33 @@ test("glossary: each table and function in it exists", async () => {
   );
   expect(unknown).toEqual([]);
 });
+
+test("monitor: each example in its README and the guides runs", async () => {
+  await database.as("postgres", {}, async (db) => {
+    // The examples are about courses, and the alert 1.
+    await db.query("insert into track.item (external_id, kind) values ('algebra', 'course')");
+    await db.query(
+      `insert into monitor.alert (
+         alert_id, source, subject, owner, severity, message, fix, opened_at, changed_at, seen_at
+       )
+       overriding system value
+       values (1, 'replication', 'standby', 'operator', 'warning', 'It lags.', 'Restart it.', now(), now(), now())`,
+    );
+    let examples = 0;
+    for (const path of ["src/sql/monitor/README.md", ...(await guides())]) {
+      for (const [, sql = ""] of (await read(path)).matchAll(/```sql\n(.*?)```/gs)) {
+        if (!sql.includes("monitor.")) continue;
+        examples += 1;
+        await db.query("savepoint example");
+        await db.query(sql).catch((error: Error) => {
+          throw new Error(`${path}: ${error.message}\n${sql}`);
+        });
+        await db.query("rollback to savepoint example");
+      }
+    }
+    expect(examples).toBeGreaterThan(8);
+  });
+});
+
+const guides = async (): Promise<string[]> =>
+  (await readdir(join(packageRoot, "docs"))).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);

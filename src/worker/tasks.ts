@@ -9,6 +9,7 @@ import deleteOldRuns from "../../tasks/delete_old_runs.ts";
 import erase from "../../tasks/erase.ts";
 import evaluate from "../../tasks/evaluate.ts";
 import findAnomalies from "../../tasks/find_anomalies.ts";
+import fitClusters from "../../tasks/fit_clusters.ts";
 import makePartitions from "../../tasks/make_partitions.ts";
 import notify from "../../tasks/notify.ts";
 import observe from "../../tasks/observe.ts";
@@ -38,6 +39,7 @@ const tasks = {
   delete_old_runs: deleteOldRuns,
   erase,
   evaluate,
+  fit_clusters: fitClusters,
   make_partitions: makePartitions,
   notify,
   observe,

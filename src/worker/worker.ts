@@ -150,7 +150,7 @@ const wanted: readonly (readonly string[])[] = [
   // Statistics first: without them, a plan may take ten times as long.
   ["vacuum", "erase", "refresh_views", "train", "train_predictions", "watch_models"],
   ["evaluate", "check_rollups", "pack_messages", "delete_old_runs", "delete_old_refusals", "seal", "verify_ledger"],
-  ["update_bandits", "decide_experiments", "watch_relevance", "find_anomalies"],
+  ["update_bandits", "decide_experiments", "watch_relevance", "find_anomalies", "fit_clusters"],
   ["apply_retention", "thin_samples"],
   ["observe"],
   ["watch"],

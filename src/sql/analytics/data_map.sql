@@ -15,6 +15,23 @@ values
   ('analytics', 'intervention', 'note', 'behaviour', 'analytics', 'deleted', 'Note about the learner.', null),
   ('analytics', 'intervention', 'risk', 'derived', 'analytics', 'deleted', 'Prediction about the learner.', null),
   ('analytics', 'intervention', 'created_by', 'identity', 'service', 'cleared', 'Author of the note.', null),
+  (
+    'analytics', 'cluster_member', 'identity_id', 'identity', 'analytics', 'deleted',
+    'Person whose behaviour was clustered.', null
+  ),
+  ('analytics', 'cluster_member', 'name', 'derived', 'analytics', 'deleted', 'Cluster of the person.', null),
+  (
+    'analytics', 'cluster', 'centroid', 'derived', 'analytics', 'kept', 'Means of the behaviour of people.',
+    'Means over five people or more. They are computed again, without the person, in the night after an erasure.'
+  ),
+  (
+    'analytics', 'cluster', 'means', 'derived', 'analytics', 'kept', 'Means of the behaviour of people.',
+    'As analytics.cluster.centroid.'
+  ),
+  (
+    'analytics', 'cluster', 'deviations', 'derived', 'analytics', 'kept', 'Means of the behaviour of people.',
+    'As analytics.cluster.centroid.'
+  ),
   ('analytics', 'annotation', 'created_by', 'identity', 'service', 'cleared', 'Author of the annotation.', null),
   ('analytics', 'saved_query', 'created_by', 'identity', 'service', 'cleared', 'Author of the query.', null),
   (
@@ -58,6 +75,9 @@ from (
       'analytics', 'trend_watch', '{name,event_name,zone,item,among}', 'Definition of a watched trend.'
     ),
     ('analytics', 'trend_anomaly', '{name}', 'Name of a watched trend.'),
+    ('analytics', 'cluster', '{name}', 'Name of a cluster of people.'),
+    ('analytics', 'cluster_move', '{from_cluster,to_cluster}', 'Names of clusters, with a number of people.'),
+    ('analytics', 'cluster_fit', '{tried,silhouettes}', 'Figures of a fit.'),
     ('analytics', 'prediction_target', '{project,description}', 'Targets of predictions.'),
     ('analytics', 'snapshot', '{target}', 'Name of a target.'),
     (

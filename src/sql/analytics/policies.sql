@@ -106,3 +106,18 @@ grant select on analytics.cohort to insights_reader, insights_admin, insights_wo
 drop policy if exists all_rows on analytics.cohort;
 create policy all_rows on analytics.cohort for select to insights_reader, insights_admin, insights_worker
 using (true);
+
+grant select on analytics.cluster_setting to insights_reader, insights_analyst, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.cluster_setting;
+create policy all_rows on analytics.cluster_setting for select using (true);
+grant select on analytics.cluster_fit to insights_reader, insights_analyst, insights_admin, insights_worker;
+drop policy if exists all_rows on analytics.cluster_fit;
+create policy all_rows on analytics.cluster_fit for select using (true);
+-- Exact figures and the clusters of people.
+grant select on analytics.cluster, analytics.cluster_move, analytics.cluster_member to insights_reader, insights_admin;
+drop policy if exists all_rows on analytics.cluster;
+create policy all_rows on analytics.cluster for select to insights_reader, insights_admin using (true);
+drop policy if exists all_rows on analytics.cluster_move;
+create policy all_rows on analytics.cluster_move for select to insights_reader, insights_admin using (true);
+drop policy if exists all_rows on analytics.cluster_member;
+create policy all_rows on analytics.cluster_member for select to insights_reader, insights_admin using (true);

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { makeCampus } from "../../support/campus.ts";
 import { type Queries, testDatabase } from "../../support/database.ts";
 import { rolesThatMay } from "../../support/roles.ts";
+import { applyAll, plan } from "../privacy/retention.ts";
 import { ingest, message, refresh } from "../track/messages.ts";
 import { ago } from "./interventions.ts";
 import { importModels } from "./known-models.ts";
@@ -134,4 +135,27 @@ test("is for instructors, admins and workers", async () => {
       expect(await db.rejects("select * from analytics.intervention")).toMatchObject({ code: "42501" });
       expect(await db.rejects("delete from analytics.intervention")).toMatchObject({ code: "42501" });
     });
+});
+
+test("a rule of retention deletes old notes, but not those of learners whose data is restricted", async () => {
+  await database.as("postgres", {}, async (db) => {
+    for (const person of ["ada", "cleo"])
+      for (const days of [400, 3])
+        await db.query("select analytics.record_intervention('algebra', $1, 'call', null, $2)", [person, ago(days)]);
+    expect(await applyAll(db)).toEqual([]);
+    await db.query("select privacy.restrict_person('cleo', 'accuracy')");
+    await db.query("select privacy.set_retention('interventions', '1 year')");
+    expect(await plan(db)).toMatchObject([{ rule: "interventions", row_count: 1 }]);
+    expect(await applyAll(db)).toMatchObject([{ table_name: "analytics.intervention", row_count: 1 }]);
+    expect(
+      await db.rows(
+        `select identity.external_id as person, now() - happened_at > '1 year' as is_old
+         from analytics.intervention join track.identity using (identity_id) order by 1, 2`,
+      ),
+    ).toEqual([
+      { person: "ada", is_old: false },
+      { person: "cleo", is_old: false },
+      { person: "cleo", is_old: true },
+    ]);
+  });
 });

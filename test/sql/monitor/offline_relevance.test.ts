@@ -74,7 +74,16 @@ test("only evaluations of the period", async () => {
 
 test("invalid arguments are refused", async () => {
   expect(await database.rejects("select monitor.offline_relevance(k => 0)")).toMatchObject({ code: "CF001" });
-  expect(await database.rejects("select monitor.offline_relevance(kind => 'curse')")).toMatchObject({ code: "CF002" });
+  expect(await database.rejects("select monitor.offline_relevance(kind => 'curse')")).toMatchObject({
+    code: "CF002",
+    hint: "There are course.",
+  });
+  await database.as("postgres", {}, async (db) => {
+    await db.query("truncate track.item cascade");
+    await expect(db.query("select monitor.offline_relevance()")).rejects.toMatchObject({
+      hint: "There are no items yet: see track.sync_items.",
+    });
+  });
   expect(await database.rejects("select monitor.offline_relevance(metric => 'luck')")).toMatchObject({
     code: "CF002",
     hint: expect.stringContaining("ndcg"),

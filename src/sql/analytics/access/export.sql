@@ -32,6 +32,22 @@ begin
     'Predictions about the person as of now, with the features that changed them.'
   );
   return next privacy.exported_rows(
+    'analytics.cluster_member',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'identity', identity.external_id, 'cluster', cluster_member.name, 'description', person_set.description
+        )
+        order by cluster_member.identity_id
+      )
+      from analytics.cluster_member
+      join track.identity on identity.identity_id = cluster_member.identity_id
+      join track.person_set on person_set.name = cluster_member.name
+      where cluster_member.identity_id = any (subject.identity_ids)
+    ),
+    'The cluster of people with similar behaviour.'
+  );
+  return next privacy.exported_rows(
     'analytics.intervention',
     (
       -- Of the author, the learner gets no name; of the learner, the author gets what she herself did.

@@ -9,6 +9,10 @@ set client_min_messages to notice
 set jit to off
 as $$
 declare
+  v_set constant text := case
+    when starts_with(cohort_people.name, 'cluster.') then cohort_people.name
+    else analytics._cohort_set(cohort_people.name)
+  end;
   v_among constant bigint[] := case
     when cohort_people.among is not null then analytics._people_among(cohort_people.among, null, false)
   end;
@@ -19,7 +23,7 @@ begin
     select row(member.person_id, named.external_id)::analytics.cohort_person
     from (
       select members.block::bigint * 4096 + place as person_id
-      from track.person_set_blocks(analytics._cohort_set(cohort_people.name)) as members
+      from track.person_set_blocks(v_set) as members
       left join track.person_set_blocks('excluded') as excluded on excluded.block = members.block
       cross join generate_series(0, 4095) as place
       where get_bit(members.people, place) = 1
@@ -49,7 +53,8 @@ alter function analytics.cohort_people(text, text) owner to insights_reader;
 
 comment on function analytics.cohort_people(text, text) is $$
 @behavior -mutationField +queryField
-Returns the people of a cohort or segment (`beta`, `segment.power`), as of now, without excluded ones.
+Returns the people of a cohort, segment or cluster (`beta`, `segment.power`, `cluster.night`), as of now.
+Without excluded ones.
 `among`: only those who are also in an expression of sets, such as `shareable` (`privacy.may_share`).
 Errors: CF002 for an unknown cohort (names the nearest) or set, CF001 for an invalid `among`, CF010 for a live cohort of
 variations whose people were deleted by retention.

@@ -33,6 +33,13 @@ begin
   end loop;
   return next row('ml.model', v_rows, 'marked')::privacy.erased;
 
+  -- The centroids are means over people, which may include her. Nothing of them is in a later fit.
+  if exists (select from analytics.cluster where cluster.retired_at is null) then
+    update analytics.cluster_setting set is_marked = true;
+    return next row('analytics.cluster_setting', 1, 'marked')::privacy.erased;
+  end if;
+  return next privacy.erase_rows('analytics.cluster_member', 'identity_id', subject.identity_ids);
+
   -- A query about her cannot be run any more. Her name as another argument is the name of something else.
   delete from analytics.saved_query
   where exists (
@@ -59,6 +66,7 @@ $$;
 comment on function analytics.erase(privacy.subject) is $$
 @behavior -*
 Erases a person from the training data of predictions, the notes about her, and her name where she is the author.
-Marks the versions that may have been trained on her data, so that they are not used until the next training.
+Marks the versions that may have been trained on her data, so that they are not used until the next training, and the
+clusters of behaviour, which are fitted again in the following night.
 Called by `privacy.erase_person`. Cohorts and segments are sets of people: see `track.erase`.
 $$;

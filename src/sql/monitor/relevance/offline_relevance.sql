@@ -18,7 +18,13 @@ begin
   if not exists (select from track.item where item.kind = offline_relevance.kind) then
     perform common.refuse(
       'CF002', format('there is no item of kind "%s"', coalesce(left(offline_relevance.kind, 100), 'null')),
-      'Use a kind of track.item, such as course.'
+      coalesce(
+        (
+          select 'There are ' || string_agg(known.kind, ', ' order by known.kind) || '.'
+          from (select distinct item.kind from track.item order by item.kind limit 20) as known
+        ),
+        'There are no items yet: see track.sync_items.'
+      )
     );
   end if;
   if offline_relevance.metric is null or not exists (

@@ -35,7 +35,13 @@ begin
     perform common.refuse(
       'CF002',
       format('there is no item of kind "%s"', coalesce(left(set_relevance_watch.kind, 100), 'null')),
-      'Use a kind of track.item, such as course.'
+      coalesce(
+        (
+          select 'There are ' || string_agg(known.kind, ', ' order by known.kind) || '.'
+          from (select distinct item.kind from track.item order by item.kind limit 20) as known
+        ),
+        'There are no items yet: see track.sync_items.'
+      )
     );
   end if;
 
