@@ -1872,7 +1872,10 @@ comment on column analytics.forecast_point.upper_bound is $$Upper bound of the p
 comment on column analytics.forecast_point.naive_value is $$Figure one season ago: the naive forecast.$$;
 comment on column analytics.forecast_point.naive_lower_bound is $$Lower bound of its prediction interval.$$;
 comment on column analytics.forecast_point.naive_upper_bound is $$Upper bound of its prediction interval.$$;
-comment on column analytics.forecast_point.method is $$Shape of the model, such as `ETS(A,Ad,A)`.$$;
+comment on column analytics.forecast_point.method is $$
+Shape of the model, such as `ETS(A,Ad,A)`: error, trend, season.
+It is `naive` or `seasonal naive` where that is better on the last buckets.
+$$;
 comment on column analytics.forecast_point.mase is $$
 Mean absolute one-step error over that of the naive forecast; below 1 the model is better. Null if the latter is 0.
 $$;

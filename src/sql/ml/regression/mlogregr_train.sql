@@ -687,4 +687,4 @@ grant execute on function
   ml._transformed(float8[], jsonb),
   ml._multinomial_covariance(float8[], jsonb, integer),
   ml.mlogregr_train(text, text, text, text, integer, text, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

@@ -29,4 +29,5 @@ Source: White, Econometrica 48, 1980: HC0, without a correction for small sample
 Errors: as ml.linregr_train.
 $$;
 
-grant execute on function ml.robust_variance_linregr(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.robust_variance_linregr(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;
