@@ -18,7 +18,8 @@
  *
  * Plain SQL reads track.event, without just-in-time compilation, which here costs more than it gains. DuckDB (two
  * threads) has the events in a table of its own file, sorted by person and time. Both take engaged times from the page
- * views: dividing events into sessions is not part of any question. Each answer is compared with those of plain SQL and
+ * views, and paths from the page views with their sessions: dividing events into sessions is not part of any question.
+ * Each answer is compared with those of plain SQL and
  * of DuckDB, all rows and columns, before any time is printed. Cold is the first call in a new session; the other times
  * are medians of five (of plain SQL, three or fewer). The smallest group is set to one person, since neither plain SQL
  * nor DuckDB withholds groups.
@@ -124,7 +125,11 @@ async function measureQuestions({ client, url }: BenchDatabase, duck: Duck, unti
   if (asked.length === 0) throw new Error(`no question matches --only ${given.only}`);
   const columns = ["cold", "warm", "plain SQL", "DuckDB", "warm / DuckDB", "plain / warm"];
   console.log(`\n${"".padEnd(48)}${columns.map((column) => column.padStart(14)).join("")}`);
-  for (const { name, ours, plain, duck: form = plain, aim = 50, times = 1 } of asked) {
+  for (const { name, ours, plain, duck: form = plain, aim = 50, times = 1, prepare: before } of asked) {
+    if (before !== undefined) {
+      await client.query(before);
+      await refreshAll(client);
+    }
     const fresh = new pg.Client({ connectionString: url });
     await fresh.connect();
     await fresh.query(SETTINGS);
@@ -304,7 +309,7 @@ async function measureBytes(client: pg.Client, events: number): Promise<Map<stri
 
 const SETTINGS = "set search_path to public; set timezone to 'UTC'; set jit to off";
 
-/** Settings, and the additional table and function that plain SQL uses. */
+/** Settings, and the additional tables and function that plain SQL uses. */
 async function prepare(client: pg.Client): Promise<void> {
   await client.query(SETTINGS);
   await client.query("update analytics.setting set smallest_group = 1 where smallest_group <> 1");
@@ -326,7 +331,16 @@ async function prepare(client: pg.Client): Promise<void> {
       from track.person
       left join track.person_set_block as counted
         on counted.name = 'counted' and counted.block = person.person_id / 4096;
-    analyze public.person`);
+    analyze public.person;
+
+    drop table if exists public.viewed;
+    create table public.viewed as
+      select page_view.person_id, session.started_at as session_at, page_view.view_number, page_view.item_id
+      from track.session
+      join track.page_view using (person_id, session_id)
+      where not page_view.is_continued
+      order by page_view.person_id, session.started_at, page_view.view_number;
+    analyze public.viewed`);
 }
 
 /** A whole cycle. The call that has nothing to pack gives the space of the packed messages back. */

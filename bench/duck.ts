@@ -17,7 +17,7 @@ export interface Duck {
 export async function openDuck(file: string, client: pg.Client, events: number, step: Step): Promise<Duck> {
   if (existsSync(file)) {
     const duck = await connect(file);
-    const [row] = await duck.ask("select count(*) from track.event").catch(() => [[0]]);
+    const [row] = await duck.ask("select count(*), (select count(*) from viewed) from track.event").catch(() => [[0]]);
     if (row?.[0] === events) return duck;
     duck.close();
     await rm(file);
@@ -76,6 +76,16 @@ export async function openDuck(file: string, client: pg.Client, events: number, 
       rowsOf(
         "track.page_view",
         ["person_id", "started_at at time zone 'UTC'", "item_id", "(extract(epoch from engaged) * 1000000)::bigint"],
+        ranges.map(({ part }) => part),
+      ),
+    );
+    await copy(
+      "viewed",
+      "person_id INTEGER, session_at TIMESTAMP, view_number INTEGER, item_id INTEGER",
+      "person_id, session_at, view_number",
+      rowsOf(
+        "public.viewed",
+        ["person_id", "session_at at time zone 'UTC'", "view_number", "item_id"],
         ranges.map(({ part }) => part),
       ),
     );

@@ -137,6 +137,93 @@ function ordered(name: string, steps: readonly string[], given: Given): Question
   };
 }
 
+/** Each step is the next event that is not automatic. */
+function strict(steps: readonly string[], { since, until, days = 14, times = 1 }: Given): Question {
+  const rows = steps.map((_, index) => index + 1);
+  return {
+    name: `funnel, strict, ${steps.length} steps`,
+    times,
+    ours: `
+      select step, person_count
+      from analytics.funnel(
+        '${JSON.stringify(steps)}', '${since}'::moment, '${until}'::moment, 'strict', conversion_window => '${days} days'
+      )`,
+    plain: `
+      with walk as (
+        select
+          person_id, occurred_at as at_1, event_type_id as type_1
+          ${rows
+            .slice(1)
+            .map(
+              (step) => `,
+          lead(event_type_id, ${step - 1}) over later as type_${step}, lead(occurred_at, ${step - 1}) over later as at_${step}`,
+            )
+            .join("")}
+        from track.event
+        join track.event_type using (event_type_id)
+        join person using (person_id)
+        where not is_automatic
+          and not is_excluded
+          and person_id <> 0
+          and occurred_at >= '${since}'::moment
+          and occurred_at < '${until}'::moment
+        window later as (partition by person_id order by occurred_at, event_type_id)
+      )
+
+      ${rows
+        .map(
+          (step) => `
+      select ${step}, count(distinct person_id)
+      from walk
+      where ${rows
+        .slice(0, step)
+        .map((each) => `type_${each} = ${type(steps[each - 1] as string)}`)
+        .join(" and ")}
+        and at_${step} <= at_1 + interval '${days} days'`,
+        )
+        .join(" union all ")}
+      order by 1`,
+  };
+}
+
+/** Any n of the steps within the window. */
+function unordered(steps: readonly string[], given: Given): Question {
+  const { since, until, days = 14, times = 3 } = given;
+  const rows = steps.map((_, index) => index + 1);
+  return {
+    name: `funnel, unordered, ${steps.length} steps`,
+    times,
+    ours: `
+      select step, person_count
+      from analytics.funnel(
+        '${JSON.stringify(steps)}', '${since}'::moment, '${until}'::moment, 'unordered',
+        conversion_window => '${days} days'
+      )`,
+    plain: `
+      with happened as (
+        ${steps.map((event, index) => `select person_id, done_at, ${index + 1} as step from (${events(event, given)}) as one`).join(" union all ")}
+      ),
+
+      reached as (
+        select person_id, max(${rows.map((step) => `did_${step}`).join(" + ")}) as steps
+        from (
+          select
+            person_id,
+            ${rows.map((step) => `max(case when step = ${step} then 1 else 0 end) over later as did_${step}`).join(", ")}
+          from happened
+          window later as (
+            partition by person_id order by done_at
+            range between current row and interval '${days} days' following
+          )
+        ) as one
+        group by person_id
+      )
+
+      ${rows.map((step) => `select ${step}, count(*) from reached where steps >= ${step}`).join(" union all ")}
+      order by 1`,
+  };
+}
+
 export function funnelQuestions(until: number): Question[] {
   const given = { since: date(until - 364 * DAY), until: date(until) };
   const three = ["Task Started", "Task Submitted", "Course Completed"];
@@ -149,6 +236,9 @@ export function funnelQuestions(until: number): Question[] {
       times: 1.2,
     }),
     ordered("of a set of people", three, { ...given, among: "counted", times: 1.2 }),
+    strict(["Task Started", "Task Submitted"], given),
+    strict(["Page Viewed", "Task Started", "Task Submitted"], given),
+    unordered(three, given),
     ordered("in a course", three, { ...given, item: "course-7", times: 3 }),
   ];
 }

@@ -1,5 +1,6 @@
 /* Questions of bench/analytics.ts: to the functions, and to plain SQL and DuckDB over the events. */
 import { funnelQuestions } from "./funnel_questions.ts";
+import { pathQuestions } from "./path_questions.ts";
 
 /**
  * A question, as it is asked of each. `'2026-01-31'::moment` is a time, and `'plan'::property` a property of an event, in
@@ -12,6 +13,8 @@ export interface Question {
   plain: string;
   /** A form that DuckDB answers faster. */
   duck?: string;
+  /** A statement before the question, whose changes are refreshed. */
+  prepare?: string;
   /** The largest ratio to the time of DuckDB; 1 when not given. */
   times?: number;
   /** Milliseconds; 50 when not given. */
@@ -484,5 +487,10 @@ export function questions(until: number): Question[] {
     trendingItems("course", date(until - 7 * DAY), end),
     trendingItems(null, date(until - 7 * DAY), end),
     ...funnelQuestions(until),
+    {
+      ...trendOf("by week and a declared property", "Task Submitted", ...weeks, { property: "plan" }),
+      prepare: "select track.declare_property('Task Submitted', 'plan')",
+    },
+    ...pathQuestions([year, end], months, [date(until - 28 * DAY), end]),
   ];
 }

@@ -131,7 +131,7 @@ test("sequences of events are the transitions of their paths", async () => {
   expect(new Map(rows.map(({ pair, times }) => [pair, times]))).toEqual(pairs);
 });
 
-test("a node that is no event is an error that names the nearest one", async () => {
+test("an unknown node is an error that names the nearest one", async () => {
   expect(
     await database.rejects("select * from analytics.paths($1, $2, 'event', 'Task Submited')", period),
   ).toMatchObject({ code: "CF002", hint: 'Did you mean "Task Submitted"?' });

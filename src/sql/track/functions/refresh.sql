@@ -212,8 +212,9 @@ Refreshes all data that is derived from changed data of people, for at most `mos
 First the events whose names were changed (`track.name`: at most 50 for each of `most_people`, and 100,000; `people` is
 the number of these events, and the call does no other step), then the sessions (`track.session`), the transitions of a
 month that is queued (`track.transition`: `people` is the number of their rows), the values of new declared properties
-(`track.property`), and the consumers of `track.consumer` in their order; `step` restricts it to one of these steps. Returns one row per step that processed people. Call it until no row has `people` above 0, each call
-in its own transaction.
+(`track.property`), and the consumers of `track.consumer` in their order; `step` restricts it to one of these steps.
+Returns one row per step that processed people. Call it until no row has `people` above 0, each call in its own
+transaction.
 The cost is proportional to the changes; a call with an empty queue takes about a millisecond. People whose data makes
 a refresh fail are reported and stay queued; the others are refreshed.
 Errors: CF001 for an invalid `most_people`, CF002 for an unknown step.

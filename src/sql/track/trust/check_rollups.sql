@@ -167,12 +167,12 @@ comment on function track.check_rollups(int) is $$
 @behavior -*
 Compares a sample of the rollups with the events, repairs what differs, and records the result.
 One row per rollup, and for `item_day` per day.
-The rollups are `track.step`, `presence`, `item_month`, `course_presence`, `item_transition` and `item_day`, and with declared properties
-`step_value` and `value_presence`. One check is a month and 4,096 people; each takes the next ones, so that all are
-compared in turn (`track.rollup_turn`). With at most 4,096 people all items of the month are compared, otherwise 100 of
-them, picked at random. What is queued for a refresh is not compared, and nothing is checked while more than 10,000
-changes are queued. `differing` is the number of cells that were wrong: they
-are written again from the events. `track.rollup_trust` summarizes the results.
+The rollups are `track.step`, `presence`, `item_month`, `course_presence`, `item_transition` and `item_day`, and with
+declared properties `step_value` and `value_presence`. One check is a month and 4,096 people; each takes the next ones,
+so that all are compared in turn (`track.rollup_turn`). With at most 4,096 people all items of the month are compared,
+otherwise 100 of them, picked at random. What is queued for a refresh is not compared, and nothing is checked while more
+than 10,000 changes are queued. `differing` is the number of cells that were wrong: they are written again from the
+events. `track.rollup_trust` summarizes the results.
 From the first difference on, refreshes wait for the end of the transaction: prefer many calls to many checks.
 Errors: CF001 for fewer than one check, or more than 100.
 $$;
