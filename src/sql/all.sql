@@ -113,6 +113,7 @@
 --!include ml/regression/coxph_train.sql
 --!include ml/regression/coxph_predict.sql
 --!include ml/trees/_unquoted.sql
+--!include ml/trees/_is_category.sql
 --!include ml/trees/_tree_features.sql
 --!include ml/trees/_tree_prepare.sql
 --!include ml/trees/_tree_case.sql
@@ -173,6 +174,15 @@
 --!include ml/assessment/lift.sql
 --!include ml/assessment/bootstrap_interval.sql
 --!include ml/assessment/population_stability_index.sql
+--!include ml/assessment/_sample.sql
+--!include ml/assessment/_t_test.sql
+--!include ml/assessment/t_test_one.sql
+--!include ml/assessment/t_test_paired.sql
+--!include ml/assessment/t_test_two_pooled.sql
+--!include ml/assessment/t_test_two_unpooled.sql
+--!include ml/assessment/f_test.sql
+--!include ml/assessment/chi2_gof_test.sql
+--!include ml/assessment/one_way_anova.sql
 --!include ml/unsupervised/_kmeans_points.sql
 --!include ml/unsupervised/_kmeans_distances.sql
 --!include ml/unsupervised/_kmeans_start.sql

@@ -254,6 +254,8 @@ test("without a penalty it is the logistic regression: steep classes are fitted,
   await database.query("select ml.elastic_net_train('lab.steep', 'lab.free', 'y', 'array[x]', 'binomial', 0.5, 0)");
   expect((await database.value<number[]>("select coef_all from lab.free"))[0]).toBeCloseTo(1.3101302, 5);
   expect(
-    await database.rejects("select ml.elastic_net_train('lab.steep', 'lab.none', 'separated', 'array[x]', 'binomial', 0.5, 0)"),
+    await database.rejects(
+      "select ml.elastic_net_train('lab.steep', 'lab.none', 'separated', 'array[x]', 'binomial', 0.5, 0)",
+    ),
   ).toMatchObject({ code: "CF007", message: expect.stringContaining("separates the classes") });
 });

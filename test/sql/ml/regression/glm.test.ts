@@ -286,7 +286,9 @@ test("probit and counts that are separated for some rows are refused; steep ones
       await database.rejects("select ml.glm('lab.some', 'lab.separated', $1, $2, $3)", [y, x, family]),
     ).toMatchObject({ code: "CF007", message: expect.stringContaining('column "late" separates') });
   }
-  await database.query("select ml.glm('lab.some', 'lab.steep', 'steep', 'array[1, x]', 'family=binomial, link=probit')");
+  await database.query(
+    "select ml.glm('lab.some', 'lab.steep', 'steep', 'array[1, x]', 'family=binomial, link=probit')",
+  );
   // R 4.2: glm(y ~ x, binomial(probit)).
   const [fit] = await database.rows<{ coef: number[]; std_err: number[] }>("select coef, std_err from lab.steep");
   expect(fit?.coef[1]).toBeCloseTo(0.781564, 5);

@@ -262,7 +262,9 @@ describe("what can be fitted is fitted", () => {
     const [fit] = await logregr("lab.wide", "y", `array[1, ${columns.join(", ")}]`, ", tolerance => 0.1");
     expect(fit?.coef).toHaveLength(121);
     expect(fit?.coef[1]).toBeGreaterThan(2);
-    await database.query(`select ml.linregr_train('lab.wide', 'lab.wide_line', 'x1 + 2 * x120', 'array[1, ${columns.join(", ")}]')`);
+    await database.query(
+      `select ml.linregr_train('lab.wide', 'lab.wide_line', 'x1 + 2 * x120', 'array[1, ${columns.join(", ")}]')`,
+    );
     const coef = await database.value<number[]>("select coef from lab.wide_line");
     expect(coef[1]).toBeCloseTo(1, 9);
     expect(coef[60]).toBeCloseTo(0, 9);
