@@ -1,5 +1,98 @@
 -- Changes of structure since the last release: see migrations/README.md.
 
+create table track.item_transition (
+  month date not null,
+  source_item_id bigint not null,
+  target_item_id bigint not null,
+  transition_count bigint not null check (transition_count > 0),
+  person_count int not null check (person_count > 0),
+  elapsed bigint not null,
+  primary key (month, source_item_id, target_item_id)
+)
+with (fillfactor = 80);
+
+comment on table track.item_transition is $$
+@behavior -*
+Transitions between items that were viewed in succession in a session, by month, of the people in the set `counted`.
+Views that continue from an earlier session, and those without an item, are left out, as are transitions from an item to
+itself. Months in `track.stale_transition_month` are out of date. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.item_transition.month is $$
+First day of the month (UTC) in which the session started.
+$$;
+comment on column track.item_transition.source_item_id is $$Item that was viewed first.$$;
+comment on column track.item_transition.target_item_id is $$Item that was viewed next.$$;
+comment on column track.item_transition.transition_count is $$Number of transitions.$$;
+comment on column track.item_transition.person_count is $$Number of distinct people in the month.$$;
+comment on column track.item_transition.elapsed is $$
+Sum of the times from the start of the view of the source to that of the target, in microseconds.
+$$;
+
+create table track.stale_transition_month (month date primary key);
+
+comment on table track.stale_transition_month is $$
+@behavior -*
+Months whose transitions are recomputed by the next refresh, such as all months after an upgrade.
+Consumed by `track.refresh`, one month per call.
+$$;
+comment on column track.stale_transition_month.month is $$First day of the month, UTC.$$;
+
+create type track.transition as (
+  person_id bigint,
+  month date,
+  source_item_id bigint,
+  target_item_id bigint,
+  transition_count int,
+  elapsed bigint
+);
+
+comment on type track.transition is $$
+Transitions of a person between two items in a month.
+$$;
+comment on column track.transition.person_id is $$Person.$$;
+comment on column track.transition.month is $$First day of the month (UTC) in which the session started.$$;
+comment on column track.transition.source_item_id is $$Item that was viewed first.$$;
+comment on column track.transition.target_item_id is $$Item that was viewed next.$$;
+comment on column track.transition.transition_count is $$Number of transitions.$$;
+comment on column track.transition.elapsed is $$
+Sum of the times from the start of the view of the source to that of the target, in microseconds.
+$$;
+
+create type analytics.transition as (
+  source text,
+  target text,
+  transition_count bigint,
+  person_months bigint,
+  share float8,
+  mean_time interval
+);
+
+comment on type analytics.transition is $$
+A transition between two nodes in the sessions of some months.
+For analysts, figures are rounded, and months in which too few people did a transition are left out.
+$$;
+comment on column analytics.transition.source is $$Node that was viewed first.$$;
+comment on column analytics.transition.target is $$Node that was viewed next.$$;
+comment on column analytics.transition.transition_count is $$Number of transitions.$$;
+comment on column analytics.transition.person_months is $$
+Number of people in each month, added over the months and the pairs of items that the nodes stand for.
+$$;
+comment on column analytics.transition.share is $$Share of the transitions from the source to other nodes.$$;
+comment on column analytics.transition.mean_time is $$
+Mean time from the start of the view of the source to that of the target; null for analysts of too few people.
+$$;
+
+alter table track.item_transition enable row level security;
+alter table track.stale_transition_month enable row level security;
+
+-- The transitions of all months are computed by the refresh, one month per call.
+insert into track.stale_transition_month (month)
+select to_date(substr(partition.relname, 7), 'YYYY_MM')
+from pg_catalog.pg_inherits
+join pg_catalog.pg_class as partition on partition.oid = pg_inherits.inhrelid
+where pg_inherits.inhparent = 'track.event'::regclass
+  and partition.relname ~ '^event_\d{4}_\d\d$';
+
 -- The features of a training leave out the columns of the label.
 drop function ml._tree_features(regclass, text, text, text[]);
 
@@ -14,3 +107,137 @@ drop function ml._sandwich_statement(jsonb, text, text, text[], float8[], intege
 drop function ml._sandwich(text, text, text, text, text, text, text, integer, float8);
 drop function ml.robust_variance_linregr(text, text, text, text, text);
 drop function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean);
+create type ml.t_test_result as (
+  statistic float8,
+  df float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.t_test_result is $$Result of a t-test.$$;
+comment on column ml.t_test_result.statistic is $$Difference in units of its standard error; null without variation.$$;
+comment on column ml.t_test_result.df is $$Degrees of freedom.$$;
+comment on column ml.t_test_result.p_value_one_sided is $$Probability of a statistic that is at least as high.$$;
+comment on column ml.t_test_result.p_value_two_sided is $$Probability of a statistic that is at least as far from 0.$$;
+
+create type ml.f_test_result as (
+  statistic float8,
+  df1 float8,
+  df2 float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.f_test_result is $$Result of an F-test.$$;
+comment on column ml.f_test_result.statistic is $$Variance of the first sample divided by that of the second.$$;
+comment on column ml.f_test_result.df1 is $$Degrees of freedom of the first sample.$$;
+comment on column ml.f_test_result.df2 is $$Degrees of freedom of the second sample.$$;
+comment on column ml.f_test_result.p_value_one_sided is $$Probability of a statistic that is at least as high.$$;
+comment on column ml.f_test_result.p_value_two_sided is $$Twice the smaller probability of both sides.$$;
+
+create type ml.chi2_test_result as (
+  statistic float8,
+  p_value float8,
+  df bigint,
+  phi float8,
+  contingency_coef float8
+);
+
+comment on type ml.chi2_test_result is $$Result of a chi-squared test.$$;
+comment on column ml.chi2_test_result.statistic is $$Chi-squared.$$;
+comment on column ml.chi2_test_result.p_value is $$Probability of a statistic that is at least as high.$$;
+comment on column ml.chi2_test_result.df is $$Degrees of freedom.$$;
+comment on column ml.chi2_test_result.phi is $$√(χ²/n), where n is the number of observations.$$;
+comment on column ml.chi2_test_result.contingency_coef is $$√(χ²/(n+χ²)), where n is the number of observations.$$;
+
+create type ml.ks_test_result as (
+  statistic float8,
+  k_statistic float8,
+  p_value float8
+);
+
+comment on type ml.ks_test_result is $$Result of a Kolmogorov-Smirnov test.$$;
+comment on column ml.ks_test_result.statistic is $$Largest distance of the two distribution functions.$$;
+comment on column ml.ks_test_result.k_statistic is $$The distance, scaled to Kolmogorov's distribution.$$;
+comment on column ml.ks_test_result.p_value is $$Probability of a distance that is at least as large.$$;
+
+create type ml.mw_test_result as (
+  statistic float8,
+  u_statistic float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.mw_test_result is $$Result of a Mann-Whitney test.$$;
+comment on column ml.mw_test_result.statistic is $$Normal approximation of `u_statistic`, at most 0.$$;
+comment on column ml.mw_test_result.u_statistic is $$The smaller U of both samples.$$;
+comment on column ml.mw_test_result.p_value_one_sided is $$Probability of a `statistic` that is at least as high.$$;
+comment on column ml.mw_test_result.p_value_two_sided is $$Probability of a `statistic` at least as far from 0.$$;
+
+create type ml.wsr_test_result as (
+  statistic float8,
+  rank_sum_pos float8,
+  rank_sum_neg float8,
+  num bigint,
+  z_statistic float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.wsr_test_result is $$Result of a Wilcoxon signed-rank test.$$;
+comment on column ml.wsr_test_result.statistic is $$The smaller rank sum.$$;
+comment on column ml.wsr_test_result.rank_sum_pos is $$Sum of the ranks of the positive values.$$;
+comment on column ml.wsr_test_result.rank_sum_neg is $$Sum of the ranks of the negative values.$$;
+comment on column ml.wsr_test_result.num is $$Number of values other than 0.$$;
+comment on column ml.wsr_test_result.z_statistic is $$Normal approximation of `rank_sum_pos`.$$;
+comment on column ml.wsr_test_result.p_value_one_sided is $$Probability of a `z_statistic` that is at least as high.$$;
+comment on column ml.wsr_test_result.p_value_two_sided is $$Probability of a `z_statistic` at least as far from 0.$$;
+
+create type ml.one_way_anova_result as (
+  sum_squares_between float8,
+  sum_squares_within float8,
+  df_between bigint,
+  df_within bigint,
+  mean_squares_between float8,
+  mean_squares_within float8,
+  statistic float8,
+  p_value float8
+);
+
+comment on type ml.one_way_anova_result is $$Result of a one-way analysis of variance.$$;
+comment on column ml.one_way_anova_result.sum_squares_between is $$
+Sum of the squared deviations of the means of the groups from the mean of all values, each times the size of the group.
+$$;
+comment on column ml.one_way_anova_result.sum_squares_within is $$
+Sum of the squared deviations of the values from the means of their groups.
+$$;
+comment on column ml.one_way_anova_result.df_between is $$Number of groups minus 1.$$;
+comment on column ml.one_way_anova_result.df_within is $$Number of values minus the number of groups.$$;
+comment on column ml.one_way_anova_result.mean_squares_between is $$`sum_squares_between` by its degrees of freedom.$$;
+comment on column ml.one_way_anova_result.mean_squares_within is $$`sum_squares_within` by its degrees of freedom.$$;
+comment on column ml.one_way_anova_result.statistic is $$Fisher's F, the ratio of the mean squares.$$;
+comment on column ml.one_way_anova_result.p_value is $$Probability of a statistic that is at least as high.$$;
+
+-- ARIMA with a method; exponential smoothing with relative errors, and a reason for each series without a model.
+drop function if exists ml.arima_train(text, text, text, text, text, boolean, int[], text);
+drop function if exists ml._arima_filter(float8[], int[], float8[]);
+drop function if exists ml._bounded(float8[], float8[]);
+drop function if exists ml._series_fit(text, float8[], int[], float8[], float8[], int);
+drop function if exists ml._series_residuals(text, float8[], int[], float8[], float8[]);
+drop function if exists ml._ets_best(float8[], int, text, text, float8[]);
+drop function if exists ml._ets_mean_error(jsonb, int, float8[], float8[], boolean);
+drop function if exists ml._ets_filter(float8[], int[], float8[]);
+drop function if exists ml._ets_holdout(float8[], float8[], int, text, text, float8[], int);
+drop function if exists ml._ets_model(float8[], int, text, text, float8[], int);
+comment on column ml.forecast_point.forecast_value is $$Expected value.$$;
+comment on column ml.forecast_point.naive_value is $$
+Seasonal-naive forecast: the last known value of this position in the cycle.
+$$;
+comment on column ml.forecast_point.method is $$
+Shape of the model, such as `ETS(A,Ad,A)`: error, trend, season.
+It is `naive` or `seasonal naive` where that is better on the last values.
+$$;
+comment on column analytics.forecast_point.method is $$
+Shape of the model, such as `ETS(A,Ad,A)`: error, trend, season.
+It is `naive` or `seasonal naive` where that is better on the last buckets.
+$$;

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { configDefaults, defineConfig } from "vitest/config";
 
 /**
@@ -24,15 +25,26 @@ const alike = [
   "test/api/{arguments,experiment_story}.test.ts",
   "test/commands/{erase,evaluate,experiment,export,health,import,keys,retention,train}.test.ts",
   "test/errors/**/*.test.ts",
+  "test/metrics/**/*.test.ts",
+  "test/privacy/**/*.test.ts",
   "test/properties/**/*.test.ts",
-  "test/security/{definers,floor,fuzz,limits}.test.ts",
+  "test/security/**/*.test.ts",
   "test/simulator/experiment.test.ts",
-  "test/sql/{analytics,experiment,ml,monitor,privacy,recommend}/**/*.test.ts",
-  "test/sql/track/check_rollups.test.ts",
+  "test/sql/{analytics,common,experiment,ml,monitor,privacy,recommend}/**/*.test.ts",
+  "test/sql/track/!(ingest)*.test.ts",
 ];
 
-/** Tests of how releases are made, and of one release with a filled database. INSIGHTS_TEST_SHORT leaves them out. */
-const releases = ["test/migrations/{page_views,release}.test.ts"];
+/**
+ * Tests that take minutes: how releases are made and applied, one release with a filled database, every function with
+ * hostile arguments, trainings and settings with any history. INSIGHTS_TEST_SHORT leaves them out.
+ */
+const long = [
+  "test/api/arguments.test.ts",
+  "test/migrations/{page_views,release,upgrade}.test.ts",
+  "test/properties/{settings,training}.test.ts",
+  "test/security/limits.test.ts",
+  "test/sql/ml/recommenders/ease_neighbours.test.ts",
+];
 
 /** Tests that ask a database, and neither change their process nor depend on what another file left in it. */
 const shared = [
@@ -53,7 +65,7 @@ const shared = [
 const exclude = [
   ...configDefaults.exclude,
   ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : []),
-  ...(process.env["INSIGHTS_TEST_SHORT"] ? releases : []),
+  ...(process.env["INSIGHTS_TEST_SHORT"] ? long : []),
   ...(process.env["INSIGHTS_TEST_SHORT"] && !process.env["INSIGHTS_TEST_SERVER_ONLY"] ? alike : []),
 ];
 
@@ -61,7 +73,7 @@ export default defineConfig({
   test: {
     globalSetup: ["test/support/server.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 300_000,
     hookTimeout: 300_000,
     projects: [

@@ -74,9 +74,9 @@ async function open(empty: boolean): Promise<Opened> {
     const name = server.template.replace(/template$/, randomBytes(6).toString("hex"));
     const administrator = new pg.Client({ connectionString: server.url });
     await administrator.connect();
-    await administrator.query(
-      `create database ${pg.escapeIdentifier(name)} template ${empty ? "template0" : pg.escapeIdentifier(server.template)}`,
-    );
+    // As files: in the write-ahead log, which is the default, a database of this size takes half as long again.
+    const template = empty ? "template0" : pg.escapeIdentifier(server.template);
+    await administrator.query(`create database ${pg.escapeIdentifier(name)} template ${template} strategy file_copy`);
     // The server would compile the expressions of each large statement, which takes seconds and gains nothing on few rows.
     await administrator.query(`alter database ${pg.escapeIdentifier(name)} set jit = off`);
     return {

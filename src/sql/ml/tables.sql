@@ -432,15 +432,18 @@ comment on type ml.forecast_point is $$
 Expected value of a series at one of the next steps.
 $$;
 comment on column ml.forecast_point.step_ahead is $$Number of steps after the last value, from 1.$$;
-comment on column ml.forecast_point.forecast_value is $$
-Expected value; for a multiplicative season the median.
-$$;
+comment on column ml.forecast_point.forecast_value is $$Expected value.$$;
 comment on column ml.forecast_point.lower is $$Lower bound of the prediction interval.$$;
 comment on column ml.forecast_point.upper is $$Upper bound of the prediction interval.$$;
-comment on column ml.forecast_point.naive_value is $$Value one cycle ago: the seasonal-naive forecast.$$;
+comment on column ml.forecast_point.naive_value is $$
+Seasonal-naive forecast: the last known value of this position in the cycle.
+$$;
 comment on column ml.forecast_point.naive_lower is $$Lower bound of its prediction interval.$$;
 comment on column ml.forecast_point.naive_upper is $$Upper bound of its prediction interval.$$;
-comment on column ml.forecast_point.method is $$Shape of the model, such as `ETS(A,Ad,A)`.$$;
+comment on column ml.forecast_point.method is $$
+Shape of the model, such as `ETS(A,Ad,A)`: error, trend, season.
+It is `naive` or `seasonal naive` where that is better on the last values.
+$$;
 comment on column ml.forecast_point.mase is $$
 Mean absolute one-step error over that of the naive forecast; below 1 the model is better. Null if the latter is 0.
 $$;
@@ -450,3 +453,114 @@ $$;
 comment on column ml.forecast_point.holdout_naive_mae is $$
 Mean absolute error of the naive forecast on the same values.
 $$;
+
+create type ml.t_test_result as (
+  statistic float8,
+  df float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.t_test_result is $$Result of a t-test.$$;
+comment on column ml.t_test_result.statistic is $$Difference in units of its standard error; null without variation.$$;
+comment on column ml.t_test_result.df is $$Degrees of freedom.$$;
+comment on column ml.t_test_result.p_value_one_sided is $$Probability of a statistic that is at least as high.$$;
+comment on column ml.t_test_result.p_value_two_sided is $$Probability of a statistic that is at least as far from 0.$$;
+
+create type ml.f_test_result as (
+  statistic float8,
+  df1 float8,
+  df2 float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.f_test_result is $$Result of an F-test.$$;
+comment on column ml.f_test_result.statistic is $$Variance of the first sample divided by that of the second.$$;
+comment on column ml.f_test_result.df1 is $$Degrees of freedom of the first sample.$$;
+comment on column ml.f_test_result.df2 is $$Degrees of freedom of the second sample.$$;
+comment on column ml.f_test_result.p_value_one_sided is $$Probability of a statistic that is at least as high.$$;
+comment on column ml.f_test_result.p_value_two_sided is $$Twice the smaller probability of both sides.$$;
+
+create type ml.chi2_test_result as (
+  statistic float8,
+  p_value float8,
+  df bigint,
+  phi float8,
+  contingency_coef float8
+);
+
+comment on type ml.chi2_test_result is $$Result of a chi-squared test.$$;
+comment on column ml.chi2_test_result.statistic is $$Chi-squared.$$;
+comment on column ml.chi2_test_result.p_value is $$Probability of a statistic that is at least as high.$$;
+comment on column ml.chi2_test_result.df is $$Degrees of freedom.$$;
+comment on column ml.chi2_test_result.phi is $$√(χ²/n), where n is the number of observations.$$;
+comment on column ml.chi2_test_result.contingency_coef is $$√(χ²/(n+χ²)), where n is the number of observations.$$;
+
+create type ml.ks_test_result as (
+  statistic float8,
+  k_statistic float8,
+  p_value float8
+);
+
+comment on type ml.ks_test_result is $$Result of a Kolmogorov-Smirnov test.$$;
+comment on column ml.ks_test_result.statistic is $$Largest distance of the two distribution functions.$$;
+comment on column ml.ks_test_result.k_statistic is $$The distance, scaled to Kolmogorov's distribution.$$;
+comment on column ml.ks_test_result.p_value is $$Probability of a distance that is at least as large.$$;
+
+create type ml.mw_test_result as (
+  statistic float8,
+  u_statistic float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.mw_test_result is $$Result of a Mann-Whitney test.$$;
+comment on column ml.mw_test_result.statistic is $$Normal approximation of `u_statistic`, at most 0.$$;
+comment on column ml.mw_test_result.u_statistic is $$The smaller U of both samples.$$;
+comment on column ml.mw_test_result.p_value_one_sided is $$Probability of a `statistic` that is at least as high.$$;
+comment on column ml.mw_test_result.p_value_two_sided is $$Probability of a `statistic` at least as far from 0.$$;
+
+create type ml.wsr_test_result as (
+  statistic float8,
+  rank_sum_pos float8,
+  rank_sum_neg float8,
+  num bigint,
+  z_statistic float8,
+  p_value_one_sided float8,
+  p_value_two_sided float8
+);
+
+comment on type ml.wsr_test_result is $$Result of a Wilcoxon signed-rank test.$$;
+comment on column ml.wsr_test_result.statistic is $$The smaller rank sum.$$;
+comment on column ml.wsr_test_result.rank_sum_pos is $$Sum of the ranks of the positive values.$$;
+comment on column ml.wsr_test_result.rank_sum_neg is $$Sum of the ranks of the negative values.$$;
+comment on column ml.wsr_test_result.num is $$Number of values other than 0.$$;
+comment on column ml.wsr_test_result.z_statistic is $$Normal approximation of `rank_sum_pos`.$$;
+comment on column ml.wsr_test_result.p_value_one_sided is $$Probability of a `z_statistic` that is at least as high.$$;
+comment on column ml.wsr_test_result.p_value_two_sided is $$Probability of a `z_statistic` at least as far from 0.$$;
+
+create type ml.one_way_anova_result as (
+  sum_squares_between float8,
+  sum_squares_within float8,
+  df_between bigint,
+  df_within bigint,
+  mean_squares_between float8,
+  mean_squares_within float8,
+  statistic float8,
+  p_value float8
+);
+
+comment on type ml.one_way_anova_result is $$Result of a one-way analysis of variance.$$;
+comment on column ml.one_way_anova_result.sum_squares_between is $$
+Sum of the squared deviations of the means of the groups from the mean of all values, each times the size of the group.
+$$;
+comment on column ml.one_way_anova_result.sum_squares_within is $$
+Sum of the squared deviations of the values from the means of their groups.
+$$;
+comment on column ml.one_way_anova_result.df_between is $$Number of groups minus 1.$$;
+comment on column ml.one_way_anova_result.df_within is $$Number of values minus the number of groups.$$;
+comment on column ml.one_way_anova_result.mean_squares_between is $$`sum_squares_between` by its degrees of freedom.$$;
+comment on column ml.one_way_anova_result.mean_squares_within is $$`sum_squares_within` by its degrees of freedom.$$;
+comment on column ml.one_way_anova_result.statistic is $$Fisher's F, the ratio of the mean squares.$$;
+comment on column ml.one_way_anova_result.p_value is $$Probability of a statistic that is at least as high.$$;

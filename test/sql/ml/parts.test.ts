@@ -7,7 +7,7 @@ import { sqlRoot as sql, statementsOf } from "../../support/sql.ts";
 /** The floors of the room, from the ground up. A part calls itself and the floors below it. */
 const floors = [
   ["linear_algebra", "distributions"],
-  ["regression", "trees", "preparation", "forecasts", "assessment", "unsupervised", "recommenders"],
+  ["regression", "trees", "preparation", "forecasts", "assessment", "unsupervised", "hypothesis_tests", "recommenders"],
   ["registry"],
 ];
 const floorOf = new Map(floors.flatMap((parts, floor) => parts.map((part) => [part, floor] as const)));

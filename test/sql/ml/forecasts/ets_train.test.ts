@@ -8,7 +8,7 @@ const { forecast, load, refuse, smooth } = forecasting(database);
 describe("ets_train and ets_forecast", () => {
   test("fit alpha so that no other does better", async () => {
     const noise = normal(11);
-    let level = 50;
+    let level = 0;
     const values = Array.from({ length: 120 }, () => {
       const shock = noise();
       const value = level + shock;
@@ -16,9 +16,9 @@ describe("ets_train and ets_forecast", () => {
       return value;
     });
     await load(values);
-    const [model] = await smooth(", trend => 'none'");
+    const [model] = await smooth(", trend => 'none', optimizer_params => 'level=-0.5'");
     const squares = (alpha: number): number => {
-      let at = values[0] ?? 0;
+      let at = -0.5;
       return values.reduce((sum, value) => {
         const error = value - at;
         at += alpha * error;
@@ -58,7 +58,7 @@ describe("ets_train and ets_forecast", () => {
         expect(one.upper - one.lower).toBeGreaterThanOrEqual((ahead[i - 1]?.upper ?? 0) - (ahead[i - 1]?.lower ?? 0));
   });
 
-  test("learn a season that grows with the level on the logarithm", async () => {
+  test("learn a season that grows with the level", async () => {
     const noise = normal(3);
     const values = Array.from(
       { length: 112 },
@@ -66,7 +66,7 @@ describe("ets_train and ets_forecast", () => {
     );
     await load(values.slice(0, 105));
     const [model] = await smooth(", seasonal_period => 7, seasonal => 'multiplicative'");
-    expect(model?.method).toContain("of the logarithm");
+    expect(model?.method).toBe("ETS(M,A,M)");
     for (const [i, one] of (await forecast(7)).entries()) {
       expect(Math.abs(one.forecast_value / (values[105 + i] ?? 1) - 1)).toBeLessThan(0.1);
       expect(one.lower).toBeGreaterThan(0);
