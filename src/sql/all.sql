@@ -28,6 +28,7 @@
 --!include common/functions/duration_quantile.sql
 
 -- ml
+--!include ml/linear_algebra/_caller_error.sql
 --!include ml/linear_algebra/_times.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix_columns.sql
@@ -62,7 +63,6 @@
 --!include ml/distributions/students_t_quantile.sql
 --!include ml/distributions/chi_squared_cdf.sql
 --!include ml/distributions/fisher_f_cdf.sql
---!include ml/regression/_caller_error.sql
 --!include ml/regression/_sums.sql
 --!include ml/regression/_values.sql
 --!include ml/regression/_columns_of.sql
@@ -113,6 +113,7 @@
 --!include ml/regression/coxph_train.sql
 --!include ml/regression/coxph_predict.sql
 --!include ml/trees/_unquoted.sql
+--!include ml/trees/_is_category.sql
 --!include ml/trees/_tree_features.sql
 --!include ml/trees/_tree_prepare.sql
 --!include ml/trees/_tree_case.sql

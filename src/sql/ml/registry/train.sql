@@ -94,8 +94,13 @@ declare
   v_output constant text := ml._temporary('_ml_linear');
   v_dependent constant text := case task when 'classification' then '_ml_label = 1' else '_ml_label' end;
   v_options text;
-  v_inputs text[] := array(select common.numeric_expression(quote_ident(name), v_relation, 'feature')
-    from unnest(names) with ordinality as feature (name, position) order by position);
+  -- A feature that is text is one input for each category, which is compared with the rows where it is missing (or
+  -- rare), and where none is missing with the most frequent category.
+  v_inputs text[] := '{}';
+  v_of int[] := '{}';
+  v_category text[] := '{}';
+  v_categories text[];
+  v_categorical boolean[] := '{}';
   v_means float8[];
   v_deviations float8[];
   v_used int[];
@@ -104,8 +109,31 @@ declare
   v_intercept float8;
 begin
   execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
+  for v_place in 1..cardinality(names) loop
+    v_categorical := v_categorical || ml._is_category(common.expression_type(quote_ident(names[v_place]), v_relation,
+      'feature'));
+    if v_categorical[v_place] then
+      execute format(
+        'select array(select category from (select (%1$I)::text as category, count(*) as times from %2$s
+           where %1$I is not null group by 1 order by times desc, category
+           offset (select bool_and(%1$I is not null)::int from %2$s) limit 49) as listed
+         order by category)',
+        names[v_place], v_relation
+      ) into v_categories;
+      v_inputs := v_inputs || array(
+        select format('(coalesce((%I)::text = %L, false)::int::float8)', names[v_place], category)
+        from unnest(v_categories) with ordinality as listed (category, position)
+        order by position
+      );
+    else
+      v_categories := array[null::text];
+      v_inputs := v_inputs || common.numeric_expression(quote_ident(names[v_place]), v_relation, 'feature');
+    end if;
+    v_category := v_category || v_categories;
+    v_of := v_of || array_fill(v_place, array[cardinality(v_categories)]);
+  end loop;
   execute format(
-    'select array[%s], array[%s] from %s',
+    'select array[%s]::float8[], array[%s]::float8[] from %s',
     (select string_agg(format('coalesce(avg(nullif(%s, ''NaN'')), 0)', input), ', ' order by position)
       from unnest(v_inputs) with ordinality as feature (input, position)),
     (select string_agg(format('coalesce(stddev_pop(nullif(%s, ''NaN'')), 0)', input), ', ' order by position)
@@ -113,7 +141,7 @@ begin
     v_relation
   ) into v_means, v_deviations;
   -- A missing value counts as the mean; a constant feature has no coefficient.
-  v_used := array(select place from generate_series(1, cardinality(names)) as place
+  v_used := array(select place from generate_series(1, cardinality(v_inputs)) as place
     where v_deviations[place] > 1e-12 * abs(v_means[place]) order by place);
   if v_used = '{}' then
     perform common.refuse('CF004', 'no feature varies',
@@ -148,11 +176,24 @@ begin
       from unnest(v_used) with ordinality as used (place, position)),
     'features', (
       select jsonb_agg(
-        jsonb_build_object('name', names[place], 'type', 'number', 'mean', v_means[place],
-          'coefficient', coalesce(v_coefficients[array_position(v_used, place)] / nullif(v_deviations[place], 0), 0))
-        order by place
+        case when v_categorical[feature.place] then (
+          select jsonb_build_object('name', names[feature.place], 'type', 'category',
+            'categories', coalesce(jsonb_agg(v_category[input] order by input), '[]'),
+            'coefficients', coalesce(jsonb_agg(fitted.coefficient order by input), '[]'))
+          from generate_subscripts(v_of, 1) as input
+          cross join lateral (
+            select coalesce(v_coefficients[array_position(v_used, input)] / nullif(v_deviations[input], 0), 0)
+          ) as fitted (coefficient)
+          where v_of[input] = feature.place
+        )
+        else (
+          select jsonb_build_object('name', names[feature.place], 'type', 'number', 'mean', v_means[input],
+            'coefficient', coalesce(v_coefficients[array_position(v_used, input)] / nullif(v_deviations[input], 0), 0))
+          from array_position(v_of, feature.place) as input
+        ) end
+        order by feature.place
       )
-      from generate_series(1, cardinality(names)) as place
+      from generate_series(1, cardinality(names)) as feature (place)
     )
   );
 end;
@@ -161,7 +202,8 @@ $$;
 comment on function ml._linear_document(text, text[], text, text, jsonb) is $$
 A linear or logistic model of the column `_ml_label` of a table, as a document for the registry.
 It is trained on standardised features, those that are missing being the mean, and its coefficients are in the
-features' own units.
+features' own units. Text has a coefficient for each of up to 49 categories, compared with
+missing values, or without any with the most frequent category.
 $$;
 
 create or replace function ml.train(
@@ -330,8 +372,8 @@ comment on function ml.train(
 Trains a version of a project on a table or view and deploys it if it is better.
 It is measured on rows held out, and compared with the deployed version on the same rows.
 `task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and
-categories), elastic_net, linregr or logregr; `parameters` are those of ml.gbm_train and so on, by name. `features`
-are columns, `*` all others.
+categories), elastic_net, linregr or logregr (text has a coefficient for each category); `parameters` are those of
+ml.gbm_train and so on, by name. `features` are columns, `*` all others; columns of the label are not features.
 What is held out: with `predicted_at` the latest rows, by ml.time_split, which refuses features that use anything
 later (`feature_known_at`) and leaves out rows whose label was not known by then (`label_known_at`); or the rows for
 which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.

@@ -8,7 +8,9 @@ create or replace function ml._sandwich_statement(
   link text,
   keys text[],
   beta float8[],
-  variables integer[]
+  variables integer[],
+  hc text,
+  breads float8[]
 )
 returns text
 language plpgsql
@@ -16,7 +18,7 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_source constant text := ml._glm_source(settled, family, link, null, keys, beta, variables);
+  v_source text := ml._glm_source(settled, family, link, null, keys, beta, variables);
   v_clustered constant boolean := settled ? 'clusters';
   v_size constant integer := cardinality(variables);
   v_terms constant text[] := array(
@@ -24,15 +26,37 @@ declare
     from unnest(variables) with ordinality as list (variable, nth)
     order by nth
   );
+  v_squared text := 'score * score';
   v_bread text[];
   v_meat text[];
 begin
+  if breads is not null then
+    -- The leverage of a row is its entry of the hat matrix: w d' B d.
+    v_source := format(
+      $statement$
+      (
+        select *, score * score / power(greatest(1 - leverage, 1e-12), %s) as squared
+        from (select *, weight * (%s) as leverage from %s offset 0) as measured
+      ) as weighed
+      $statement$,
+      case hc when 'HC2' then 1 else 2 end,
+      (
+        select string_agg(format('%s(%L::float8[])[(nth - 1) * %s + %s]%s%s', case when i < j then '2 * ' else '' end,
+          breads, v_size * v_size, (i - 1) * v_size + j, v_terms[i], v_terms[j]), ' + ' order by i, j)
+        from generate_series(1, v_size) as i
+        cross join generate_series(1, v_size) as j
+        where j >= i
+      ),
+      v_source
+    );
+    v_squared := 'squared';
+  end if;
   select
     array_agg(format('sum(weight%s%s)', v_terms[i], v_terms[j]) order by i, j),
     array_agg(
       case
         when v_clustered then format('sum(s%s * s%s)', i, j)
-        else format('sum(score * score%s%s)', v_terms[i], v_terms[j])
+        else format('sum(%s%s%s)', v_squared, v_terms[i], v_terms[j])
       end
       order by i, j
     )
@@ -72,10 +96,13 @@ begin
 end;
 $$;
 
-comment on function ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[]) is $$
+comment on function ml._sandwich_statement(
+  jsonb, text, text, text[], float8[], integer[], text, float8[]
+) is $$
 Returns the text of the statement that computes bread and meat by group at the fitted coefficients.
 Its sums are the upper triangles of the information and of the squared scores, or of the squared cluster totals when the
-design has clusters; its count is the number of rows or of clusters.
+design has clusters; its count is the number of rows or of clusters. With `breads`, the inverses of the information of
+all groups, each squared score is divided by 1 - leverage (HC2) or its square (HC3).
 $$;
 
 create or replace function ml._sandwich_covariance(sums float8[], size integer)
@@ -127,7 +154,8 @@ create or replace function ml._sandwich(
   clustervar text,
   grouping_cols text,
   max_iter integer,
-  tolerance float8
+  tolerance float8,
+  hc text default 'HC0'
 )
 returns void
 language plpgsql
@@ -160,8 +188,14 @@ declare
   v_covariance float8[];
   v_wald record;
   v_statement text;
+  v_hc constant text := upper(hc);
+  v_breads float8[];
 begin
   perform ml._check_iteration(max_iter, tolerance);
+  if v_hc is null or v_hc not in ('HC0', 'HC1', 'HC2', 'HC3') then
+    perform common.refuse('CF001', format('there is no correction "%s"', coalesce(left(hc, 100), 'null')),
+      'Choose HC0, HC1, HC2 or HC3.');
+  end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_width := (v_design ->> 'width')::int;
   if v_clustered then
@@ -218,7 +252,18 @@ begin
     perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
   end if;
 
-  v_statement := ml._sandwich_statement(v_settled, v_family, v_link, v_keys, v_beta, v_variables);
+  v_statement := ml._sandwich_statement(v_settled, v_family, v_link, v_keys, v_beta, v_variables, v_hc, null);
+  if v_hc in ('HC2', 'HC3') then
+    for v_part in
+      select part.sums from ml._sums(v_statement, (v_design ->> 'relation')::regclass) as part order by part.key::int
+    loop
+      v_breads := v_breads || array(
+        select value
+        from unnest((ml._scaled_inverse(ml._symmetric_matrix(v_part.sums, v_size), 1e-14)).inverse) as value
+      );
+    end loop;
+    v_statement := ml._sandwich_statement(v_settled, v_family, v_link, v_keys, v_beta, v_variables, v_hc, v_breads);
+  end if;
   for v_part in
     select part.row_count as clusters, part.sums, v_fits -> part.key as fit
     from ml._sums(v_statement, (v_design ->> 'relation')::regclass) as part
@@ -239,6 +284,10 @@ begin
         (v_settled ->> 'intercept_value')::float8
       )
     ).vcov;
+    if v_hc = 'HC1' then
+      v_covariance := ml._scaled(v_covariance, (v_part.fit ->> 'row_count')::float8
+        / nullif((v_part.fit ->> 'row_count')::float8 - v_width, 0));
+    end if;
     if v_clustered then
       if v_part.clusters < 2 then
         perform ml._fit_failed(format('%s rows for at least 2 clusters', v_part.clusters), v_design ->> 'relation');
@@ -293,14 +342,15 @@ begin
 end;
 $$;
 
-comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8) is $$
+comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8, text) is $$
 Fits a model and writes its coefficients with sandwich standard errors.
-The covariance is B M B, where B is the inverse of the information and M the sum of squared scores (HC0) or the sum of
-squared cluster totals times m / (m - 1) (n - 1) / (n - k).
+The covariance is B M B, where B is the inverse of the information and M the sum of squared scores (HC0; HC1 times
+n / (n - k); HC2 and HC3 divide each by 1 - leverage or its square) or the sum of squared cluster
+totals times m / (m - 1) (n - 1) / (n - k).
 $$;
 
 grant execute on function
-  ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[]),
+  ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[], text, float8[]),
   ml._sandwich_covariance(float8[], integer),
-  ml._sandwich(text, text, text, text, text, text, text, integer, float8)
+  ml._sandwich(text, text, text, text, text, text, text, integer, float8, text)
 to insights_analyst, insights_admin, insights_worker;

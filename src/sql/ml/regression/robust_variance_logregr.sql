@@ -7,7 +7,8 @@ create or replace function ml.robust_variance_logregr(
   max_iter integer default 20,
   optimizer text default 'irls',
   tolerance float8 default 0.0001,
-  verbose_mode boolean default false
+  verbose_mode boolean default false,
+  hc text default 'HC0'
 )
 returns void
 language plpgsql
@@ -23,19 +24,23 @@ begin
   end if;
   perform ml._sandwich(
     'robust_variance_logregr',
-    source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance
+    source_table, out_table, dependent_varname, independent_varname, null, grouping_cols, max_iter, tolerance, hc
   );
 end;
 $$;
 
-comment on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean) is $$
+comment on function ml.robust_variance_logregr(
+  text, text, text, text, text, integer, text, float8, boolean, text
+) is $$
 @behavior -*
 Trains a logistic regression with Huber-White standard errors, as MADlib.
 Writes `out_table`: the grouping columns, coef, std_err, z_stats, p_values, and, not in MADlib, variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
-Source: Huber, Fifth Berkeley Symposium, 1967; HC0 of R's sandwich.
-Errors: as ml.logregr_train.
+`hc`: `HC0`, `HC1`, `HC2` or `HC3`, as those of ml.robust_variance_linregr. Errors: as ml.logregr_train.
+Source: Huber, Fifth Berkeley Symposium, 1967; R's sandwich.
 $$;
 
-grant execute on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean)
+grant execute on function ml.robust_variance_logregr(
+  text, text, text, text, text, integer, text, float8, boolean, text
+)
 to insights_analyst, insights_admin, insights_worker;

@@ -51,8 +51,7 @@ begin
   foreach v_feature in array features loop
     v_position := v_position + 1;
     v_type := common.expression_type(v_feature, relation, 'feature');
-    if v_type in ('text'::regtype, 'character varying'::regtype, 'character'::regtype, 'name'::regtype, 'uuid'::regtype)
-      or (select typtype = 'e' from pg_catalog.pg_type where oid = v_type) then
+    if ml._is_category(v_type) then
       insert into pg_temp._ml_tree_feature values (v_position, v_feature, true, null, null);
       v_columns := v_columns || format('(%s)::text as x%s', v_feature, v_position);
     else

@@ -310,3 +310,41 @@ describe("labels and names", () => {
     expect(explained.map(({ feature }) => feature).sort()).toEqual(["(base)", "select", "user", "ünï"]);
   });
 });
+
+test("linear models take text: a coefficient for each category", async () => {
+  await database.query(`
+    create table lab.device as
+    select
+      id, (hashint8extended(id, 1) & 1023) / 1024.0::float8 as x, (array['at', 'de', 'ch', null])[1 + (id * 7) % 4] as country,
+      (array['phone', 'laptop', 'phone'])[1 + (id * 5) % 3] as device
+    from generate_series(1::bigint, 2000) as id;
+    alter table lab.device add y float8, add seen boolean;
+    update lab.device set y = 3 * x + case country when 'at' then 1 when 'de' then 2 when 'ch' then -1 else 0 end
+      + case device when 'laptop' then 5 else 0 end;
+    update lab.device set seen = (hashint8extended(id, 5) & 1023) / 1024.0
+      < 1 / (1 + exp(-(2 * x - 1 + case country when 'de' then 2 when 'ch' then -2 else 0 end)))`);
+  const train = (name: string, task: string, label: string, algorithm: string): Promise<number> =>
+    database.value(
+      `select (ml.train('text.${name}', '${task}', 'lab.device', 'id', '${label}', 'x, country, device', algorithm => '${algorithm}')).value`,
+    );
+  expect(await train("line", "regression", "y", "linregr")).toBeLessThan(1e-9);
+  const ask = (given: object): Promise<number> => database.value("select ml.predict('text.line', $1)", [given]);
+  expect(await ask({ x: 1, country: "de", device: "laptop" })).toBeCloseTo(10, 9);
+  expect(await ask({ x: 1, country: null, device: "phone" })).toBeCloseTo(3, 9);
+  expect(await ask({ x: 1, country: "elsewhere", device: "phone" })).toBeCloseTo(3, 9);
+  for (const algorithm of ["logregr", "elastic_net"]) {
+    expect(await train(algorithm, "classification", "seen", algorithm)).toBeGreaterThan(0.75);
+    const odds = async (country: string): Promise<number> => {
+      const p = await database.value<number>(`select ml.predict('text.${algorithm}', $1)`, [
+        { x: 0.5, country, device: "phone" },
+      ]);
+      return Math.log(p / (1 - p));
+    };
+    expect((await odds("de")) - (await odds("ch"))).toBeGreaterThan(3);
+    expect((await odds("de")) - (await odds("ch"))).toBeLessThan(5);
+  }
+  const explained = await database.rows<{ feature: string; feature_value: string }>(
+    `select feature, feature_value from ml.explain('text.line', '{"x": 1, "country": "de", "device": "laptop"}')`,
+  );
+  expect(explained.map(({ feature }) => feature).sort()).toEqual(["(base)", "country", "device", "x"]);
+});
