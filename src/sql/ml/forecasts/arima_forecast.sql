@@ -84,4 +84,5 @@ exact). A group without a model has no rows.
 Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.arima_forecast(text, text, int, float8) to insights_admin, insights_worker;
+grant execute on function ml.arima_forecast(text, text, int, float8)
+to insights_analyst, insights_admin, insights_worker;

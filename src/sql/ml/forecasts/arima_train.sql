@@ -205,4 +205,4 @@ Statistics 29, 1980. Compared with arima() of R 4.2.2 in `src/sql/ml/forecasts/R
 $$;
 
 grant execute on function ml.arima_train(text, text, text, text, text, boolean, int[], text, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

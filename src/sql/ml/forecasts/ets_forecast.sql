@@ -63,4 +63,5 @@ last known value of this position in the cycle. A group without a model has no r
 Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.ets_forecast(text, text, int, float8) to insights_admin, insights_worker;
+grant execute on function ml.ets_forecast(text, text, int, float8)
+to insights_analyst, insights_admin, insights_worker;

@@ -121,4 +121,4 @@ look at measures of forecast accuracy, 2006. Compared with ets() of R 4.2.2 in `
 $$;
 
 grant execute on function ml.ets_train(text, text, text, text, text, int, text, text, text, int)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

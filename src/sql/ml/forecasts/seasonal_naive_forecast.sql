@@ -86,4 +86,4 @@ Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 2021, 
 $$;
 
 grant execute on function ml.seasonal_naive_forecast(text, text, text, text, int, int, text, float8)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;
