@@ -36,6 +36,9 @@ const trainings = [
   "ml.forest_train('lab.learner', $OUT, 'id', 'device', 'hours, tasks', num_trees => 2)",
   "ml.kmeanspp_auto('lab.learner', $OUT, 'array[hours, tasks]', array[2, 3], n_init => 1)",
   "ml.kmeans_predict('lab.learner', $OUT, 'id', 'array[hours, tasks]', array[[1, 1], [90, 9]])",
+  "ml.ets_train('lab.learner', $OUT, 'seen_at', 'visits', seasonal_period => 5, trend => 'none')",
+  "ml.arima_train('lab.learner', $OUT, 'seen_at', 'visits', non_seasonal_orders => array[1, 0, 0])",
+  "ml.seasonal_naive_forecast('lab.learner', $OUT, 'seen_at', 'visits', 3, 5)",
   "ml.pca_train('lab.learner', $OUT, 'id', 2)",
   "ml.summary('lab.learner', $OUT, 'days, device')",
   "ml.correlation('lab.learner', $OUT, 'days, hours, tasks')",
@@ -87,6 +90,11 @@ test("an analyst tests what was trained, and keeps it for the session", async ()
     expect(await db.value("select count(*) from pg_temp.explained")).toBe("3");
     expect(await db.value("select (ml.bootstrap_interval('lab.learner', 'avg(days)', 50)).estimate")).toBe(200.5);
     expect(await db.value("select (ml.kmeanspp('lab.learner', 'array[hours]', 2)).objective_fn")).toBeGreaterThan(0);
+    for (const kind of ["ets", "arima"]) {
+      await db.query(`select ml.${kind}_train('lab.learner', 'pg_temp.${kind}', 'seen_at', 'hours')`);
+      await db.query(`select ml.${kind}_forecast('pg_temp.${kind}', 'pg_temp.${kind}_ahead', 3)`);
+      expect(await db.value(`select count(*) from pg_temp.${kind}_ahead`)).toBe("3");
+    }
     // The registry is written by admins and workers.
     expect(await db.rejects("select ml.train('own.model', 'regression', 'lab.learner', 'id', 'days')")).toMatchObject({
       code: "42501",

@@ -109,7 +109,7 @@ since the first event; a series of fewer than four has no rows. The naive foreca
 know them; where the naive one is smaller, the forecast is the naive one. `since`: null for the last 504 hours, 182 days, or
 60 other buckets. `season`: number of buckets; null: 168 hours or 7 days, and 1 for other buckets. `measure`: `events`,
 `people`, or `engaged` time in seconds. The other arguments are those of `analytics.trend`, with whose figures, and
-whose rules for analysts, it is computed. A fit of 182 days takes about 0.5 s, of 504 hours about 2 s.
+whose rules for analysts, it is computed. A fit of 182 days or 504 hours takes about 0.4 s.
 Errors: as `analytics.trend`, CF001 for another invalid argument, CF008 for more than 5,000 buckets of all series.
 $$;
 

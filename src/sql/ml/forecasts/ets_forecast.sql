@@ -64,4 +64,4 @@ Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 
 grant execute on function ml.ets_forecast(text, text, int, float8)
-  to insights_analyst, insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

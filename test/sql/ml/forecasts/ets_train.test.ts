@@ -68,7 +68,7 @@ describe("beside ets() of R on public series", () => {
       expect(one.naive_value).toBe(lynx.at(-1));
       expect(one.lower).toBeGreaterThanOrEqual(0);
     }
-    // What was requested is kept.
+    // A requested trend is kept.
     expect((await smooth(", trend => 'additive'"))[0]?.method).toMatch(/^ETS\([AM],A,N\)$/);
   });
 });
