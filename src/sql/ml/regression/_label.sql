@@ -13,4 +13,4 @@ comment on function ml._label(jsonb, integer) is $$
 Returns the name of the independent variable at a position, for messages.
 $$;
 
-grant execute on function ml._label(jsonb, integer) to insights_admin, insights_worker;
+grant execute on function ml._label(jsonb, integer) to insights_analyst, insights_admin, insights_worker;

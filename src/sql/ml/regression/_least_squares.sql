@@ -267,4 +267,4 @@ $$;
 grant execute on function
   ml._cross_product(bigint, float8[], float8[], jsonb),
   ml._least_squares(bigint, float8[], jsonb)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

@@ -20,4 +20,4 @@ $$;
 
 comment on function ml._scaled(float8[], float8) is $$Returns a matrix times a number.$$;
 
-grant execute on function ml._scaled(float8[], float8) to insights_admin, insights_worker;
+grant execute on function ml._scaled(float8[], float8) to insights_analyst, insights_admin, insights_worker;

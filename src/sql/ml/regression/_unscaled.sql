@@ -71,4 +71,5 @@ Returns coefficients and their covariance in the caller's units, from those of t
 In these, the constant column of value `intercept_value` at position `intercept` (null without one) counts as 1.
 $$;
 
-grant execute on function ml._unscaled(float8[], float8[], jsonb, integer, float8) to insights_admin, insights_worker;
+grant execute on function ml._unscaled(float8[], float8[], jsonb, integer, float8)
+to insights_analyst, insights_admin, insights_worker;

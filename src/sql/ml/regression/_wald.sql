@@ -29,4 +29,4 @@ Returns standard errors, coefficients over standard errors, and two-sided p-valu
 By Student's t with `df` degrees of freedom or, when `df` is null, by the normal distribution.
 $$;
 
-grant execute on function ml._wald(float8[], float8[], float8) to insights_admin, insights_worker;
+grant execute on function ml._wald(float8[], float8[], float8) to insights_analyst, insights_admin, insights_worker;

@@ -3,7 +3,8 @@ create or replace function ml.robust_variance_linregr(
   out_table text,
   dependent_varname text,
   independent_varname text,
-  grouping_cols text default null
+  grouping_cols text default null,
+  verbose_mode boolean default false
 )
 returns void
 language plpgsql
@@ -20,13 +21,14 @@ begin
 end;
 $$;
 
-comment on function ml.robust_variance_linregr(text, text, text, text, text) is $$
+comment on function ml.robust_variance_linregr(text, text, text, text, text, boolean) is $$
 @behavior -*
 Trains a linear regression with standard errors that are valid under heteroskedasticity, as MADlib.
 Writes `out_table`: the grouping columns, coef, std_err, t_stats, p_values, and, not in MADlib, variance_covariance,
-num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
+num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`. `verbose_mode` changes nothing.
 Source: White, Econometrica 48, 1980: HC0, without a correction for small samples.
 Errors: as ml.linregr_train.
 $$;
 
-grant execute on function ml.robust_variance_linregr(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.robust_variance_linregr(text, text, text, text, text, boolean)
+to insights_admin, insights_worker;

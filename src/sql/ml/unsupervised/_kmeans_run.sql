@@ -38,7 +38,7 @@ begin
   elsif min_frac_reassigned is null or not (min_frac_reassigned >= 0 and min_frac_reassigned <= 1) then
     perform common.refuse('CF001', format('min_frac_reassigned %s', coalesce(min_frac_reassigned::text, 'null')),
       'Choose a share in 0..1.');
-  elsif seeding_sample_ratio is null or not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
+  elsif not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
     perform common.refuse('CF001', format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')),
       'Choose a share above 0, at most 1.');
   elsif agg_centroid is null or regexp_replace(agg_centroid, '^(madlib|ml)\.', '') not in ('avg', 'normalized_avg') then
@@ -49,7 +49,7 @@ begin
     perform common.check_count('seed', seed, -1000000000000000000, 1000000000000000000);
   end if;
   -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner
-  -- of a race of exponentials.
+  -- of a race of exponentials. Random seeds have the same chance each.
   execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;
   while cardinality(v_centroids) < k loop
     execute format(
@@ -60,10 +60,11 @@ begin
          where %s offset 0
        ) as race
        where distance > 1e-12
-       order by -ln(lot) / distance, point limit 1',
+       order by -ln(lot) / %s, point limit 1',
       ml._kmeans_distances(fn_dist, v_centroids), seed + cardinality(v_centroids),
       case when seeding_sample_ratio < 1 then format('hashint8extended(key, %s) & 1048575 < %s',
-        seed - 1, (1048576 * seeding_sample_ratio)::bigint) else 'true' end
+        seed - 1, (1048576 * seeding_sample_ratio)::bigint) else 'true' end,
+      case when seeding_sample_ratio is null then '1' else 'distance' end
     ) into v_next;
     if v_next is null then
       perform common.refuse('CF004', format('%s distinct points do not make %s clusters', cardinality(v_centroids), k),
@@ -135,7 +136,7 @@ end;
 $$;
 
 comment on function ml._kmeans_run(int, text, text, int, float8, float8, bigint) is $$
-Runs k-means on the points in `_ml_point`.
+Runs k-means on the points in `_ml_point`, from k-means++ seeds, or random ones if `seeding_sample_ratio` is null.
 The assignment of the points is left in `_ml_assigned` (point, cluster, distance to the nearest and second nearest
 centroid).
 $$;

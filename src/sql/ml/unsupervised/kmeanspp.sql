@@ -20,8 +20,8 @@ declare
   v_result ml.kmeans_result;
 begin
   perform ml._kmeans_points(common.relation(rel_source), expr_point, seed, fn_dist !~ 'angle');
-  v_result := ml._kmeans_run(k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, seeding_sample_ratio,
-    seed);
+  v_result := ml._kmeans_run(k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned,
+    coalesce(seeding_sample_ratio, 0), seed);
   drop table pg_temp._ml_point, pg_temp._ml_assigned;
   return v_result;
 end;

@@ -44,7 +44,7 @@ begin
   );
   foreach v_k in array v_ks loop
     v_result := ml._kmeans_run(v_k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned,
-      seeding_sample_ratio, seed);
+      coalesce(seeding_sample_ratio, 0), seed);
     select avg(case when greatest(second, nearest) > 0 then (second - nearest) / greatest(second, nearest) else 0 end)
       into v_silhouette from pg_temp._ml_assigned;
     execute format('insert
