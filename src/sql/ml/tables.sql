@@ -564,3 +564,62 @@ comment on column ml.one_way_anova_result.mean_squares_between is $$`sum_squares
 comment on column ml.one_way_anova_result.mean_squares_within is $$`sum_squares_within` by its degrees of freedom.$$;
 comment on column ml.one_way_anova_result.statistic is $$Fisher's F, the ratio of the mean squares.$$;
 comment on column ml.one_way_anova_result.p_value is $$Probability of a statistic that is at least as high.$$;
+
+create type ml.linregr_result as (
+  coef float8[],
+  r2 float8,
+  std_err float8[],
+  t_stats float8[],
+  p_values float8[],
+  condition_no float8,
+  num_processed bigint,
+  vcov float8[]
+);
+
+comment on type ml.linregr_result is $$Result of a linear regression by the aggregate `ml.linregr`.$$;
+comment on column ml.linregr_result.coef is $$Coefficients, one per column.$$;
+comment on column ml.linregr_result.r2 is $$Share of the variance of y that the model explains.$$;
+comment on column ml.linregr_result.std_err is $$Standard errors of the coefficients.$$;
+comment on column ml.linregr_result.t_stats is $$Coefficients divided by their standard errors.$$;
+comment on column ml.linregr_result.p_values is $$Two-sided p-values by Student's t.$$;
+comment on column ml.linregr_result.condition_no is $$Condition number of the columns.$$;
+comment on column ml.linregr_result.num_processed is $$Number of rows.$$;
+comment on column ml.linregr_result.vcov is $$Covariances of the coefficients (k × k).$$;
+
+create type ml.cox_sandwich as (
+  coef float8[],
+  loglikelihood float8,
+  std_err float8[],
+  sandwich_se float8[],
+  sandwich_z float8[],
+  sandwich_p float8[],
+  hessian float8[]
+);
+
+comment on type ml.cox_sandwich is $$A proportional hazards model with sandwich standard errors.$$;
+comment on column ml.cox_sandwich.coef is $$Coefficients.$$;
+comment on column ml.cox_sandwich.loglikelihood is $$Partial log likelihood.$$;
+comment on column ml.cox_sandwich.std_err is $$Standard errors of the model.$$;
+comment on column ml.cox_sandwich.sandwich_se is $$Sandwich standard errors.$$;
+comment on column ml.cox_sandwich.sandwich_z is $$Coefficients divided by their sandwich standard errors.$$;
+comment on column ml.cox_sandwich.sandwich_p is $$Two-sided p-values of these.$$;
+comment on column ml.cox_sandwich.hessian is $$Information of the model (k × k).$$;
+
+create type ml.margin_term as (
+  place int,
+  factor text,
+  power int,
+  variable text,
+  kind text,
+  category text
+);
+
+comment on type ml.margin_term is $$A factor of a term in the design of `ml.margins`.$$;
+comment on column ml.margin_term.place is $$Place of the term, from 1.$$;
+comment on column ml.margin_term.factor is $$Name of a variable, or a number.$$;
+comment on column ml.margin_term.power is $$Power of the factor, from 1.$$;
+comment on column ml.margin_term.variable is $$Variable that the term defines; null for products and powers.$$;
+comment on column ml.margin_term.kind is $$
+Kind of the variable: `c` (continuous), `i` (indicator) or `ir` (reference indicator); null without a variable.
+$$;
+comment on column ml.margin_term.category is $$Category of an indicator; null without one.$$;

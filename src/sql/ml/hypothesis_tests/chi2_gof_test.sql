@@ -143,6 +143,7 @@ create or replace aggregate ml.chi2_gof_test(observed bigint, expected float8, d
 );
 
 comment on aggregate ml.chi2_gof_test(bigint, float8, bigint) is $$
+@behavior -*
 Pearson's chi-squared test of goodness of fit: do counts follow the expected distribution?
 One row per outcome: how often it was observed, and how often it is expected, in any unit: the sum of the expected
 numbers is scaled to that of the observed ones. `df`: degrees of freedom, the same in all rows; with 0 or null, the
@@ -164,6 +165,7 @@ create or replace aggregate ml.chi2_gof_test(observed bigint, expected float8) (
 );
 
 comment on aggregate ml.chi2_gof_test(bigint, float8) is $$
+@behavior -*
 Pearson's chi-squared test of goodness of fit, with the number of rows minus 1 as degrees of freedom.
 As the aggregate with `df`.
 $$;
@@ -178,6 +180,7 @@ create or replace aggregate ml.chi2_gof_test(observed bigint) (
 );
 
 comment on aggregate ml.chi2_gof_test(bigint) is $$
+@behavior -*
 Pearson's chi-squared test of goodness of fit: are all outcomes equally likely?
 As the aggregate with `df`.
 $$;

@@ -81,6 +81,7 @@ create or replace aggregate ml.chi2_independence_test(var1 text, var2 text, obse
 );
 
 comment on aggregate ml.chi2_independence_test(text, text, bigint) is $$
+@behavior -*
 Pearson's chi-squared test of independence: do two categorical variables depend on each other?
 One row per pair of values, as text, and how often it was observed; pairs without a row have 0 observations: `select
 (ml.chi2_independence_test(segment, outcome, people)).* from (select segment, outcome, count(*) as people from learner

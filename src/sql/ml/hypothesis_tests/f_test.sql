@@ -42,6 +42,7 @@ create or replace aggregate ml.f_test(in_first boolean, value float8) (
 );
 
 comment on aggregate ml.f_test(boolean, float8) is $$
+@behavior -*
 Fisher's F-test of two samples: is the variance of the first that of the second?
 `in_first` states whether `value` is of the first sample. The statistic is the variance of the first divided by that
 of the second; `p_value_one_sided` is the probability of one that is at least as high. Rows with a NULL are left out;

@@ -103,6 +103,7 @@ create or replace aggregate ml.ks_test(in_first boolean, value float8, m bigint,
 );
 
 comment on aggregate ml.ks_test(boolean, float8, bigint, bigint) is $$
+@behavior -*
 Kolmogorov-Smirnov test of two samples: do both have the same distribution?
 `in_first` states whether `value` is of the first sample, which has `m` rows; the second has `n`. An ordered
 aggregate: `select (ml.ks_test(in_first, value, m, n order by value)).* from sample, (select count(*) filter (where

@@ -67,6 +67,7 @@ create or replace aggregate ml.mw_test(in_first boolean, value float8) (
 );
 
 comment on aggregate ml.mw_test(boolean, float8) is $$
+@behavior -*
 Mann-Whitney test of two samples: are the values of one higher than those of the other?
 `in_first` states whether `value` is of the first sample. An ordered aggregate: `select (ml.mw_test(in_first, value
 order by value)).* from sample`. `u_statistic` is the smaller of both U, so that `statistic`, its normal

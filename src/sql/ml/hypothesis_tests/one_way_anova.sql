@@ -224,6 +224,7 @@ create or replace aggregate ml.one_way_anova(group_no int, value float8) (
 );
 
 comment on aggregate ml.one_way_anova(int, float8) is $$
+@behavior -*
 One-way analysis of variance: do all groups have the same mean?
 `group_no`: any number for each group. The statistic is the mean square between the groups divided by that within
 them; `p_value` is the probability of one that is at least as high. Rows with a NULL are left out; null without rows.

@@ -27,6 +27,7 @@ create or replace aggregate ml.t_test_one(value float8) (
 );
 
 comment on aggregate ml.t_test_one(float8) is $$
+@behavior -*
 Student's t-test of one sample: is the mean 0?
 For another mean, subtract it: `select (ml.t_test_one(grade - 70)).* from result`. `p_value_one_sided` is the
 probability of a mean that is at least as high, `p_value_two_sided` of one that is at least as far from 0. NULLs are

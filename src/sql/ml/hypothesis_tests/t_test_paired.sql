@@ -28,6 +28,7 @@ create or replace aggregate ml.t_test_paired(value float8, paired_value float8) 
 );
 
 comment on aggregate ml.t_test_paired(float8, float8) is $$
+@behavior -*
 Student's t-test of pairs: is the mean of `value` that of `paired_value`?
 It is `ml.t_test_one(value - paired_value)`, which MADlib calls the dependent paired t-test. `p_value_one_sided` is
 the probability of a mean difference that is at least as high. Pairs with a NULL are left out; null without rows.

@@ -33,6 +33,7 @@ create or replace aggregate ml.t_test_two_pooled(in_first boolean, value float8)
 );
 
 comment on aggregate ml.t_test_two_pooled(boolean, float8) is $$
+@behavior -*
 Student's t-test of two samples with equal variances: is the mean of the first that of the second?
 `in_first` states whether `value` is of the first sample. `p_value_one_sided` is the probability of a difference
 (first minus second) that is at least as high. Rows with a NULL are left out; null without rows. Statistic and

@@ -39,6 +39,7 @@ create or replace aggregate ml.t_test_two_unpooled(in_first boolean, value float
 );
 
 comment on aggregate ml.t_test_two_unpooled(boolean, float8) is $$
+@behavior -*
 Welch's t-test of two samples with unequal variances: is the mean of the first that of the second?
 `in_first` states whether `value` is of the first sample. `p_value_one_sided` is the probability of a difference
 (first minus second) that is at least as high; the degrees of freedom are Welch and Satterthwaite's. Rows with a NULL

@@ -133,6 +133,7 @@ create or replace aggregate ml.wsr_test(value float8, "precision" float8) (
 );
 
 comment on aggregate ml.wsr_test(float8, float8) is $$
+@behavior -*
 Wilcoxon's signed-rank test of one sample: is it symmetric around 0?
 For another centre, subtract it; for pairs, give their differences. An ordered aggregate, by the size of the values:
 `select (ml.wsr_test(value - other, precision order by abs(value - other))).* from pair`. Values of 0 are left out, as
@@ -154,6 +155,7 @@ create or replace aggregate ml.wsr_test(value float8) (
 );
 
 comment on aggregate ml.wsr_test(float8) is $$
+@behavior -*
 Wilcoxon's signed-rank test of one sample, with the precision of double precision.
 As the aggregate with `precision`.
 $$;

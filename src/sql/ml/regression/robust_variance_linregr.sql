@@ -4,6 +4,7 @@ create or replace function ml.robust_variance_linregr(
   dependent_varname text,
   independent_varname text,
   grouping_cols text default null,
+  verbose_mode boolean default false,
   hc text default 'HC0'
 )
 returns void
@@ -21,15 +22,15 @@ begin
 end;
 $$;
 
-comment on function ml.robust_variance_linregr(text, text, text, text, text, text) is $$
+comment on function ml.robust_variance_linregr(text, text, text, text, text, boolean, text) is $$
 @behavior -*
 Trains a linear regression with standard errors that are valid under heteroskedasticity, as MADlib.
 Writes `out_table`: the grouping columns, coef, std_err, t_stats, p_values, and, not in MADlib, variance_covariance,
 num_rows_processed, num_missing_rows_skipped, failure; and `<out_table>_summary`.
 `hc`: `HC0` (White, as MADlib), `HC1` (times n / (n - k), as Stata), `HC2` or `HC3` (by the leverage of each row, for
-small samples). Errors: as ml.linregr_train.
+small samples). `verbose_mode` changes nothing. Errors: as ml.linregr_train.
 Source: White, Econometrica 48, 1980; MacKinnon and White, Journal of Econometrics 29, 1985.
 $$;
 
-grant execute on function ml.robust_variance_linregr(text, text, text, text, text, text)
+grant execute on function ml.robust_variance_linregr(text, text, text, text, text, boolean, text)
   to insights_analyst, insights_admin, insights_worker;

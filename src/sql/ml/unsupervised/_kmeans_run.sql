@@ -34,7 +34,7 @@ begin
   elsif min_frac_reassigned is null or not (min_frac_reassigned >= 0 and min_frac_reassigned <= 1) then
     perform common.refuse('CF001', format('min_frac_reassigned %s', coalesce(min_frac_reassigned::text, 'null')),
       'Choose a share in 0..1.');
-  elsif seeding_sample_ratio is null or not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
+  elsif not (seeding_sample_ratio > 0 and seeding_sample_ratio <= 1) then
     perform common.refuse('CF001', format('seeding_sample_ratio %s', coalesce(seeding_sample_ratio::text, 'null')),
       'Choose a share above 0, at most 1.');
   elsif agg_centroid is null or regexp_replace(agg_centroid, '^(madlib|ml)\.', '') not in ('avg', 'normalized_avg') then
@@ -56,7 +56,7 @@ begin
       points, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, v_sampled,
       ml._kmeans_start(
         points, k, fn_dist, case when n_init = 1 then v_kept else v_kept || ' and ' || v_sampled end,
-        seed + v_start * 1000003
+        seed + v_start * 1000003, seeding_sample_ratio is not null
       )
     ) as settled;
     if v_start = 0 or v_tried.objective_fn < v_least then
@@ -107,6 +107,7 @@ $$;
 comment on function ml._kmeans_run(text, int, text, text, int, float8, float8, bigint, int) is $$
 Runs k-means from several starts on the points of a relation (see ml._kmeans_points) and returns the best.
 `vectors` are the centroids as they are compared with the column v.
+The starts are those of k-means++, or random points if `seeding_sample_ratio` is null.
 $$;
 
 grant execute on function ml._kmeans_run(text, int, text, text, int, float8, float8, bigint, int)

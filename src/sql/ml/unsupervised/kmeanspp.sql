@@ -24,7 +24,7 @@ begin
   v_points := ml._kmeans_points(common.relation(rel_source), expr_point, seed, fn_dist);
   select (run.result).* into v_result
   from ml._kmeans_run(v_points, k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned,
-    seeding_sample_ratio, seed, n_init) as run;
+    coalesce(seeding_sample_ratio, 0), seed, n_init) as run;
   if v_points = 'pg_temp._ml_point' then
     drop table pg_temp._ml_point;
   end if;

@@ -50,7 +50,7 @@ begin
   foreach v_k in array v_ks loop
     select run.result, run.vectors into v_run
     from ml._kmeans_run(v_points, v_k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned,
-      seeding_sample_ratio, seed, n_init) as run;
+      coalesce(seeding_sample_ratio, 0), seed, n_init) as run;
     v_silhouette := ml._silhouette(v_points, fn_dist, v_run.vectors, seed);
     v_simple := ml._simple_silhouette(v_points, fn_dist, v_run.vectors);
     execute format('insert into %s (k, centroids, cluster_variance, objective_fn, frac_reassigned, num_iterations,

@@ -201,3 +201,21 @@ export function sandwich(
     );
   });
 }
+
+/** Makes lab.tied: 60 stays with many ties, 15 of them censored, in two strata and twelve clusters of five rows. */
+export const putTied = (database: TestDatabase): Promise<unknown> =>
+  database.query(`
+    create table lab.tied as
+    select i as row_no, i * 7 % 13 + 1 as time, i % 4 <> 0 as seen, (i * 11 % 17) / 4.0::float8 as a,
+      (i % 3 = 0)::int as b, i % 2 as stratum, i % 12 as learner, 1 as constant
+    from generate_series(1, 60) as i
+  `);
+
+/** Makes lab.vote: 90 rows with three categories, two columns and ten clusters of nine rows. */
+export const putVotes = (database: TestDatabase): Promise<unknown> =>
+  database.query(`
+    create table lab.vote as
+    select i as row_no, (i * i * 7 + i / 5) % 3 as y, (i * 11 % 17) / 4.0::float8 as a, (i % 4 = 0)::int as b,
+      i % 10 as learner, 1 as constant
+    from generate_series(1, 90) as i
+  `);
