@@ -55,7 +55,15 @@ const wrongLogin =
   /password authentication failed|client password must be a string|SASL authentication failed|no such user/;
 
 /** Messages of the driver, without a code, when the server does not answer or closes the connection. */
-const noAnswer = /^(timeout expired|Connection terminated unexpectedly)$/;
+const noAnswer =
+  /^(?:timeout expired|timeout exceeded when trying to connect|Connection terminated.*|Client has encountered a connection error and is not queryable)$/;
+
+/** Classes and codes of a server that is not there, stops or starts, and of a network that does not reach it. */
+const away = /^(?:08...|57P0[123]|ECONNREFUSED|ECONNRESET|EPIPE|ENOTFOUND|ENOENT|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/;
+
+/** Whether the database did not answer: the same request may succeed later. */
+export const isUnreachable = (error: unknown): boolean =>
+  away.test(errorCode(error) ?? "") || (error instanceof Error && noAnswer.test(error.message));
 
 /** The hint for an error that has none itself; `unreachable` if no server answers. */
 export function suggestion(error: unknown, unreachable: string = address): string | undefined {

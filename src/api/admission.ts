@@ -49,6 +49,10 @@ export interface Admission {
   admit(request: IncomingMessage, options?: { limited: boolean }): Promise<Admitted>;
   /** The same for a request that has nothing but a key. */
   admitKey(request: IncomingMessage, key: string, scope: Scope): Promise<OpenKey>;
+  /** The same for one that sends messages, with a key that was in its body or as a bearer token. */
+  admitWith(request: IncomingMessage, key: string): Promise<Admitted>;
+  /** The sender of a request whose key is not known yet. */
+  unknown(request: IncomingMessage): Admitted;
   /** Where a request belongs that is refused, as far as that is known. */
   sourceOf(request: IncomingMessage): Source;
 }
@@ -145,19 +149,35 @@ export function createAdmission(
     return { sender: { ...identity, ...stated.client, address }, key };
   }
 
+  async function admitKey(request: IncomingMessage, key: string, scope: Scope): Promise<OpenKey> {
+    const { origin } = request.headers;
+    let hash: string;
+    try {
+      hash = hashOf(key);
+    } catch (error) {
+      limitAddress(addresses.of(request));
+      throw error;
+    }
+    return await openKey(request, { hash, origin, scope, identity: visitor, counted: false, privileged: false });
+  }
+
+  /** Of the headers, those that contain no key. */
+  const unknown = (request: IncomingMessage): Admitted => {
+    const { client } = readHeaders((name) =>
+      name === "authorization" || name === "x-write-key" ? undefined : (request.headers[name] as string | undefined),
+    );
+    return { sender: { ...visitor, ...client, address: addresses.of(request) }, key: undefined };
+  };
+
   return {
     admit,
-    async admitKey(request, key, scope) {
-      const { origin } = request.headers;
-      let hash: string;
-      try {
-        hash = hashOf(key);
-      } catch (error) {
-        limitAddress(addresses.of(request));
-        throw error;
-      }
-      return await openKey(request, { hash, origin, scope, identity: visitor, counted: false, privileged: false });
+    admitKey,
+    async admitWith(request, sent) {
+      const key = await admitKey(request, sent, "events");
+      const { sender } = unknown(request);
+      return { sender: { ...sender, writeKey: hashOf(sent) }, key };
     },
+    unknown,
     sourceOf(request) {
       const { identity, key } = known.get(request) ?? { identity: visitor, key: undefined };
       return { source: key?.source ?? identity.source ?? "default", level: levelOf(identity, key) };

@@ -120,6 +120,8 @@ export interface BodySender {
   address: string;
   /** Whether a write key of a server was sent: such a client is limited as workers are. */
   server: boolean;
+  /** Whether the write key is in the body: it may be as large as that of a server, among those of visitors. */
+  isUnknown?: boolean;
 }
 
 interface Held {
@@ -130,11 +132,12 @@ interface Held {
   giveUp: AbortController | undefined;
 }
 
-/**
- * Reads bodies within the limits. `read` rejects with `TooLargeError` or `BusyError`, and leaves the rest of the body
- * unread.
- */
-export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: number } = bounds) {
+export interface Bodies {
+  /** Rejects with `TooLargeError` or `BusyError`, and leaves the rest of the body unread. */
+  read(request: IncomingMessage, response: ServerResponse, sender: BodySender): Promise<Buffer>;
+}
+
+export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: number } = bounds): Bodies {
   const held = new Set<Held>();
   let total = 0;
   let visitors = 0;
@@ -170,16 +173,17 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
     async read(
       request: IncomingMessage,
       response: ServerResponse,
-      { role, person, address, server }: BodySender,
+      { role, person, address, server, isUnknown = false }: BodySender,
     ): Promise<Buffer> {
       const visitor = role === "visitor" && !server;
-      const limit = server
-        ? limits.others
-        : role === "visitor"
-          ? limits.visitor
-          : isPerson(role)
-            ? limits.learner
-            : limits.others;
+      const limit =
+        server || isUnknown
+          ? limits.others
+          : role === "visitor"
+            ? limits.visitor
+            : isPerson(role)
+              ? limits.learner
+              : limits.others;
       // Refused before reading where the client announces the length.
       const announced = request.headers["content-length"];
       if (Number(announced ?? 0) > limit) throw new TooLargeError(String(announced), limit);

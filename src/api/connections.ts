@@ -1,4 +1,5 @@
 import type { PgClient, WithPgClient } from "postgraphile/@dataplan/pg";
+import { isUnreachable } from "../errors.ts";
 
 /*
  * Decides which request gets the next connection of the pool. Requests wait here rather than in the pool, which serves
@@ -166,7 +167,7 @@ export function createGate(size: number, maxWait: number): Gate {
   };
 }
 
-/** Settings of the requests that were refused because the server is busy. */
+/** Settings of the requests that were refused because the server is busy, or did not reach the database. */
 const busy = new WeakSet<object>();
 export const wasBusy = (pgSettings: object): boolean => busy.has(pgSettings);
 
@@ -200,6 +201,9 @@ export function takeTurns<Client extends PgClient>(
     try {
       // Every transaction of a request passes through here: `callback` runs in it, with the request's role.
       return await withPgClient(pgSettings, callback);
+    } catch (error) {
+      if (pgSettings && isUnreachable(error)) busy.add(pgSettings);
+      throw error;
     } finally {
       leave();
     }

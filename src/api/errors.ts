@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { isSafeError } from "postgraphile/grafast";
 import { defaultMaskError } from "postgraphile/grafserv";
 import { GraphQLError } from "postgraphile/graphql";
-import { errorCode, errorField, loggable, loggableLine } from "../errors.ts";
+import { errorCode, errorField, isUnreachable, loggable, loggableLine } from "../errors.ts";
 
 /*
  * Maps errors to what a client may see. Our own errors (class CF) are written for clients and pass unchanged. Errors
@@ -43,6 +43,11 @@ const translations: Readonly<Record<string, Told>> = {
     code: "42501",
     hint: "Send a token whose role may do this: Authorization: Bearer <token>.",
   },
+  "25006": {
+    message: "this server only reads",
+    code: "25006",
+    hint: "Send what writes to the API of the primary server.",
+  },
   "57014": {
     message: "the request took too long and was stopped",
     code: "57014",
@@ -68,12 +73,6 @@ const translations: Readonly<Record<string, Told>> = {
   "2201E": impossible,
   "2201F": impossible,
   "53300": { message: "the server is busy", code: "53300", hint: "Try again in a few seconds." },
-  "57P01": unavailable,
-  "57P02": unavailable,
-  "57P03": unavailable,
-  ECONNREFUSED: unavailable,
-  ECONNRESET: unavailable,
-  ENOTFOUND: unavailable,
 };
 
 /** Class 23, integrity constraint violations. The message names the constraint, but not the values. */
@@ -100,12 +99,12 @@ function constraintOf(error: object, code: string): Told | undefined {
 
 /** The client's message for a database error; undefined when the error must be masked. */
 export function tellError(error: unknown): Told | undefined {
+  if (isUnreachable(error)) return unavailable;
   const code = errorCode(error);
   if (code === undefined || typeof error !== "object" || error === null) return undefined;
   if (/^CF\d{3}$/.test(code)) {
     return { message: errorField(error, "message") ?? code, code, hint: errorField(error, "hint") ?? "" };
   }
-  if (code.startsWith("08")) return unavailable;
   return translations[code] ?? constraintOf(error, code);
 }
 

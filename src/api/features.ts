@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { FeatureResult } from "../collector/dialect.ts";
 import type { RunAs } from "./run-as.ts";
 
 /*
@@ -12,6 +13,8 @@ const fresh = 1000;
 export interface Features {
   /** The body and its entity tag. Without the database, those that were read last. */
   read(): Promise<Body>;
+  /** GrowthBook's results for the attributes of a person, by feature. */
+  evaluate(attributes: Readonly<Record<string, unknown>>): Promise<Record<string, FeatureResult>>;
 }
 
 interface Body {
@@ -48,18 +51,31 @@ export function createFeatures(run: RunAs, now: () => number = () => performance
     return kept;
   }
 
+  async function read(): Promise<Body> {
+    if (kept !== undefined && now() - kept.at < fresh) return kept;
+    reading ??= refresh().finally(() => {
+      reading = undefined;
+    });
+    try {
+      return await reading;
+    } catch (error) {
+      if (kept === undefined) throw error;
+      return kept;
+    }
+  }
+
   return {
-    async read() {
-      if (kept !== undefined && now() - kept.at < fresh) return kept;
-      reading ??= refresh().finally(() => {
-        reading = undefined;
-      });
-      try {
-        return await reading;
-      } catch (error) {
-        if (kept === undefined) throw error;
-        return kept;
-      }
+    read,
+    async evaluate(attributes) {
+      const { text } = await read();
+      const rows = await run<{ key: string; result: FeatureResult }>(
+        "worker",
+        `select feature.key, experiment.eval_feature($1::jsonb || jsonb_build_object('attributes', $2::jsonb), feature.key) as result
+         from jsonb_object_keys($1::jsonb -> 'features') as feature (key)
+         order by feature.key`,
+        [text, JSON.stringify(attributes)],
+      );
+      return Object.fromEntries(rows.map(({ key, result }) => [key, result]));
     },
   };
 }

@@ -147,6 +147,8 @@ export interface Measurements {
   begin(request: IncomingMessage, response: ServerResponse, route: string, timed: boolean): void;
   /** Its body has been received: the time begins here. */
   received(request: IncomingMessage): void;
+  /** Its messages, outside of GraphQL. */
+  stored(request: IncomingMessage, messages: number): void;
   /** Requests that are being answered. */
   inProgress(): number;
   readonly plugin: GraphileConfig.Plugin;
@@ -217,6 +219,10 @@ export function createMeasurements(report: (measured: Measured) => void): Measur
     received(request) {
       const one = running.get(request);
       if (one !== undefined) one.began = performance.now();
+    },
+    stored(request, messages) {
+      const one = running.get(request);
+      if (one !== undefined) one.messages = messages;
     },
     inProgress: () => open,
     plugin: {

@@ -8,10 +8,13 @@ import type { RunAs } from "./run-as.ts";
  * here are those that it never sees, and whole batches, whose transaction is rolled back.
  */
 
+/** Level of trust of a sender: see `track.write_key`. */
+export type Level = "server" | "signed_in" | "anonymous";
+
 /** Where a refused request belongs. */
 export interface Source {
   source: string;
-  level: "server" | "signed_in" | "anonymous";
+  level: Level;
 }
 
 export interface Refusals {

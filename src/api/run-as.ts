@@ -3,20 +3,31 @@ import type pg from "pg";
 import type { Role } from "./authentication.ts";
 import { BusyError } from "./connections.ts";
 
-/** Runs one statement in a transaction of its own, under a role. */
+/** Runs one statement in a transaction of its own, with these settings. */
+export type Run = <Row extends object>(
+  settings: Readonly<Record<string, string>>,
+  text: string,
+  values?: readonly unknown[],
+) => Promise<Row[]>;
+
+/** The same under a role. */
 export type RunAs = <Row extends object>(role: Role, text: string, values?: readonly unknown[]) => Promise<Row[]>;
 
 /** Statements of the server itself, outside of GraphQL. `longest` is the longest wait for an answer, in milliseconds. */
-export function createRunAs(pool: pg.Pool, longest: number): RunAs {
-  async function run<Row extends object>(role: Role, text: string, values: readonly unknown[]): Promise<Row[]> {
+export function createRun(pool: pg.Pool, longest: number): Run {
+  async function run<Row extends object>(
+    settings: Readonly<Record<string, string>>,
+    text: string,
+    values: readonly unknown[],
+  ): Promise<Row[]> {
     const client = await pool.connect();
     let failure: unknown;
     try {
       await client.query("begin");
-      await client.query("select set_config('role', $1, true), set_config('statement_timeout', $2, true)", [
-        `insights_${role}`,
-        `${longest}ms`,
-      ]);
+      await client.query(
+        "select set_config(name, value, true) from unnest($1::text[], $2::text[]) as setting (name, value)",
+        [Object.keys(settings), Object.values(settings)],
+      );
       const { rows } = await client.query<Row>(text, [...values]);
       await client.query("commit");
       return rows;
@@ -30,15 +41,20 @@ export function createRunAs(pool: pg.Pool, longest: number): RunAs {
     }
   }
 
-  return async (role, text, values = []) => {
+  return async (settings, text, values = []) => {
     const late = new AbortController();
     try {
       return await Promise.race([
-        run(role, text, values) as Promise<never>,
+        run({ ...settings, statement_timeout: `${longest}ms` }, text, values) as Promise<never>,
         wait(longest, undefined, { signal: late.signal }).then(() => Promise.reject(new BusyError())),
       ]);
     } finally {
       late.abort();
     }
   };
+}
+
+export function createRunAs(pool: pg.Pool, longest: number): RunAs {
+  const run = createRun(pool, longest);
+  return (role, text, values) => run({ role: `insights_${role}` }, text, values);
 }

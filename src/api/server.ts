@@ -2,6 +2,10 @@ import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BlockList } from "node:net";
 import { join } from "node:path";
+import { allowPage, answerPreflight, createCollector, routeNames, routesOf } from "../collector/collector.ts";
+import { createDecoder } from "../collector/decode.ts";
+import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
+import { createStore, FullError } from "../collector/store.ts";
 import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { createLatencies } from "../metrics/latencies.ts";
@@ -17,7 +21,7 @@ import { createHealthCheck } from "./health.ts";
 import { createKeys } from "./keys.ts";
 import { answer, type Listener, openListener, problem, refuse } from "./listener.ts";
 import type { Operations } from "./operations.ts";
-import { createRunAs } from "./run-as.ts";
+import { createRun, createRunAs } from "./run-as.ts";
 
 /** The running API. */
 export interface Api {
@@ -61,11 +65,12 @@ function routeOf(url: string): string {
   if (path === "/graphql" || path === "/graphiql" || path === "/healthz" || path === "/me" || path === "/metrics")
     return path;
   if (Object.hasOwn(pages, path)) return "/";
-  return featureKey(path) === undefined ? "other" : "/api/features";
+  if (featureKey(path) !== undefined) return "/api/features";
+  return routesOf(path)[0]?.name ?? "other";
 }
 
 /** Routes that are operations themselves. */
-const timed: ReadonlySet<string> = new Set(["/", "/healthz", "/me", "/api/features"]);
+const timed: ReadonlySet<string> = new Set(["/", "/healthz", "/me", "/api/features", ...routeNames]);
 
 const pageHeaders = {
   "content-security-policy":
@@ -114,8 +119,8 @@ const ReadBodyPlugin: GraphileConfig.Plugin = {
 
 /**
  * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the start page on /, the owner of a token on
- * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, and the state of the installation on
- * /healthz. `listener` is an open port; without it, the port is opened here. `metrics` measures the requests, and is
+ * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, the routes of the clients in
+ * `src/collector`, and the state of the installation on /healthz. `listener` is an open port; without it, the port is opened here. `metrics` measures the requests, and is
  * served on /metrics if it has a token; it is the caller's to close.
  */
 export async function startApi(
@@ -135,7 +140,7 @@ export async function startApi(
     { postgraphile },
     { grafserv },
     { identified, insightsService, preset },
-    { limits },
+    { checkJson, limits },
     { maskErrorWithSuggestions, tellError },
     { GraphiqlPlugin },
     { browserCookiePlugin, createBrowsers },
@@ -206,21 +211,36 @@ export async function startApi(
     learner: config.learnerBytes,
     others: limits.bytes,
   });
+  const collector = createCollector({
+    admission,
+    bodies,
+    measurements,
+    features,
+    decoder: createDecoder(checkJson),
+    store: createStore(createRun(pool, maxWait), gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
+  });
   const health = createHealthCheck(healthPool, database.embedded);
 
   /** Answers a request that was refused before its body was read; rethrows other errors. */
-  function refuseFor(error: unknown, request: IncomingMessage, response: ServerResponse, counted = false): void {
+  function refuseFor(
+    error: unknown,
+    request: IncomingMessage,
+    response: ServerResponse,
+    { counted = false, statuses = {} }: { counted?: boolean; statuses?: Statuses } = {},
+  ): void {
     const told =
-      error instanceof AuthenticationError || error instanceof RateError
+      error instanceof AuthenticationError || error instanceof RateError || error instanceof BodyError
         ? error
         : error instanceof TooLargeError
           ? { statusCode: 413, message: error.message, code: error.code, hint: error.hint }
-          : { statusCode: 503, ...tellError(error) };
-    const { statusCode, message, code = "", hint } = told;
-    if (message === undefined || (statusCode === 503 && !unavailable.has(code))) throw error;
+          : { statusCode: error instanceof FullError ? 429 : 503, ...tellError(error) };
+    const { message, code = "", hint } = told;
+    const statusCode = statuses[told.statusCode] ?? told.statusCode;
+    if (message === undefined || (told.statusCode === 503 && !unavailable.has(code))) throw error;
     if (statusCode === 401) response.setHeader("www-authenticate", "Bearer");
     if (error instanceof RateError) response.setHeader("retry-after", error.retryAfter);
-    else if (statusCode === 503) response.setHeader("retry-after", 5);
+    else if (statusCode === 429 || statusCode === 503)
+      response.setHeader("retry-after", error instanceof FullError ? 1 : 5);
     if (counted) refusals.count(admission.sourceOf(request), code);
     if (request.method === "POST" || error instanceof RateError) {
       const isDirect = !addresses.isForwarded(request);
@@ -237,7 +257,7 @@ export async function startApi(
     try {
       return await admission.admit(request, options);
     } catch (error) {
-      refuseFor(error, request, response, options.counted);
+      refuseFor(error, request, response, options);
       return undefined;
     }
   }
@@ -294,6 +314,27 @@ export async function startApi(
     else response.writeHead(200, { ...headers, "content-length": Buffer.byteLength(body.text) }).end(body.text);
   }
 
+  /** Answers the clients of other systems: see `src/collector`. */
+  async function collect(request: IncomingMessage, response: ServerResponse, known: readonly Route[]): Promise<void> {
+    allowPage(request, response);
+    if (request.method === "OPTIONS") {
+      answerPreflight(response);
+      return;
+    }
+    const route = known.find(({ method }) => method === (request.method === "HEAD" ? "GET" : request.method));
+    if (route === undefined) {
+      response.setHeader("allow", known.map(({ method }) => method).join(", "));
+      const message = `${request.method} is not a method of this route`;
+      refuse(request, response, 405, problem(message, "CF002", "See docs/clients.md for the routes."));
+      return;
+    }
+    try {
+      await collector.handle(request, response, route, (request.url ?? "/").split("?", 1)[0] ?? "/");
+    } catch (error) {
+      refuseFor(error, request, response, { counted: route.method === "POST", statuses: route.statuses });
+    }
+  }
+
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = request.url ?? "/";
     // A year; not for other hosts of the domain, which are not ours to decide.
@@ -313,6 +354,11 @@ export async function startApi(
       checkNoKeyInUrl(url);
     } catch (error) {
       refuseFor(error, request, response);
+      return;
+    }
+    const known = routesOf(path);
+    if (known.length > 0) {
+      await collect(request, response, known);
       return;
     }
     // Nothing reads it, and Node would receive all of it.
@@ -346,7 +392,7 @@ export async function startApi(
           );
           measurements.received(request);
         } catch (error) {
-          refuseFor(error, request, response, true);
+          refuseFor(error, request, response, { counted: true });
           return;
         }
       }

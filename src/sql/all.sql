@@ -13,6 +13,9 @@
 --!include common/functions/companion_table.sql
 --!include common/functions/split_expressions.sql
 --!include common/functions/columns.sql
+--!include common/functions/base_type.sql
+--!include common/functions/expression.sql
+--!include common/functions/expression_columns.sql
 --!include common/functions/expression_type.sql
 --!include common/functions/numeric_expression.sql
 --!include common/functions/literal.sql
@@ -25,6 +28,7 @@
 --!include common/functions/duration_quantile.sql
 
 -- ml
+--!include ml/linear_algebra/_times.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix_columns.sql
 --!include ml/linear_algebra/_fits_vector.sql
@@ -122,6 +126,7 @@
 --!include ml/regression/robust_variance_coxph.sql
 --!include ml/regression/clustered_variance_coxph.sql
 --!include ml/regression/cox_zph.sql
+--!include ml/trees/_unquoted.sql
 --!include ml/trees/_tree_features.sql
 --!include ml/trees/_tree_prepare.sql
 --!include ml/trees/_tree_case.sql
@@ -152,14 +157,19 @@
 --!include ml/preparation/train_test_split.sql
 --!include ml/preparation/time_split.sql
 --!include ml/preparation/cross_validation_general.sql
---!include ml/forecasts/_ets_filter.sql
---!include ml/forecasts/_series_fit.sql
 --!include ml/forecasts/_read_series.sql
+--!include ml/forecasts/_series_fit.sql
+--!include ml/forecasts/_naive_cycle.sql
+--!include ml/forecasts/_ets_filter.sql
+--!include ml/forecasts/_ets_best.sql
 --!include ml/forecasts/_ets_ahead.sql
 --!include ml/forecasts/_ets_fixed.sql
 --!include ml/forecasts/_ets_model.sql
 --!include ml/forecasts/ets_train.sql
 --!include ml/forecasts/ets_forecast.sql
+--!include ml/forecasts/_arima_filter.sql
+--!include ml/forecasts/_arima_model.sql
+--!include ml/forecasts/_arima_ahead.sql
 --!include ml/forecasts/arima_train.sql
 --!include ml/forecasts/arima_forecast.sql
 --!include ml/forecasts/seasonal_naive_forecast.sql
@@ -184,7 +194,11 @@
 --!include ml/assessment/population_stability_index.sql
 --!include ml/unsupervised/_kmeans_points.sql
 --!include ml/unsupervised/_kmeans_distances.sql
+--!include ml/unsupervised/_kmeans_start.sql
+--!include ml/unsupervised/_kmeans_settle.sql
 --!include ml/unsupervised/_kmeans_run.sql
+--!include ml/unsupervised/_silhouette.sql
+--!include ml/unsupervised/_simple_silhouette.sql
 --!include ml/unsupervised/kmeanspp.sql
 --!include ml/unsupervised/kmeanspp_auto.sql
 --!include ml/unsupervised/kmeans_predict.sql
@@ -296,6 +310,18 @@
 --!include ml/registry/_divide.sql
 --!include ml/registry/train.sql
 --!include ml/registry/export_training_set.sql
+--!include ml/registry/_parsed_model.sql
+--!include ml/registry/_xgboost_link.sql
+--!include ml/registry/_xgboost_base.sql
+--!include ml/registry/_tree_weights.sql
+--!include ml/registry/_tree_document.sql
+--!include ml/registry/_plain_boosting.sql
+--!include ml/registry/_import_xgboost.sql
+--!include ml/registry/_xgboost_tree_count.sql
+--!include ml/registry/_import_xgboost_model.sql
+--!include ml/registry/_next_double.sql
+--!include ml/registry/_import_lightgbm.sql
+--!include ml/registry/_check_expected.sql
 --!include ml/registry/import_model.sql
 --!include ml/registry/nearest.sql
 --!include ml/registry/measure_drift.sql
@@ -562,6 +588,12 @@
 --!include track/properties/_refresh_all_properties.sql
 --!include track/properties/_move_value_sums.sql
 --!include track/presence/_whole_activity.sql
+--!include track/transitions/_transitions.sql
+--!include track/transitions/_whole_transitions.sql
+--!include track/transitions/_counted_among.sql
+--!include track/transitions/_change_transitions.sql
+--!include track/transitions/month_transitions.sql
+--!include track/transitions/_refresh_transitions.sql
 --!include track/presence/_move_sums.sql
 --!include track/functions/_convert_page_views.sql
 --!include track/functions/_refresh_sessions_of.sql
@@ -611,6 +643,7 @@
 --!include track/trust/_check_item_months.sql
 --!include track/trust/_check_course_presence.sql
 --!include track/trust/_check_item_sums.sql
+--!include track/trust/_check_transitions.sql
 --!include track/trust/_checked_months.sql
 --!include track/trust/check_rollups.sql
 --!include track/trust/rollup_turn.sql
@@ -1035,6 +1068,7 @@
 --!include analytics/paths/_session_paths.sql
 --!include analytics/paths/paths.sql
 --!include analytics/paths/sequences.sql
+--!include analytics/paths/transitions.sql
 --!include analytics/sessions/_sessions.sql
 --!include analytics/sessions/session_trend.sql
 --!include analytics/sessions/session_items.sql

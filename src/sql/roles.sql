@@ -27,7 +27,7 @@ begin
         'insights_instructor', 'nologin',
         'Canvas Flow Insights: signed-in person, sees own data and the learners of own courses.'
       ),
-      ('insights_analyst', 'nologin', 'Canvas Flow Insights: aggregates and reports.'),
+      ('insights_analyst', 'nologin', 'Canvas Flow Insights: aggregates, reports, models on what it may read.'),
       ('insights_admin', 'nologin', 'Canvas Flow Insights: people''s data and privacy requests.'),
       ('insights_worker', 'nologin', 'Canvas Flow Insights: scheduled refreshes and training.'),
       (

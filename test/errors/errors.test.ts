@@ -113,7 +113,10 @@ const examples: Record<string, readonly Example[]> = {
       "admin",
       "select ml.import_model('lab.rent', 'regression', 'linear', '{\"intercept\": \"one\", \"coefficients\": {}}')",
     ],
-    ["admin", "select ml.import_model('lab.rent', 'regression', 'xgboost', '{\"trees\": [{\"leaf\": \"x\"}]}')"],
+    [
+      "admin",
+      "select ml.import_model('lab.rent', 'regression', 'xgboost', '{\"base_score\": 0.5, \"trees\": [{\"leaf\": \"x\"}]}')",
+    ],
   ],
   CF010: [
     ["admin", "select track.sync_items('lab.tree')"],

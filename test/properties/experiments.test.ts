@@ -22,6 +22,7 @@ await database.query(`
     experiment.define_metric('submits', 'proportion', '{Task Submitted}', period => '3 days'),
     experiment.define_metric('times', 'count', '{Task Submitted,Order Completed}', cap => 2),
     experiment.define_metric('revenue', 'mean', '{Order Completed}', value_property => 'value', cap => 100),
+    experiment.define_metric('late_revenue', 'mean', '{Order Completed}', value_property => 'value', delay => '1 day', period => '2 days'),
     experiment.define_metric('late', 'retention', '{Task Submitted}', delay => '1 day', period => '2 days'),
     experiment.define_metric('on_task', 'count', '{Task Submitted}', item => 'task'),
     experiment.define_metric('median', 'quantile', '{Order Completed}', value_property => 'value', quantile => 0.5),
@@ -44,7 +45,13 @@ await start(
 await database.query("select track.set_person_set('listed_people', '{}', 'Listed.')");
 await start(
   database,
-  { key: "second", goals: ["revenue"], secondary: ["times"], population: "visitors", strata: "set.listed_people" },
+  {
+    key: "second",
+    goals: ["revenue"],
+    secondary: ["times", "late_revenue"],
+    population: "visitors",
+    strata: "set.listed_people",
+  },
   8,
 );
 await move(database, "second", 8, 14);
@@ -252,6 +259,10 @@ const oracle = `
       (select least(coalesce(sum(value), 0), 100) from used where used.person_id = exposed.person_id and name = 'Order Completed'
         and case when is_before then occurred_at >= exposed_at - before_period and occurred_at < exposed_at
         else occurred_at >= exposed_at and occurred_at < ends_at end) as revenue,
+      (select coalesce(sum(value), 0) from used where used.person_id = exposed.person_id and name = 'Order Completed'
+        and case when is_before then occurred_at >= exposed_at - before_period and occurred_at < exposed_at
+        else occurred_at >= exposed_at + interval '1 day' and occurred_at < exposed_at + interval '3 days'
+          and occurred_at < ends_at end) as late_revenue,
       (select count(value) from used where used.person_id = exposed.person_id and name = 'Order Completed'
         and case when is_before then occurred_at >= exposed_at - before_period and occurred_at < exposed_at
         else occurred_at >= exposed_at and occurred_at < ends_at end) as amounts,
@@ -273,7 +284,7 @@ const oracle = `
     select person_id, experiment_id, is_before,
       case experiment_key
         when 'first' then array[submits, times, revenue, revenue, times, amounts, late, on_task, large]::numeric[]
-        else array[revenue, times]::numeric[]
+        else array[revenue, times, late_revenue]::numeric[]
       end as figures
     from figure
   )
@@ -341,7 +352,7 @@ const wrongSums = (db: Queries) =>
         from counted
         join (
           values ('first', 0, 1), ('first', 1, 2), ('first', 2, 3), ('first', 4, 6), ('first', 5, 7), ('first', 6, 8), ('first', 7, 9),
-            ('second', 0, 1), ('second', 1, 2)
+            ('second', 0, 1), ('second', 1, 2), ('second', 2, 3)
         ) as slot (experiment_key, position, place) on true
         join experiment.experiment using (experiment_id, experiment_key)
         where arm >= 0

@@ -194,6 +194,8 @@ async function answers(db: Queries, of: number): Promise<unknown> {
        cross join analytics.paths($1, $2, nodes) as path`,
       "* from analytics.paths($1, $2, start_at => 'page-b')",
       "* from analytics.sequences($1, $2, length => 2)",
+      `nodes, transition.* from unnest('{item,kind,course}'::text[]) as nodes
+       cross join analytics.transitions($1, $2, nodes) as transition`,
       `bucket, point.* from unnest('{day,week}'::text[]) as bucket
        cross join analytics.session_trend(bucket, $1, $2) as point`,
       `place, item.* from unnest('{entry,exit}'::text[]) as place cross join analytics.session_items(place, $1, $2) as item`,

@@ -103,7 +103,14 @@ const step = fc.oneof(
     arbitrary: fc.record({
       what: fc.constant("refresh" as const),
       people: fc.integer({ min: 1, max: 3 }),
-      step: fc.constantFrom(null, "track.session", "track.person_set", "track.property", "track.name"),
+      step: fc.constantFrom(
+        null,
+        "track.session",
+        "track.person_set",
+        "track.property",
+        "track.transition",
+        "track.name",
+      ),
     }),
   },
 );
@@ -122,7 +129,11 @@ async function makeItems(db: Queries): Promise<void> {
 async function upgrade(db: Queries): Promise<void> {
   await db.query(
     `truncate track.step, track.presence, track.item_month, track.item_day, track.course_presence, track.step_value,
-       track.value_presence, track.property_value`,
+       track.value_presence, track.property_value, track.item_transition`,
+  );
+  await db.query(
+    `insert into track.stale_transition_month
+     select distinct date_trunc('month', occurred_at at time zone 'UTC')::date from track.event on conflict do nothing`,
   );
   await db.query(
     "insert into track.stale (person_id, since, until) select person_id, '-infinity', 'infinity' from track.person",
@@ -308,6 +319,7 @@ const differing = `
         + (track._check_item_months(month, 0, false)).differing + (track._check_course_presence(month, 0, false)).differing
         + (track._check_step_values(month, 0, false)).differing + (track._check_value_presence(month, 0, false)).differing
         + (track._check_item_sums(month, array(select item_id from track.item), false)).differing
+        + (track._check_transitions(month, array(select item_id from track.item), false)).differing
     )
     from (values (date '2025-12-01'), ('2026-01-01'), ('2026-02-01')) as listed (month)
   ) + coalesce(
@@ -342,6 +354,7 @@ test("journeys, presence and sums are those of the events after any history", as
           expect([name, await db.rows(stored)]).toEqual([name, await db.rows(computed)]);
         // No row is left over without content, and no queue.
         expect(await db.value("select count(*)::int from track.stale_course")).toBe(0);
+        expect(await db.value("select count(*)::int from track.stale_transition_month")).toBe(0);
         expect(await db.value("select count(*)::int from track.stale_property")).toBe(0);
         expect(await db.value("select count(*)::int from track.declared_property where not is_queued")).toBe(0);
       });

@@ -73,6 +73,21 @@ export const pairs: Record<string, [string, string]> = {
      join (values (false), (true)) as form (whole) on case when whole then item.kind = 'course' else depth = 0 end
      where ${isCounted("used.person_id")} group by 1, 2, 3 order by 1, 2, 3`,
   ],
+  transitions: [
+    `select month::text, source_item_id, target_item_id, transition_count::int as transitions, person_count as people,
+       elapsed::float8 / 1000000 as seconds
+     from track.item_transition order by 1, 2, 3`,
+    `select month::text, item_id as source_item_id, next_item as target_item_id, count(*)::int as transitions,
+       count(distinct person_id)::int as people, extract(epoch from sum(next_at - started_at))::float8 as seconds
+     from (
+       select page_view.*, date_trunc('month', session.started_at at time zone 'UTC')::date as month,
+         lead(page_view.item_id) over in_session as next_item, lead(page_view.started_at) over in_session as next_at
+       from track.page_view join track.session using (person_id, session_id)
+       where not is_continued and page_view.item_id is not null
+       window in_session as (partition by person_id, session_id order by view_number)
+     ) as view
+     where next_item <> item_id and ${isCounted("view.person_id")} group by 1, 2, 3 order by 1, 2, 3`,
+  ],
   "people of courses": [
     `select item_id, month::text, block::bigint * 4096 + member as person_id, used.days,
        get_bit(people, member) = 1 as has_bit

@@ -139,6 +139,8 @@ const steps: Record<string, string> = {
   "outcomes of interventions": `select * from analytics.intervention_outcomes(${course})`,
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
+  "transitions of a month": "select * from track.month_transitions('2025-03-01') order by 2, 3",
+  transitions: `select * from analytics.transitions(${spring})`,
   "sequences of pages": `select * from analytics.sequences(${spring}, length => 2)`,
   lifecycle: `select * from analytics.lifecycle('Page Viewed', 'week', ${spring})`,
   "lifecycle of a zone": `select * from analytics.lifecycle(null, 'month', ${spring}, 'America/St_Johns')`,

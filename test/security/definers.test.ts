@@ -500,6 +500,8 @@ const samples: Record<string, Record<string, string>> = {
   "analytics.item_analysis": { measure: "'answers'", attempt: "'first'" },
   "analytics._paths_exact": { exclusions: "'{}'", steps: "5" },
   "analytics._paths_shown": { exclusions: "'{}'", steps: "5" },
+  "analytics._transitions_exact": { exclusions: "'{}'" },
+  "analytics._transitions_shown": { exclusions: "'{}'" },
   "analytics._sequences_exact": { exclusions: "'{}'", length: "3" },
   "analytics._sequences_shown": { exclusions: "'{}'", length: "3" },
   "analytics._feature_usage_exact": { breakdown: "'kind'" },

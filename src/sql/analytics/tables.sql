@@ -1597,6 +1597,30 @@ Number of occurrences in sessions of the people of `compared_with`; null without
 $$;
 comment on column analytics.path_sequence.compared_person_count is $$Number of these people; null without it.$$;
 
+create type analytics.transition as (
+  source text,
+  target text,
+  transition_count bigint,
+  person_months bigint,
+  share float8,
+  mean_time interval
+);
+
+comment on type analytics.transition is $$
+A transition between two nodes in the sessions of some months.
+For analysts, figures are rounded, and months in which too few people did a transition are left out.
+$$;
+comment on column analytics.transition.source is $$Node that was viewed first.$$;
+comment on column analytics.transition.target is $$Node that was viewed next.$$;
+comment on column analytics.transition.transition_count is $$Number of transitions.$$;
+comment on column analytics.transition.person_months is $$
+Number of people in each month, added over the months and the pairs of items that the nodes stand for.
+$$;
+comment on column analytics.transition.share is $$Share of the transitions from the source to other nodes.$$;
+comment on column analytics.transition.mean_time is $$
+Mean time from the start of the view of the source to that of the target; null for analysts of too few people.
+$$;
+
 create type analytics.session_point as (
   bucket_start timestamptz,
   breakdown_value text,
@@ -1848,7 +1872,10 @@ comment on column analytics.forecast_point.upper_bound is $$Upper bound of the p
 comment on column analytics.forecast_point.naive_value is $$Figure one season ago: the naive forecast.$$;
 comment on column analytics.forecast_point.naive_lower_bound is $$Lower bound of its prediction interval.$$;
 comment on column analytics.forecast_point.naive_upper_bound is $$Upper bound of its prediction interval.$$;
-comment on column analytics.forecast_point.method is $$Shape of the model, such as `ETS(A,Ad,A)`.$$;
+comment on column analytics.forecast_point.method is $$
+Shape of the model, such as `ETS(A,Ad,A)`: error, trend, season.
+It is `naive` or `seasonal naive` where that is better on the last buckets.
+$$;
 comment on column analytics.forecast_point.mase is $$
 Mean absolute one-step error over that of the naive forecast; below 1 the model is better. Null if the latter is 0.
 $$;

@@ -432,15 +432,18 @@ comment on type ml.forecast_point is $$
 Expected value of a series at one of the next steps.
 $$;
 comment on column ml.forecast_point.step_ahead is $$Number of steps after the last value, from 1.$$;
-comment on column ml.forecast_point.forecast_value is $$
-Expected value; for a multiplicative season the median.
-$$;
+comment on column ml.forecast_point.forecast_value is $$Expected value.$$;
 comment on column ml.forecast_point.lower is $$Lower bound of the prediction interval.$$;
 comment on column ml.forecast_point.upper is $$Upper bound of the prediction interval.$$;
-comment on column ml.forecast_point.naive_value is $$Value one cycle ago: the seasonal-naive forecast.$$;
+comment on column ml.forecast_point.naive_value is $$
+Seasonal-naive forecast: the last known value of this position in the cycle.
+$$;
 comment on column ml.forecast_point.naive_lower is $$Lower bound of its prediction interval.$$;
 comment on column ml.forecast_point.naive_upper is $$Upper bound of its prediction interval.$$;
-comment on column ml.forecast_point.method is $$Shape of the model, such as `ETS(A,Ad,A)`.$$;
+comment on column ml.forecast_point.method is $$
+Shape of the model, such as `ETS(A,Ad,A)`: error, trend, season.
+It is `naive` or `seasonal naive` where that is better on the last values.
+$$;
 comment on column ml.forecast_point.mase is $$
 Mean absolute one-step error over that of the naive forecast; below 1 the model is better. Null if the latter is 0.
 $$;

@@ -47,7 +47,8 @@ grant select on track.stale, track.changed, track.automatic_period
 to insights_reader, insights_learner, insights_admin, insights_worker;
 
 grant select on
-  track.step, track.presence, track.item_month, track.item_day, track.course_presence, track.stale_course
+  track.step, track.presence, track.item_month, track.item_day, track.item_transition, track.stale_transition_month,
+  track.course_presence, track.stale_course
 to insights_reader, insights_admin, insights_worker;
 
 grant select on track.declared_property to insights_reader, insights_analyst, insights_admin, insights_worker;
@@ -162,7 +163,8 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'presence', 'item_month', 'item_day', 'course_presence', 'stale_course', 'property_value', 'value_presence'
+    'presence', 'item_month', 'item_day', 'item_transition', 'stale_transition_month', 'course_presence',
+    'stale_course', 'property_value', 'value_presence'
   ]
   loop
     execute format('drop policy if exists all_people on track.%I', v_table);

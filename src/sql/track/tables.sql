@@ -1586,6 +1586,43 @@ comment on column track.course_presence.days is $$
 Days of the month of each of them: `1 << (day - 1)` for each day, combined by `|`.
 $$;
 
+create table track.item_transition (
+  month date not null,
+  source_item_id bigint not null,
+  target_item_id bigint not null,
+  transition_count bigint not null check (transition_count > 0),
+  person_count int not null check (person_count > 0),
+  elapsed bigint not null,
+  primary key (month, source_item_id, target_item_id)
+)
+with (fillfactor = 80);
+
+comment on table track.item_transition is $$
+@behavior -*
+Transitions between items that were viewed in succession in a session, by month, of the people in the set `counted`.
+Views that continue from an earlier session, and those without an item, are left out, as are transitions from an item to
+itself. Months in `track.stale_transition_month` are out of date. Maintained by `track.refresh_sessions`.
+$$;
+comment on column track.item_transition.month is $$
+First day of the month (UTC) in which the session started.
+$$;
+comment on column track.item_transition.source_item_id is $$Item that was viewed first.$$;
+comment on column track.item_transition.target_item_id is $$Item that was viewed next.$$;
+comment on column track.item_transition.transition_count is $$Number of transitions.$$;
+comment on column track.item_transition.person_count is $$Number of distinct people in the month.$$;
+comment on column track.item_transition.elapsed is $$
+Sum of the times from the start of the view of the source to that of the target, in microseconds.
+$$;
+
+create table track.stale_transition_month (month date primary key);
+
+comment on table track.stale_transition_month is $$
+@behavior -*
+Months whose transitions are recomputed by the next refresh, such as all months after an upgrade.
+Consumed by `track.refresh`, one month per call.
+$$;
+comment on column track.stale_transition_month.month is $$First day of the month, UTC.$$;
+
 create table track.stale_course (
   item_id bigint not null references track.item,
   stale_id uuid not null default gen_random_uuid(),
@@ -2111,6 +2148,27 @@ comment on column track.activity.automatic_count is $$
 Number of these events that are of an automatic type or source: not an activity of the person.
 $$;
 
+create type track.transition as (
+  person_id bigint,
+  month date,
+  source_item_id bigint,
+  target_item_id bigint,
+  transition_count int,
+  elapsed bigint
+);
+
+comment on type track.transition is $$
+Transitions of a person between two items in a month.
+$$;
+comment on column track.transition.person_id is $$Person.$$;
+comment on column track.transition.month is $$First day of the month (UTC) in which the session started.$$;
+comment on column track.transition.source_item_id is $$Item that was viewed first.$$;
+comment on column track.transition.target_item_id is $$Item that was viewed next.$$;
+comment on column track.transition.transition_count is $$Number of transitions.$$;
+comment on column track.transition.elapsed is $$
+Sum of the times from the start of the view of the source to that of the target, in microseconds.
+$$;
+
 create type track.value_activity as (person_id bigint, day date, property_id int, value_id int, event_count int);
 
 comment on type track.value_activity is $$
@@ -2351,6 +2409,8 @@ alter table track.presence enable row level security;
 alter table track.item_month enable row level security;
 alter table track.item_day enable row level security;
 alter table track.course_presence enable row level security;
+alter table track.item_transition enable row level security;
+alter table track.stale_transition_month enable row level security;
 alter table track.stale_course enable row level security;
 alter table track.declared_property enable row level security;
 alter table track.stale_property enable row level security;

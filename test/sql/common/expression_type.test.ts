@@ -41,3 +41,25 @@ test("the nearest column is named, and what may not be read is refused", async (
     expect(await db.rejects(type, ["price"])).toMatchObject({ code: "CF005" });
   });
 });
+
+test("a name of a column is taken before an expression, and the hint mentions quotes", async () => {
+  await database.query('create table lab.words ("order" int, "user" text, "select" numeric)');
+  expect(await database.value("select common.expression_type('order', 'lab.words', 'label')::text")).toBe("integer");
+  expect(await database.value("select common.expression_type('user', 'lab.words', 'label')::text")).toBe("text");
+  expect(await database.rejects("select common.expression_type('order + 1', 'lab.words', 'label')")).toMatchObject({
+    code: "CF001",
+    hint: expect.stringContaining('in double quotes: "order"'),
+  });
+});
+
+test("a domain counts as the type that it is over", async () => {
+  await database.query(
+    "create domain lab.grade as float8; create table lab.graded (grade lab.grade, grades lab.grade[])",
+  );
+  expect(await database.value("select common.expression_type('grade', 'lab.graded', 'label')::text")).toBe(
+    "double precision",
+  );
+  expect(await database.value("select common.expression_type('grades', 'lab.graded', 'label')::text")).toBe(
+    "double precision[]",
+  );
+});

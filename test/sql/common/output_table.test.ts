@@ -39,3 +39,27 @@ test("a schema where the caller may not create is refused", async () => {
     expect(await db.rejects("select common.output_table('lab.made')")).toMatchObject({ code: "CF005" });
   });
 });
+
+test.runIf(database.native)("one name is given to one session at a time", async () => {
+  const one = await database.pool.connect();
+  try {
+    await one.query("begin");
+    await one.query("select common.output_table('lab.race', '{_summary}')");
+    expect(await database.rejects("select common.output_table('lab.race')")).toMatchObject({
+      code: "CF003",
+      message: 'the output table "race" is being written by another session',
+    });
+    expect(await database.rejects("select common.output_table('lab.race_summary')")).toMatchObject({ code: "CF003" });
+    await one.query("rollback");
+    expect(await database.value("select common.output_table('lab.race')")).toBe("lab.race");
+  } finally {
+    one.release();
+  }
+});
+
+test("a transaction that only reads is refused", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query("set transaction read only");
+    expect(await db.rejects("select common.output_table('lab.unread')")).toMatchObject({ code: "CF005" });
+  });
+});

@@ -138,7 +138,7 @@ async function failures(call: string, documents: Iterable<Json>): Promise<unknow
 
 const literal = (document: Json): string => `'${JSON.stringify(document).replaceAll("'", "''")}'::jsonb`;
 
-test.each<[string, Json]>([
+const calls: [string, Json][] = [
   ["experiment.moments($1)", mean],
   [`experiment.compare(${literal(mean)}, $1, '{"margin": 0.1}')`, mean],
   [`experiment.compare($1, ${literal(ratio)}, '{"margin": -0.1, "difference": "absolute"}')`, ratio],
@@ -155,8 +155,84 @@ test.each<[string, Json]>([
   ["experiment.eval_feature($1, 'f')", payload],
   ["experiment.define_experiment($1)", { key: "e", variations: [{ key: "a", value: 1 }], goals: ["x"], weights: [1] }],
   ["experiment.define_feature('f', 'A feature', 'json', '1', $1)", [experiment]],
-])("wrong values in every place give an answer or an error of this system: call %#", async (call, document) => {
-  expect(await failures(call, mutated(document))).toEqual([]);
+];
+
+test.each(calls)(
+  "wrong values in every place give an answer or an error of this system: call %#",
+  async (call, document) => {
+    expect(await failures(call, mutated(document))).toEqual([]);
+  },
+);
+
+/** Documents that are nested deeply, or have many values that take time. As text: they are too deep for JSON.stringify. */
+function* huge(): Generator<string> {
+  const levels = database.native ? 5000 : 500;
+  for (const [open, close] of [
+    ["[", "]"],
+    ['{"a":', "}"],
+    ['{"$not":', "}"],
+    ['{"$and":[', "]}"],
+    ['{"value":{"$elemMatch":', "}}"],
+  ] as const) {
+    yield `${open.repeat(levels)}{}${close.repeat(levels)}`;
+  }
+  yield JSON.stringify(Array.from({ length: 20_000 }, (_, i) => i + 0.1234567890123456));
+  yield JSON.stringify(Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`k${i}`, i])));
+  yield JSON.stringify("x".repeat(1_000_000));
+}
+
+test.each(calls)(
+  "huge values in every place give an answer or an error of this system: call %#",
+  {
+    timeout: 300_000,
+  },
+  async (call, document) => {
+    const members = Object.keys(document as object);
+    await database.as("postgres", {}, async (db) => {
+      await db.query("set local statement_timeout = '60s'");
+      await db.query(`
+      create function pg_temp.failure(document jsonb) returns text language plpgsql as $$
+      begin
+        perform ${call.replaceAll("$1", "document")};
+        return null;
+      exception when others then
+        return case
+          when sqlstate not like 'CF0%' then sqlstate || ' ' || left(sqlerrm, 200)
+          when length(sqlerrm) > 1000 then 'a long message: ' || left(sqlerrm, 200)
+        end;
+      end $$`);
+      for (const value of huge()) {
+        const found = await db.rows(
+          `select place, failure
+         from unnest(array[null] || $2::text[]) as place
+         cross join lateral pg_temp.failure(
+           case when place is null then $1::jsonb else jsonb_set($3::jsonb, array[place], $1) end
+         ) as failure
+         where failure is not null`,
+          [value, members, JSON.stringify(document)],
+        );
+        expect(found, value.slice(0, 30)).toEqual([]);
+      }
+    });
+  },
+);
+
+test("many long numbers are refused before they are read", async () => {
+  const numbers = (count: number): string =>
+    JSON.stringify({ a: Array.from({ length: count }, (_, i) => i + 0.1234567890123456) });
+  const long = await database.rejects('select experiment.eval_condition($1, \'{"a": {"$size": 1}}\')', [
+    numbers(20_000),
+  ]);
+  expect(long).toMatchObject({
+    code: "CF008",
+    message: expect.stringMatching(/^the JSON has \d{5} numbers of more than 15 digits$/),
+  });
+  expect(
+    await database.value('select experiment.eval_condition($1, \'{"a": {"$size": 2000}}\')', [numbers(2000)]),
+  ).toBe(true);
+  // Numbers of fewer digits, and texts of digits, are not counted.
+  const texts = JSON.stringify({ a: Array.from({ length: 20_000 }, (_, i) => (i % 2 ? i : `1234567890123456${i}`)) });
+  expect(await database.value('select experiment.eval_condition($1, \'{"a": {"$size": 20000}}\')', [texts])).toBe(true);
 });
 
 test("another error is found", async () => {

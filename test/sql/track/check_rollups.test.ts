@@ -10,6 +10,7 @@ const rollups = [
   "track.item_day",
   "track.item_month",
   "track.item_month sums",
+  "track.item_transition",
   "track.presence",
   "track.step",
 ];
@@ -66,7 +67,7 @@ const months = async (db: Queries): Promise<number> =>
 
 const contents = async (db: Queries): Promise<unknown> =>
   db.rows(
-    ["step", "presence", "item_month", "item_day", "course_presence"]
+    ["step", "presence", "item_month", "item_day", "item_transition", "course_presence"]
       .map((table) => `select '${table}' as name, to_jsonb(${table}) as contents from track.${table}`)
       .join(" union all ")
       .concat(" order by 1, 2"),
@@ -133,6 +134,23 @@ const faults: [string, string, string][] = [
   ["a wrong course", "track.course_presence", "update track.course_presence set people = people >> 1"],
   ["a wrong day of a course", "track.course_presence", "update track.course_presence set days[1] = days[1] # 4"],
   ["a missing course", "track.course_presence", "delete from track.course_presence"],
+  ["a missing transition", "track.item_transition", "delete from track.item_transition"],
+  [
+    "a wrong number of transitions",
+    "track.item_transition",
+    "update track.item_transition set transition_count = transition_count + 1",
+  ],
+  [
+    "a wrong number of people of a transition",
+    "track.item_transition",
+    "update track.item_transition set person_count = person_count + 1",
+  ],
+  ["a wrong time of a transition", "track.item_transition", "update track.item_transition set elapsed = elapsed + 1"],
+  [
+    "an invented transition",
+    "track.item_transition",
+    "insert into track.item_transition select month, target_item_id, source_item_id, 1, 1, 0 from track.item_transition",
+  ],
   ["a missing sum of a day", "track.item_day", "delete from track.item_day where day = '2026-03-20'"],
   [
     "a wrong sum of a day",
@@ -431,7 +449,7 @@ test.skipIf(!database.native)(
     for (let day = 0; day < 31; day++) expect((await checkBlock()).differing).toBe(0);
     const repaired = await contents(database);
     await database.query(
-      "truncate track.session, track.step, track.presence, track.item_month, track.item_day, track.course_presence",
+      "truncate track.session, track.step, track.presence, track.item_month, track.item_day, track.item_transition, track.course_presence",
     );
     await database.query("select track.rebuild()");
     await refreshAll();

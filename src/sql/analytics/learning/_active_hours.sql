@@ -45,16 +45,25 @@ begin
     join pg_timezone_names as known on known.name = stated.zone
   ),
 
-  -- Of the given people only: most journeys are those of others.
+  -- Of the given people and the period only: most journeys are those of others, or longer.
   used as (
-    select step.person_id, place.at, place.item_id::bigint as item_id
-    from track.step
-    cross join lateral unnest(step.occurred_at, step.item_ids) as place (at, item_id)
-    where step.person_id = any (_active_hours.people)
-      and step.person_id <> all (coalesce(v_queued.people, '{}'))
-      and not step.is_automatic
-      and step.occurred_at[1] < v_bounds[2]
-      and step.occurred_at[cardinality(step.occurred_at)] >= v_bounds[1]
+    select sliced.person_id, unnest(sliced.occurred_at) as at, unnest(sliced.item_ids)::bigint as item_id
+    from (
+      select
+        step.person_id,
+        step.occurred_at[slice.before + 1:slice.until] as occurred_at,
+        step.item_ids[slice.before + 1:slice.until] as item_ids
+      from track.step
+      cross join lateral (
+        select
+          width_bucket(v_bounds[1] - interval '1 microsecond', step.occurred_at) as before,
+          width_bucket(v_bounds[2] - interval '1 microsecond', step.occurred_at) as until
+      ) as slice
+      where step.person_id = any (_active_hours.people)
+        and step.person_id <> all (coalesce(v_queued.people, '{}'))
+        and not step.is_automatic
+        and slice.before < slice.until
+    ) as sliced
 
     union all
 
@@ -63,18 +72,27 @@ begin
     join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
     join track.source on source.source_id = event.source_id and not source.is_automatic
     where event.person_id = any (v_queued.people)
+      and event.occurred_at >= v_bounds[1]
+      and event.occurred_at < v_bounds[2]
+  ),
+
+  -- Local hours consist of quarters of an hour (in each zone, since 1972), of which there are far fewer than events.
+  quarter as (
+    select distinct
+      used.person_id, date_bin('15 minutes', used.at, '2000-01-01 00:00Z') as quarter_start
+    from used
+    where (_active_hours.course_id is null or used.item_id = any (v_items))
+      and (v_visible is null or used.at <@ v_visible)
   ),
 
   active as (
     select distinct
-      used.person_id,
-      date_trunc('hour', used.at at time zone coalesce(_active_hours.zone, local.zone, 'UTC')) as local_hour
-    from used
-    left join local on local.person_id = used.person_id
-    where used.at >= v_bounds[1]
-      and used.at < v_bounds[2]
-      and (_active_hours.course_id is null or used.item_id = any (v_items))
-      and (v_visible is null or used.at <@ v_visible)
+      quarter.person_id,
+      date_trunc(
+        'hour', quarter.quarter_start at time zone coalesce(_active_hours.zone, local.zone, 'UTC')
+      ) as local_hour
+    from quarter
+    left join local on local.person_id = quarter.person_id
   ),
 
   by_hour as (

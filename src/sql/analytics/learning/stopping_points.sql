@@ -8,97 +8,115 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 set work_mem to '64MB'
+-- The best plan depends on the number of learners.
+set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_active_since constant timestamptz :=
     date_trunc('day', now(), 'UTC') - make_interval(days => _stopping_points.inactive_days);
+  v_queued constant bigint[] := coalesce(
+    (track.queued_days('0001-01-01', 'infinity', _stopping_points.learners)).people, '{}'
+  );
+  -- By the key of the item: its item of the kind, 0 without one, -1 outside of the course.
+  v_kind_item_of int[];
 begin
+  v_kind_item_of := array(
+    select case when within.item_id is null then -1 else coalesce(part.kind_item_id, 0) end
+    from generate_series(1, (select max(item.item_id) from track.item)) as every_item (item_id)
+    left join track.item_ancestor as within
+      on within.item_id = every_item.item_id
+      and within.ancestor_item_id = _stopping_points.course_id
+    left join analytics._kind_items(_stopping_points.course_id, _stopping_points.kind) as part
+      on part.item_id = every_item.item_id
+    order by every_item.item_id
+  );
   return query
-  with part as materialized (
-    select entry.item_id, entry.kind_item_id
-    from analytics._kind_items(_stopping_points.course_id, _stopping_points.kind) as entry
-  ),
-
-  learner as materialized (
+  -- Activity in the whole course decides who has stopped, also where it is not in an item of the kind. The uses of a
+  -- person are combined while her journeys are read: those of all people are far more than the result.
+  with learner as materialized (
     select
-      enrolment.person_id,
-      bool_or(enrolment.status = 'completed') as has_completed,
-      bool_and(enrolment.status = 'dropped') as has_dropped,
-      min(enrolment.enrolled_at) as enrolled_at
-    from track.enrolment
-    where enrolment.item_id = _stopping_points.course_id
-      and enrolment.person_id = any (_stopping_points.learners)
-    group by enrolment.person_id
-  ),
+      enrolled.person_id, enrolled.has_completed, enrolled.has_dropped, enrolled.enrolled_at, used.ended_at,
+      used.kind_items, used.last_kind_item
+    from (
+      select
+        enrolment.person_id,
+        bool_or(enrolment.status = 'completed') as has_completed,
+        bool_and(enrolment.status = 'dropped') as has_dropped,
+        min(enrolment.enrolled_at) as enrolled_at
+      from track.enrolment
+      where enrolment.item_id = _stopping_points.course_id
+        and enrolment.person_id = any (_stopping_points.learners)
+      group by enrolment.person_id
+    ) as enrolled
+    cross join lateral (
+      select
+        max(item_use.ended_at) as ended_at,
+        array_agg(item_use.kind_item) filter (where item_use.kind_item > 0) as kind_items,
+        (
+          array_agg(item_use.kind_item order by item_use.ended_at desc, item_use.kind_item desc)
+          filter (where item_use.kind_item > 0)
+        )[1] as last_kind_item
+      from (
+        select v_kind_item_of[place.item_id] as kind_item, max(place.at) as ended_at
+        from (
+          select unnest(step.occurred_at) as at, unnest(step.item_ids) as item_id
+          from track.step
+          where step.person_id = enrolled.person_id
+            and not step.is_automatic
+            and enrolled.person_id <> all (v_queued)
 
-  -- Activity in the whole course decides who has stopped, also where it is not in an item of the kind.
-  used as materialized (
-    select used.person_id, part.kind_item_id, used.ended_at, used.item_id
-    from analytics._item_uses(
-      _stopping_points.learners,
-      array(
-        select ancestor.item_id
-        from track.item_ancestor as ancestor
-        where ancestor.ancestor_item_id = _stopping_points.course_id
-      ),
-      null,
-      null
+          union all
+
+          select event.occurred_at, event.item_id::int
+          from track.event
+          join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
+          join track.source on source.source_id = event.source_id and not source.is_automatic
+          where event.person_id = enrolled.person_id
+            and enrolled.person_id = any (v_queued)
+        ) as place
+        group by 1
+      ) as item_use
+      where item_use.kind_item >= 0
     ) as used
-    left join part on part.item_id = used.item_id
-  ),
-
-  active as (
-    select used.person_id, max(used.ended_at) as ended_at
-    from used
-    group by used.person_id
   ),
 
   stopped as (
-    select learner.person_id
+    select learner.person_id, learner.last_kind_item
     from learner
-    left join active on active.person_id = learner.person_id
     where not learner.has_completed
-      and (learner.has_dropped or coalesce(active.ended_at, learner.enrolled_at) < v_active_since)
-  ),
-
-  last_used as (
-    select distinct on (used.person_id) used.person_id, used.kind_item_id
-    from used
-    where used.kind_item_id is not null
-    order by used.person_id, used.ended_at desc, used.item_id desc
+      and (learner.has_dropped or coalesce(learner.ended_at, learner.enrolled_at) < v_active_since)
   ),
 
   reached as (
-    select used.kind_item_id, count(distinct used.person_id) as person_count
-    from used
-    where used.kind_item_id is not null
-    group by used.kind_item_id
+    select place.kind_item, count(*) as person_count
+    from learner
+    cross join lateral unnest(learner.kind_items) as place (kind_item)
+    group by place.kind_item
 
     union all
 
-    -- Before the first item are all learners.
-    select null, count(*)
+    -- Before the first item (0) are all learners.
+    select 0, count(*)
     from learner
   ),
 
   stopped_at as (
-    select last_used.kind_item_id, count(*) as person_count
+    select coalesce(stopped.last_kind_item, 0) as kind_item, count(*) as person_count
     from stopped
-    left join last_used on last_used.person_id = stopped.person_id
-    group by last_used.kind_item_id
+    group by 1
   ),
 
   place as (
-    select distinct part.kind_item_id from part
+    select distinct entry.kind_item from unnest(v_kind_item_of) as entry (kind_item) where entry.kind_item > 0
 
     union all
 
-    select null
+    select 0
   ),
 
   shown as (
     select
-      place.kind_item_id,
+      place.kind_item,
       coalesce(
         analytics._shown(reached.person_count, reached.person_count, _stopping_points.smallest_group), 0
       )::bigint as reached_count,
@@ -106,8 +124,8 @@ begin
         analytics._shown(stopped_at.person_count, stopped_at.person_count, _stopping_points.smallest_group), 0
       )::bigint as stopped_count
     from place
-    left join reached on reached.kind_item_id is not distinct from place.kind_item_id
-    left join stopped_at on stopped_at.kind_item_id is not distinct from place.kind_item_id
+    left join reached on reached.kind_item = place.kind_item
+    left join stopped_at on stopped_at.kind_item = place.kind_item
   )
 
   select
@@ -115,7 +133,7 @@ begin
     shown.stopped_count / nullif(shown.reached_count, 0)::float8,
     shown.stopped_count / nullif(sum(shown.stopped_count) over (), 0)::float8
   from shown
-  left join track.item on item.item_id = shown.kind_item_id
+  left join track.item on item.item_id = shown.kind_item
   order by shown.stopped_count desc, shown.reached_count desc, item.external_id collate "C" nulls first;
 end;
 $$;

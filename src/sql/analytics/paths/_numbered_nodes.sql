@@ -1,5 +1,5 @@
 create or replace function analytics._numbered_nodes(
-  nodes text, wildcards text[], exclusions text[], out names text[], out node_of int[]
+  nodes text, wildcards text[], exclusions text[], out names text[], out node_of int[], out node_of_type int[]
 )
 language plpgsql
 stable
@@ -8,7 +8,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   with listed as materialized (
-    select entry.item_id, entry.node
+    select entry.item_id, entry.event_type_id, entry.node
     from analytics._path_nodes(_numbered_nodes.nodes, _numbered_nodes.wildcards, _numbered_nodes.exclusions) as entry
   ),
 
@@ -27,14 +27,32 @@ begin
         left join numbered on numbered.node = listed.node
       ),
       '{}'
-    )
-  into names, node_of;
+    ),
+    case
+      when nodes in ('event', 'page_or_event') then coalesce(
+        (
+          select
+            array_agg(
+              case when event_type.opens_view and nodes = 'page_or_event' then -1 else coalesce(numbered.number, 0) end
+              order by every_type.event_type_id
+            )
+          from generate_series(1, (select max(event_type.event_type_id) from track.event_type))
+            as every_type (event_type_id)
+          left join track.event_type on event_type.event_type_id = every_type.event_type_id
+          left join listed on listed.event_type_id = every_type.event_type_id
+          left join numbered on numbered.node = listed.node
+        ),
+        '{}'
+      )
+    end
+  into names, node_of, node_of_type;
 end;
 $$;
 
 comment on function analytics._numbered_nodes(text, text[], text[]) is $$
-Returns the nodes of `analytics._path_nodes` as a list of names, and for each item the number of its node.
-`node_of`: by the key of the item; 0 for an item that is not a node.
+Returns the nodes of `analytics._path_nodes` as a list of names, and the number of the node of each item and event type.
+`node_of`: by the key of the item; 0 for an item that is not a node. `node_of_type`: by the key of the event type; 0 for
+one that is not a node, -1 for one whose node is that of its item; null when nodes are page views.
 $$;
 
 grant execute on function analytics._numbered_nodes(text, text[], text[]) to insights_reader;

@@ -1,5 +1,5 @@
 create or replace function analytics._path_nodes(nodes text, wildcards text[], exclusions text[])
-returns table (item_id bigint, node text)
+returns table (item_id bigint, event_type_id int, node text)
 language plpgsql
 stable
 parallel safe
@@ -8,11 +8,11 @@ as $$
 declare
   v_patterns constant text[] := coalesce(wildcards, '{}') || coalesce(exclusions, '{}');
 begin
-  if _path_nodes.nodes is null or _path_nodes.nodes not in ('item', 'kind', 'course') then
+  if _path_nodes.nodes is null or _path_nodes.nodes not in ('item', 'kind', 'course', 'event', 'page_or_event') then
     perform common.refuse(
       'CF001',
       format('nodes is "%s"', left(_path_nodes.nodes, 100)),
-      'Use item, kind (of items) or course (of which items are part).'
+      'Use item, kind (of items), course (of which items are part), event or page_or_event.'
     );
   end if;
   if cardinality(v_patterns) > 100
@@ -29,8 +29,10 @@ begin
   with named as (
     select
       item.item_id,
+      null::int as event_type_id,
       case _path_nodes.nodes
         when 'item' then item.external_id
+        when 'page_or_event' then item.external_id
         when 'kind' then item.kind
         else (
           select course.external_id
@@ -42,9 +44,21 @@ begin
         )
       end as name
     from track.item
+    where _path_nodes.nodes <> 'event'
+
+    union all
+
+    select null, event_type.event_type_id, event_type.name
+    from track.event_type
+    where not event_type.is_heartbeat
+      and case _path_nodes.nodes
+        when 'event' then true
+        when 'page_or_event' then not event_type.opens_view
+        else false
+      end
   )
 
-  select named.item_id, coalesce(wildcard.pattern, named.name)
+  select named.item_id, named.event_type_id, coalesce(wildcard.pattern, named.name)
   from named
   left join lateral (
     select listed.pattern
@@ -63,8 +77,10 @@ end;
 $$;
 
 comment on function analytics._path_nodes(text, text[], text[]) is $$
-Returns the node of a path that a view of each item is: its name, or the first wildcard that it matches.
-`nodes`: `item`, `kind` or `course`. Items without one, and those whose names match an exclusion, are left out.
+Returns the node of a path that a view of each item is, or an event of each type.
+A node is a name, or the first wildcard that it matches. `nodes`: of items, their `item`, `kind` or `course`; of events,
+their name (`event`); or the item of page views and the name of other events (`page_or_event`). Items and events without
+one, and those whose names match an exclusion, are left out, as are heartbeats.
 Errors: CF001 for other nodes, CF008 for more than 100 patterns.
 $$;
 

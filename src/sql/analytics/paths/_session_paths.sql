@@ -2,6 +2,7 @@ create or replace function analytics._session_paths(
   since timestamptz,
   until timestamptz,
   node_of int[],
+  node_of_type int[],
   start_node int,
   end_node int,
   steps int,
@@ -42,30 +43,85 @@ begin
     from unnest(v_blocks, v_people, v_compared) as entry (block, people, compared)
   ),
 
-  read as (
+  -- Views of nodes.
+  viewed as (
     select
       session.person_id,
       get_bit(member.people, (session.person_id % 4096)::int) <> 0 as is_member,
       coalesce(get_bit(member.compared, (session.person_id % 4096)::int) <> 0, false) as is_compared,
-      session.view_item_ids, session.view_starts, session.view_continued
+      view.nodes, view.starts
     from track.session
     join member on member.block = session.person_id / 4096
-    where session.started_at >= _session_paths.since
+    cross join lateral (
+      select array_agg(node_of[viewed.item_id]) as nodes, array_agg(viewed.start) as starts
+      from unnest(session.view_item_ids, session.view_starts, session.view_continued)
+        as viewed (item_id, start, is_continued)
+      where node_of[viewed.item_id] > 0
+        and viewed.is_continued is not true
+    ) as view
+    where node_of_type is null
+      and session.started_at >= _session_paths.since
       and session.started_at < _session_paths.until
       and session.view_item_ids is not null
       and session.person_id <> 0
       and (v_visible is null or session.started_at <@ v_visible)
+  ),
+
+  -- Events of nodes, from the journeys. Those of the same instant are in the order of their types.
+  happened as (
+    select
+      session.person_id,
+      get_bit(member.people, (session.person_id % 4096)::int) <> 0 as is_member,
+      coalesce(get_bit(member.compared, (session.person_id % 4096)::int) <> 0, false) as is_compared,
+      place.nodes, place.starts
+    from track.session
+    join member on member.block = session.person_id / 4096
+    cross join lateral (
+      select
+        array_agg(event.node order by event.at, event.event_type_id, event.node) as nodes,
+        array_agg(
+          (extract(epoch from event.at - session.started_at) * 1000000)::bigint
+          order by event.at, event.event_type_id, event.node
+        ) as starts
+      from (
+        select
+          sliced.event_type_id, sliced.at,
+          case when node_of_type[sliced.event_type_id] = -1 then node_of[sliced.item_id]
+            else node_of_type[sliced.event_type_id]
+          end as node
+        from (
+          select
+            step.event_type_id,
+            unnest(step.occurred_at[slice.before + 1:slice.until]) as at,
+            unnest(step.item_ids[slice.before + 1:slice.until]) as item_id
+          from track.step
+          cross join lateral (
+            select
+              width_bucket(session.started_at - interval '1 microsecond', step.occurred_at) as before,
+              width_bucket(session.ended_at, step.occurred_at) as until
+          ) as slice
+          where step.person_id = session.person_id
+            and not step.is_automatic
+            and node_of_type[step.event_type_id] <> 0
+        ) as sliced
+      ) as event
+      where event.node > 0
+    ) as place
+    where node_of_type is not null
+      and session.started_at >= _session_paths.since
+      and session.started_at < _session_paths.until
+      and session.person_id <> 0
+      and (v_visible is null or session.started_at <@ v_visible)
+  ),
+
+  view as (
+    select * from viewed
+    union all
+    select * from happened
   )
 
-  select read.person_id, read.is_member, read.is_compared, cut.nodes, cut.starts
-  from read
-  -- Views of nodes.
-  cross join lateral (
-    select array_agg(node_of[viewed.item_id]) as nodes, array_agg(viewed.start) as starts
-    from unnest(read.view_item_ids, read.view_starts, read.view_continued) as viewed (item_id, start, is_continued)
-    where node_of[viewed.item_id] > 0
-      and viewed.is_continued is not true
-  ) as view
+  select view.person_id, view.is_member, view.is_compared, cut.nodes, cut.starts
+  from view
   -- The last of several equal ones in succession.
   cross join lateral (
     select array_agg(run.node) as nodes, array_agg(run.start) as starts
@@ -108,15 +164,16 @@ begin
       end as starts
   ) as cut
   where stop.last_place is not null
-    and (read.is_member or read.is_compared);
+    and (view.is_member or view.is_compared);
 end;
 $$;
 
 comment on function analytics._session_paths(
-  timestamptz, timestamptz, int[], int, int, int, text, text, int
+  timestamptz, timestamptz, int[], int[], int, int, int, text, text, int
 ) is $$
 Returns the paths through the sessions that started in a period, with the privileges of the caller.
-`node_of`: the number of the node of each item, by its key; 0: none. `start_node`: the path starts with the first such
+`node_of`: the number of the node of each item, by its key; 0: none. `node_of_type`: that of each event type, -1 for the
+node of the item; null: nodes are page views. `start_node`: the path starts with the first such
 node; `end_node`: it ends with the first one (after the start). At most `steps` nodes: the first ones, with an end the
 last ones, and with both the first and the last half with -1 in place of those between. Equal nodes in succession are
 one, that of the last view. `starts`: start of each view, in microseconds after that of the session.
@@ -124,5 +181,7 @@ one, that of the last view. `starts`: start of each view, in microseconds after 
 sessions. `smallest_group`: counted people, in periods with enough of them (`analytics._visible_periods`); null: all.
 $$;
 
-grant execute on function analytics._session_paths(timestamptz, timestamptz, int[], int, int, int, text, text, int)
+grant execute on function analytics._session_paths(
+  timestamptz, timestamptz, int[], int[], int, int, int, text, text, int
+)
 to insights_reader;

@@ -24,10 +24,11 @@ declare
   v_days constant timestamptz[] := analytics._bounds('day', _paths.since, _paths.until, 'UTC');
   v_names text[];
   v_node_of int[];
+  v_node_of_type int[];
 begin
   perform common.check_count('steps', _paths.steps, 2, 20);
   perform common.check_count('top', coalesce(_paths.top, 1), 1, 10000);
-  select numbered.names, numbered.node_of into v_names, v_node_of
+  select numbered.names, numbered.node_of, numbered.node_of_type into v_names, v_node_of, v_node_of_type
   from analytics._numbered_nodes(_paths.nodes, _paths.wildcards, _paths.exclusions) as numbered;
 
   return query
@@ -36,7 +37,8 @@ begin
       path.person_id, path.is_member, path.is_compared, place.number::int as step, place.source, place.target,
       place.ended - place.started as took
     from analytics._session_paths(
-      v_days[1], v_days[cardinality(v_days)], v_node_of, analytics._node_number(v_names, _paths.start_at, 'start_at'),
+      v_days[1], v_days[cardinality(v_days)], v_node_of, v_node_of_type,
+      analytics._node_number(v_names, _paths.start_at, 'start_at'),
       analytics._node_number(v_names, _paths.end_at, 'end_at'), _paths.steps, _paths.among, _paths.compared_with,
       _paths.smallest_group
     ) as path
@@ -285,10 +287,11 @@ Step 1 is the first node of a path. `start_at`: paths start with the first view 
 the first view of this one. Of longer paths, the first `steps` nodes are read; with `end_at` the last ones; and with
 both the first and the last half, with the node "..." in place of those between. Sessions without these nodes are left
 out. Rows are transitions from `source` to `target`, the most frequent `top` first; null: all. The rules are those of
-PostHog. `nodes`: the pages that were viewed as `item`, their `kind`, or the `course` of which they are part.
-`wildcards`: names in which `*` is any number of characters; all that match are one node of this name, that of the
-first that matches. `exclusions`: such names, whose views are left out. Equal nodes in succession are one, that of the
-last view. Views that continue from an earlier session, and those without a node, are left out.
+PostHog. `nodes`: the pages that were viewed as `item`, their `kind`, or the `course` of which they are part; `event`:
+the names of all events that are not automatic; `page_or_event`: the pages that were viewed and the names of other
+events. `wildcards`: names in which `*` is any number of characters; all that match are one node of this name, that of
+the first that matches. `exclusions`: such names, whose views are left out. Equal nodes in succession are one, that of
+the last view. Views that continue from an earlier session, and those without a node, are left out.
 `among`: people of these sets now; `compared_with`: figures of other sets beside them (a person can be in both).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days (UTC) on which at least `analytics.setting.smallest_group` of them are active, or of the small days of a week

@@ -22,10 +22,11 @@ declare
   v_days constant timestamptz[] := analytics._bounds('day', _sequences.since, _sequences.until, 'UTC');
   v_names text[];
   v_node_of int[];
+  v_node_of_type int[];
 begin
   perform common.check_count('length', _sequences.length, 2, 10);
   perform common.check_count('top', coalesce(_sequences.top, 1), 1, 10000);
-  select numbered.names, numbered.node_of into v_names, v_node_of
+  select numbered.names, numbered.node_of, numbered.node_of_type into v_names, v_node_of, v_node_of_type
   from analytics._numbered_nodes(_sequences.nodes, _sequences.wildcards, _sequences.exclusions) as numbered;
 
   return query
@@ -35,8 +36,8 @@ begin
       count(*) filter (where path.is_member) as times,
       count(*) filter (where path.is_compared) as compared_times
     from analytics._session_paths(
-      v_days[1], v_days[cardinality(v_days)], v_node_of, null, null, 100000, _sequences.among,
-      _sequences.compared_with, _sequences.smallest_group
+      v_days[1], v_days[cardinality(v_days)], v_node_of, v_node_of_type, null, null, 100000,
+      _sequences.among, _sequences.compared_with, _sequences.smallest_group
     ) as path
     cross join lateral generate_series(1, cardinality(path.nodes) - _sequences.length + 1) as place (number)
     cross join lateral (select path.nodes[place.number:place.number + _sequences.length - 1] as nodes) as part
@@ -244,10 +245,11 @@ comment on function analytics.sequences(
 Returns the most frequent sequences of nodes in the sessions that started in a period.
 A sequence is `length` nodes in succession, 2 to 10; every position of a session counts, the most frequent `top` first;
 null: all.
-`nodes`: the pages that were viewed as `item`, their `kind`, or the `course` of which they are part. `wildcards`:
-names in which `*` is any number of characters; all that match are one node of this name, that of the first that
-matches. `exclusions`: such names, whose views are left out. Equal nodes in succession are one, that of the last view.
-Views that continue from an earlier session, and those without a node, are left out.
+`nodes`: the pages that were viewed as `item`, their `kind`, or the `course` of which they are part; `event`: the names
+of all events that are not automatic; `page_or_event`: the pages that were viewed and the names of other events.
+`wildcards`: names in which `*` is any number of characters; all that match are one node of this name, that of the first
+that matches. `exclusions`: such names, whose views are left out. Equal nodes in succession are one, that of the last
+view. Views that continue from an earlier session, and those without a node, are left out.
 `among`: people of these sets now; `compared_with`: figures of other sets beside them (a person can be in both).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days (UTC) on which at least `analytics.setting.smallest_group` of them are active, or of the small days of a week

@@ -9,6 +9,8 @@ stable
 as $$
 declare
   v_columns text[] := common.columns(relation);
+  v_expression constant text := common.expression(expression, relation);
+  v_words text;
   v_type regtype;
   v_cursor refcursor;
   v_name text;
@@ -18,7 +20,7 @@ begin
     perform common.refuse('CF001', format('the %s is null or empty', left(role, 100)),
       format('Name a column of %s or an expression over its columns.', relation));
   end if;
-  perform common.split_expressions(expression);
+  perform common.split_expressions(v_expression);
   begin
     -- A cursor accepts exactly one statement. No row is read: all columns are null, since only the type is needed.
     open v_cursor no scroll for execute format(
@@ -27,7 +29,7 @@ begin
       from (values (1)) as one
       left join (select * from %s where false) as source on true
       $statement$,
-      expression, relation
+      v_expression, relation
     );
     fetch v_cursor into v_type;
     close v_cursor;
@@ -59,18 +61,25 @@ begin
       or undefined_table
     then
       get stacked diagnostics v_message = message_text;
+      v_words := (
+        select string_agg('"' || name || '"', ', ' order by name)
+        from unnest(common.expression_columns(expression, relation)) as name
+        join pg_catalog.pg_get_keywords() as keyword on keyword.word = name and keyword.catcode in ('R', 'T')
+      );
       perform common.refuse(
         'CF001',
         format('%s: "%s" cannot be evaluated: %s', left(role, 100), left(expression, 100), left(v_message, 100)),
         'Give a column or one SQL expression over the columns of one row.'
+          || coalesce(' Put a column that is named after a word of SQL in double quotes: ' || v_words || '.', '')
       );
   end;
-  return v_type;
+  return common.base_type(v_type);
 end;
 $$;
 
 comment on function common.expression_type(text, regclass, text) is $$
-Returns the type of an expression over a relation's columns.
+Returns the type of an expression over a relation's columns; for a domain the type that it is over.
+A name of a column is taken before an expression, as by common.expression.
 `role` names its purpose in messages, such as `dependent variable`.
 Errors: CF001 (not one expression), CF002 (unknown column; names the nearest).
 $$;

@@ -9,9 +9,10 @@ stable
 as $$
 declare
   v_type regtype := common.expression_type(expression, relation, role);
+  v_expression constant text := common.expression(expression, relation);
 begin
   if v_type = 'boolean'::regtype then
-    return format('((%s)::int::float8)', expression);
+    return format('((%s)::int::float8)', v_expression);
   end if;
   if v_type not in (
     'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype,
@@ -23,7 +24,7 @@ begin
       'Cast it, or encode it with ml.encode_categorical_variables.'
     );
   end if;
-  return format('((%s)::float8)', expression);
+  return format('((%s)::float8)', v_expression);
 end;
 $$;
 

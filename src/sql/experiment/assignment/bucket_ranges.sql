@@ -1,3 +1,26 @@
+/* PostgreSQL has an error where a sum of finite numbers is beyond double precision: half of it is compared with 2^1023. */
+create or replace function experiment._ieee_sum(a double precision, b double precision)
+returns double precision
+language sql
+immutable
+strict
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select case
+    when least(abs(a), abs(b)) < 1e290 or greatest(abs(a), abs(b)) >= 'infinity' then a + b
+    when abs(a / 2 + b / 2) >= 8.9884656743115795e307 then sign(a) * 'infinity'::double precision
+    else a + b
+  end;
+$$;
+
+comment on function experiment._ieee_sum(double precision, double precision) is $$
+Returns a sum as JavaScript has it: infinite where it is beyond double precision.
+$$;
+
+grant execute on function experiment._ieee_sum(double precision, double precision)
+to insights_reader, insights_visitor, insights_learner, insights_analyst, insights_admin, insights_worker;
+
 create or replace function experiment.bucket_ranges(
   variations int,
   coverage double precision default 1,
@@ -19,6 +42,7 @@ declare
   v_weight double precision;
   v_total double precision := 0;
   v_start double precision := 0;
+  v_width double precision;
   v_ranges double precision[] := '{}';
 begin
   if bucket_ranges.variations > 10000 then
@@ -30,12 +54,7 @@ begin
   end if;
   if cardinality(v_weights) = bucket_ranges.variations then
     foreach v_weight in array v_weights loop
-      -- A sum beyond double precision differs from 1.
-      v_total := case
-        when abs(v_weight) > 1e300 and v_weight <> 'nan' then 'infinity'
-        else v_total + coalesce(v_weight, 0)
-      end;
-      exit when v_total = 'infinity';
+      v_total := experiment._ieee_sum(v_total, coalesce(v_weight, 0));
     end loop;
   end if;
   if cardinality(v_weights) is distinct from bucket_ranges.variations
@@ -48,14 +67,15 @@ begin
   end if;
   foreach v_weight in array v_weights loop
     v_weight := coalesce(v_weight, 0);
-    v_ranges := v_ranges || v_start || case
-      -- The product may be too small for double precision, which would be an error.
-      when v_weight = 0 or v_coverage = 0 then v_start
-      when abs(v_weight) < 1e-100 or v_coverage < 1e-100
-        then v_start + experiment._double((v_coverage::numeric * v_weight::numeric)::text)
-      else v_start + v_coverage * v_weight
+    v_width := case
+      -- A product that rounds to 0, at most 2^-1075, would be an error.
+      when abs(v_weight) >= 1 or greatest(v_coverage, abs(v_weight)) = 'nan' then v_coverage * v_weight
+      when least(v_coverage, abs(v_weight)) > 1e-100 then v_coverage * v_weight
+      when v_coverage * 2 ^ 540 * (abs(v_weight) * 2 ^ 540) <= 32 then 0
+      else v_coverage * v_weight
     end;
-    v_start := v_start + v_weight;
+    v_ranges := v_ranges || v_start || experiment._ieee_sum(v_start, v_width);
+    v_start := experiment._ieee_sum(v_start, v_weight);
   end loop;
   return v_ranges;
 end;
@@ -65,7 +85,8 @@ comment on function experiment.bucket_ranges(integer, double precision, double p
 Returns the range of each variation of an experiment between 0 and 1, the low and the high bound of each in turn.
 The low bounds are the sums of the weights before; each range is the share `coverage` of its weight. As in GrowthBook's
 clients, coverage is taken as between 0 and 1, and weights that are missing, of another number or do not add up to 1
-within 0.01 as equal.
+within 0.01 as equal. A null among the weights is 0; with a NaN, also from infinite weights of both signs, the sum is not
+compared, and the bounds that follow are NaN or infinite. `coverage` null: 1.
 $$;
 
 grant execute on function experiment.bucket_ranges(integer, double precision, double precision[])

@@ -3,51 +3,38 @@ returns void
 language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
+-- Planned once: a plan for the values of the arrays would copy them several times, and not be another one.
+set plan_cache_mode to force_generic_plan
+set enable_seqscan to off
+set jit to off
 as $$
 declare
   v_sums constant experiment.day_sum[] := array(
     select changed from experiment._day_sums(exposures, signs) as changed
   );
 begin
-  with updated as (
-    update experiment.day_sum
-    set
-      people = day_sum.people + changed.people,
-      sums = array(
-        select trim_scale(stored.figure + added.figure)
-        from unnest(day_sum.sums) with ordinality as stored (figure, place)
-        join unnest(changed.sums) with ordinality as added (figure, place) using (place)
-        order by place
-      )
-    from unnest(v_sums) as changed
-    where day_sum.experiment_id = changed.experiment_id
-      and day_sum.position = changed.position
-      and day_sum.variation = changed.variation
-      and day_sum.exposed_on = changed.exposed_on
-      and day_sum.stratum = changed.stratum
-    returning day_sum.experiment_id, day_sum.position, day_sum.variation, day_sum.exposed_on, day_sum.stratum
-  )
-
-  insert into experiment.day_sum (experiment_id, position, variation, exposed_on, stratum, people, sums)
-  select
-    changed.experiment_id, changed.position, changed.variation, changed.exposed_on, changed.stratum, changed.people,
-    changed.sums
-  from unnest(v_sums) as changed
-  where not exists (
-    select
-    from updated
-    where (updated.experiment_id, updated.position, updated.variation, updated.exposed_on, updated.stratum)
-      = (changed.experiment_id, changed.position, changed.variation, changed.exposed_on, changed.stratum)
-  );
-
-  delete from experiment.day_sum
+  merge into experiment.day_sum
   using unnest(v_sums) as changed
-  where day_sum.people = 0
-    and day_sum.experiment_id = changed.experiment_id
+    on day_sum.experiment_id = changed.experiment_id
     and day_sum.position = changed.position
     and day_sum.variation = changed.variation
     and day_sum.exposed_on = changed.exposed_on
-    and day_sum.stratum = changed.stratum;
+    and day_sum.stratum = changed.stratum
+  when matched and day_sum.people + changed.people = 0 then delete
+  when matched then
+    update set
+      people = day_sum.people + changed.people,
+      sums = array(
+        select trim_scale(entry.stored + entry.added)
+        from unnest(day_sum.sums, changed.sums) with ordinality as entry (stored, added, place)
+        order by entry.place
+      )
+  when not matched and changed.people <> 0 then
+    insert (experiment_id, position, variation, exposed_on, stratum, people, sums)
+    values (
+      changed.experiment_id, changed.position, changed.variation, changed.exposed_on, changed.stratum, changed.people,
+      changed.sums
+    );
 end;
 $$;
 

@@ -15,12 +15,16 @@ begin atomic
         ' and event.occurred_at >= exposed.exposed_at - %L::interval',
         (slot).before_period
       )
-      else format(
-        ' and event.occurred_at >= exposed.exposed_at + %1$L::interval'
-        ' and event.occurred_at < exposed.exposed_at + %1$L::interval + %2$L::interval'
-        ' and event.occurred_at < %3$L::timestamptz',
-        (slot).delay, coalesce((slot).period, 'infinity'), (slot).ends_at
-      )
+      else case
+        when (slot).delay = interval '0' then ' and event.occurred_at >= exposed.exposed_at'
+        else format(' and event.occurred_at >= exposed.exposed_at + %L::interval', (slot).delay)
+      end
+      || case when (slot).period is null then '' else format(
+        ' and event.occurred_at < exposed.exposed_at + %L::interval + %L::interval', (slot).delay, (slot).period
+      ) end
+      || case when (slot).ends_at = 'infinity' then '' else format(
+        ' and event.occurred_at < %L::timestamptz', (slot).ends_at
+      ) end
     end
     || case when (slot).item_id is null then '' else format(
       ' and exists ('

@@ -3,6 +3,10 @@ returns experiment.exposure[]
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
+-- A plan for the values of the arrays would copy them several times, and not be another one.
+set plan_cache_mode to force_generic_plan
+-- The planner has no statistics of the arrays, and would compare each row with each.
+set enable_nestloop to off
 set jit to off
 as $$
 declare

@@ -100,6 +100,8 @@ begin
     '{groups}', case when v_groups = '{}' then '' else v_group_list || ', ' end),
     '{by}', case when v_groups = '{}' then '' else 'group by ' || v_group_list end),
     '{partition}', case when v_groups = '{}' then '' else 'partition by ' || v_group_list end);
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
@@ -109,5 +111,5 @@ Checks the input of a measure and writes its output table.
 Errors: CF001 (not a number, class or probability; non-finite), CF002, CF003, CF004 (no rows, one class), CF005.
 $$;
 
-grant execute on function ml._assess(text, text, text, text, text, text, text) to insights_analyst, insights_admin,
-  insights_worker;
+grant execute on function ml._assess(text, text, text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -49,5 +49,5 @@ Writes `table_out`: the grouping columns, `r2_score`, `adjusted_r2_score` (float
 Errors: CF001 (no degree of freedom, not finite numbers), CF002, CF003 (`table_out` exists), CF004 (no rows).
 $$;
 
-grant execute on function ml.adjusted_r2_score(text, text, text, text, int, int, text) to insights_admin,
-  insights_worker;
+grant execute on function ml.adjusted_r2_score(text, text, text, text, int, int, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -44,4 +44,5 @@ Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF00
 Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143, 1982.
 $$;
 
-grant execute on function ml.area_under_roc(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.area_under_roc(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -47,4 +47,5 @@ Source: the definition of scikit-learn's average_precision_score; Manning, Ragha
 Information Retrieval, 2008, chapter 8.
 $$;
 
-grant execute on function ml.average_precision(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.average_precision(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -58,4 +58,5 @@ where nothing is divided by nothing).
 Errors: CF001 (not finite, not a class), CF002, CF003 (`table_out` exists), CF004 (no rows, one class).
 $$;
 
-grant execute on function ml.binary_classifier(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.binary_classifier(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -31,6 +31,7 @@ create or replace function ml.bootstrap_interval(
 )
 returns ml.bootstrap_estimate
 language plpgsql
+volatile
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -41,8 +42,8 @@ declare
   v_cluster text;
   v_units bigint;
   v_cursor refcursor;
-  v_value float8;
-  v_values float8[] := '{}';
+  v_source text;
+  v_values float8[];
   v_result ml.bootstrap_estimate;
 begin
   if resamples is null or resamples not between 20 and 100000 then
@@ -56,8 +57,7 @@ begin
     perform common.refuse('CF001', 'the statistic is null', 'Give an aggregate, such as avg(score).');
   end if;
   perform common.split_expressions(statistic);
-  v_cluster := case when cluster_col is null then 'row_number() over ()'
-    else common.column_name(v_relation, cluster_col, 'cluster column') end;
+  v_cluster := case when cluster_col is not null then common.column_name(v_relation, cluster_col, 'cluster column') end;
   begin
     open v_cursor no scroll for execute format('select (%s)::float8 from %s', statistic, v_relation);
     fetch v_cursor into v_result.estimate;
@@ -71,19 +71,18 @@ begin
     when undefined_column then
       perform common.refuse('CF002', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
         format('The columns of %s are %s.', v_relation, array_to_string(common.columns(v_relation), ', ')));
+    when numeric_value_out_of_range then
+      perform common.refuse('CF007', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        'Use other units, so that the values are between 1e-100 and 1e100.');
     when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
       perform common.refuse('CF001', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
         'Give one aggregate that is a number, such as avg(score).');
   end;
-  if cluster_col is null then
-    execute format('create temp table _ml_bootstrap on commit drop as select *, row_number() over () as _unit from %s',
-      v_relation);
-  else
-    execute format('create temp table _ml_bootstrap on commit drop as select *,
-        dense_rank() over (order by %s) as _unit from %s', v_cluster, v_relation);
-  end if;
-  execute 'create index on pg_temp._ml_bootstrap (_unit)';
-  execute 'select count(distinct _unit) from pg_temp._ml_bootstrap' into v_units;
+  -- The numbers of the rows hold within one statement, so it makes all resamples.
+  v_source := format('select *, %s over (%s) as _ml_unit from %s',
+    case when cluster_col is null then 'row_number()' else 'dense_rank()' end,
+    case when cluster_col is not null then 'order by ' || v_cluster else '' end, v_relation);
+  execute format('select count(distinct _ml_unit) from (%s) as source', v_source) into v_units;
   if v_units < 2 then
     perform common.refuse(
       'CF004',
@@ -96,23 +95,33 @@ begin
       'A bootstrap needs at least two.'
     );
   end if;
-  execute 'analyze pg_temp._ml_bootstrap';
-  for v_resample in 1..resamples loop
+  begin
     execute format(
       $query$
-      with draw as materialized (
-        select (('x' || substr(md5(%s || '/' || %s || '/' || position), 1, 15))::bit(60)::bigint %% %s) + 1 as _unit
-        from generate_series(1, %s) as position
+      with source as materialized (
+        %1$s
       )
-      select (%s)::float8
-      from draw
-      join pg_temp._ml_bootstrap using (_unit)
+      select array_agg(_ml_resample.value order by _ml_resample.resample)
+      from (
+        select resample, (
+          select (%2$s)::float8
+          from (
+            select (('x' || substr(md5(%3$s || '/' || resample || '/' || draw), 1, 15))::bit(60)::bigint %% %4$s) + 1
+              as _ml_unit
+            from generate_series(1, %4$s) as draw
+          ) as drawn
+          join source using (_ml_unit)
+        ) as value
+        from generate_series(1, %5$s) as resample
+        offset 0
+      ) as _ml_resample
       $query$,
-      seed, v_resample, v_units, v_units, statistic
-    ) into v_value;
-    v_values := v_values || v_value;
-  end loop;
-  drop table pg_temp._ml_bootstrap;
+      v_source, statistic, seed, v_units, resamples
+    ) into v_values;
+  exception when numeric_value_out_of_range then
+    perform common.refuse('CF007', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+      'Use other units, so that the values are between 1e-100 and 1e100.');
+  end;
   select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value),
     percentile_cont((1 + confidence) / 2) within group (order by value), count(value)
   into v_result.std_err, v_result.lower, v_result.upper, v_result.resamples
@@ -130,8 +139,9 @@ of a cluster resemble each other.
 The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do
 not count (see `resamples`).
 Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table or column), CF004 (fewer than two rows
-or clusters).
+or clusters), CF007 (numbers that are too large).
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
 $$;
 
-grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int) to insights_admin, insights_worker;
+grant execute on function ml.bootstrap_interval(text, text, int, float8, text, int)
+  to insights_analyst, insights_admin, insights_worker;

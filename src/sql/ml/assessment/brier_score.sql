@@ -30,4 +30,5 @@ exists), CF004 (no rows).
 Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
 $$;
 
-grant execute on function ml.brier_score(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.brier_score(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -80,5 +80,5 @@ Errors: CF001 (bins, strategy, not probabilities or classes), CF002, CF003 (`tab
 Source of the interval: Wilson, Probable inference, Journal of the American Statistical Association 22, 1927.
 $$;
 
-grant execute on function ml.calibration_curve(text, text, text, text, text, int, text) to insights_admin,
-  insights_worker;
+grant execute on function ml.calibration_curve(text, text, text, text, text, int, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -15,6 +15,8 @@ as $$
 declare
   v_relation regclass := common.relation(table_in);
   v_output text := common.output_table(table_out);
+  v_prediction text := common.expression(prediction_col, v_relation);
+  v_observed text := common.expression(observed_col, v_relation);
   v_groups text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
   v_group_list text := array_to_string(v_groups, ', ');
   v_classes bigint;
@@ -23,7 +25,7 @@ begin
   perform common.expression_type(observed_col, v_relation, 'observed column');
   execute format(
     'select count(distinct class) from (select (%s)::text from %s union all select (%s)::text from %s) as seen (class)',
-    prediction_col, v_relation, observed_col, v_relation
+    v_prediction, v_relation, v_observed, v_relation
   ) into v_classes;
   if v_classes = 0 then
     perform common.refuse(
@@ -65,7 +67,7 @@ begin
     $query$,
     v_output,
     v_group_list || case when v_groups = '{}' then '' else ',' end,
-    prediction_col, observed_col, v_relation,
+    v_prediction, v_observed, v_relation,
     case when v_groups = '{}' then 'true as everything' else v_group_list end,
     (select coalesce(string_agg(format('place.%s, ', name), '' order by position), '')
       from unnest(v_groups) with ordinality as part (name, position)),
@@ -84,4 +86,5 @@ names).
 Errors: CF001, CF002, CF003 (`table_out` exists), CF004 (no rows), CF008 (more than 1000 classes).
 $$;
 
-grant execute on function ml.confusion_matrix(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.confusion_matrix(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -66,4 +66,5 @@ Equal scores stay together, so buckets may differ in size. Errors: CF001, CF002,
 rows, one class).
 $$;
 
-grant execute on function ml.lift(text, text, text, text, text, int) to insights_admin, insights_worker;
+grant execute on function ml.lift(text, text, text, text, text, int)
+  to insights_analyst, insights_admin, insights_worker;

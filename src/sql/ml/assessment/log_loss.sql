@@ -30,4 +30,5 @@ Errors: CF001 (not finite numbers, probabilities or classes), CF002 (unknown tab
 exists), CF004 (no rows).
 $$;
 
-grant execute on function ml.log_loss(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.log_loss(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

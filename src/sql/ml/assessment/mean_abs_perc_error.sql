@@ -28,4 +28,5 @@ value are left out.
 Errors: CF001 (not finite numbers), CF002 (unknown table or column), CF003 (`table_out` exists), CF004 (no rows).
 $$;
 
-grant execute on function ml.mean_abs_perc_error(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.mean_abs_perc_error(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

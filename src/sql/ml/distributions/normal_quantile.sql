@@ -8,6 +8,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_tail constant float8 := least(p, 1 - p);
+  v_middle constant float8 := p - 0.5;
   v_t float8;
   v_z float8;
   v_error float8;
@@ -23,18 +24,28 @@ begin
   if p = 0.5 then
     return mean;
   end if;
-  -- Abramowitz and Stegun 26.2.23 has an error of 4.5e-4; each step of Halley's method triples the digits
-  v_t := sqrt(-2 * ln(v_tail));
-  v_z := -(
-    v_t - (2.515517 + 0.802853 * v_t + 0.010328 * v_t * v_t)
-      / (1 + 1.432788 * v_t + 0.189269 * v_t * v_t + 0.001308 * v_t * v_t * v_t)
-  );
-  for step in 1..3 loop
-    v_error := (ml._incomplete_gamma(0.5, v_z * v_z / 2, true) / 2 - v_tail)
-      * 2.506628274631000502415765284811 * exp(v_z * v_z / 2);
-    v_z := v_z - v_error / (1 + v_z * v_error / 2);
-  end loop;
-  v_z := case when p < 0.5 then v_z else -v_z end;
+  if abs(v_middle) < 0.1 then
+    -- The error function keeps its digits near 0, where the tail has lost them.
+    v_z := 2.506628274631000502415765284811 * v_middle;
+    for step in 1..4 loop
+      v_error := (sign(v_z) * ml._incomplete_gamma(0.5, v_z * v_z / 2, false) / 2 - v_middle)
+        * 2.506628274631000502415765284811 * exp(v_z * v_z / 2);
+      v_z := v_z - v_error / (1 + v_z * v_error / 2);
+    end loop;
+  else
+    -- Abramowitz and Stegun 26.2.23 has an error of 4.5e-4; each step of Halley's method triples the digits
+    v_t := sqrt(-2 * ln(v_tail));
+    v_z := -(
+      v_t - (2.515517 + 0.802853 * v_t + 0.010328 * v_t * v_t)
+        / (1 + 1.432788 * v_t + 0.189269 * v_t * v_t + 0.001308 * v_t * v_t * v_t)
+    );
+    for step in 1..3 loop
+      v_error := (ml._incomplete_gamma(0.5, v_z * v_z / 2, true) / 2 - v_tail)
+        * 2.506628274631000502415765284811 * exp(v_z * v_z / 2);
+      v_z := v_z - v_error / (1 + v_z * v_error / 2);
+    end loop;
+    v_z := case when p < 0.5 then v_z else -v_z end;
+  end if;
   -- Beyond double precision.
   if ln(greatest(sd, 1e-300)) + ln(greatest(abs(v_z), 1e-300)) > 709 or abs(mean) > 1e308 then
     perform common.refuse('CF001', format('the mean is %s and the standard deviation %s', mean, sd),

@@ -12,8 +12,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_names constant text[] := array['alpha', 'beta', 'gamma', 'phi'];
-  v_fixed float8[] := array[null, null, null, null]::float8[];
+  v_names constant text[] := array['alpha', 'beta', 'gamma', 'phi', 'level', 'slope'];
+  v_fixed float8[] := array_fill(null::float8, array[6]);
   v_item text;
 begin
   if seasonal_period is null or seasonal_period not between 1 and 1000 then
@@ -36,9 +36,17 @@ begin
       'Give the number of last rows to compare on, 0 for no comparison.');
   end if;
   foreach v_item in array coalesce(common.split_expressions(nullif(btrim(optimizer_params), '')), '{}') loop
-    if v_item !~ '^(alpha|beta|gamma|phi)\s*=\s*[0-9.]+$' or substring(v_item from '=\s*(.*)$')::float8 > 1 then
+    if not coalesce(
+      v_item ~ '^(level|slope)\s*=\s*-?[0-9]{1,50}([.][0-9]{1,50})?$'
+      or (
+        v_item ~ '^(alpha|beta|gamma|phi)\s*=\s*[0-9]{0,10}[.]?[0-9]{1,50}$'
+        and substring(v_item from '=\s*(.*)$')::float8 <= 1
+      ),
+      false
+    ) then
       perform common.refuse('CF001', format('optimizer_params contains "%s"', left(v_item, 100)),
-        'Fix alpha, beta, gamma or phi at a number from 0 to 1, such as alpha=0.3; the others are fitted.');
+        'Fix alpha, beta, gamma or phi at a number from 0 to 1, such as alpha=0.3, or the level or slope before the '
+          || 'first value, such as level=99; the others are fitted.');
     end if;
     v_fixed[array_position(v_names, substring(v_item from '^[a-z]+'))] := substring(v_item from '=\s*(.*)$')::float8;
   end loop;
@@ -48,7 +56,8 @@ $$;
 
 comment on function ml._ets_fixed(int, text, text, text, int) is $$
 Checks the arguments of ml.ets_train and returns the fixed parameters.
-These are alpha, beta, gamma and phi, null for those to be fitted. Errors: CF001.
+These are alpha, beta, gamma, phi, and the level and slope before the first value; null for those to be fitted.
+Errors: CF001.
 $$;
 
 grant execute on function ml._ets_fixed(int, text, text, text, int)

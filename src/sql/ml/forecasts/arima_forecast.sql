@@ -15,19 +15,7 @@ declare
   v_model regclass := common.relation(model_table);
   v_output text := common.output_table(output_table);
   v_summary text;
-  v_row record;
-  v_state record;
-  v_mean float8;
-  v_values float8[];
-  v_errors float8[];
-  v_psi float8[];
-  v_weight float8;
-  v_spread float8 := 0;
-  v_levels float8[];
-  v_value float8;
-  v_forecasts float8[] := '{}';
-  v_deviations float8[] := '{}';
-  v_z float8;
+  v_groups text[];
 begin
   perform common.check_count('steps_ahead', steps_ahead, 1, 10000);
   if confidence is null or not (confidence > 0 and confidence < 1) then
@@ -39,71 +27,50 @@ begin
   from pg_catalog.pg_class as class
   join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
   where class.oid = v_model;
-  if not 'ar_params' = any (common.columns(v_model)) or to_regclass(v_summary) is null then
+  if not 'ar_params' = any (common.columns(v_model))
+    or to_regclass(v_summary) is null
+    or not coalesce('state_covariance' = any (common.columns(to_regclass(v_summary))), false)
+  then
     perform common.refuse('CF002', format('"%s" is not a model of ml.arima_train', left(model_table, 100)),
-      'Give the output table of ml.arima_train; its summary table must exist, too.');
+      'Give the output table of ml.arima_train with its summary table; a model of an earlier release is trained again.');
   end if;
-  execute format('select mean, ar_params, ma_params from %s', v_model) into v_row;
-  execute format('select residual_variance, last_values, last_errors, last_levels from %s', v_summary) into v_state;
-  v_mean := coalesce(v_row.mean, 0);
-  v_z := ml.normal_quantile((1 + confidence) / 2);
-  -- Newest first.
-  v_values := array(
-    select value
-    from unnest(v_state.last_values) with ordinality as entry (value, place)
-    order by place desc
+  -- The columns before the mean are the grouping columns.
+  v_groups := array(
+    select quote_ident(name)
+    from unnest(common.columns(v_model)) with ordinality as stored (name, position)
+    where position < array_position(common.columns(v_model), 'mean')
+    order by position
   );
-  v_errors := array(
-    select value
-    from unnest(v_state.last_errors) with ordinality as entry (value, place)
-    order by place desc
-  );
-  v_levels := v_state.last_levels;
-  -- The psi weights: the effect of an error after 0, 1, 2, … steps. Each round of differencing accumulates them.
-  v_psi := array[1]::float8[];
-  for v_step in 1..steps_ahead loop
-    v_weight := coalesce(v_row.ma_params[v_step], 0);
-    for k in 1..least(cardinality(v_row.ar_params), v_step) loop
-      v_weight := v_weight + v_row.ar_params[k] * v_psi[v_step - k + 1];
-    end loop;
-    v_psi := v_psi || v_weight;
-  end loop;
-  for v_round in 1..cardinality(v_levels) loop
-    v_psi := array(
-      select sum(weight) over (order by place)
-      from unnest(v_psi) with ordinality as entry (weight, place)
-      order by place
-    );
-  end loop;
-  for v_step in 1..steps_ahead loop
-    v_value := v_mean;
-    for k in 1..cardinality(v_row.ar_params) loop
-      v_value := v_value + v_row.ar_params[k] * (v_values[k] - v_mean);
-    end loop;
-    for k in 1..cardinality(v_row.ma_params) loop
-      v_value := v_value + v_row.ma_params[k] * coalesce(v_errors[k], 0);
-    end loop;
-    v_values := v_value || v_values;
-    v_errors := 0::float8 || v_errors;
-    for v_round in reverse cardinality(v_levels)..1 loop
-      v_levels[v_round] := v_levels[v_round] + v_value;
-      v_value := v_levels[v_round];
-    end loop;
-    v_spread := v_spread + v_psi[v_step] ^ 2;
-    v_forecasts := v_forecasts || v_value;
-    v_deviations := v_deviations || sqrt(v_state.residual_variance * v_spread);
-  end loop;
   execute format(
     $query$
     create table %1$s as
     select
-      step_ahead::int,
-      forecast_value,
-      forecast_value - %2$L::float8 * deviation as lower,
-      forecast_value + %2$L::float8 * deviation as upper
-    from unnest(%3$L::float8[], %4$L::float8[]) with ordinality as ahead (forecast_value, deviation, step_ahead)
+      %2$s ahead.step as step_ahead,
+      ahead.forecast as forecast_value,
+      ahead.forecast - %3$L::float8 * ahead.deviation * sqrt(summary.residual_variance) as lower,
+      ahead.forecast + %3$L::float8 * ahead.deviation * sqrt(summary.residual_variance) as upper
+    from %4$s as model
+    join %5$s as summary on %6$s
+    cross join lateral ml._arima_ahead(
+      model.ar_params, model.ma_params, coalesce(model.mean, 0), summary.non_seasonal_orders[2], summary.state,
+      summary.state_covariance, %7$s
+    ) as ahead
+    where summary.state is not null
+    order by %2$s ahead.step
     $query$,
-    v_output, v_z, v_forecasts, v_deviations
+    v_output,
+    (
+      select coalesce(string_agg('model.' || name || ', ', '' order by position), '')
+      from unnest(v_groups) with ordinality as part (name, position)
+    ),
+    ml.normal_quantile((1 + confidence) / 2),
+    v_model,
+    v_summary,
+    (
+      select coalesce(string_agg(format('model.%1$s is not distinct from summary.%1$s', name), ' and '), 'true')
+      from unnest(v_groups) as name
+    ),
+    steps_ahead
   );
 end;
 $$;
@@ -111,8 +78,9 @@ $$;
 comment on function ml.arima_forecast(text, text, int, float8) is $$
 @behavior -*
 Writes the forecasts of a model of ml.arima_train, with prediction intervals.
-Writes `output_table`: `step_ahead` (1 is the row after the last), `forecast_value`, `lower` and `upper` (an interval
-that contains the value with probability `confidence` if errors are normal and the parameters exact).
+Writes `output_table`: the grouping columns, `step_ahead` (1 is the row after the last), `forecast_value`, `lower` and
+`upper` (an interval that contains the value with probability `confidence` if errors are normal and the parameters
+exact). A group without a model has no rows.
 Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 

@@ -15,15 +15,14 @@ declare
   v_model regclass := common.relation(model_table);
   v_output text := common.output_table(output_table);
   v_groups text[];
-  v_z float8;
 begin
   perform common.check_count('steps_ahead', steps_ahead, 1, 10000);
   if confidence is null or not (confidence > 0 and confidence < 1) then
     perform common.refuse('CF001', format('confidence is %s', coalesce(confidence::text, 'null')),
       'Give a number between 0 and 1, such as 0.95.');
-  elsif not common.columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase'] then
+  elsif not common.columns(v_model) @> array['model', 'last_cycle', 'seasonal_period', 'mase', 'failure'] then
     perform common.refuse('CF002', format('"%s" is not a model of ml.ets_train', left(model_table, 100)),
-      'Give the output table of ml.ets_train.');
+      'Give the output table of ml.ets_train; a model of an earlier release is trained again.');
   end if;
   -- The columns before the model are the grouping columns.
   v_groups := array(
@@ -32,21 +31,15 @@ begin
     where position < array_position(common.columns(v_model), 'model')
     order by position
   );
-  v_z := ml.normal_quantile((1 + confidence) / 2);
   execute format(
     $query$
     create table %1$s as
     select
-      %2$s ahead.step as step_ahead,
-      case when (model ->> 'log')::boolean then exp(forecast) else forecast end as forecast_value,
-      case when (model ->> 'log')::boolean then exp(bounds.lower) else bounds.lower end as lower,
-      case when (model ->> 'log')::boolean then exp(bounds.upper) else bounds.upper end as upper,
+      %2$s ahead.step as step_ahead, ahead.forecast as forecast_value, ahead.lower, ahead.upper,
       last_cycle[(ahead.step - 1) %% seasonal_period + 1] as naive_value
     from %4$s as trained
-    cross join lateral ml._ets_ahead(model, %5$s) as ahead
-    cross join lateral (
-      select forecast - %3$L::float8 * deviation as lower, forecast + %3$L::float8 * deviation as upper
-    ) as bounds
+    cross join lateral ml._ets_interval(model, %5$s, %3$L) as ahead
+    where model is not null
     order by %2$s ahead.step
     $query$,
     v_output,
@@ -54,7 +47,7 @@ begin
       select coalesce(string_agg('trained.' || name || ', ', '' order by position), '')
       from unnest(v_groups) with ordinality as part (name, position)
     ),
-    v_z,
+    confidence,
     v_model,
     steps_ahead
   );
@@ -65,8 +58,8 @@ comment on function ml.ets_forecast(text, text, int, float8) is $$
 @behavior -*
 Writes the forecasts of a model of ml.ets_train, with prediction intervals and the seasonal-naive forecast.
 Writes `output_table`: the grouping columns, `step_ahead` (1 is the row after the last), `forecast_value`, `lower` and
-`upper` (an interval that contains the value with probability `confidence` if errors are normal; for a multiplicative
-season the median and its interval), and `naive_value`, the value one cycle ago.
+`upper` (an interval that contains the value with probability `confidence` if errors are normal), and `naive_value`, the
+last known value of this position in the cycle. A group without a model has no rows.
 Errors: CF001, CF002 (not a model), CF003 (`output_table` exists), CF005.
 $$;
 

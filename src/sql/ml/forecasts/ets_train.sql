@@ -25,8 +25,12 @@ declare
   v_fixed float8[] := ml._ets_fixed(seasonal_period, trend, seasonal, optimizer_params, holdout);
   v_row record;
   v_fit record;
-  v_size int;
 begin
+  perform ml._check_output_columns(v_groups, array[
+    'model', 'method', 'seasonal_period', 'alpha', 'beta', 'gamma', 'phi', 'residual_variance', 'aicc',
+    'num_rows_processed', 'num_missing_rows_skipped', 'last_time', 'mae', 'mase', 'holdout_rows', 'holdout_mae',
+    'holdout_naive_mae', 'last_cycle', 'failure', 'step_ahead', 'forecast_value', 'lower', 'upper', 'naive_value'
+  ]);
   perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
   execute format(
     $query$
@@ -38,26 +42,25 @@ begin
       null::bigint as num_rows_processed, null::bigint as num_missing_rows_skipped, null::text as last_time,
       null::float8 as mae, null::float8 as mase,
       null::int as holdout_rows, null::float8 as holdout_mae, null::float8 as holdout_naive_mae,
-      null::float8[] as last_cycle
+      null::float8[] as last_cycle, null::text as failure
     from pg_temp._ml_series
     where false
     $query$,
     v_output, v_group_list
   );
-  for v_row in select place, series, times from pg_temp._ml_series order by place loop
-    v_size := cardinality(v_row.series) - (select count(*) from unnest(v_row.series) as value where value is null);
-    if v_size < greatest(4, case when seasonal in ('additive', 'multiplicative') then 2 * seasonal_period end) then
-      perform common.refuse(
-        'CF004',
-        format(
-          '%s rows are too few for a forecast%s',
-          v_size,
-          case when v_groups = '{}' then '' else ' of ' || left(v_row.place::text, 100) end
-        ),
-        'Give at least four rows, and at least two cycles of a season.'
-      );
+  for v_row in
+    select source._place as place, source._series as series, source._failure as failure
+    from pg_temp._ml_series as source
+    order by source._place
+  loop
+    v_fit := ml._ets_model(
+      case when v_row.failure is null then v_row.series else '{}' end,
+      seasonal_period, trend, seasonal, v_fixed, holdout
+    );
+    v_row.failure := coalesce(v_row.failure, v_fit.failure);
+    if v_row.failure is not null and v_groups = '{}' then
+      perform ml._refuse_series(v_row.failure, v_relation::text);
     end if;
-    v_fit := ml._ets_model(v_row.series, seasonal_period, trend, seasonal, v_fixed, holdout);
     execute format(
       $query$
       insert into %s
@@ -65,26 +68,27 @@ begin
         %s $1, $2, $3,
         ($1 ->> 'alpha')::float8, ($1 ->> 'beta')::float8, ($1 ->> 'gamma')::float8, ($1 ->> 'phi')::float8,
         ($1 ->> 'residual_variance')::float8, ($1 ->> 'aicc')::float8,
-        $4, $5, times[cardinality(times)],
+        $4, $5, _times[cardinality(_times)],
         $6, $7,
         $8, $9, $10,
-        $11
+        $11, $12
       from pg_temp._ml_series
-      where place = $12
+      where _place = $13
       $query$,
       v_output, v_group_list
     ) using
       v_fit.model,
       v_fit.method,
       seasonal_period,
-      v_fit.size,
-      cardinality(v_row.series) - v_fit.size,
+      (select count(value) from unnest(v_row.series) as value),
+      (select count(*) from unnest(v_row.series) as value where value is null),
       v_fit.mae,
       v_fit.mase,
       v_fit.holdout_rows,
       v_fit.holdout_mae,
       v_fit.holdout_naive_mae,
-      v_row.series[cardinality(v_row.series) - seasonal_period + 1:],
+      v_fit.cycle,
+      v_row.failure,
       v_row.place;
   end loop;
   drop table pg_temp._ml_series;
@@ -93,23 +97,27 @@ $$;
 
 comment on function ml.ets_train(text, text, text, text, text, int, text, text, text, int) is $$
 @behavior -*
-Trains exponential smoothing with level, trend and season (Holt and Winters), one model per group.
-The parameters have the least squares of the one-step errors. `seasonal_period` is the number of rows in a cycle (7 for
-days with a weekly cycle). `trend`: `none`, `additive`, `damped`; `seasonal`: `none`, `additive`, `multiplicative` (the
-logarithm of the series is smoothed); `auto` chooses the shape with the least corrected Akaike criterion.
-`optimizer_params` fixes parameters: `alpha=0.3, beta=0.1`. Rows are in the order of time, one per step; a null is a
-gap.
-Every model is compared with the seasonal-naive forecast, the value one cycle ago. `mase` is the mean absolute one-step
-error over that of the naive forecast (below 1 is better). `holdout_mae` and `holdout_naive_mae` are the mean absolute
-errors of both on the last `holdout` rows (by default a cycle or a tenth of the rows), with a model trained on the rows
-before; null without a holdout.
-Writes `output_table`: the grouping columns, `model` (parameters and state), `method` such as `ETS(A,Ad,A)`,
-`seasonal_period`, `alpha`, `beta`, `gamma`, `phi`, `residual_variance`, `aicc`, `num_rows_processed`,
-`num_missing_rows_skipped`, `last_time`, `mae`, `mase`, `holdout_rows`, `holdout_mae`, `holdout_naive_mae`,
-`last_cycle`.
+Trains exponential smoothing with error, trend and season (Holt and Winters), one model per group, as ets() of R.
+Parameters and initial state have the greatest likelihood. `seasonal_period` is the number of rows in a cycle (7 for
+days with a weekly cycle; the seasons of a cycle longer than 24 are those of the first cycles). `trend`: `none`,
+`additive`, `damped`; `seasonal`: `none`, `additive`, `multiplicative`; `auto` chooses the shape with the least
+corrected Akaike criterion. Multiplicative errors and seasons are considered where all values are above 0.
+`optimizer_params` fixes parameters and the state before the first row: `alpha=0.3, level=99`. Rows are in the order of
+time, one per step; a null is a gap.
+Every model is compared with the seasonal-naive forecast, the last known value of each position in the cycle. `mase` is
+the mean absolute one-step error over that of the naive forecast (below 1 is better). `holdout_mae` and
+`holdout_naive_mae` are the mean absolute errors of both on the last `holdout` rows (by default a cycle or a tenth of
+the rows), with the chosen shape fitted to the rows before; null without a holdout. Where trend and season are `auto`
+and the naive forecast is the better one there, it becomes the model; `method` is then `naive` or `seasonal naive`.
+Forecasts of series of whole numbers from 0 on are not below 0.
+Writes `output_table`: the grouping columns, `model` (parameters and state), `method` such as `ETS(A,Ad,A)` (error,
+trend, season), `seasonal_period`, `alpha`, `beta`, `gamma`, `phi`, `residual_variance` (of relative errors if these are
+multiplicative), `aicc`, `num_rows_processed`, `num_missing_rows_skipped`, `last_time`, `mae`, `mase`, `holdout_rows`,
+`holdout_mae`, `holdout_naive_mae`, `last_cycle`, `failure`. A group without a model has its reason in `failure`;
+without groups it is an error.
 Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (too few rows), CF005.
 Source: Hyndman, Koehler, Ord and Snyder, Forecasting with Exponential Smoothing, 2008; Hyndman and Koehler, Another
-look at measures of forecast accuracy, 2006.
+look at measures of forecast accuracy, 2006. Compared with ets() of R 4.2.2 in `src/sql/ml/forecasts/README.md`.
 $$;
 
 grant execute on function ml.ets_train(text, text, text, text, text, int, text, text, text, int)

@@ -15,13 +15,11 @@ set search_path to pg_catalog, pg_temp
 set extra_float_digits to 1
 as $$
 declare
-  v_size constant int := (
-    select count(*) from unnest(forecast_series.series) as value where value is not null
-  );
   v_fixed constant float8[] := ml._ets_fixed(
     forecast_series.seasonal_period, forecast_series.trend, forecast_series.seasonal, null, null
   );
   v_fit record;
+  v_naive record;
 begin
   perform common.check_count('steps_ahead', forecast_series.steps_ahead, 1, 10000);
   if coalesce(forecast_series.confidence > 0 and forecast_series.confidence < 1, false) is false then
@@ -47,45 +45,27 @@ begin
       'Give one list of numbers. Null is a gap.'
     );
   end if;
-  if v_size < greatest(
-    4,
-    seasonal_period + 1,
-    case when forecast_series.seasonal in ('additive', 'multiplicative') then 2 * seasonal_period end
-  ) then
+  v_fit := ml._ets_model(series, seasonal_period, trend, seasonal, v_fixed, null);
+  if v_fit.failure is not null then
     perform common.refuse(
-      'CF004', format('%s values are too few for a forecast', v_size),
+      case when v_fit.failure ~ 'too few' then 'CF004' else 'CF001' end,
+      format('the series has no forecast: %s', v_fit.failure),
       'Give at least four values, more than one cycle of a season, and two cycles where a season is requested.'
     );
   end if;
-
-  v_fit := ml._ets_model(series, seasonal_period, trend, seasonal, v_fixed, null);
+  v_naive := ml._naive_cycle(series, seasonal_period);
   return query
   select
-    ahead.step,
-    case when v_fit.model -> 'log' = 'true' then exp(ahead.forecast) else ahead.forecast end,
-    case when v_fit.model -> 'log' = 'true' then exp(bounds.lower) else bounds.lower end,
-    case when v_fit.model -> 'log' = 'true' then exp(bounds.upper) else bounds.upper end,
-    naive.value,
-    naive.value - quantile.z * naive.deviation,
-    naive.value + quantile.z * naive.deviation,
+    ahead.step, ahead.forecast, ahead.lower, ahead.upper,
+    naive.value, naive.value - quantile.z * naive.deviation, naive.value + quantile.z * naive.deviation,
     v_fit.method, v_fit.mase, v_fit.holdout_mae, v_fit.holdout_naive_mae
-  from ml._ets_ahead(v_fit.model, forecast_series.steps_ahead) as ahead
+  from ml._ets_interval(v_fit.model, forecast_series.steps_ahead, forecast_series.confidence) as ahead
   cross join (select ml.normal_quantile((1 + forecast_series.confidence) / 2) as z) as quantile
   cross join lateral (
     select
-      ahead.forecast - quantile.z * ahead.deviation as lower, ahead.forecast + quantile.z * ahead.deviation as upper
-  ) as bounds
-  cross join (
-    select sqrt(avg((pair.value - pair.before) ^ 2)) as deviation
-    from (
-      select entry.value, lag(entry.value, forecast_series.seasonal_period) over (order by entry.place) as before
-      from unnest(forecast_series.series) with ordinality as entry (value, place)
-    ) as pair
-  ) as changes
-  cross join lateral (
-    select
-      series[cardinality(series) - seasonal_period + 1 + (ahead.step - 1) % seasonal_period] as value,
-      changes.deviation * sqrt((ahead.step - 1) / seasonal_period + 1) as deviation
+      v_naive.cycle[place] as value,
+      v_naive.deviation * sqrt(v_naive.ages[place] + (ahead.step - 1) / seasonal_period) as deviation
+    from (select (ahead.step - 1) % seasonal_period + 1 as place) as position
   ) as naive
   order by ahead.step;
 end;
@@ -93,7 +73,7 @@ $$;
 
 comment on function ml.forecast_series(float8[], int, int, text, text, float8) is $$
 Returns the next values of a series by exponential smoothing, with prediction intervals, beside the seasonal-naive ones.
-The model is that of `ml.ets_train`, the intervals are those of `ml.ets_forecast` and `ml.seasonal_naive_forecast`.
+The model is that of `ml.ets_train`, which is the naive one where that is better on held-out values; the intervals are those of `ml.ets_forecast` and `ml.seasonal_naive_forecast`.
 `series`: values in the order of time, one per step; null is a gap. `seasonal_period`: steps in a cycle, such as 7 for
 days with a weekly cycle. `confidence`: probability that an interval contains the value.
 Errors: CF001 for an invalid argument, CF004 for too few values, CF008 for more than 10,000.

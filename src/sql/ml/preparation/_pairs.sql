@@ -25,7 +25,7 @@ begin
       where attribute.attrelid = v_relation
         and attribute.attnum > 0
         and not attribute.attisdropped
-        and attribute.atttypid = any (
+        and common.base_type(attribute.atttypid::regtype) = any (
           array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'boolean']::regtype[])
         and not quote_ident(attribute.attname) = any (v_groups)
       order by attribute.attnum
@@ -92,6 +92,8 @@ begin
     v_relation, v_output, v_columns, v_rows, v_relation, v_rows
   );
   drop table pg_temp._ml_pair;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

@@ -23,4 +23,5 @@ Errors: CF001 (not a number), CF002, CF003 (a table exists), CF004 (fewer than t
 (over 500 columns).
 $$;
 
-grant execute on function ml.correlation(text, text, text, boolean, text, int) to insights_admin, insights_worker;
+grant execute on function ml.correlation(text, text, text, boolean, text, int)
+  to insights_analyst, insights_admin, insights_worker;

@@ -214,4 +214,4 @@ grant execute on function
   ml._cross_validation_call(text, text[], text[], text, text[], text, text, text),
   ml.cross_validation_general(text, text[], text[], text, text[], text, text[], text[], text, text[], text[], text,
     text, boolean, text, text[], int, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

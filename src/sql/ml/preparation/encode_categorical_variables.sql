@@ -46,7 +46,7 @@ begin
       where attribute.attrelid = v_relation
         and attribute.attnum > 0
         and not attribute.attisdropped
-        and attribute.atttypid = any (
+        and common.base_type(attribute.atttypid::regtype) = any (
           array['text', 'character varying', 'character', 'boolean', 'smallint', 'integer', 'bigint']::regtype[])
         and not quote_ident(attribute.attname) = any (v_excluded || v_ids)
       order by attribute.attnum
@@ -202,4 +202,4 @@ columns).
 $$;
 
 grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text,
-  boolean) to insights_admin, insights_worker;
+  boolean) to insights_analyst, insights_admin, insights_worker;

@@ -128,6 +128,8 @@ begin
       'Choose aggregates and a fill value of the values'' type.'
     );
   end;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
@@ -143,5 +145,5 @@ Errors: CF001, CF002 (unknown column or aggregate), CF003 (a table exists), CF00
 columns).
 $$;
 
-grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text) to insights_admin,
-  insights_worker;
+grant execute on function ml.pivot(text, text, text, text, text, text, text, boolean, boolean, text)
+  to insights_analyst, insights_admin, insights_worker;

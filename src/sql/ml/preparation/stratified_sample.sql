@@ -51,5 +51,5 @@ seed decide, not the order of rows.
 Errors: CF001 (proportion), CF002, CF003 (`output_table` exists), CF004 (nothing drawn), CF005.
 $$;
 
-grant execute on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint) to insights_admin,
-  insights_worker;
+grant execute on function ml.stratified_sample(text, text, float8, text, text, boolean, bigint)
+  to insights_analyst, insights_admin, insights_worker;

@@ -131,6 +131,8 @@ begin
       );
     end loop;
   end loop;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
@@ -146,5 +148,5 @@ Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_nu
 (`output_table` exists), CF004 (empty), CF005.
 $$;
 
-grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) to insights_admin,
-  insights_worker;
+grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int)
+  to insights_analyst, insights_admin, insights_worker;

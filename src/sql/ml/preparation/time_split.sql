@@ -18,6 +18,8 @@ declare
   v_relation regclass := common.relation(source_table);
   v_output text := common.output_table(output_table);
   v_features text[] := coalesce(common.split_expressions(nullif(btrim(feature_known_at), '')), '{}');
+  v_predicted_at constant text := common.expression(predicted_at, v_relation);
+  v_label_known_at constant text := common.expression(label_known_at, v_relation);
   v_columns text;
   v_expression text;
   v_seen record;
@@ -44,7 +46,7 @@ begin
         count(*) over () as leaks
        from %3$s as source where (%1$s)::timestamptz > (%2$s)::timestamptz
          order by (%1$s)::timestamptz - (%2$s)::timestamptz desc limit 1',
-      v_expression, predicted_at, v_relation
+      common.expression(v_expression, v_relation), v_predicted_at, v_relation
     ) into v_seen;
     if v_seen.leaks is not null then
       perform common.refuse(
@@ -61,8 +63,8 @@ begin
     end if;
   end loop;
   execute format(
-    'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz', label_known_at,
-      predicted_at, v_relation
+    'select count(*) as leaks from %3$s as source where (%1$s)::timestamptz < (%2$s)::timestamptz',
+    v_label_known_at, v_predicted_at, v_relation
   ) into v_seen;
   if v_seen.leaks > 0 then
     perform common.refuse('CF001', format('%s rows are predicted after their label was known', v_seen.leaks),
@@ -75,7 +77,7 @@ begin
         'Choose a share between 0 and 1, or a cut_off.');
     end if;
     execute format('select percentile_disc(%L::float8) within group (order by (%s)::timestamptz) from %s',
-      1 - test_proportion, predicted_at, v_relation) into v_cut;
+      1 - test_proportion, v_predicted_at, v_relation) into v_cut;
   end if;
   v_columns := (select string_agg('source.' || quote_ident(name), ', ' order by position)
     from unnest(common.columns(v_relation)) with ordinality as stored (name, position));
@@ -87,7 +89,7 @@ begin
     where (%3$s)::timestamptz >= %5$L::timestamptz
        or ((%3$s)::timestamptz < %5$L::timestamptz and (%4$s)::timestamptz <= %5$L::timestamptz)
     $query$,
-    v_output, v_columns, predicted_at, label_known_at, v_cut, v_relation
+    v_output, v_columns, v_predicted_at, v_label_known_at, v_cut, v_relation
   );
   execute format('select count(*) filter (where split = ''train'') as train,
       count(*) filter (where split = ''test'') as test from %s', v_output) into v_counts;
@@ -116,5 +118,5 @@ or test on), CF005.
 Source: Kaufman and others, Leakage in data mining, ACM TKDD 6, 2012.
 $$;
 
-grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8) to insights_admin,
-  insights_worker;
+grant execute on function ml.time_split(text, text, text, text, text, timestamptz, float8)
+  to insights_analyst, insights_admin, insights_worker;

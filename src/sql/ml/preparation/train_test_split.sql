@@ -96,4 +96,4 @@ two rows), CF005.
 $$;
 
 grant execute on function ml.train_test_split(text, text, float8, float8, text, text, boolean, boolean,
-  bigint) to insights_admin, insights_worker;
+  bigint) to insights_analyst, insights_admin, insights_worker;

@@ -23,7 +23,7 @@ begin
     from %3$s as source
     where %1$s is not null
     $statement$,
-    v_item, document_expression, v_relation
+    v_item, common.expression(document_expression, v_relation), v_relation
   );
   create temporary table _ml_item on commit drop as
   select distinct item_no, name

@@ -51,9 +51,11 @@ begin
     else 'worse'
   end;
   v_result.deployed := case
+    -- A version without the metric of the project is not deployed, and stays deployed where it is.
+    when v_result.value is null then false
     when _conclude.tolerance is not null then v_result.outcome <> 'worse'
-    else v_result.outcome in ('first', 'better') or (v_result.outcome = 'incomparable' and v_result.value is not null)
-  end;
+    else v_result.outcome in ('first', 'better', 'incomparable')
+  end or v_model.model_id is not distinct from ml._deployed_model_id(v_project.project_id);
 
   update ml.model
   set metrics = model.metrics || _conclude.metrics, duration = coalesce(_conclude.duration, model.duration)
@@ -87,6 +89,7 @@ $$;
 
 comment on function ml._conclude(bigint, jsonb, bigint, jsonb, jsonb, interval, float8, float8) is $$
 Records the metrics of a version and of the deployed one, and deploys the version when it is the first or better.
+A version whose metric is null is not deployed.
 With a tolerance it is also deployed when it is worse by no more than that, as the newer one. `champion_factor` scales
 the metric of the deployed version.
 $$;

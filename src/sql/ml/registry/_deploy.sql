@@ -10,9 +10,12 @@ as $$
   insert into ml.deployment (project_id, model_id, strategy)
   select model.project_id, model.model_id, _deploy.strategy
   from ml.model
-  where model.model_id = _deploy.model_id;
+  where model.model_id = _deploy.model_id
+    and model.model_id is distinct from ml._deployed_model_id(model.project_id);
 $$;
 
-comment on function ml._deploy(bigint, text) is $$Deploys a version and records the reason.$$;
+comment on function ml._deploy(bigint, text) is $$
+Deploys a version and records the reason; a version that is deployed already stays deployed, without a record.
+$$;
 
 grant execute on function ml._deploy(bigint, text) to insights_admin, insights_worker;

@@ -27,6 +27,7 @@ declare
   v_source text;
   v_part text;
   v_listed text[];
+  v_leak text;
 begin
   if holdout_share is null or not (holdout_share > 0 and holdout_share < 1) then
     perform common.refuse('CF001', format('holdout_share %s', coalesce(holdout_share::text, 'null')),
@@ -49,10 +50,20 @@ begin
       'Give a condition that is true for the rows to hold out, such as ''course_id in (4, 7)''.');
   end if;
   v_listed := ml._tree_features(v_relation, features, features_to_exclude,
-    array[id_col_name, v_id, label, group_column, predicted_at, label_known_at, feature_known_at]);
+    array[id_col_name, v_id, group_column, predicted_at, label_known_at, feature_known_at], label);
   -- Features are columns, so that a model can be asked by their names.
   v_listed := array(select common.column_name(v_relation, name, 'feature')
     from unnest(v_listed) with ordinality as feature (name, position) order by position);
+  v_leak := (
+    select left(name, 100)
+    from unnest(common.expression_columns(label, v_relation)) as name
+    where quote_ident(name) = any (v_listed)
+    limit 1
+  );
+  if v_leak is not null then
+    perform common.refuse('CF001', format('the feature "%s" is a part of the label "%s"', v_leak, left(label, 100)),
+      'Leave it out: what is predicted is not known when it is predicted.');
+  end if;
 
   execute format('drop table if exists %s, %s cascade', ml._temporary('_ml_train_row'), v_split);
   v_source := v_relation::text;
@@ -62,7 +73,7 @@ begin
     v_source := v_split;
     v_part := 'split = ''test''';
   elsif holdout is not null then
-    v_part := format('coalesce((%s), false)', holdout);
+    v_part := format('coalesce((%s), false)', common.expression(holdout, v_relation));
   else
     v_part := format('ml.in_holdout((%s)::text, %L::float8)', v_group, holdout_share);
   end if;
@@ -72,7 +83,7 @@ begin
        case when %s then 2 when hashtextextended((%s)::text, %s) & 1048575 < 209715 then 1 else 0 end as _ml_part
      from %s as source',
     v_label, case when predicted_at is null then 'now()'
-      else format('(%s)::timestamptz', coalesce(label_known_at, predicted_at)) end,
+      else format('(%s)::timestamptz', common.expression(coalesce(label_known_at, predicted_at), v_relation)) end,
     v_part, v_group, seed + 21, v_source
   );
   execute format('drop table if exists %s', v_split);

@@ -24,7 +24,7 @@ begin
       array(select feature ->> 'type'
         from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position)
           order by position),
-      (select jsonb_object_agg(feature ->> 'name', coalesce(feature -> 'categories', '[]'))
+      (select jsonb_object_agg(feature ->> 'name', feature -> 'categories')
         from jsonb_array_elements(v_document -> 'features') as feature),
       relation, id_expression, inputs, kept
     );
@@ -54,7 +54,8 @@ begin
             array(select jsonb_array_elements_text(feature -> 'categories'))
           )
           else format(
-            ', (%L, x%2$s::text, coalesce(%3$L::float8 * (x%2$s - %4$L::float8), 0))', feature ->> 'name', position,
+            ', (%L, x%2$s::text, coalesce(ml._times(%3$L::float8, x%2$s - %4$L::float8), 0))', feature ->> 'name',
+            position,
             (feature ->> 'coefficient')::float8, (feature ->> 'mean')::float8
           ) end,
           '' order by position

@@ -55,7 +55,8 @@ begin
     select jsonb_object_agg(
       input.name,
       -- A category that the training never saw counts as missing.
-      case when input.type = 'category' and not listed.feature -> 'categories' ? coalesce(input.value, '') then null
+      case when input.type = 'category' and listed.feature ? 'categories'
+        and not listed.feature -> 'categories' ? coalesce(input.value, '') then null
         else input.value end
     )
     into v_inputs

@@ -22,8 +22,12 @@ begin
             array(select jsonb_array_elements_text(feature -> 'categories')),
             position
           )
-          else format(' + %L::float8 * coalesce(x%s, %L::float8)', (feature ->> 'coefficient')::float8,
-            position, (feature ->> 'mean')::float8)
+          -- Within what a product can hold.
+          else format(' + %1$L::float8 * least(greatest(coalesce(x%2$s, %3$L::float8), -%4$L::float8), %4$L::float8)',
+            case when abs((feature ->> 'coefficient')::float8) > 1e-200 then (feature ->> 'coefficient')::float8
+              else 0 end,
+            position, (feature ->> 'mean')::float8,
+            1e290 / greatest(abs((feature ->> 'coefficient')::float8), 1))
         end, '' order by position
       ), '')
       into v_score

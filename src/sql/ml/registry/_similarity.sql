@@ -4,11 +4,15 @@ language sql
 immutable
 parallel safe
 begin atomic
-  select case when similarity = 'cosine' then 1 - (a <=> b) else -(a <#> b) end;
+  select case
+    when similarity = 'cosine' then nullif(1 - (a <=> b), 'NaN')
+    when abs(a <#> b) < 'Infinity' then -(a <#> b)
+  end;
 end;
 
 comment on function ml._similarity(vector, vector, text) is $$
 Likeness of two vectors: `cosine`, or else their inner product.
+Null for the cosine of a vector of zeros, which has no direction, and for a product that no number can hold.
 $$;
 
 grant execute on function ml._similarity(vector, vector, text)

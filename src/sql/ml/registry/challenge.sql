@@ -30,20 +30,25 @@ begin
       'Give a condition that is true for the rows to score.');
   end if;
   return ml._challenge(
-    v_model, v_relation, v_label, coalesce('coalesce((' || holdout || '), false)', 'true'),
+    v_model, v_relation, v_label,
+    coalesce('coalesce((' || common.expression(holdout, v_relation) || '), false)', 'true'),
     ml._profile(
       format('(select %s from %s)',
         coalesce(nullif(ml._feature_list(ml._document(v_model), v_relation), ''), '1 as one'), v_relation),
           v_model.coefficients),
     v_started_at
   );
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
 comment on function ml.challenge(text, int, text, text, text) is $$
 @behavior -*
 Compares a version of a project with the deployed version on the same rows.
-Both results are recorded; the version is deployed if it is the first, or better by the project's metric.
+Both results are recorded; the version is deployed if it is the first, or better by the project's metric. A version
+that is deployed already stays so, and ml.rollback goes back to the one before it; one whose metric is null (labels of
+one class, for instance) is not deployed.
 For models that were imported or made long ago; ml.train does it by itself. The rows (those for which `holdout` is
 true, or all) should be known to neither model. The distribution of the features is kept as what later inputs are
 compared with, where the version has none yet.

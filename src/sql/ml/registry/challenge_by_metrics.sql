@@ -54,7 +54,7 @@ $$;
 comment on function ml.challenge_by_metrics(text, int, text, float8, interval) is $$
 @behavior -*
 Compares a version with the deployed one by the metrics that they were registered with.
-Both are recorded; the version is deployed unless it is worse by more than chance.
+Both are recorded; the version is deployed unless it is worse by more than chance, or its metric is null.
 For models that are measured where they are trained, each version on the data of its time: newer data are a reason to
 deploy. More than chance is `standard_errors` of the difference, from the metric `<metric>_standard_error` of both.
 `baseline` names a metric of a simple method on the same rows: the figure of the deployed version is taken in

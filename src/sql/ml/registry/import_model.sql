@@ -63,191 +63,6 @@ comment on function ml._import_linear(jsonb, text) is $$
 A model document of coefficients by name: {"intercept", "coefficients", "means"}. Error CF009.
 $$;
 
-create or replace function ml._import_xgboost(document jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_given constant jsonb := case when jsonb_typeof(document) = 'array' then jsonb_build_object('trees', document)
-    else document end;
-  v_objective constant text := coalesce(v_given ->> 'objective', 'reg:squarederror');
-  v_link text;
-  v_base float8;
-  v_trees jsonb[];
-  v_nodes jsonb;
-  v_wrong text;
-begin
-  if jsonb_typeof(v_given -> 'trees') is distinct from 'array' or jsonb_array_length(v_given -> 'trees') = 0 then
-    perform common.refuse(
-      'CF009',
-      'the document has no list of trees',
-      'Give what get_dump(dump_format="json") gives, or {"trees": that, "objective": "binary:logistic", '
-        || '"base_score": 0.5}.'
-    );
-  end if;
-  v_link := case
-    when v_objective in ('binary:logistic', 'reg:logistic') then 'logit'
-    when v_objective in ('count:poisson', 'reg:gamma', 'reg:tweedie') then 'log'
-    when v_objective
-      in ('reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'binary:logitraw')
-        or v_objective like 'rank:%' then 'identity'
-  end;
-  if v_link is null then
-    perform common.refuse(
-      'CF009',
-      format('the objective "%s" is not known here', left(v_objective, 100)),
-      'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:logistic, binary:logistic, '
-        || 'binary:logitraw, count:poisson, reg:gamma, reg:tweedie and rank:….'
-    );
-  end if;
-  begin
-    -- XGBoost's default, in the unit of the answer.
-    v_base := coalesce((v_given ->> 'base_score')::float4::float8, 0.5);
-    v_base := case v_link when 'logit' then ln(v_base / (1 - v_base)) when 'log' then ln(v_base) else v_base end;
-    -- get_dump gives a list of strings.
-    v_trees := array(
-      select case when jsonb_typeof(element) = 'string' then (element #>> '{}')::jsonb else element end
-      from jsonb_array_elements(v_given -> 'trees') with ordinality as listed (element, position)
-      order by position
-    );
-  exception when invalid_text_representation or division_by_zero or numeric_value_out_of_range
-    or invalid_argument_for_logarithm then
-    perform common.refuse(
-      'CF009',
-      format(
-        'the trees or the base_score (%s) cannot be read: %s',
-        coalesce(left(v_given ->> 'base_score', 100), '0.5'),
-        left(sqlerrm, 100)
-      ),
-      'A tree is a JSON object or its text; the base_score is a number, for a probability between 0 and 1.'
-    );
-  end;
-
-  begin
-    with recursive dumped as (
-      select position::int as tree, element as node, null::int as parent, 0 as depth
-      from unnest(v_trees) with ordinality as listed (element, position)
-
-      union all
-
-      select dumped.tree, child.node, case
-        when dumped.node ->> 'nodeid' ~ '^\d{1,9}$' then (dumped.node ->> 'nodeid')::int end, dumped.depth + 1
-      from dumped
-      cross join lateral jsonb_array_elements(case
-        when jsonb_typeof(dumped.node -> 'children') = 'array' then dumped.node -> 'children' else '[]' end)
-          as child (node)
-    ), checked as (
-      select
-        *,
-        case
-          when jsonb_typeof(node) <> 'object' or coalesce(node ->> 'nodeid', '') !~ '^\d{1,9}$' then 'has no nodeid'
-          when count(*) over (partition by tree, node ->> 'nodeid') > 1 then 'occurs twice'
-          when node ? 'leaf' and jsonb_typeof(node -> 'leaf') <> 'number' then 'has a leaf that is not a number'
-          when node ? 'leaf' then null
-          when coalesce(jsonb_typeof(node -> 'split'), '') <> 'string' then 'has neither leaf nor split'
-          when jsonb_typeof(node -> 'children') is distinct from 'array' or jsonb_array_length(node -> 'children') <> 2
-            or not (node -> 'children' -> 0 -> 'nodeid' in (node -> 'yes', node -> 'no')
-              and node -> 'children' -> 1 -> 'nodeid' in (node -> 'yes', node -> 'no')
-                and node -> 'yes' <> node -> 'no')
-            then 'does not have yes and no as its two children'
-          when node ? 'missing'
-            and node -> 'missing' not in (node -> 'yes', node -> 'no')
-              then 'sends missing values neither to yes nor to no'
-          when node ? 'split_condition'
-            and jsonb_typeof(node -> 'split_condition') not in ('number', 'array')
-              then 'has a split_condition that is neither a number nor a list of categories'
-          when jsonb_typeof(node -> 'split_condition') = 'array'
-            and jsonb_typeof(v_given -> 'categories' -> (node ->> 'split')) is distinct from 'array'
-            then format('splits the category "%s", whose values are not listed', node ->> 'split')
-        end as wrong
-      from dumped
-    ), numbered as (
-      select *, row_number() over (partition by tree order by depth, lpad(node ->> 'nodeid', 9, '0')) - 1 as number
-      from checked
-    ), converted as (
-      select
-        one.tree, one.number as node, parent.number as parent, one.node ->> 'split' as feature,
-        -- As XGBoost holds it: in four bytes. An indicator is there or not.
-        case
-          when one.node ? 'leaf' or jsonb_typeof(one.node -> 'split_condition') = 'array' then null
-          when jsonb_typeof(one.node -> 'split_condition') = 'number'
-            then ml._single_precision((one.node ->> 'split_condition')::float8)
-          when one.node ? 'split_condition' then null
-          else 0.5
-        end as threshold,
-        case when jsonb_typeof(one.node -> 'split_condition') = 'array' then one.node -> 'split_condition'
-          end as categories,
-        -- Left is yes, but for an indicator, which is yes when it is there.
-        case
-          when one.node ? 'leaf' then null
-          when not one.node ? 'missing' then true
-          when one.node ? 'split_condition' then one.node -> 'missing' = one.node -> 'yes'
-          else one.node -> 'missing' = one.node -> 'no'
-        end as missing_left,
-        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'yes' else one.node -> 'no'
-          end as left_id,
-        case when one.node ? 'leaf' or one.node ? 'split_condition' then one.node -> 'no' else one.node -> 'yes'
-          end as right_id,
-        one.node -> 'leaf' as value, one.node -> 'gain' as gain, one.node -> 'cover' as cover, one.wrong,
-          one.node ->> 'nodeid' as nodeid
-      from numbered as one
-      left join numbered as parent on parent.tree = one.tree and parent.node ->> 'nodeid' = one.parent::text
-    )
-    select
-      min(format('tree %s: node %s %s', converted.tree, coalesce(converted.nodeid, '?'), converted.wrong))
-        filter (where converted.wrong is not null),
-      jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-        'tree', converted.tree, 'node', converted.node, 'parent', converted.parent, 'feature',
-        converted.feature, 'threshold', converted.threshold,
-        'categories', converted.categories, 'missing_left', converted.missing_left, 'left_node',
-        left_child.node, 'right_node', right_child.node,
-        'value', converted.value, 'gain', converted.gain, 'cover', coalesce(converted.cover, '0')
-      )) order by converted.tree, converted.node)
-    into v_wrong, v_nodes
-    from converted
-    left join converted as left_child on left_child.tree = converted.tree
-      and left_child.nodeid = converted.left_id #>> '{}'
-    left join converted as right_child on right_child.tree = converted.tree
-      and right_child.nodeid = converted.right_id #>> '{}';
-  exception when numeric_value_out_of_range then
-    perform common.refuse('CF009', format('a number of the trees cannot be stored: %s', left(sqlerrm, 100)),
-      'Numbers lie between 1e-307 and 1e308.');
-  end;
-  if v_wrong is not null then
-    perform common.refuse(
-      'CF009',
-      left(v_wrong, 300),
-      'Give what get_dump(dump_format="json") gives; list the values of categories in "categories": {"country": '
-        || '["at", "de"]}.'
-    );
-  end if;
-  return jsonb_build_object(
-    'kind', 'trees', 'link', v_link, 'intercept', v_base, 'single_precision', true, 'nodes', v_nodes,
-    'features', (
-      select coalesce(jsonb_agg(
-        jsonb_build_object('name', used.feature, 'type', case when used.categorical then 'category' else 'number' end)
-        || case when used.categorical then jsonb_build_object('categories', (select jsonb_agg(category)
-            from jsonb_array_elements_text(v_given -> 'categories' -> used.feature) as category)) else '{}' end
-        order by used.feature
-      ), '[]')
-      from (
-        select node ->> 'feature' as feature, bool_or(node ? 'categories') as categorical
-        from jsonb_array_elements(v_nodes) as node
-        where node ? 'feature'
-        group by 1
-      ) as used
-    )
-  );
-end;
-$$;
-
-comment on function ml._import_xgboost(jsonb) is $$
-A model document of trees in XGBoost's JSON dump.
-Numbers are compared in single precision, as XGBoost does. Error CF009 names the tree and the node.
-$$;
-
 create or replace function ml._import_keyed(document jsonb, format text)
 returns jsonb
 language plpgsql
@@ -357,34 +172,46 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  v_given jsonb := document;
   v_document jsonb;
   v_version int;
   v_model ml.model;
 begin
-  if format is null or format not in ('linear', 'logistic', 'xgboost', 'embeddings', 'scores') then
+  if format is null or format not in ('linear', 'logistic', 'xgboost', 'lightgbm', 'embeddings', 'scores') then
     perform common.refuse('CF001', pg_catalog.format('there is no format "%s"', coalesce(left(format, 100), 'null')),
-      'Choose linear, logistic, xgboost, embeddings or scores.');
-  elsif document is null or jsonb_typeof(document) not in ('object', 'array') then
+      'Choose linear, logistic, xgboost, lightgbm, embeddings or scores.');
+  end if;
+  if format in ('xgboost', 'lightgbm') then
+    v_given := ml._parsed_model(document);
+  end if;
+  if v_given is null or jsonb_typeof(v_given) not in ('object', 'array') then
     perform common.refuse(
       'CF009',
-      pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(document), 'null')),
-      'src/sql/ml/README.md shows the form of each format.'
+      pg_catalog.format('the document is %s', coalesce('a JSON ' || jsonb_typeof(v_given), 'null')),
+      'src/sql/ml/registry/README.md shows the form of each format.'
     );
-  elsif jsonb_typeof(document) = 'array' and format <> 'xgboost' then
+  elsif jsonb_typeof(v_given) = 'array' and format <> 'xgboost' then
     perform common.refuse('CF009', 'the document is a list',
       'Give an object; only the trees of xgboost may be a bare list.');
   end if;
   v_document := case
-    when format = 'linear' then ml._import_linear(document, 'identity')
-    when format = 'logistic' then ml._import_linear(document, 'logit')
-    when format = 'xgboost' then ml._import_xgboost(document)
-    else ml._import_keyed(document, format)
+    when format = 'linear' then ml._import_linear(v_given, 'identity')
+    when format = 'logistic' then ml._import_linear(v_given, 'logit')
+    when format = 'xgboost' and v_given ? 'learner' then ml._import_xgboost_model(jsonb_build_object('model', v_given))
+    when format = 'xgboost' and v_given ? 'model' then ml._import_xgboost_model(v_given)
+    when format = 'xgboost' then ml._import_xgboost(v_given)
+    when format = 'lightgbm' and v_given ? 'model' then ml._import_lightgbm(v_given)
+    when format = 'lightgbm' then ml._import_lightgbm(jsonb_build_object('model', v_given))
+    else ml._import_keyed(v_given, format)
   end;
   v_version := ml.register_model(
     project, task, coalesce(algorithm, 'imported ' || format), v_document, metrics,
       jsonb_build_object('imported', format), metric, null, data_watermark, null, null, description
   );
   v_model := ml._version(project, v_version);
+  if v_given ? 'expected' then
+    perform ml._check_expected(v_model, v_given -> 'expected');
+  end if;
   if ml._deployed_model_id(v_model.project_id) is null then
     perform ml._deploy(v_model.model_id, 'first');
   end if;
@@ -396,17 +223,19 @@ comment on function ml.import_model(text, text, text, jsonb, text, jsonb, text, 
 Adds a model that was made elsewhere as a version of a project, and returns its number.
 The first of a project is deployed; later ones by ml.challenge or ml.deploy.
 `format`: `linear` and `logistic` take {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1}}, "means":
-{"tax": 590}}; `xgboost` takes the list of trees that get_dump(dump_format="json") gives, or {"trees": …, "objective":
-"binary:logistic", "base_score": 0.5, "categories":
-{…}}; `embeddings` takes {"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}},
+{"tax": 590}}; `xgboost` takes what save_model writes as JSON, as text or parsed, also as {"model": that, "categories":
+{…}, "iteration_range": [0, 50]}, or, with the base score that a dump lacks, what get_dump(dump_format="json") gives:
+{"trees": …, "objective": "binary:logistic", "base_score": 0.5, "categories": {…}}; `lightgbm` takes what dump_model
+gives; `embeddings` takes {"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}},
 "similarity": "inner_product" or "cosine"}; `scores` takes {"keys": ["item"], "scores": [{"item": "sql", "score":
 0.7}], "default": 0}. src/sql/ml/README.md shows each. Keys that name people are not erased with them: use others.
+A document may have "expected": [{"features": {"tax": 590}, "prediction": 0.7}, …], answers of the library itself: the
+model is refused when it answers anything else.
 `algorithm` is the method that made it, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task),
-CF009
-(the document; names the node), CF010.
+CF009 (the document; names the node), CF010.
 $$;
 
 grant execute on function
-  ml._import_linear(jsonb, text), ml._import_xgboost(jsonb), ml._import_keyed(jsonb, text),
+  ml._import_linear(jsonb, text), ml._import_keyed(jsonb, text),
   ml.import_model(text, text, text, jsonb, text, jsonb, text, timestamptz, text)
 to insights_admin, insights_worker;

@@ -117,6 +117,8 @@ begin
     end if;
   end if;
   return query select * from ml._record_drift(v_measured);
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

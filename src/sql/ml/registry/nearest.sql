@@ -40,6 +40,7 @@ begin
       and one.key = nearest.key
       and ((v_document ->> 'sides')::int = 2 or other.key <> one.key)
   ) as compared
+  where compared.similarity is not null
   order by compared.similarity desc, compared.key
   limit nearest.top;
 end;

@@ -33,5 +33,5 @@ Errors: CF001 (not a number), CF002 (no such project, version, table or column),
 CF006 (none is deployed).
 $$;
 
-grant execute on function ml.predict_table(text, text, text, text, int) to insights_analyst, insights_admin,
-  insights_worker;
+grant execute on function ml.predict_table(text, text, text, text, int)
+  to insights_analyst, insights_admin, insights_worker;

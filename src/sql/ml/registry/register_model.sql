@@ -51,15 +51,15 @@ begin
         false
       )
     )
-    or (v_kind = 'trees' and feature ->> 'type' = 'category'
-      and not coalesce(jsonb_typeof(feature -> 'categories') = 'array', false))
+    or (v_kind = 'trees' and feature ->> 'type' = 'category' and feature ? 'categories'
+      and jsonb_typeof(feature -> 'categories') <> 'array')
   limit 1;
   if v_wrong is not null then
     perform common.refuse(
       'CF009',
       left(v_wrong, 300),
       'A feature has name and type; in a linear model a number has coefficient and mean, a category has '
-        || 'categories and coefficients; in trees a category has categories.'
+        || 'categories and coefficients; in trees a category may have categories.'
     );
   end if;
   select feature ->> 'name' into v_wrong from jsonb_array_elements(document -> 'features') as feature group by 1

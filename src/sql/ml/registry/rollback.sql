@@ -16,8 +16,11 @@ begin
     where deployment.project_id = v_project.project_id
     order by deployment.deployment_id
   loop
-    v_deployed := case when v_deployment.strategy = 'rollback' then trim_array(v_deployed, 1) else v_deployed
-      || v_deployment.model_id end;
+    v_deployed := case
+      when v_deployment.strategy = 'rollback' then trim_array(v_deployed, 1)
+      when v_deployment.model_id = v_deployed[cardinality(v_deployed)] then v_deployed
+      else v_deployed || v_deployment.model_id
+    end;
   end loop;
   if cardinality(v_deployed) < 2 then
     perform common.refuse(

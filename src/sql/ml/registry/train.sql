@@ -317,6 +317,8 @@ begin
   execute format('drop table if exists %s, %s, %s, %s cascade', v_rows, v_model_table, v_model_table || '_summary',
     v_scored);
   return v_result;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, common.relation(source_table));
 end;
 $$;
 

@@ -43,4 +43,4 @@ CF002 (unknown column; names the nearest), CF005 (not readable), CF007 (overflow
 data or syntax).
 $$;
 
-grant execute on function ml._caller_error(text, text, regclass) to insights_admin, insights_worker;
+grant execute on function ml._caller_error(text, text, regclass) to insights_analyst, insights_admin, insights_worker;

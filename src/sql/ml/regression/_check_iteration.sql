@@ -18,4 +18,4 @@ comment on function ml._check_iteration(integer, float8) is $$
 Raises CF001 unless `max_iter` is positive and `tolerance` is finite and not negative.
 $$;
 
-grant execute on function ml._check_iteration(integer, float8) to insights_admin, insights_worker;
+grant execute on function ml._check_iteration(integer, float8) to insights_analyst, insights_admin, insights_worker;

@@ -17,4 +17,4 @@ comment on function ml._columns_of(jsonb, text, text, text) is $$
 Returns a text that lists the active columns of a design by a template, such as `, d2, d3`.
 $$;
 
-grant execute on function ml._columns_of(jsonb, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml._columns_of(jsonb, text, text, text) to insights_analyst, insights_admin, insights_worker;

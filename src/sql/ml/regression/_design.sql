@@ -35,9 +35,11 @@ declare
   v_relation constant regclass := common.relation(source_table);
   v_alias constant text := (select quote_ident(relname) from pg_catalog.pg_class where oid = v_relation);
   v_groups constant text[] := common.column_names(v_relation, grouping_cols, 'grouping columns');
+  v_y constant text := common.expression(dependent_varname, v_relation);
+  v_x constant text := common.expression(independent_varname, v_relation);
   v_y_type constant regtype := common.expression_type(dependent_varname, v_relation, 'dependent variable');
   v_inside constant text := substring(
-    btrim(independent_varname, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$'
+    btrim(v_x, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$'
   );
   v_elements text[];
   v_element text;
@@ -47,7 +49,7 @@ declare
   v_array text;
   v_width integer;
 begin
-  if cardinality(common.split_expressions(dependent_varname)) > 1 then
+  if cardinality(common.split_expressions(v_y)) > 1 then
     perform common.refuse(
       'CF001',
       format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
@@ -69,7 +71,7 @@ begin
     end loop;
     v_width := cardinality(v_elements);
   else
-    if cardinality(common.split_expressions(independent_varname)) > 1 then
+    if cardinality(common.split_expressions(v_x)) > 1 then
       perform common.refuse(
         'CF001',
         format('the independent variable "%s" is a list, not an array', left(independent_varname, 100)),
@@ -78,7 +80,7 @@ begin
     end if;
     v_x_type := common.expression_type(independent_varname, v_relation, 'independent variable');
     if v_x_type = any (v_numbers) then
-      return ml._design(source_table, dependent_varname, format('array[%s]', independent_varname), grouping_cols);
+      return ml._design(source_table, dependent_varname, format('array[%s]', v_x), grouping_cols);
     end if;
     select
       case
@@ -100,7 +102,7 @@ begin
         'Write array[1, x1, x2], or name a column of type float8[].'
       );
     end if;
-    v_array := format('((%s)::%s[])', independent_varname, v_element_type);
+    v_array := format('((%s)::%s[])', v_x, v_element_type);
     v_types := array[v_element_type];
     v_width := (
       select probe.row_count
@@ -130,7 +132,7 @@ begin
   return ml._standardized(jsonb_build_object(
     'relation', v_relation::text,
     'alias', v_alias,
-    'y', dependent_varname,
+    'y', v_y,
     'y_type', v_y_type::text,
     'x', to_jsonb(coalesce(v_elements, array[v_array])),
     'x_types', to_jsonb(v_types::text[]),
@@ -184,7 +186,7 @@ begin
       format(
         $statement$
         select null::text, true, count(*), array[%s]
-        from (select * from (%s) as source where num_nulls(y%s) = 0 limit 1000) as head
+        from (select * from (%s) as source where row(y%s) is not null limit 1000) as head
         $statement$,
         (
           select string_agg(
@@ -248,4 +250,4 @@ $$;
 grant execute on function
   ml._design(text, text, text, text),
   ml._standardized(jsonb)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

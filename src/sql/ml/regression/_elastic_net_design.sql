@@ -13,6 +13,7 @@ declare
   v_relation constant regclass := common.relation(tbl_source);
   v_excluded constant text[] := common.column_names(v_relation, excluded, 'excluded columns');
   v_groups constant text[] := common.column_names(v_relation, grouping_col, 'grouping columns');
+  v_x constant text := common.expression(col_ind_var, v_relation);
   v_inside text;
 begin
   if btrim(col_ind_var) = '*' then
@@ -20,8 +21,7 @@ begin
       select quote_ident(name)
       from unnest(common.columns(v_relation)) with ordinality as list (name, nth)
       where quote_ident(name) <> all (v_excluded || v_groups)
-        and quote_ident(name) <> btrim(col_dep_var)
-        and name <> btrim(col_dep_var)
+        and name <> all (common.expression_columns(col_dep_var, v_relation))
       order by nth
     );
     if features = '{}' then
@@ -31,7 +31,7 @@ begin
   else
     perform common.expression_type(col_ind_var, v_relation, 'independent variable');
     v_inside := substring(
-      btrim(col_ind_var, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$'
+      btrim(v_x, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$'
     );
     begin
       features := common.split_expressions(v_inside);
@@ -43,13 +43,13 @@ begin
     tbl_source,
     col_dep_var,
     case
-      when features is null then format('array[1::float8] || (%s)::float8[]', col_ind_var)
+      when features is null then format('array[1::float8] || (%s)::float8[]', v_x)
       else format('array[1, %s]', array_to_string(features, ', '))
     end,
     grouping_col
   );
   features := coalesce(features, array(
-    select format('(%s)[%s]', col_ind_var, place)
+    select format('(%s)[%s]', v_x, place)
     from generate_series(1, (design ->> 'width')::int - 1) as place
     order by place
   ));
@@ -60,4 +60,5 @@ comment on function ml._elastic_net_design(text, text, text, text, text) is $$
 Returns a design with an intercept as its first column; `*` stands for all other columns of the table.
 $$;
 
-grant execute on function ml._elastic_net_design(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml._elastic_net_design(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -24,4 +24,4 @@ comment on function ml._fit_failed(text, text) is $$
 Raises the failure of a fit as an error: CF004 (too few rows, one class) or CF007 (constant, collinear, separated).
 $$;
 
-grant execute on function ml._fit_failed(text, text) to insights_admin, insights_worker;
+grant execute on function ml._fit_failed(text, text) to insights_analyst, insights_admin, insights_worker;

@@ -174,6 +174,8 @@ declare
   v_step float8[] := v_beta;
   v_deviance float8[] := array_fill('Infinity'::float8, array[v_groups]);
   v_pearson float8[] := array_fill(null::float8, array[v_groups]);
+  v_reach float8[] := array_fill('Infinity'::float8, array[v_groups]);
+  v_steady integer[] := array_fill(0, array[v_groups]);
   v_halvings integer[] := array_fill(0, array[v_groups]);
   v_iterations integer[] := array_fill(0, array[v_groups]);
   v_done boolean[];
@@ -294,10 +296,19 @@ begin
 
       if iteration > 0 then
         v_inverse[v_g] := to_jsonb(v_solved.inverse);
-        -- The likelihood does not increase while a coefficient still changes: it would grow without bound.
+        -- Towards a finite optimum the steps shrink faster and faster. Where the classes are separated they stay as
+        -- long as they are while the likelihood hardly increases: the coefficient would grow without bound.
+        v_steady[v_g] := case when v_gain < 0.1 and v_farthest > 0.5 * v_reach[v_g] then v_steady[v_g] + 1 else 0 end;
+        v_reach[v_g] := v_farthest;
         if family in ('binomial', 'poisson')
-          and v_farthest > 0.3
-          and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain) or iteration = max_iter and iteration >= 15)
+          and v_steady[v_g] >= 3
+          and v_farthest > 1e-3
+          and (
+            v_gain <= (tolerance / 100) ^ 2
+            -- With probit the steps shrink as 1 / eta.
+            or v_steady[v_g] >= 8 and v_gain < 1e-6 and v_farthest > 0.01
+            or v_farthest > 0.3 and (v_gain < 1e-5 or iteration = max_iter and iteration >= 15)
+          )
         then
           v_done[v_g] := true;
           v_failure[v_g] := ml._separation(design, v_column);
@@ -364,4 +375,4 @@ grant execute on function
   ml._glm_linked(text, text, float8, float8),
   ml._glm_estimate(jsonb, float8[], float8[]),
   ml._glm_fits(jsonb, text, text, integer, float8)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

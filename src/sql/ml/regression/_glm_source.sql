@@ -199,4 +199,4 @@ grant execute on function
   ml._glm_terms(text, text, float8),
   ml._linear_predictor(integer[], text),
   ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[])
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

@@ -73,4 +73,4 @@ each row's own value.
 $$;
 
 grant execute on function ml._glm_statement(jsonb, text, text, float8, text[], float8[], integer[])
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

@@ -15,4 +15,4 @@ Returns the text of a select whose columns are computed once per row, however of
 It can run in parallel.
 $$;
 
-grant execute on function ml._layer(text, text) to insights_admin, insights_worker;
+grant execute on function ml._layer(text, text) to insights_analyst, insights_admin, insights_worker;

@@ -205,4 +205,5 @@ When the data are integers and decimals, a column is collinear when its remainin
 tolerance.
 $$;
 
-grant execute on function ml._least_squares_numeric(bigint, numeric[], jsonb) to insights_admin, insights_worker;
+grant execute on function ml._least_squares_numeric(bigint, numeric[], jsonb)
+  to insights_analyst, insights_admin, insights_worker;

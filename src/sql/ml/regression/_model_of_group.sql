@@ -31,4 +31,5 @@ The coefficients are `fit.b0` for the intercept and `fit.b2` … by position.
 `beta` contains the coefficients of the groups, one group after another.
 $$;
 
-grant execute on function ml._model_of_group(jsonb, text[], float8[], integer[]) to insights_admin, insights_worker;
+grant execute on function ml._model_of_group(jsonb, text[], float8[], integer[])
+  to insights_analyst, insights_admin, insights_worker;

@@ -27,4 +27,5 @@ comment on function ml._number(jsonb, text, float8, float8, float8) is $$
 Returns a number from options, or `fallback` when it is absent. Error CF001 unless it is from `smallest` to `largest`.
 $$;
 
-grant execute on function ml._number(jsonb, text, float8, float8, float8) to insights_admin, insights_worker;
+grant execute on function ml._number(jsonb, text, float8, float8, float8)
+  to insights_analyst, insights_admin, insights_worker;

@@ -37,4 +37,4 @@ Returns MADlib's `name=value, name=value` parameters as an object.
 Error CF001 for an unknown name, with the nearest name.
 $$;
 
-grant execute on function ml._options(text, text[], text) to insights_admin, insights_worker;
+grant execute on function ml._options(text, text[], text) to insights_analyst, insights_admin, insights_worker;

@@ -27,4 +27,4 @@ Returns the text of the aggregates that compute the sums and the Gram matrix of 
 It is a list of array elements.
 $$;
 
-grant execute on function ml._product_sums(jsonb, text) to insights_admin, insights_worker;
+grant execute on function ml._product_sums(jsonb, text) to insights_analyst, insights_admin, insights_worker;

@@ -61,4 +61,5 @@ Creates a model's output table, one row per group with the grouping columns in t
 `results` is an array of objects, with the group's `key` when there are groups; `columns` lists their names and types.
 $$;
 
-grant execute on function ml._publish(text, jsonb, text, jsonb, jsonb, text) to insights_admin, insights_worker;
+grant execute on function ml._publish(text, jsonb, text, jsonb, jsonb, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -30,7 +30,7 @@ begin
           1::bigint,
           null::float8[]
         from (select %s as key, %s as width, source.* from %s as %s cross join lateral (%s) as source) as source
-        where num_nulls(y%s) = 0 and (%s)
+        where row(y%s) is not null and (%s)
         limit 1
         $statement$,
         design ->> 'width',
@@ -72,4 +72,4 @@ The row is named by its primary key if it has one.
 Called when a sum is not finite, so that the check costs nothing otherwise.
 $$;
 
-grant execute on function ml._refuse_non_finite(jsonb) to insights_admin, insights_worker;
+grant execute on function ml._refuse_non_finite(jsonb) to insights_analyst, insights_admin, insights_worker;

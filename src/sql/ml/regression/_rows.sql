@@ -23,7 +23,7 @@ begin atomic
   end
   from (
     select
-      format('%s%s%s as key, %s as y%s, num_nulls(y%s%s) = 0 as complete',
+      format('%s%s%s as key, %s as y%s, row(y%s%s) is not null as complete',
         coalesce(grouped.columns || ', ', ''),
         case when design ? 'clusters' then 'cluster, ' else '' end
           || case when design ? 'status' then 'status, ' else '' end,
@@ -80,4 +80,4 @@ $$;
 grant execute on function
   ml._centred(text, float8, float8),
   ml._rows(jsonb)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

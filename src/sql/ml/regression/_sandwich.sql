@@ -303,4 +303,4 @@ grant execute on function
   ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[]),
   ml._sandwich_covariance(float8[], integer),
   ml._sandwich(text, text, text, text, text, text, text, integer, float8)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

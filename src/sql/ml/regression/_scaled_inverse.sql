@@ -45,4 +45,4 @@ Returns the inverse of a symmetric positive definite matrix that is scaled to a 
 For rows of different magnitudes. Outputs as ml._spd_inverse.
 $$;
 
-grant execute on function ml._scaled_inverse(float8[], float8) to insights_admin, insights_worker;
+grant execute on function ml._scaled_inverse(float8[], float8) to insights_analyst, insights_admin, insights_worker;

@@ -13,4 +13,4 @@ comment on function ml._separation(jsonb, integer) is $$
 Returns the message for complete and quasi-complete separation (Albert and Anderson, Biometrika 71, 1984).
 $$;
 
-grant execute on function ml._separation(jsonb, integer) to insights_admin, insights_worker;
+grant execute on function ml._separation(jsonb, integer) to insights_analyst, insights_admin, insights_worker;

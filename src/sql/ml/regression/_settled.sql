@@ -110,4 +110,4 @@ The design has the additional keys `intercept`, `intercept_value` and `spread`, 
 contains per group sum, min, max of y and sum |y (y - 1)|. `failure` names a constant column; null otherwise.
 $$;
 
-grant execute on function ml._settled(jsonb) to insights_admin, insights_worker;
+grant execute on function ml._settled(jsonb) to insights_analyst, insights_admin, insights_worker;

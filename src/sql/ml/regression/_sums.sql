@@ -29,4 +29,4 @@ In parallel, if the planner chooses so.
 Just-in-time compilation is off: for a hundred small aggregates it costs more than it saves.
 $$;
 
-grant execute on function ml._sums(text, regclass) to insights_admin, insights_worker;
+grant execute on function ml._sums(text, regclass) to insights_analyst, insights_admin, insights_worker;

@@ -72,4 +72,4 @@ In these, the constant column of value `intercept_value` at position `intercept`
 $$;
 
 grant execute on function ml._unscaled(float8[], float8[], jsonb, integer, float8)
-to insights_analyst, insights_admin, insights_worker;
+  to insights_analyst, insights_admin, insights_worker;

@@ -80,4 +80,4 @@ $$;
 grant execute on function
   ml._cast(text, text, text),
   ml._values(jsonb, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

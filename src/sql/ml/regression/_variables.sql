@@ -16,4 +16,4 @@ comment on function ml._variables(jsonb) is $$
 Returns the unknowns of a settled design: 0 for the intercept if there is one, then the positions of the columns.
 $$;
 
-grant execute on function ml._variables(jsonb) to insights_admin, insights_worker;
+grant execute on function ml._variables(jsonb) to insights_analyst, insights_admin, insights_worker;

@@ -33,4 +33,4 @@ Errors: as ml.linregr_train.
 $$;
 
 grant execute on function ml.clustered_variance_linregr(text, text, text, text, text, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

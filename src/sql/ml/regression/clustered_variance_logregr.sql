@@ -41,4 +41,4 @@ $$;
 
 grant execute on function
   ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

@@ -45,6 +45,7 @@ begin
     perform common.refuse('CF001', format('"%s" is not a model of ml.coxph_train', left(model_table, 100)),
       'Give the output table of ml.coxph_train.');
   end;
+  v_x := common.expression(v_x, v_data);
   perform common.expression_type(v_x, v_data, 'independent variable');
   execute format(
     $statement$

@@ -302,7 +302,8 @@ begin
     perform common.refuse('CF001', format('the right censoring status "%s" is not a boolean', left(v_status, 100)),
       'Give a boolean or 0 and 1: true where the event was observed, false where the row is censored.');
   end if;
-  v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));
+  v_design := v_design || jsonb_build_object('status', format(
+    '(%s)::boolean', common.expression(v_status, (v_design ->> 'relation')::regclass)));
   v_first := ml._settled(v_design);
   if v_first.failure is not null then
     perform ml._fit_failed(v_first.failure, v_design ->> 'relation');
@@ -389,4 +390,4 @@ grant execute on function
   ml._cox_statement(jsonb, float8[], boolean),
   ml._cox_fit(jsonb, boolean, integer, float8),
   ml.coxph_train(text, text, text, text, text, text, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

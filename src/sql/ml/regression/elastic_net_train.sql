@@ -383,6 +383,7 @@ declare
   v_rows bigint := 0;
   v_skipped bigint := 0;
   v_failed bigint := 0;
+  v_separated jsonb;
   v_fit record;
 begin
   perform ml._check_iteration(max_iter, tolerance);
@@ -425,10 +426,24 @@ begin
     v_lambda := v_chosen.lambda;
   end if;
 
+  -- Without a penalty nothing keeps the coefficients of separated classes finite.
+  if v_family = 'binomial' and v_lambda = 0 then
+    v_separated := (
+      select jsonb_object_agg(fit.key, fit.failure)
+      from ml._glm_fits(v_made.design, 'binomial', 'logit', 50, 0.0001) as fit
+      where fit.failure ~ 'separates'
+    );
+  end if;
+
   for v_fit in
     select *
     from ml._elastic_net_fits(v_made.design, v_family, v_alpha, array[v_lambda], standardize, max_iter, tolerance)
   loop
+    if v_separated ? v_fit.key then
+      v_fit.failure := v_separated ->> v_fit.key;
+      v_fit.coef := null;
+      v_fit.intercept := null;
+    end if;
     v_rows := v_rows + v_fit.row_count;
     v_skipped := v_skipped + v_fit.skipped;
     v_failed := v_failed + (v_fit.failure is not null)::int;
@@ -508,7 +523,8 @@ lambda by cross-validation, among `lambda_value={…}` or `n_lambdas` values, an
 Writes `tbl_result`: the grouping columns, regress_family, features, features_selected, coef_nonzero, coef_all,
 intercept, log_likelihood, standardize, iteration_run, and, not in MADlib, alpha, lambda_value, num_rows_processed,
 num_missing_rows_skipped, failure; and `<tbl_result>_summary`.
-Errors: CF001 (lambda < 0, alpha outside 0..1, not a number), CF002, CF003, CF004, CF005, CF008.
+Errors: CF001 (lambda < 0, alpha outside 0..1, not a number), CF002, CF003, CF004, CF005, CF007 (separated, with a
+lambda of 0), CF008.
 Source: Friedman, Hastie and Tibshirani, Regularization paths for generalized linear models via coordinate descent, J.
 Stat. Softw. 33, 2010.
 $$;
@@ -722,4 +738,4 @@ grant execute on function
   ml._elastic_net_cross_validation(jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text),
   ml._elastic_net_top(jsonb, text, float8, boolean),
   ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

@@ -270,4 +270,4 @@ grant execute on function
   ml._gamma_shape(float8),
   ml._glm_constants(jsonb, text),
   ml.glm(text, text, text, text, text, text, text, boolean)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

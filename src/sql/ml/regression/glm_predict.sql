@@ -15,9 +15,9 @@ begin
     when 'log' then return case when v_eta is not null then exp(least(greatest(v_eta, -700), 700)) end;
     when 'logit' then return ml.logregr_predict_prob(coef, col_ind_var);
     when 'probit' then return ml.normal_cdf(v_eta);
-    when 'inverse' then return 1 / nullif(v_eta, 0);
+    when 'inverse' then return case when abs(v_eta) > 1e-300 then 1 / v_eta end;
     when 'sqr_inverse' then return case when v_eta > 0 then 1 / sqrt(v_eta) end;
-    when 'sqrt' then return v_eta * v_eta;
+    when 'sqrt' then return ml._times(v_eta, v_eta);
     else
       perform common.refuse('CF001', format('there is no link "%s"', left(link, 100)),
         'Give the link of the training: identity, log, logit, probit, inverse, sqr_inverse or sqrt.');

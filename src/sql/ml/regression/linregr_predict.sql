@@ -17,16 +17,19 @@ begin
     );
   end if;
   for i in 1..cardinality(coef) loop
-    v_sum := v_sum + coef[i] * col_ind[i];
+    v_sum := v_sum + case
+      when abs(coef[i]) between 1e-100 and 1e100 and abs(col_ind[i]) between 1e-100 and 1e100 then coef[i] * col_ind[i]
+      else ml._times(coef[i], col_ind[i])
+    end;
   end loop;
-  return v_sum;
+  return nullif(v_sum, 'NaN');
 end;
 $$;
 
 comment on function ml.linregr_predict(float8[], float8[]) is $$
 Returns the prediction of a linear model: the sum of coef times col_ind.
-`col_ind` is the array of the training, with the 1 of the intercept. Null when either is null or contains a null. Error
-CF001 when their lengths differ.
+`col_ind` is the array of the training, with the 1 of the intercept. Null when either is null or contains a null or NaN.
+Errors: CF001 when their lengths differ, CF007 for a product that is too large.
 $$;
 
 grant execute on function ml.linregr_predict(float8[], float8[])

@@ -22,7 +22,7 @@ begin
     $statement$,
     replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
     ml._layer(
-      format('y%s, num_nulls(y%s) = 0 as complete, %s as key', v_columns, v_columns, coalesce(
+      format('y%s, row(y%s) is not null as complete, %s as key', v_columns, v_columns, coalesce(
         (
           select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
           from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)
@@ -411,4 +411,4 @@ grant execute on function
   ml._residuals(jsonb, jsonb, text),
   ml._breusch_pagan(jsonb, jsonb),
   ml.linregr_train(text, text, text, text, text, boolean)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

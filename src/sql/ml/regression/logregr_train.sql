@@ -119,4 +119,4 @@ Source: McCullagh and Nelder, Generalized Linear Models; separation by Albert an
 $$;
 
 grant execute on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

@@ -84,6 +84,7 @@ begin
     perform common.refuse('CF001', format('"%s" contains one model per group', left(model_table, 100)),
       'Select the rows of one group in a view, and predict with the view.');
   end if;
+  v_x := common.expression(v_x, v_data);
   perform common.expression_type(v_x, v_data, 'independent variable');
   v_logits := format('ml._softmax(array[0%s])', (
     select string_agg(

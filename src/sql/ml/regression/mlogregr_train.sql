@@ -173,4 +173,4 @@ Source: Agresti, Categorical Data Analysis, 3rd edition, chapter 8.
 $$;
 
 grant execute on function ml.mlogregr_train(text, text, text, text, integer, text, text)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

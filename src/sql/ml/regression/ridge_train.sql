@@ -173,4 +173,5 @@ Errors: CF001 (lambda < 0, not a number), CF002, CF003, CF004, CF005, CF007 (col
 Source: Hoerl and Kennard, Technometrics 12, 1970.
 $$;
 
-grant execute on function ml.ridge_train(text, text, text, text, float8, text) to insights_admin, insights_worker;
+grant execute on function ml.ridge_train(text, text, text, text, float8, text)
+  to insights_analyst, insights_admin, insights_worker;

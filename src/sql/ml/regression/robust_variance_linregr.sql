@@ -31,4 +31,4 @@ Errors: as ml.linregr_train.
 $$;
 
 grant execute on function ml.robust_variance_linregr(text, text, text, text, text, boolean)
-to insights_admin, insights_worker;
+  to insights_analyst, insights_admin, insights_worker;

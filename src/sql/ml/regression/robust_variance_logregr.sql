@@ -38,4 +38,4 @@ Errors: as ml.logregr_train.
 $$;
 
 grant execute on function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;

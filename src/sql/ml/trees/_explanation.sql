@@ -50,11 +50,11 @@ begin atomic
       ))
     ), input as materialized (
       select row_number() over () as line, input.*
-      from (select %2$s as id, %3$s from %4$s where %5$s) as input
+      from (select %2$s as id%3$s from %4$s where %5$s) as input
     ), given as materialized (
       select input.line, feature.*
       from input
-      cross join lateral (values %6$s) as feature (name, number, category, shown)
+      cross join lateral (%6$s) as feature (name, number, category, shown)
     ), factor as materialized (
       select
         given.line, path.tree, path.leaf, path.feature, path.value,
@@ -100,10 +100,12 @@ begin atomic
     ) as explained
     order by input.line, abs(explained.contribution) desc
     $query$,
-    nodes, id_expression, inputs, relation, kept,
-    (
-      select string_agg(
-        case when types[position] = 'category' then format(
+    nodes, id_expression, coalesce(', ' || nullif(inputs, ''), ''), relation, kept,
+    coalesce((
+      select 'values ' || string_agg(
+        case when types[position] = 'category' and jsonb_typeof(categories -> name) is distinct from 'array'
+          then format('(%1$L, null::float8, x%2$s, x%2$s)', name, position)
+        when types[position] = 'category' then format(
           '(%1$L, null::float8, case when x%2$s = any (%3$L::text[]) then x%2$s end, x%2$s)',
           name, position, array(select jsonb_array_elements_text(categories -> name))
         )
@@ -111,7 +113,7 @@ begin atomic
         ', ' order by position
       )
       from unnest(names) with ordinality as feature (name, position)
-    ),
+    ), 'select null::text, null::float8, null::text, null::text where false'),
     intercept
   );
 end;

@@ -127,7 +127,7 @@ grant execute on function
   ml._check_forest_arguments(int, int, float8, int, int, int, float8),
   ml._copies_expression(float8),
   ml._prune_tree(float8)
-to insights_admin, insights_worker;
+to insights_analyst, insights_admin, insights_worker;
 
 /*
  * A decision tree is a forest of one tree that sees every row and feature. Classes are learned as one indicator each,
@@ -203,13 +203,13 @@ begin
     );
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
-    array[id_col_name, v_id, dependent_variable, weights]);
+    array[id_col_name, v_id, weights], dependent_variable);
 
   if v_classifies then
     begin
       execute format('select array_agg(class order by class)
           from (select (%1$s)::text as class from %2$s where (%1$s) is not null group by 1 limit 101) as seen',
-            dependent_variable, v_relation) into v_classes;
+            common.expression(dependent_variable, v_relation), v_relation) into v_classes;
     exception when others then
       perform common.refuse(
         'CF001',
@@ -231,7 +231,7 @@ begin
       );
     end if;
     v_dependent := format('array_position(%L::text[], (%s)::text)::float8', coalesce(v_classes, '{}'),
-      dependent_variable);
+      common.expression(dependent_variable, v_relation));
     v_outputs := cardinality(v_classes);
   else
     v_criterion := 'mse';
@@ -401,6 +401,8 @@ begin
     format('Nodes of a model of %s on %s, by ml.%s.', dependent_variable, v_relation, method));
   drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_row, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram,
     pg_temp._ml_tree_split, pg_temp._ml_tree_feature;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 

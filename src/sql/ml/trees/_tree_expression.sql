@@ -28,6 +28,12 @@ begin
     -- A condition on NULL is not true, so what is asked is whatever sends missing values to the ELSE.
     v_text := case
       when v_node.feature is null then coalesce(v_node.leaf, 'null')
+      -- Without a list of categories any other counts as known.
+      when v_node.categories is not null and v_node.missing_left and jsonb_typeof(categories -> v_node.feature)
+        is distinct from 'array' then format(
+        'case when %s <> all (%L::text[]) then %s else %s end', v_column, v_node.categories,
+          v_texts[v_node.right_node + 1], v_texts[v_node.left_node + 1]
+      )
       when v_node.categories is not null and v_node.missing_left then format(
         'case when %s = any (%L::text[]) then %s else %s end', v_column,
         array(select jsonb_array_elements_text(categories -> v_node.feature) except select unnest(v_node.categories)

@@ -67,7 +67,7 @@ begin
     'create temp table _ml_tree_source on commit drop as
      select hashtextextended(coalesce((%s)::text, ''''), %s) as key, %s as y, %s as weight, %s as valid, %s from %s',
     id_expression, seed, dependent_expression, coalesce(weight_expression, '1::float8'),
-      coalesce('coalesce((' || validation_expression || '), false)', 'false'),
+      coalesce('coalesce((' || common.expression(validation_expression, relation) || '), false)', 'false'),
     array_to_string(v_columns, ', '), relation
   );
   select count(*), count(*) filter (where y is not null and weight is not null and not valid) as training,

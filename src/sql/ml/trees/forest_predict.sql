@@ -18,4 +18,5 @@ mean probability), or with type `prob` one column `estimated_prob_<class>` a cla
 model, a missing column), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.forest_predict(text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.forest_predict(text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -46,7 +46,7 @@ begin
   end if;
   perform common.check_count('seed', forest_train.seed, -1000000000000000000, 1000000000000000000);
   v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
-      array[id_col_name, quote_ident(id_col_name), dependent_variable]));
+      array[id_col_name, quote_ident(id_col_name)], dependent_variable));
   v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not
     in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
   perform ml._forest_train(
@@ -79,4 +79,4 @@ Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and 
 $$;
 
 grant execute on function ml.forest_train(text, text, text, text, text, text, text, int, int, boolean, int, int, int,
-  int, int, text, boolean, float8, bigint) to insights_admin, insights_worker;
+  int, int, text, boolean, float8, bigint) to insights_analyst, insights_admin, insights_worker;

@@ -23,12 +23,14 @@ declare
   v_types text[] := array(select jsonb_array_elements_text(v_summary -> 'independent_vartypes'));
   v_rows bigint;
 begin
-  execute format('create table %s (%s, feature, feature_value, contribution) as ', v_output, v_id) || ml._explanation(
+  execute format(
+    'create table %s (%s, feature, feature_value, contribution) as
+      select id, ml._unquoted(feature), feature_value, contribution from (', v_output, v_id) || ml._explanation(
     v_model::text, (v_summary ->> 'base_score')::float8, v_names, v_types, v_summary -> 'categories', v_relation::text,
     v_id,
     ml._tree_inputs(v_names, v_types, v_relation),
     case when id_value is null then 'true' else format('(%s)::text = %L', v_id, id_value) end
-  );
+  ) || ') as explained';
   get diagnostics v_rows = row_count;
   if v_rows = 0 then
     perform common.refuse(
@@ -51,4 +53,4 @@ Source: Lundberg and others, From local explanations to global understanding wit
 Machine Intelligence 2, 2020.
 $$;
 
-grant execute on function ml.gbm_explain(text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.gbm_explain(text, text, text, text) to insights_analyst, insights_admin, insights_worker;

@@ -96,6 +96,7 @@ Writes `output_table`: the id column and `prediction`.
 Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml._gbm_expression(regclass, jsonb, text) to insights_analyst, insights_admin,
-  insights_worker;
-grant execute on function ml.gbm_predict(text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml._gbm_expression(regclass, jsonb, text)
+  to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml.gbm_predict(text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -72,7 +72,7 @@ $$;
 
 grant execute on function ml._check_gbm_arguments(int, float8, int, int, float8, float8, float8, float8, float8, int,
   bigint)
-  to insights_admin, insights_worker;
+  to insights_analyst, insights_admin, insights_worker;
 
 create or replace function ml.gbm_train(
   source_table text,
@@ -153,7 +153,7 @@ begin
       'Give a condition that is true for the rows to validate on, such as ''course_id in (4, 7)''.');
   end if;
   v_features := ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
-    array[id_col_name, v_id, dependent_variable, weights, validation]);
+    array[id_col_name, v_id, weights, validation], dependent_variable);
   v_skipped := ml._tree_prepare(v_relation, v_id, v_dependent, v_weight, validation, v_features, max_bins, seed);
 
   execute
@@ -338,6 +338,8 @@ begin
     format('Nodes of a gradient-boosted model of %s on %s, by ml.gbm_train.', dependent_variable, v_relation));
   drop table if exists pg_temp._ml_tree_work, pg_temp._ml_tree_scored, pg_temp._ml_tree_node,
     pg_temp._ml_tree_histogram, pg_temp._ml_tree_split, pg_temp._ml_tree_feature, pg_temp._ml_tree_row;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
@@ -367,4 +369,4 @@ $$;
 
 grant execute on function ml.gbm_train(text, text, text, text, text, text, text, int, float8, int, int, float8, float8,
   float8, float8, float8, int, text, text, int, bigint)
-  to insights_admin, insights_worker;
+  to insights_analyst, insights_admin, insights_worker;

@@ -18,7 +18,7 @@ begin
     $query$
     create table %s as
     select
-      feature.name as feature,
+      ml._unquoted(feature.name) as feature,
       coalesce(100 * node.gain / nullif(sum(node.gain) over (), 0), 0) as impurity_var_importance,
       coalesce(node.gain, 0) as gain,
       coalesce(node.splits, 0) as splits,
@@ -46,4 +46,4 @@ Gain favours features with many values; ml.gbm_explain explains single predictio
 CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.get_var_importance(text, text) to insights_admin, insights_worker;
+grant execute on function ml.get_var_importance(text, text) to insights_analyst, insights_admin, insights_worker;

@@ -18,4 +18,4 @@ Writes `output_table`: the id column and `estimated_<dependent variable>`, or wi
 Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.tree_predict(text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.tree_predict(text, text, text, text) to insights_analyst, insights_admin, insights_worker;

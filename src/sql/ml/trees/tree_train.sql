@@ -60,4 +60,4 @@ Source: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees
 $$;
 
 grant execute on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int,
-  text) to insights_admin, insights_worker;
+  text) to insights_analyst, insights_admin, insights_worker;

@@ -26,7 +26,10 @@ begin
     select string_agg(
       format(
         case v_name when 'squared_dist_norm2' then '(v operator(%1$s.%2$s) %3$L::%1$s.vector) ^ 2'
-          when 'dist_angle' then 'acos(greatest(-1, least(1, 1 - (v operator(%1$s.%2$s) %3$L::%1$s.vector))))'
+          -- A vector of zeros has no direction.
+          when 'dist_angle'
+            then 'acos(greatest(-1, least(1, 1 - nullif(v operator(%1$s.%2$s) %3$L::%1$s.vector, ''NaN''))))
+              * nullif((v operator(%1$s.%2$s) %3$L::%1$s.vector) <> ''NaN'', false)::int'
           else '(v operator(%1$s.%2$s) %3$L::%1$s.vector)' end,
         v_schema, v_operator, centroid
       ),
@@ -38,7 +41,8 @@ end;
 $$;
 
 comment on function ml._kmeans_distances(text, text[]) is $$
-The distances of v to each centroid (a vector as text), as SQL separated by commas. Error CF001: an unknown distance.
+The distances of v to each centroid (a vector as text), as SQL separated by commas.
+The angle to a vector of zeros is null. Error CF001: an unknown distance.
 $$;
 
 grant execute on function ml._kmeans_distances(text, text[]) to insights_analyst, insights_admin, insights_worker;

@@ -1,34 +1,30 @@
 create or replace function ml._kmeans_run(
+  points text,
   k int,
   fn_dist text,
   agg_centroid text,
   max_num_iterations int,
   min_frac_reassigned float8,
   seeding_sample_ratio float8,
-  seed bigint
+  seed bigint,
+  n_init int,
+  out result ml.kmeans_result,
+  out vectors text[]
 )
-returns ml.kmeans_result
 language plpgsql
 set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$
 declare
-  v_schema text := (
-    select quote_ident(namespace.nspname)
-    from pg_catalog.pg_extension as extension
-    join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
-    where extension.extname = 'vector'
-  );
-  v_centroids text[];
-  v_before text[];
-  v_next text;
-  v_distances text;
-  v_assigned text;
-  v_row record;
-  v_moved bigint;
-  v_total bigint;
-  v_result ml.kmeans_result;
+  -- Starts are tried on this many points; the best one is settled on all.
+  v_most constant int := 20000;
+  v_sampled text := 'true';
+  v_kept text := 'true';
+  v_rows bigint;
+  v_tried record;
+  v_best record;
+  v_least float8;
 begin
   if k is null or k not between 1 and 1000 then
     perform common.refuse('CF001', format('k %s', coalesce(k::text, 'null')), 'Choose 1 to 1000 clusters.');
@@ -45,101 +41,74 @@ begin
     perform common.refuse('CF001', format('there is no centroid "%s"', coalesce(left(agg_centroid, 100), 'null')),
       'Choose avg or normalized_avg.');
   end if;
-  if seed is not null then
-    perform common.check_count('seed', seed, -1000000000000000000, 1000000000000000000);
+  perform common.check_count('n_init', n_init, 1, 1000);
+  if seeding_sample_ratio < 1 then
+    v_kept := format('hashint8extended(key, %s) & 1048575 < %s', seed - 1, (1048576 * seeding_sample_ratio)::bigint);
   end if;
-  -- k-means++: the next seed is drawn with a chance in proportion to the distance from the nearest one, as the winner
-  -- of a race of exponentials. Random seeds have the same chance each.
-  execute 'select array[v::text] from pg_temp._ml_point order by key, point limit 1' into v_centroids;
-  while cardinality(v_centroids) < k loop
-    execute format(
-      'select v::text from (
-         select v, key, point,
-           least(%s) as distance, ((hashint8extended(key, %s) >> 11) + 4503599627370496.5) / 9007199254740992.0 as lot
-         from pg_temp._ml_point
-         where %s offset 0
-       ) as race
-       where distance > 1e-12
-       order by -ln(lot) / %s, point limit 1',
-      ml._kmeans_distances(fn_dist, v_centroids), seed + cardinality(v_centroids),
-      case when seeding_sample_ratio < 1 then format('hashint8extended(key, %s) & 1048575 < %s',
-        seed - 1, (1048576 * seeding_sample_ratio)::bigint) else 'true' end,
-      case when seeding_sample_ratio is null then '1' else 'distance' end
-    ) into v_next;
-    if v_next is null then
-      perform common.refuse('CF004', format('%s distinct points do not make %s clusters', cardinality(v_centroids), k),
-        'Choose fewer clusters.');
+  execute format('select count(*) from %s as point', points) into v_rows;
+  if n_init > 1 and v_rows > 1.5 * v_most then
+    v_sampled := format('hashint8extended(key, %s) & 1048575 < %s', seed - 2, (1048576.0 * v_most / v_rows)::bigint);
+  end if;
+
+  for v_start in 0..n_init - 1 loop
+    select settled.* into v_tried
+    from ml._kmeans_settle(
+      points, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, v_sampled,
+      ml._kmeans_start(
+        points, k, fn_dist, case when n_init = 1 then v_kept else v_kept || ' and ' || v_sampled end,
+        seed + v_start * 1000003, seeding_sample_ratio is not null
+      )
+    ) as settled;
+    if v_start = 0 or v_tried.objective_fn < v_least then
+      v_best := v_tried;
+      v_least := v_tried.objective_fn;
     end if;
-    v_centroids := v_centroids || v_next;
+    exit when k = 1;
   end loop;
+  if v_sampled <> 'true' then
+    select settled.* into v_best
+    from ml._kmeans_settle(points, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, 'true',
+      v_best.centroids) as settled;
+  end if;
 
-  v_result.num_iterations := 0;
-  loop
-    v_distances := ml._kmeans_distances(fn_dist, v_centroids);
-    v_assigned := format('array_position(array[%1$s], least(%1$s))', v_distances);
-    exit when v_result.num_iterations >= max_num_iterations or v_result.frac_reassigned < min_frac_reassigned
-      or v_result.frac_reassigned = 0;
-    v_before := v_centroids;
-    v_moved := 0;
-    v_total := 0;
-    for v_row in execute format(
-      'select cluster, %s as centroid, count(*) as row_count, %s as moved
-       from (select v, %s as cluster, %s as before from pg_temp._ml_point offset 0) as assigned
-       group by cluster',
-      case when agg_centroid ~ 'normalized_avg$' then format('%1$s.l2_normalize(%1$s.avg(v))::text', v_schema)
-        else format('%s.avg(v)::text', v_schema) end,
-      case when v_result.num_iterations = 0 then 'count(*)'
-        else 'count(*) filter (where cluster is distinct from before)' end,
-      v_assigned, case when v_result.num_iterations = 0 then 'null::int' else v_next end
-    ) loop
-      v_centroids[v_row.cluster] := v_row.centroid;
-      v_moved := v_moved + v_row.moved;
-      v_total := v_total + v_row.row_count;
-    end loop;
-    v_next := v_assigned;
-    v_result.num_iterations := v_result.num_iterations + 1;
-    v_result.frac_reassigned := v_moved::float8 / v_total;
-  end loop;
-
-  drop table if exists pg_temp._ml_assigned;
+  vectors := v_best.centroids;
+  result.num_iterations := v_best.num_iterations;
+  result.frac_reassigned := v_best.frac_reassigned;
   execute format(
-    'create temp table _ml_assigned on commit drop as select point, array_position(distances, nearest) as cluster,
-      nearest,
-       (select min(distance) from unnest(distances) with ordinality as other (distance, place)
-         where place <> array_position(distances, nearest)) as second
-     from (select point, array[%1$s] as distances, least(%1$s) as nearest from pg_temp._ml_point offset 0) as measured',
-    v_distances
-  );
-  select
-    array_agg(centre.centroid order by cluster.place),
-    array_agg(coalesce(spread.total, 0) order by cluster.place)
-  into v_result.centroids, v_result.cluster_variance
-  from generate_series(1, k) as cluster (place)
-  left join (
-    select cluster, array_agg(mean order by place) as centroid
-    from (
-      select cluster, place, avg(value) as mean
-      from pg_temp._ml_assigned
-      cross join lateral unnest(point) with ordinality as entry (value, place)
-      group by cluster, place
-    ) as averaged
-    group by cluster
-  ) as centre on centre.cluster = cluster.place
-  join (
-    select cluster, sum(nearest) as total
-    from pg_temp._ml_assigned
-    group by cluster
-  ) as spread on spread.cluster = cluster.place;
-  v_result.objective_fn := (select sum(nearest) from pg_temp._ml_assigned);
-  return v_result;
+    $query$
+    with assigned as materialized (
+      select point, array_position(array[%1$s], least(%1$s)) as cluster, least(%1$s) as nearest
+      from %2$s as point
+    ), centre as (
+      select cluster, array_agg(mean order by place) as centroid
+      from (
+        select cluster, place, avg(value) as mean
+        from assigned
+        cross join lateral unnest(point) with ordinality as entry (value, place)
+        where cluster is not null
+        group by cluster, place
+      ) as averaged
+      group by cluster
+    ), spread as (
+      select cluster, sum(nearest) as total
+      from assigned
+      where cluster is not null
+      group by cluster
+    )
+    select array_agg(centroid order by cluster), array_agg(total order by cluster), sum(total)
+    from centre
+    join spread using (cluster)
+    $query$,
+    ml._kmeans_distances(fn_dist, vectors), points
+  ) into result.centroids, result.cluster_variance, result.objective_fn;
 end;
 $$;
 
-comment on function ml._kmeans_run(int, text, text, int, float8, float8, bigint) is $$
-Runs k-means on the points in `_ml_point`, from k-means++ seeds, or random ones if `seeding_sample_ratio` is null.
-The assignment of the points is left in `_ml_assigned` (point, cluster, distance to the nearest and second nearest
-centroid).
+comment on function ml._kmeans_run(text, int, text, text, int, float8, float8, bigint, int) is $$
+Runs k-means from several starts on the points of a relation (see ml._kmeans_points) and returns the best.
+`vectors` are the centroids as they are compared with the column v.
+The starts are those of k-means++, or random points if `seeding_sample_ratio` is null.
 $$;
 
-grant execute on function ml._kmeans_run(int, text, text, int, float8, float8, bigint)
+grant execute on function ml._kmeans_run(text, int, text, text, int, float8, float8, bigint, int)
   to insights_analyst, insights_admin, insights_worker;

@@ -17,14 +17,14 @@ declare
   v_numbers text[];
 begin
   -- MADlib's two dense forms: one column of arrays (or vectors), or one column per dimension.
-  select attribute.attname, attribute.atttypid::regtype as type
+  select attribute.attname, common.base_type(attribute.atttypid::regtype) as type
   into v_row
   from pg_catalog.pg_attribute as attribute
   where attribute.attrelid = relation
     and attribute.attnum > 0
     and not attribute.attisdropped
-    and attribute.atttypid = any (array['double precision[]', 'real[]', 'numeric[]', 'integer[]', 'bigint[]', v_schema
-        || '.vector']::regtype[])
+    and common.base_type(attribute.atttypid::regtype) = any (array['double precision[]', 'real[]', 'numeric[]',
+      'integer[]', 'bigint[]', v_schema || '.vector']::regtype[])
   order by attribute.attname <> 'row_vec', attribute.attnum
   limit 1;
   if v_row.attname is not null then
@@ -38,7 +38,7 @@ begin
       and attribute.attnum > 0
       and not attribute.attisdropped
       and quote_ident(attribute.attname) <> row_id
-      and attribute.atttypid = any (
+      and common.base_type(attribute.atttypid::regtype) = any (
         array['smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric']::regtype[])
     order by attribute.attnum
   );

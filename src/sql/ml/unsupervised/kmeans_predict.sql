@@ -18,6 +18,7 @@ declare
   v_relation regclass := common.relation(rel_source);
   v_output text := common.output_table(output_table);
   v_id text := common.column_name(v_relation, id_col_name, 'id column');
+  v_expression constant text := common.expression(expr_point, v_relation);
   v_type regtype := common.expression_type(expr_point, v_relation, 'point');
   v_schema text := (
     select quote_ident(namespace.nspname)
@@ -28,8 +29,8 @@ declare
   v_distances text;
   v_mean float8[];
   v_point text := case
-    when v_type = to_regtype(v_schema || '.vector') then format('(%s)::real[]::float8[]', expr_point)
-      else format('(%s)::float8[]', expr_point) end;
+    when v_type = to_regtype(v_schema || '.vector') then format('(%s)::real[]::float8[]', v_expression)
+      else format('(%s)::float8[]', v_expression) end;
 begin
   if coalesce(array_ndims(centroids), 0) <> 2 then
     perform common.refuse('CF001', 'centroids are not a matrix',
@@ -65,7 +66,7 @@ begin
          ) as point
          offset 0
        ) as measured',
-      v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, expr_point
+      v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, v_expression
     );
   exception when data_exception or null_value_not_allowed or cannot_coerce then
     perform common.refuse('CF001', format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)),
@@ -83,4 +84,5 @@ without a point are left out.
 Errors: CF001 (centroids, distance, dimensions, non-finite), CF002, CF003 (`output_table` exists), CF005.
 $$;
 
-grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text) to insights_admin, insights_worker;
+grant execute on function ml.kmeans_predict(text, text, text, text, float8[], text)
+  to insights_analyst, insights_admin, insights_worker;

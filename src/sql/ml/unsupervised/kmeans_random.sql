@@ -16,11 +16,16 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
+  v_points text;
   v_result ml.kmeans_result;
 begin
-  perform ml._kmeans_points(common.relation(rel_source), expr_point, seed, fn_dist !~ 'angle');
-  v_result := ml._kmeans_run(k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned, null, seed);
-  drop table pg_temp._ml_point, pg_temp._ml_assigned;
+  v_points := ml._kmeans_points(common.relation(rel_source), expr_point, seed, fn_dist);
+  select (run.result).* into v_result
+  from ml._kmeans_run(v_points, k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned,
+    null, seed, 1) as run;
+  if v_points = 'pg_temp._ml_point' then
+    drop table pg_temp._ml_point;
+  end if;
   return v_result;
 end;
 $$;
@@ -28,7 +33,7 @@ $$;
 comment on function ml.kmeans_random(text, text, int, text, text, int, float8, bigint) is $$
 @behavior -*
 k-means clustering that starts from distinct random points, in MADlib's arguments.
-As ml.kmeanspp, whose seeds are spread out and which therefore finds better clusters as a rule; errors as there.
+One start. ml.kmeanspp, whose starts are spread out, finds better clusters as a rule; result and errors as there.
 $$;
 
 grant execute on function ml.kmeans_random(text, text, int, text, text, int, float8, bigint)

@@ -9,7 +9,8 @@ create or replace function ml.kmeanspp_auto(
   min_frac_reassigned float8 default 0.001,
   seeding_sample_ratio float8 default 1.0,
   k_selection_algorithm text default 'silhouette',
-  seed bigint default 0
+  seed bigint default 0,
+  n_init int default 10
 )
 returns void
 language plpgsql
@@ -23,37 +24,40 @@ declare
   v_output text := common.output_table(output_table, array['_summary']);
   v_ks int[] := array(select distinct tried from unnest(kmeanspp_auto.k) as tried order by tried);
   v_k int;
-  v_result ml.kmeans_result;
+  v_points text;
+  v_run record;
   v_silhouette float8;
+  v_simple float8;
 begin
   if coalesce(cardinality(v_ks), 0) < 2 or array_position(v_ks, null) is not null or v_ks[1] < 2 then
     perform common.refuse('CF001', format('k %s', coalesce(kmeanspp_auto.k::text, 'null')),
       'Give two or more numbers of clusters to compare, each at least 2.');
-  elsif k_selection_algorithm is null or k_selection_algorithm not in ('silhouette', 'elbow', 'both') then
+  elsif k_selection_algorithm is null or k_selection_algorithm not
+    in ('silhouette', 'simple_silhouette', 'elbow', 'both') then
     perform common.refuse(
       'CF001',
       format('there is no selection "%s"', coalesce(left(k_selection_algorithm, 100), 'null')),
-      'Choose silhouette, elbow or both.'
+      'Choose silhouette, simple_silhouette, elbow or both.'
     );
   end if;
-  perform ml._kmeans_points(v_relation, expr_point, seed, fn_dist !~ 'angle');
+  v_points := ml._kmeans_points(v_relation, expr_point, seed, fn_dist);
   execute format(
     'create table %s (k int, centroids float8[], cluster_variance float8[], objective_fn float8,
-        frac_reassigned float8, num_iterations int, silhouette float8, elbow float8, selection_algorithm text)',
+        frac_reassigned float8, num_iterations int, silhouette float8, simple_silhouette float8, elbow float8,
+        selection_algorithm text)',
     v_output
   );
   foreach v_k in array v_ks loop
-    v_result := ml._kmeans_run(v_k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned,
-      coalesce(seeding_sample_ratio, 0), seed);
-    select avg(case when greatest(second, nearest) > 0 then (second - nearest) / greatest(second, nearest) else 0 end)
-      into v_silhouette from pg_temp._ml_assigned;
-    execute format('insert
-        into %s (k, centroids, cluster_variance, objective_fn, frac_reassigned, num_iterations, silhouette) values ($1,
-          $2, $3, $4, $5, $6, $7)', v_output)
-    using v_k, v_result.centroids, v_result.cluster_variance, v_result.objective_fn, v_result.frac_reassigned,
-      v_result.num_iterations, v_silhouette;
+    select run.result, run.vectors into v_run
+    from ml._kmeans_run(v_points, v_k, fn_dist, agg_centroid, max_num_iterations, min_frac_reassigned,
+      coalesce(seeding_sample_ratio, 0), seed, n_init) as run;
+    v_silhouette := ml._silhouette(v_points, fn_dist, v_run.vectors, seed);
+    v_simple := ml._simple_silhouette(v_points, fn_dist, v_run.vectors);
+    execute format('insert into %s (k, centroids, cluster_variance, objective_fn, frac_reassigned, num_iterations,
+        silhouette, simple_silhouette) select $1, ($2).*, $3, $4', v_output)
+    using v_k, v_run.result, v_silhouette, v_simple;
   end loop;
-  drop table pg_temp._ml_point, pg_temp._ml_assigned;
+  drop table pg_temp._ml_point;
   -- The elbow: where the objective bends most, its second difference over uneven steps of k.
   execute format(
     $query$
@@ -73,8 +77,10 @@ begin
     $query$
     update %1$s
     set selection_algorithm = case
-      when k = (select k from %1$s order by silhouette desc, k limit 1)
+      when k = (select k from %1$s order by silhouette desc nulls last, k limit 1)
         and %2$L in ('silhouette', 'both') then 'silhouette'
+      when k = (select k from %1$s order by simple_silhouette desc, k limit 1)
+        and %2$L = 'simple_silhouette' then 'simple_silhouette'
       when k = (select k from %1$s order by elbow desc nulls last, k limit 1) and %2$L in ('elbow', 'both') then 'elbow'
     end
     $query$,
@@ -85,15 +91,19 @@ begin
 end;
 $$;
 
-comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint) is $$
+comment on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text, bigint,
+  int) is $$
 @behavior -*
 k-means for several numbers of clusters, and the number that serves best, in MADlib's arguments.
-`k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b) over the points, with a and b the distances
-to the nearest and second nearest centroid), `elbow` (where the objective bends most) or `both`.
-Writes `output_table`, one row per k: `k`, what ml.kmeanspp returns, `silhouette`, `elbow` (null at both ends),
+`k_selection_algorithm`: `silhouette` (highest mean of (b − a) / max(a, b), with a the mean distance of a point to the
+others of its cluster and b to those of the nearest other one, as scikit-learn's silhouette_score; of up to 2,000
+points), `simple_silhouette` (the same with the distances to the nearest and second nearest centroid, as in MADlib),
+`elbow` (where the objective bends most) or `both` (silhouette and elbow).
+Writes `output_table`, one row per k: `k`, what ml.kmeanspp returns, `silhouette`, `simple_silhouette`, `elbow` (null at
+both ends),
 `selection_algorithm` (at the chosen k: what chose it); and `<output_table>_summary` with the chosen row
 (silhouette's, when both are asked for). Errors: those of ml.kmeanspp, CF003 (a table exists).
 $$;
 
 grant execute on function ml.kmeanspp_auto(text, text, text, int[], text, text, int, float8, float8, text,
-  bigint) to insights_admin, insights_worker;
+  bigint, int) to insights_analyst, insights_admin, insights_worker;

@@ -85,6 +85,8 @@ begin
       v_id, v_input, v_relation, v_output, v_id
     );
   end if;
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
@@ -96,4 +98,5 @@ the components leave of each row.
 Errors: CF001 (other dimensions), CF002 (not components), CF003 (a table exists), CF005.
 $$;
 
-grant execute on function ml.pca_project(text, text, text, text, text) to insights_admin, insights_worker;
+grant execute on function ml.pca_project(text, text, text, text, text)
+  to insights_analyst, insights_admin, insights_worker;

@@ -129,6 +129,8 @@ begin
     common.companion_table(v_output, '_mean'), v_mean, case when use_correlation then v_scale end, v_seen.row_count,
     v_seen.skipped, use_correlation
   );
+exception when numeric_value_out_of_range then
+  perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;
 $$;
 
@@ -146,4 +148,5 @@ has no correlation), CF008 (over 200 dimensions).
 Source: Pearson, On lines and planes of closest fit, 1901; Jolliffe, Principal Component Analysis, 2002.
 $$;
 
-grant execute on function ml.pca_train(text, text, text, float8, boolean) to insights_admin, insights_worker;
+grant execute on function ml.pca_train(text, text, text, float8, boolean)
+  to insights_analyst, insights_admin, insights_worker;

@@ -94,6 +94,11 @@ begin
     from track.item_day
     where item_day.item_id = any (_other_use.items)
     union
+    select unnest(array[item_transition.source_item_id, item_transition.target_item_id])
+    from track.item_transition
+    where item_transition.source_item_id = any (_other_use.items)
+      or item_transition.target_item_id = any (_other_use.items)
+    union
     select unnest(step.item_ids)::bigint
     from track.step
     where step.person_id = 0

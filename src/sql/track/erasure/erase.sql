@@ -124,6 +124,9 @@ begin
   from unnest(v_activity) as entry
   where entry.item_id is not null
   union all
+  select 'track.item_transition', count(distinct (entry.month, entry.source_item_id, entry.target_item_id)), 'recomputed'
+  from track._whole_transitions(track._counted_among(_count_derived.people)) as entry
+  union all
   select 'track.person_set_block', count(*), 'recomputed'
   from track.person_set_block as stored
   join unnest(_count_derived.people) as entry (person_id)

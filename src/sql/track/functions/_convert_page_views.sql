@@ -86,6 +86,14 @@ begin
       from listed
       where session.person_id = listed.person_id
         and session.session_id = listed.session_id
+    ),
+
+    -- Their transitions are not in the rollup.
+    queued as (
+      insert into track.stale_transition_month (month)
+      select distinct date_trunc('month', placed.session_started_at at time zone 'UTC')::date
+      from placed
+      on conflict do nothing
     )
 
     select count(*)

@@ -540,6 +540,10 @@ declare
   v_activity track.activity[];
   v_values track.value_activity[];
   v_has_values boolean;
+  v_counted bigint[];
+  v_first_months date[];
+  v_end_months date[];
+  v_transitions track.transition[];
   v_result track.refresh_result;
 begin
   v_has_values := exists (select from track.declared_property as declared where declared.is_queued);
@@ -616,6 +620,15 @@ begin
   if v_has_values then
     v_values := array(select track.stored_values(v_day_people, v_first_days, v_end_days));
   end if;
+  -- Whole months, since a transition of a person in a month counts her once.
+  select
+    array_agg(changed.person_id),
+    array_agg(date_trunc('month', changed.first_day::timestamp)::date),
+    array_agg((date_trunc('month', (changed.end_day - 1)::timestamp) + interval '1 month')::date)
+  into v_counted, v_first_months, v_end_months
+  from unnest(v_day_people, v_first_days, v_end_days) as changed (person_id, first_day, end_day)
+  where changed.person_id = any (track._counted_among(v_day_people));
+  v_transitions := array(select track._transitions(v_counted, v_first_months, v_end_months));
 
   v_result := track._compute_sessions(v_people, v_since, v_until, v_setting);
   select continued.people, continued.since, continued.until
@@ -624,6 +637,9 @@ begin
   perform track._refresh_steps(v_day_people, v_first_days, v_end_days);
   perform track._refresh_presence(
     v_activity, array(select track.stored_activity(v_day_people, v_first_days, v_end_days))
+  );
+  perform track._change_transitions(
+    v_transitions, array(select track._transitions(v_counted, v_first_months, v_end_months))
   );
   if v_has_values then
     perform track._refresh_values(v_values, v_day_people, v_first_days, v_end_days);

@@ -134,7 +134,7 @@ declare
   v_consumer track.consumer;
   v_refreshed track.refreshed;
   v_changed bigint;
-  v_names constant text[] := array['track.name', 'track.session', 'track.property'] || array(
+  v_names constant text[] := array['track.name', 'track.session', 'track.transition', 'track.property'] || array(
     select consumer.consumer from track.consumer order by consumer.position
   );
 begin
@@ -172,6 +172,15 @@ begin
     end if;
   end if;
 
+  if coalesce(refresh.step, 'track.transition') = 'track.transition'
+    and exists (select from track.stale_transition_month)
+  then
+    v_changed := track._refresh_transitions();
+    if v_changed > 0 then
+      return next row('track.transition', v_changed, 0, null)::track.refreshed;
+    end if;
+  end if;
+
   if coalesce(refresh.step, 'track.property') = 'track.property'
     and (
       exists (select from track.stale_property)
@@ -201,9 +210,9 @@ $$;
 comment on function track.refresh(int, text) is $$
 Refreshes all data that is derived from changed data of people, for at most `most_people` people.
 First the events whose names were changed (`track.name`: at most 50 for each of `most_people`, and 100,000; `people` is
-the number of these events, and the call does no other step), then the sessions (`track.session`), the values of new
-declared properties (`track.property`), and the consumers of `track.consumer` in their order; `step` restricts it to
-one of these steps. Returns one row per step that processed people. Call it until no row has `people` above 0, each call
+the number of these events, and the call does no other step), then the sessions (`track.session`), the transitions of a
+month that is queued (`track.transition`: `people` is the number of their rows), the values of new declared properties
+(`track.property`), and the consumers of `track.consumer` in their order; `step` restricts it to one of these steps. Returns one row per step that processed people. Call it until no row has `people` above 0, each call
 in its own transaction.
 The cost is proportional to the changes; a call with an empty queue takes about a millisecond. People whose data makes
 a refresh fail are reported and stay queued; the others are refreshed.

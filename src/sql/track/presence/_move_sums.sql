@@ -25,6 +25,10 @@ begin
     if set_name = 'counted' then
       perform track._change_item_sums(v_departed, v_joined);
       perform track._change_type_sums(set_name, v_departed, v_joined);
+      perform track._change_transitions(
+        array(select track._whole_transitions(departed[v_first:v_first + v_at_once - 1])),
+        array(select track._whole_transitions(joined[v_first:v_first + v_at_once - 1]))
+      );
     else
       perform track._change_type_sums(set_name, v_joined, v_departed);
     end if;
@@ -34,5 +38,5 @@ end;
 $$;
 
 comment on function track._move_sums(text, bigint[], bigint[]) is $$
-Changes the sums of items and event types for people who joined or left the set `counted` or `excluded`.
+Changes the sums of items, event types and transitions for people who joined or left the set `counted` or `excluded`.
 $$;

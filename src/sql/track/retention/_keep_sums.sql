@@ -1,5 +1,6 @@
 /*
- * The sums of a month stay when its events are deleted: events by type and day, events and people by item and day.
+ * The sums of a month stay when its events are deleted: events by type and day, events and people by item and day, and
+ * transitions by month.
  * Everything else that the rollups contain of the month names people, or values that people sent, and is deleted. From
  * then on refreshes do not change the days before `sums_kept_before`: they delete what was derived from the events, and
  * the sums stay as they are. They are of whole months, because some rollups are.
@@ -59,6 +60,12 @@ begin
     and item_day.person_count < v_smallest;
   get diagnostics v_rows = row_count;
   v_changed := v_changed + v_rows;
+  delete from track.item_transition
+  where item_transition.month < v_month
+    and item_transition.person_count < v_smallest;
+  get diagnostics v_rows = row_count;
+  v_changed := v_changed + v_rows;
+  delete from track.stale_transition_month where stale_transition_month.month < v_month;
   delete from track.item_month where item_month.month < v_month;
   get diagnostics v_rows = row_count;
   v_changed := v_changed + v_rows;

@@ -272,6 +272,7 @@ begin
     delete from track.presence where presence.day < v_kept;
     get diagnostics v_step.row_count = row_count;
     delete from track.item_day where item_day.day < v_kept;
+    delete from track.item_transition where item_transition.month < v_kept;
     update track.setting set sums_kept_before = '-infinity';
     v_step.method := 'sum';
     return v_step;

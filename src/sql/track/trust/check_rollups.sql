@@ -53,7 +53,8 @@ declare
   v_items bigint[];
   v_rollup text;
   v_rollups text[] := array[
-    'track.step', 'track.presence', 'track.item_month', 'track.item_month sums', 'track.course_presence'
+    'track.step', 'track.presence', 'track.item_month', 'track.item_month sums', 'track.course_presence',
+    'track.item_transition'
   ];
   v_started timestamptz;
   v_found track.rollup_comparison;
@@ -68,10 +69,16 @@ begin
     limit ceil(31.0 / v_blocks)
   );
   v_items := array(
-    select item_month.item_id
-    from track.item_month
-    where item_month.month = _check_block.month
-    group by item_month.item_id
+    select used.item_id
+    from (
+      select item_month.item_id
+      from track.item_month
+      where item_month.month = _check_block.month
+      union
+      select item_transition.source_item_id
+      from track.item_transition
+      where item_transition.month = _check_block.month
+    ) as used
     order by random()
     limit case when v_blocks > 1 then 100 end
   );
@@ -95,6 +102,7 @@ begin
         when 'track.item_month sums' then track._check_item_sums(month, v_items, v_attempt = 2)
         when 'track.step_value' then track._check_step_values(month, block, v_attempt = 2)
         when 'track.value_presence' then track._check_value_presence(month, block, v_attempt = 2)
+        when 'track.item_transition' then track._check_transitions(month, v_items, v_attempt = 2)
         when 'track.course_presence' then track._check_course_presence(month, block, v_attempt = 2)
         else track._check_item_days(v_day, v_attempt = 2)
       end;
@@ -159,7 +167,7 @@ comment on function track.check_rollups(int) is $$
 @behavior -*
 Compares a sample of the rollups with the events, repairs what differs, and records the result.
 One row per rollup, and for `item_day` per day.
-The rollups are `track.step`, `presence`, `item_month`, `course_presence` and `item_day`, and with declared properties
+The rollups are `track.step`, `presence`, `item_month`, `course_presence`, `item_transition` and `item_day`, and with declared properties
 `step_value` and `value_presence`. One check is a month and 4,096 people; each takes the next ones, so that all are
 compared in turn (`track.rollup_turn`). With at most 4,096 people all items of the month are compared, otherwise 100 of
 them, picked at random. What is queued for a refresh is not compared, and nothing is checked while more than 10,000

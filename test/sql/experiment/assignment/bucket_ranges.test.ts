@@ -1,6 +1,8 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
 import { published } from "../../../support/growthbook.ts";
+import { runs } from "../../../support/runs.ts";
 
 const database = await testDatabase();
 
@@ -64,4 +66,60 @@ test("refuses more than 10000 variations", async () => {
   const error = await database.rejects("select experiment.bucket_ranges(2000000000, 1, null)");
   expect(error.code).toBe("CF008");
   expect(error.message).toBe("2000000000 variations");
+});
+
+/** The computation of GrowthBook's client, in JavaScript's numbers. */
+function clientRanges(coverage: number, given: (number | null)[]): number[] {
+  const share = Math.max(0, Math.min(coverage, 1));
+  const total = given.reduce((sum: number, weight) => sum + Number(weight), 0);
+  const isWrong = total < 0.99 || total > 1.01;
+  let start = 0;
+  return given.flatMap((weight) => {
+    const size = isWrong ? 1 / given.length : Number(weight);
+    const range = [start, start + share * size];
+    start += size;
+    return range;
+  });
+}
+
+test("NaN, infinite, huge, tiny and null weights and coverage give the numbers of the client", async () => {
+  const odd = fc.constantFrom(
+    null,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+    1e308,
+    -1e308,
+    Number.MAX_VALUE,
+    -Number.MAX_VALUE,
+    5e-324,
+    1e-200,
+    0,
+    0.5,
+    1,
+  );
+  const weight = fc.oneof(odd, fc.double({ min: -1, max: 2, noNaN: true }));
+  let unusual = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof(
+        fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 1e-200, 5e-324, 0.5, 1),
+        fc.double({ min: -1, max: 2, noNaN: true }),
+      ),
+      fc.array(weight, { minLength: 1, maxLength: 5 }),
+      async (coverage, weights) => {
+        const expected = clientRanges(coverage, weights);
+        const found = await database.value<number[]>("select experiment.bucket_ranges($1, $2::float8, $3::float8[])", [
+          weights.length,
+          coverage,
+          weights,
+        ]);
+        if (!expected.every(Number.isFinite)) unusual += 1;
+        // Zeros have no sign here.
+        expect(found.map((number) => number + 0)).toEqual(expected.map((number) => number + 0));
+      },
+    ),
+    { numRuns: runs(2000, 500, database.native) },
+  );
+  expect(unusual).toBeGreaterThan(100);
 });

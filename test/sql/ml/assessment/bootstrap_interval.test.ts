@@ -63,3 +63,18 @@ describe("invalid input is refused by name", () => {
     });
   });
 });
+
+test("a read-only transaction gets the same answer, and numbers that are too large are refused", async () => {
+  await load(Array.from({ length: 50 }, (_, i) => ({ prediction: i * 1e160, observed: i % 2 })));
+  const statement = "select * from ml.bootstrap_interval('lab.pairs', 'avg(observed)', 50, seed => 3)";
+  const expected = await database.rows(statement);
+  await database.as("postgres", {}, async (db) => {
+    await db.query("set transaction read only");
+    expect(await db.rows(statement)).toEqual(expected);
+  });
+  expect(await database.rejects("select ml.bootstrap_interval('lab.pairs', 'var_samp(prediction)', 50)")).toMatchObject(
+    {
+      code: "CF007",
+    },
+  );
+});

@@ -29,3 +29,17 @@ test("quantiles refuse a value that is not a probability", async () => {
     expect(await database.rejects(`select ${expression}`)).toMatchObject({ code: "CF001" });
   }
 });
+
+// R 4.2: qnorm(0.5 + d).
+test.each([
+  [1e-9, 2.50662820373871e-9],
+  [-1e-9, -2.50662834288453e-9],
+  [1e-6, 2.50662827470571e-6],
+  [0.001, 2.50663089957177e-3],
+  [0.09999999, 2.53347077252033e-1],
+  [0.1, 2.533471031358e-1],
+  [0.10000001, 2.53347129019567e-1],
+])("near the middle, %d above 0.5, it keeps its digits", async (d, expected) => {
+  const quantile = await database.value<number>("select ml.normal_quantile($1)", [0.5 + d]);
+  expect(Math.abs(quantile / expected - 1)).toBeLessThan(1e-13);
+});

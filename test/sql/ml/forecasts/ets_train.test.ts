@@ -1,14 +1,144 @@
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
 import { type Ahead, forecasting, normal, seasonal } from "./forecasts.ts";
+import { criterionOfR, seriesOfR } from "./golden.ts";
+import { ldeaths, lynx, USAccDeaths } from "./series.ts";
 
 const database = await lab();
 const { forecast, load, refuse, smooth } = forecasting(database);
 
+const periods: Partial<Record<keyof typeof criterionOfR, number>> = {
+  AirPassengers: 12,
+  logAirPassengers: 12,
+  USAccDeaths: 12,
+  ldeaths: 12,
+  UKgas: 4,
+};
+
+describe("beside ets() of R on public series", () => {
+  test.each(Object.entries(criterionOfR))(
+    "%s has a criterion that is not above R's",
+    async (name, criterion) => {
+      const series = name as keyof typeof criterionOfR;
+      await load(seriesOfR[series]);
+      await smooth(`, seasonal_period => ${periods[series] ?? 1}, holdout => 0`);
+      const found = await database.value<number>("select aicc from lab.model");
+      expect(found).toBeLessThan(criterion + 0.01);
+      // The optimizer of R stops early where there are many initial seasons.
+      expect(found).toBeGreaterThan(criterion - 12);
+      if (["Nile", "lh", "LakeHuron"].includes(name)) expect(Math.abs(found - criterion)).toBeLessThan(0.01);
+    },
+    60_000,
+  );
+
+  test("parameters, variance and state of a series that R fits to the end", async () => {
+    await load(seriesOfR.Nile);
+    const [model] = await smooth(", holdout => 0");
+    expect(model?.method).toBe("ETS(M,N,N)");
+    expect(model?.alpha).toBeCloseTo(0.1514, 3);
+    expect(model?.residual_variance).toBeCloseTo(0.02395706, 5);
+    expect((await forecast(1))[0]?.forecast_value).toBeCloseTo(838.9, 0);
+  });
+
+  test.each([
+    // The error of the seasonal-naive forecast is 259.5, 199.3 and .139.
+    ["USAccDeaths", USAccDeaths, 205, 259.5],
+    ["ldeaths", ldeaths, 140, 199.25],
+    ["log AirPassengers", seriesOfR.logAirPassengers, 0.035, 0.1391372],
+  ])(
+    "the last rows of %s are forecast better than by the naive forecast",
+    async (_, values, most, naive) => {
+      await load(values);
+      const [model] = await smooth(", seasonal_period => 12");
+      expect(model?.method).toMatch(/^ETS/);
+      expect(model?.holdout_mae).toBeLessThan(most);
+      expect(model?.holdout_naive_mae).toBeCloseTo(naive, 4);
+    },
+    60_000,
+  );
+
+  test("where the naive forecast is better on the last rows, it is the model", async () => {
+    await load(lynx);
+    const [model] = await smooth();
+    expect(model).toMatchObject({ method: "naive", mase: 1, alpha: null });
+    expect(model?.holdout_naive_mae).toBeCloseTo(1095.364, 3);
+    expect(model?.holdout_mae).toBeGreaterThan(1095.364);
+    for (const one of await forecast(5)) {
+      expect(one.forecast_value).toBe(lynx.at(-1));
+      expect(one.naive_value).toBe(lynx.at(-1));
+      expect(one.lower).toBeGreaterThanOrEqual(0);
+    }
+    // What was requested is kept.
+    expect((await smooth(", trend => 'additive'"))[0]?.method).toMatch(/^ETS\([AM],A,N\)$/);
+  });
+});
+
 describe("ets_train and ets_forecast", () => {
+  test("counts are not forecast below 0; other values are", async () => {
+    const falling = Array.from({ length: 30 }, (_, i) => 60 - 2 * i + (i % 3));
+    await load(falling);
+    await smooth(", trend => 'additive', seasonal => 'none'");
+    const counts = await forecast(10);
+    expect(Math.min(...counts.flatMap(({ forecast_value, lower, upper }) => [forecast_value, lower, upper]))).toBe(0);
+    await load(falling.map((value) => value - 0.5));
+    await smooth(", trend => 'additive', seasonal => 'none'");
+    const shifted = await forecast(10);
+    expect(await database.value("select model ->> 'error' from lab.model")).toBe("additive");
+    expect(shifted.at(-1)?.forecast_value).toBeLessThan(-10);
+  });
+
+  test("the naive value after a gap at the end is the last known one", async () => {
+    const values = [...seasonal(63), null, null];
+    await load(values);
+    await smooth(", seasonal_period => 7");
+    const ahead = await forecast(9);
+    expect(ahead.map(({ naive_value }) => naive_value)).toEqual([
+      ...values.slice(58, 63),
+      ...values.slice(56, 58),
+      ...values.slice(58, 60),
+    ]);
+  });
+
+  test("a bad group has its reason, and the others their model", async () => {
+    await database.query(
+      "drop table if exists lab.many cascade; create table lab.many (course text, day int, y float8)",
+    );
+    await database.query(
+      `insert into lab.many
+       select 'good', day, 10 + day % 7 + day * 0.1 from generate_series(1, 60) as day
+       union all select 'new', day, day from generate_series(1, 2) as day
+       union all select 'unknown', day, null from generate_series(1, 20) as day
+       union all select 'twice', 1, day from generate_series(1, 20) as day
+       union all select 'infinite', day, 'infinity' from generate_series(1, 20) as day
+       union all select 'huge', day, 1e150 * day from generate_series(1, 20) as day
+       union all select 'tiny', day, 1e-200 * day from generate_series(1, 20) as day
+       union all select 'quiet', day, case when day < 20 then day % 7 else 0 end from generate_series(1, 2000) as day`,
+    );
+    await smooth(", 'course', 7", "lab.many");
+    const failures = Object.fromEntries(
+      (await database.rows<{ course: string; failure: string | null }>("select course, failure from lab.model")).map(
+        ({ course, failure }) => [course, failure],
+      ),
+    );
+    expect(failures).toMatchObject({
+      good: null,
+      quiet: null,
+      new: expect.stringContaining("too few"),
+      unknown: expect.stringContaining("too few"),
+      twice: expect.stringContaining("several rows at 1"),
+      infinite: expect.stringContaining("infinity"),
+      huge: expect.stringContaining("1e100"),
+      tiny: expect.stringContaining("1e-100"),
+    });
+    await forecast(3);
+    expect(await database.rows("select course, count(*)::int from lab.ahead group by 1 order by 1")).toEqual(
+      ["good", "quiet"].map((course) => ({ course, count: 3 })),
+    );
+  }, 60_000);
+
   test("fit alpha so that no other does better", async () => {
     const noise = normal(11);
-    let level = 50;
+    let level = 0;
     const values = Array.from({ length: 120 }, () => {
       const shock = noise();
       const value = level + shock;
@@ -16,9 +146,9 @@ describe("ets_train and ets_forecast", () => {
       return value;
     });
     await load(values);
-    const [model] = await smooth(", trend => 'none'");
+    const [model] = await smooth(", trend => 'none', optimizer_params => 'level=-0.5'");
     const squares = (alpha: number): number => {
-      let at = values[0] ?? 0;
+      let at = -0.5;
       return values.reduce((sum, value) => {
         const error = value - at;
         at += alpha * error;
@@ -58,7 +188,7 @@ describe("ets_train and ets_forecast", () => {
         expect(one.upper - one.lower).toBeGreaterThanOrEqual((ahead[i - 1]?.upper ?? 0) - (ahead[i - 1]?.lower ?? 0));
   });
 
-  test("learn a season that grows with the level on the logarithm", async () => {
+  test("learn a season that grows with the level", async () => {
     const noise = normal(3);
     const values = Array.from(
       { length: 112 },
@@ -66,7 +196,7 @@ describe("ets_train and ets_forecast", () => {
     );
     await load(values.slice(0, 105));
     const [model] = await smooth(", seasonal_period => 7, seasonal => 'multiplicative'");
-    expect(model?.method).toContain("of the logarithm");
+    expect(model?.method).toBe("ETS(M,A,M)");
     for (const [i, one] of (await forecast(7)).entries()) {
       expect(Math.abs(one.forecast_value / (values[105 + i] ?? 1) - 1)).toBeLessThan(0.1);
       expect(one.lower).toBeGreaterThan(0);

@@ -39,7 +39,7 @@ export interface Forecasting {
   smooth(more?: string, table?: string): Promise<Smoothing[]>;
   forecast(steps: number, kind?: "ets" | "arima"): Promise<Ahead[]>;
   /** Trains lab.model with ml.arima_train on lab.series. */
-  arima(orders: string, mean: boolean): Promise<Arima>;
+  arima(orders: string, mean: boolean, method?: "css" | "ml"): Promise<Arima>;
   /** The code of the error of a call, which leaves no lab.bad behind. */
   refuse(call: string): Promise<string | undefined>;
 }
@@ -72,10 +72,10 @@ export const forecasting = (database: TestDatabase): Forecasting => ({
     await database.query(`select ml.${kind}_forecast('lab.model', 'lab.ahead', ${steps})`);
     return database.rows<Ahead>("select * from lab.ahead");
   },
-  async arima(orders, mean) {
+  async arima(orders, mean, method = "css") {
     await database.query("drop table if exists lab.model, lab.model_summary, lab.model_residual");
     await database.query(
-      `select ml.arima_train('lab.series', 'lab.model', 'day', 'y', null, ${mean}, array[${orders}])`,
+      `select ml.arima_train('lab.series', 'lab.model', 'day', 'y', null, ${mean}, array[${orders}], null, '${method}')`,
     );
     return (await database.rows<Arima>("select * from lab.model"))[0] as Arima;
   },

@@ -48,3 +48,18 @@ describe("beside models of our own", () => {
     expect(await database.rejects(sql)).toMatchObject({ code });
   });
 });
+
+test("a version whose metric is null is not deployed", async () => {
+  await database.query("create table lab.one_class as select i as id, 1 as seen from generate_series(1, 20) as i");
+  await database.query(
+    `select ml.register_model('lab.unmeasured', 'classification', 'constant',
+       '{"kind": "linear", "link": "logit", "intercept": 0, "features": []}')`,
+  );
+  const [row] = await database.rows("select * from ml.challenge('lab.unmeasured', 1, 'lab.one_class', 'seen')");
+  expect(row).toMatchObject({ outcome: "first", value: null, deployed: false });
+  expect(
+    await database.value(
+      "select count(*) from ml.deployment join ml.project using (project_id) where name = 'lab.unmeasured'",
+    ),
+  ).toBe("0");
+});

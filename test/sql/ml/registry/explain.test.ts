@@ -76,3 +76,30 @@ describe("embeddings and scores", () => {
     expect(await database.rejects("select ml.explain('line.shelf', '{}')")).toMatchObject({ code: "CF006" });
   });
 });
+
+test("a model without features is its base, for one object and for rows", async () => {
+  await imported("leaf.only", "xgboost", { base_score: 100, trees: [{ nodeid: 0, leaf: 0.25, cover: 400 }] });
+  expect(await database.rows("select * from ml.explain('leaf.only', '{}')")).toEqual([
+    { feature: "(base)", feature_value: null, contribution: 100.25 },
+  ]);
+  await database.query("create table lab.two as select id from generate_series(1, 2) as id");
+  expect(
+    await database.rows(
+      "select row_no, feature, contribution from ml.explain_each('leaf.only', array(select two from lab.two))",
+    ),
+  ).toEqual([1, 2].map((row_no) => ({ row_no, feature: "(base)", contribution: 100.25 })));
+  expect(await database.value("select ml.predict_each('leaf.only', array(select two from lab.two))")).toEqual([
+    100.25, 100.25,
+  ]);
+  await database.query("select ml.predict_table('leaf.only', 'lab.two', 'lab.leaf', 'id')");
+  expect(await database.value("select array_agg(prediction) from lab.leaf")).toEqual([100.25, 100.25]);
+  await imported("line.base", "linear", { intercept: 3, coefficients: {} });
+  expect(await database.rows("select feature, contribution from ml.explain('line.base', '{}')")).toEqual([
+    { feature: "(base)", contribution: 3 },
+  ]);
+});
+
+test("what no number can hold is refused or has no answer", async () => {
+  await imported("line.huge", "linear", { intercept: 1, coefficients: { a: 1e250 } });
+  expect(await database.rejects("select ml.explain('line.huge', '{\"a\": 1e250}')")).toMatchObject({ code: "CF007" });
+});

@@ -27,7 +27,7 @@ export async function makeHouseModels(database: TestDatabase): Promise<void> {
       '{"intercept": 1, "coefficients": {"size": 2, "area": {"north": 3, "south": -1}}, "means": {"size": 4}}');
     select ml.deploy('lab.linear', 1);
     select ml.import_model('lab.dump', 'regression', 'xgboost',
-      '{"trees": [{"nodeid": 0, "split": "size", "split_condition": 4.1, "yes": 1, "no": 2, "missing": 1, "cover": 9, "children": [
+      '{"base_score": 0.5, "trees": [{"nodeid": 0, "split": "size", "split_condition": 4.1, "yes": 1, "no": 2, "missing": 1, "cover": 9, "children": [
         {"nodeid": 1, "leaf": 1, "cover": 4}, {"nodeid": 2, "leaf": 2, "cover": 5}]}]}');
     select ml.deploy('lab.dump', 1)`);
 }

@@ -3,7 +3,7 @@ import { lab } from "../../../support/lab.ts";
 import { registry } from "./registry.ts";
 
 const database = await lab();
-const { imported } = registry(database);
+const { ask, imported } = registry(database);
 
 describe("embeddings and scores", () => {
   test("two towers are compared by their inner product, and list what is nearest", async () => {
@@ -48,4 +48,21 @@ describe("embeddings and scores", () => {
       expect(await database.rejects(`select ml.nearest(${parameters})`), parameters).toMatchObject({ code });
     }
   });
+});
+
+test("vectors of zeros have no cosine, and no product is infinite: null, and nothing that is near", async () => {
+  await imported("tower.zero", "embeddings", {
+    keys: ["learner", "course"],
+    embeddings: { learner: { x: [1, 0], z: [0, 0] }, course: { y: [1, 1], w: [0, 1], o: [0, 0] } },
+    similarity: "cosine",
+  });
+  expect(await ask("tower.zero", { learner: "z", course: "y" })).toBeNull();
+  expect(await database.rows("select * from ml.nearest('tower.zero', 'z')")).toEqual([]);
+  expect(await database.rows("select key from ml.nearest('tower.zero', 'x')")).toEqual([{ key: "y" }, { key: "w" }]);
+  await imported("tower.huge", "embeddings", {
+    keys: ["learner", "course"],
+    embeddings: { learner: { x: [3e38, 1] }, course: { y: [3e38, 1] } },
+  });
+  expect(await ask("tower.huge", { learner: "x", course: "y" })).toBeNull();
+  expect(await database.rows("select * from ml.nearest('tower.huge', 'x')")).toEqual([]);
 });

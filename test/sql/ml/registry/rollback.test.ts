@@ -38,3 +38,36 @@ describe("errors", () => {
     });
   });
 });
+
+test("a challenge by the deployed version is not a deployment: rollback goes to the one before", async () => {
+  await database.query("create table lab.seen as select i as id, i::float8 as price from generate_series(1, 20) as i");
+  const challenge = (version: number): Promise<unknown> =>
+    database.value(`select (ml.challenge('lab.again', ${version}, 'lab.seen', 'price')).deployed`);
+  await constant("lab.again", 9);
+  await constant("lab.again", 10);
+  expect(await challenge(1)).toBe(true);
+  expect(await challenge(2)).toBe(true);
+  expect(await challenge(2)).toBe(true);
+  expect(await database.value("select ml.deploy('lab.again', 2)")).toBe(2);
+  expect(
+    await database.value(
+      "select count(*) from ml.deployment join ml.project using (project_id) where name = 'lab.again'",
+    ),
+  ).toBe("2");
+  expect(await database.value("select ml.rollback('lab.again')")).toBe(1);
+  expect(await database.value("select ml.deployed_version('lab.again')")).toBe(1);
+});
+
+test("records of the same version in a row, as former versions wrote them, count once", async () => {
+  await constant("lab.twice", 1);
+  await constant("lab.twice", 2);
+  await database.query(`
+    insert into ml.deployment (project_id, model_id, strategy)
+    select project_id, model_id, 'better'
+    from ml.model
+    join ml.project using (project_id)
+    cross join generate_series(1, 2)
+    where name = 'lab.twice'
+    order by version`);
+  expect(await database.value("select ml.rollback('lab.twice')")).toBe(1);
+});

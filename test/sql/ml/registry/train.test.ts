@@ -261,3 +261,52 @@ describe("rights", () => {
     });
   });
 });
+
+describe("labels and names", () => {
+  test("columns that make up the label are not features", async () => {
+    await database.query(`create table lab.learner as
+      select id, (id * 37 % 101)::float8 as grade, (id * 7919 % 13)::float8 as hours, id % 7 as "Week"
+      from generate_series(1, 400) as id`);
+    const features = async (label: string, more = ""): Promise<unknown> => {
+      await database.query(
+        `select ml.train('lab.label', 'classification', 'lab.learner', 'id', $1, parameters => '{"num_trees": 3}'${more})`,
+        [label],
+      );
+      return database.value(
+        `select jsonb_path_query_array(coefficients, '$.features[*].name') from ml.model
+         order by model_id desc limit 1`,
+      );
+    };
+    expect(await features("grade >= 50")).toEqual(["hours", "Week"]);
+    expect(await features("(grade::int % 2) + 0")).toEqual(["hours", "Week"]);
+    expect(await features("case when GRADE between 0 and 50 then true else false end")).toEqual(["hours", "Week"]);
+    expect(await features('"Week" > 3')).toEqual(["grade", "hours"]);
+    expect(await features("grade > 50 and 'hours' <> 'Week'")).toEqual(["hours", "Week"]);
+    expect(
+      await database.rejects(
+        "select ml.train('lab.label', 'classification', 'lab.learner', 'id', 'grade >= 50', 'grade, hours')",
+      ),
+    ).toMatchObject({ code: "CF001", message: expect.stringContaining('"grade"') });
+  });
+
+  test("columns may be named after words of SQL, and have domains over numbers", async () => {
+    await database.query(`
+      create domain lab.grade as float8 check (value >= 0);
+      create domain lab.mark as lab.grade;
+      create table lab.word as
+      select i as "order", i::float8::lab.mark as "select", (i % 3)::text as "ünï", (i % 2) + i as "group", i % 5 as "user"
+      from generate_series(1, 200) as i`);
+    for (const algorithm of ["gbm", "linregr"]) {
+      const more = algorithm === "gbm" ? `, parameters => '{"num_trees": 3}'` : ", features => 'select, user'";
+      expect(
+        await database.value(
+          `select (ml.train('lab.word_${algorithm}', 'regression', 'lab.word', 'order', 'group', algorithm => '${algorithm}'${more})).outcome`,
+        ),
+      ).toBe("first");
+    }
+    const explained = await database.rows<{ feature: string }>(
+      `select feature from ml.explain('lab.word_gbm', '{"select": 4, "ünï": "1", "user": 4}')`,
+    );
+    expect(explained.map(({ feature }) => feature).sort()).toEqual(["(base)", "select", "user", "ünï"]);
+  });
+});

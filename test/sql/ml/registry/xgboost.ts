@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 /** Models of XGBoost 1.7.4 with the results of its `predict`, and the TreeSHAP values of its `predict(pred_contribs=True)`, by feature and last the base. */
 export interface Published {
   name: string;
-  document: { objective: string; trees: unknown[] };
+  document: { objective: string; trees: unknown[]; base_score?: number };
   names: string[];
   rows: (number | string | null)[][];
   predictions: number[];
@@ -13,7 +13,38 @@ export interface Published {
 export const published = readFileSync(new URL("models/xgboost.jsonl", import.meta.url), "utf8")
   .trim()
   .split("\n")
-  .map((line) => JSON.parse(line) as Published);
+  .map((line) => JSON.parse(line) as Published)
+  // A dump does not contain the base score; these were trained with the default of that version.
+  .map((model) => ({ ...model, document: { base_score: 0.5, ...model.document } }));
+
+/** Models of XGBoost 3.0.0 as `get_dump` and as `save_model` give them. The latter writes NaN, which is null here. */
+export interface Saved {
+  name: string;
+  objective: string;
+  dump: string[];
+  saved: { learner: { feature_types: string[] } };
+  base_score: string;
+  features: string[];
+  rows: (number | null)[][];
+  predictions: (number | number[])[];
+  contributions?: number[][];
+  categories?: Record<string, string[]>;
+}
+
+export const savedLines = readFileSync(new URL("models/xgboost-saved.jsonl", import.meta.url), "utf8")
+  .trim()
+  .split("\n");
+
+export const savedModels = savedLines.map((line) => JSON.parse(line.replaceAll("NaN", "null")) as Saved);
+
+/** A row of a saved model as features: a category is given by the text of its code. */
+export const savedFeatures = (model: Saved, row: (number | null)[]): Record<string, unknown> =>
+  Object.fromEntries(
+    model.features.map((name, i) => {
+      const value = row[i] ?? null;
+      return [name, value !== null && model.saved.learner.feature_types[i] === "c" ? String(value) : value];
+    }),
+  );
 
 export const features = (model: Published, row: (number | string | null)[]): Record<string, unknown> =>
   Object.fromEntries(model.names.map((name, i) => [name, row[i]]));

@@ -85,3 +85,24 @@ test("what is not a model and existing tables are refused", async () => {
   await database.query("create table lab.kept as select 1");
   expect((await database.rejects("select ml.cox_zph('lab.model', 'lab.kept')")).code).toBe("CF003");
 });
+
+test("analysts compute what follows from their models, in tables of their session", async () => {
+  await database.query("grant usage on schema lab to insights_analyst");
+  await database.query("grant select on lab.tied to insights_analyst");
+  await database.as("insights_analyst", {}, async (db) => {
+    await db.query("select ml.coxph_train('lab.tied', 'pg_temp.cox', 'time', 'array[a, b]', 'seen')");
+    await db.query("select ml.cox_zph('pg_temp.cox', 'pg_temp.tested')");
+    await db.query("select ml.robust_variance_coxph('pg_temp.cox', 'pg_temp.robust')");
+    await db.query("select ml.clustered_variance_coxph('pg_temp.cox', 'pg_temp.clustered', 'learner')");
+    await db.query("select ml.robust_variance_mlogregr('lab.tied', 'pg_temp.votes', 'b', 'array[1, a]')");
+    await db.query(
+      "select ml.clustered_variance_mlogregr('lab.tied', 'pg_temp.choices', 'b', 'array[1, a]', 'learner')",
+    );
+    await db.query("select ml.logregr_train('lab.tied', 'pg_temp.odds', 'seen', 'array[1, a]')");
+    await db.query("select ml.margins('pg_temp.odds', 'pg_temp.effects')");
+    expect(await db.value("select (ml.linregr(time, array[1, a])).num_processed::int from lab.tied")).toBe(60);
+    expect(
+      await db.value("select cardinality(rho) from pg_temp.tested, pg_temp.robust, pg_temp.clustered, pg_temp.effects"),
+    ).toBe(2);
+  });
+});

@@ -247,3 +247,15 @@ describe("bad input", () => {
     expect(await database.value("select to_regclass('lab.net')")).toBeNull();
   });
 });
+
+test("without a penalty it is the logistic regression: steep classes are fitted, separated ones refused", async () => {
+  await database.query(`create table lab.steep as
+    select x, x > 50 and x <> 51 or x = 50 as y, x > 50 as separated from generate_series(1, 100) as x`);
+  await database.query("select ml.elastic_net_train('lab.steep', 'lab.free', 'y', 'array[x]', 'binomial', 0.5, 0)");
+  expect((await database.value<number[]>("select coef_all from lab.free"))[0]).toBeCloseTo(1.3101302, 5);
+  expect(
+    await database.rejects(
+      "select ml.elastic_net_train('lab.steep', 'lab.none', 'separated', 'array[x]', 'binomial', 0.5, 0)",
+    ),
+  ).toMatchObject({ code: "CF007", message: expect.stringContaining("separates the classes") });
+});

@@ -269,3 +269,28 @@ describe("bad input", () => {
     ).toMatchObject({ code: "CF007", message: expect.stringContaining('"1 - m - h"') as string });
   });
 });
+
+test("probit and counts that are separated for some rows are refused; steep ones that overlap are fitted", async () => {
+  await database.query(`
+    create table lab.some as
+    select x, (x > 60)::int as late, x > 60 or (x * 7919) % 3 = 0 as passed, case when x > 60 then 0 else 1 + x % 4 end as visits,
+      x > 50 and x <> 51 or x = 50 as steep
+    from generate_series(1, 100) as x`);
+  for (const [y, x, family] of [
+    ["passed", "array[1, late]", "family=binomial, link=probit"],
+    ["passed", "array[1, late, x]", "family=binomial, link=probit"],
+    ["passed", "array[1, late]", "family=binomial, link=logit"],
+    ["visits", "array[1, late]", "family=poisson, link=log"],
+  ] as const) {
+    expect(
+      await database.rejects("select ml.glm('lab.some', 'lab.separated', $1, $2, $3)", [y, x, family]),
+    ).toMatchObject({ code: "CF007", message: expect.stringContaining('column "late" separates') });
+  }
+  await database.query(
+    "select ml.glm('lab.some', 'lab.steep', 'steep', 'array[1, x]', 'family=binomial, link=probit')",
+  );
+  // R 4.2: glm(y ~ x, binomial(probit)).
+  const [fit] = await database.rows<{ coef: number[]; std_err: number[] }>("select coef, std_err from lab.steep");
+  expect(fit?.coef[1]).toBeCloseTo(0.781564, 5);
+  expect(fit?.std_err[1]).toBeCloseTo(0.465106, 4);
+});

@@ -215,3 +215,59 @@ describe("what has no optimum is named", () => {
     expect(halves.find(({ half }) => half === "low")?.coef).toHaveLength(2);
   });
 });
+
+describe("what can be fitted is fitted", () => {
+  test("steep classes that overlap at two rows: R's glm gives 1.310 (0.827)", async () => {
+    await database.query(`create table lab.steep as
+      select x, x > 50 and x <> 51 or x = 50 as y, x > 50 as separated from generate_series(1, 100) as x`);
+    const [fit] = await logregr("lab.steep", "y", "array[1, x]");
+    expect(fit?.coef[0]).toBeCloseTo(-66.161575, 5);
+    expect(fit?.coef[1]).toBeCloseTo(1.3101302, 6);
+    expect(fit?.std_err[1]).toBeCloseTo(0.8267471, 6);
+    expect(
+      await database.rejects("select ml.logregr_train('lab.steep', 'lab.none', 'separated', 'array[1, x]')"),
+    ).toMatchObject({ code: "CF007", message: expect.stringContaining('column "x" separates the classes') });
+  });
+
+  test("of simulated sets with slopes from 8 to 30 exactly those are refused that are separated", async () => {
+    await database.query(`
+      create table lab.slope as
+      select g, slope, x, (hashint8extended(g * 1000 + i, 3) & 1048575) / 1048576.0 < 1 / (1 + exp(-slope * (x - 0.2))) as y
+      from generate_series(1::bigint, 120) as g
+      cross join lateral (select 8 + (hashint8extended(g, 1) & 1023) / 1024.0 * 22 as slope) as drawn
+      cross join generate_series(1::bigint, 120) as i
+      cross join lateral (
+        select ((hashint8extended(g * 1000 + i, 2) & 1048575) / 1048576.0 * 4 - 2)::float8 as x
+      ) as placed`);
+    await database.query("select ml.logregr_train('lab.slope', 'lab.slopes', 'y', 'array[1, x]', 'g', max_iter => 40)");
+    const [seen] = await database.rows(`
+      select
+        count(*) filter (where separated and failure is null) as missed,
+        count(*) filter (where not separated and failure is not null) as refused,
+        count(*) filter (where not separated and not converged) as unsettled,
+        count(*) filter (where separated) > 0 and count(*) filter (where not separated) > 60 as both
+      from lab.slopes
+      join (
+        select g, max(x) filter (where not y) < min(x) filter (where y) as separated from lab.slope group by g
+      ) as known using (g)`);
+    expect(seen).toEqual({ missed: "0", refused: "0", unsettled: "0", both: true });
+  });
+
+  test("a hundred and twenty columns are fitted: more than a function has arguments", async () => {
+    const columns = Array.from({ length: 120 }, (_, i) => `x${i + 1}`);
+    await database.query(`create table lab.wide as
+      select i, ${columns.map((name, j) => `(hashint8extended(i, ${j}) & 1023) / 1024.0::float8 as ${name}`).join(", ")},
+        (hashint8extended(i, 500) & 1023) / 1024.0 < 1 / (1 + exp(-4 * ((hashint8extended(i, 0) & 1023) / 1024.0 - 0.5))) as y
+      from generate_series(1::bigint, 800) as i`);
+    const [fit] = await logregr("lab.wide", "y", `array[1, ${columns.join(", ")}]`, ", tolerance => 0.1");
+    expect(fit?.coef).toHaveLength(121);
+    expect(fit?.coef[1]).toBeGreaterThan(2);
+    await database.query(
+      `select ml.linregr_train('lab.wide', 'lab.wide_line', 'x1 + 2 * x120', 'array[1, ${columns.join(", ")}]')`,
+    );
+    const coef = await database.value<number[]>("select coef from lab.wide_line");
+    expect(coef[1]).toBeCloseTo(1, 9);
+    expect(coef[60]).toBeCloseTo(0, 9);
+    expect(coef[120]).toBeCloseTo(2, 9);
+  });
+});

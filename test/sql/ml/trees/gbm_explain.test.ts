@@ -87,3 +87,22 @@ describe("explanations", () => {
     ).toMatchObject({ code: "CF002" });
   });
 });
+
+test("names are given without quotes, as they are stored", async () => {
+  await database.query(`create table lab.word as
+    select i as "order", i::float8 as "select", (i % 3)::text as "ünï", (i % 2) + i as "group" from generate_series(1, 200) as i`);
+  for (const [model, features] of [
+    ["lab.bare", "select, ünï"],
+    ["lab.quoted", '"select", "ünï"'],
+  ] as const) {
+    await database.query(
+      `select ml.gbm_train('lab.word', '${model}', 'order', 'group', '${features}', num_trees => 3)`,
+    );
+    await database.query(`select ml.gbm_explain('${model}', 'lab.word', '${model}_explained', '4')`);
+    const rows = await database.rows<{ feature: string }>(`select feature from ${model}_explained`);
+    expect(rows.map(({ feature }) => feature).sort()).toEqual(["(base)", "select", "ünï"]);
+    await database.query(`select ml.get_var_importance('${model}', '${model}_importance')`);
+    const important = await database.rows<{ feature: string }>(`select feature from ${model}_importance`);
+    expect(important.map(({ feature }) => feature).sort()).toEqual(["select", "ünï"]);
+  }
+});

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
+import { iris } from "./iris.ts";
 import { exploring, squares } from "./unsupervised.ts";
 
 const database = await lab();
@@ -101,5 +102,67 @@ describe("kmeanspp", () => {
     expect(await refuse("kmeanspp('lab.points', 'point', 1)")).toBe("CF001");
     await database.query("update lab.points set point = null");
     expect(await refuse("kmeanspp('lab.points', 'point', 1)")).toBe("CF004");
+  });
+});
+
+describe("kmeanspp from several starts", () => {
+  test("finds the best clustering of iris for every seed, as R's kmeans(nstart = 10) does: 78.85", async () => {
+    await load(iris);
+    for (let seed = 1; seed <= 12; seed += 1) {
+      expect((await cluster(3, `, seed => ${seed}`)).objective_fn).toBeCloseTo(78.851441, 5);
+    }
+    // One start ends where it began: some of the seeds stay in a worse one.
+    const single = await database.value<number>(
+      "select max((ml.kmeanspp('lab.points', 'point', 3, seed => seed, n_init => 1)).objective_fn) from generate_series(1, 30) as seed",
+    );
+    expect(single).toBeGreaterThan(78.86);
+    for (const n_init of ["0", "1001", "null"]) {
+      expect(await refuse(`kmeanspp('lab.points', 'point', 3, n_init => ${n_init})`)).toBe("CF001");
+    }
+  });
+
+  test("many points are started from a sample, and settle on all", async () => {
+    await database.query(`create table lab.many as
+      select array[10 * (i % 4) + (hashint8extended(i, 1) & 1023) / 1024.0, (hashint8extended(i, 2) & 1023) / 1024.0]::float8[] as point
+      from generate_series(1::bigint, 40000) as i`);
+    const found = await cluster(4, "", "lab.many");
+    expect(found.centroids.map((centroid) => Math.floor(centroid[0] ?? 0)).sort((a, b) => a - b)).toEqual([
+      0, 10, 20, 30,
+    ]);
+    expect(found.objective_fn / 40000).toBeCloseTo(2 / 12, 2);
+  });
+
+  test("a read-only transaction gets the same answer", async () => {
+    await load(iris);
+    const expected = await cluster(3);
+    const row = await database.as("postgres", {}, async (db) => {
+      await db.query("set transaction read only");
+      return db.rows("select * from ml.kmeanspp('lab.points', 'point', 3)");
+    });
+    expect(row[0]?.["objective_fn"]).toBeCloseTo(expected.objective_fn, 9);
+  });
+
+  test.each([
+    ["too large to be squared", "array[1e200, 1]", "array[2e200, 3]", "CF007"],
+    ["so large that their mean is not", "array[1.7e308, 1]", "array[1.7e308, 3]", "CF007"],
+    ["too close to be compared", "array[1e-30, 1]", "array[2e-30, 1]", "CF007"],
+  ])("points that are %s are refused", async (_, one, other, code) => {
+    await database.query(`drop table if exists lab.odd; create table lab.odd (point float8[]);
+      insert into lab.odd values (${one}), (${other})`);
+    expect(await refuse("kmeanspp('lab.odd', 'point', 2)")).toBe(code);
+  });
+
+  test("zeros have no angle", async () => {
+    await database.query(`drop table if exists lab.odd; create table lab.odd (point float8[]);
+      insert into lab.odd values (array[0, 0]), (array[1, 0]), (array[0, 1])`);
+    expect(await refuse("kmeanspp('lab.odd', 'point', 2, 'dist_angle', 'normalized_avg')")).toBe("CF001");
+    expect(await database.value("select (ml.kmeanspp('lab.odd', 'point', 3)).objective_fn")).toBe(0);
+  });
+
+  test("points may be in a column named after a word of SQL", async () => {
+    await database.query(
+      'create table lab.words as select array[i, i % 2]::float8[] as "order" from generate_series(1, 9) as i',
+    );
+    expect((await cluster(2, "", "lab.words", "order")).centroids).toHaveLength(2);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { lab } from "../../../support/lab.ts";
+import { iris } from "./iris.ts";
 import { exploring, squares } from "./unsupervised.ts";
 
 const database = await lab();
@@ -29,5 +30,36 @@ describe("kmeanspp", () => {
     expect(await refuse("kmeanspp_auto('lab.points', 'lab.other', 'point', array[3])")).toBe("CF001");
     expect(await refuse("kmeanspp_auto('lab.points', 'lab.other', 'pint', array[2, 3])")).toBe("CF002");
     expect(await refuse("kmeanspp_auto('lab.points', 'lab.points', 'point', array[2, 3])")).toBe("CF003");
+  });
+});
+
+describe("silhouettes of iris", () => {
+  test("are those of scikit-learn's silhouette_score, and the quick one has its own name", async () => {
+    await load(iris);
+    await database.query("select ml.kmeanspp_auto('lab.points', 'lab.iris', 'point', array[2, 3, 4])");
+    const rows = await database.rows<{
+      k: number;
+      silhouette: number;
+      simple_silhouette: number;
+      selection_algorithm: string | null;
+    }>("select k, silhouette, simple_silhouette, selection_algorithm from lab.iris order by k");
+    expect(rows[0]?.silhouette).toBeCloseTo(0.681046, 5);
+    expect(rows[1]?.silhouette).toBeCloseTo(0.552819, 5);
+    expect(rows[0]?.selection_algorithm).toBe("silhouette");
+    // Computed from the points and the two centroids.
+    const [one, other] = await database.value<number[][]>("select centroids from lab.iris where k = 2");
+    const squared = (a: readonly number[], b: readonly number[] = []): number =>
+      a.reduce((sum, x, i) => sum + (x - (b[i] ?? Number.NaN)) ** 2, 0);
+    const simple = iris.map((point) => {
+      const [near = 0, far = 0] = [squared(point, one), squared(point, other)].sort((a, b) => a - b);
+      return (far - near) / far;
+    });
+    expect(rows[0]?.simple_silhouette).toBeCloseTo(simple.reduce((sum, value) => sum + value, 0) / simple.length, 5);
+    await database.query(
+      "select ml.kmeanspp_auto('lab.points', 'lab.simple', 'point', array[2, 3], k_selection_algorithm => 'simple_silhouette')",
+    );
+    expect(await database.rows("select k, selection_algorithm from lab.simple_summary")).toEqual([
+      { k: 2, selection_algorithm: "simple_silhouette" },
+    ]);
   });
 });

@@ -1,0 +1,37 @@
+create or replace function ml._xgboost_link(objective text)
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  if objective in ('binary:logistic', 'reg:logistic') then
+    return 'logit';
+  elsif objective in ('count:poisson', 'reg:gamma', 'reg:tweedie') then
+    return 'log';
+  elsif objective in (
+    'reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'reg:squaredlogerror',
+    'reg:quantileerror', 'binary:logitraw'
+  ) or objective like 'rank:%' then
+    return 'identity';
+  end if;
+  perform common.refuse(
+    'CF009',
+    format('the objective "%s" is not known here', coalesce(left(objective, 100), 'null')),
+    case
+      when objective like 'multi:%'
+        then 'A model has one answer: train one model for each class with binary:logistic, or import the scores.'
+      else 'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:squaredlogerror, '
+        || 'reg:quantileerror, reg:logistic, binary:logistic, binary:logitraw, count:poisson, reg:gamma, reg:tweedie '
+        || 'and rank:….'
+    end
+  );
+end;
+$$;
+
+comment on function ml._xgboost_link(text) is $$
+The link of an objective of XGBoost: logit, log or identity. Error CF009.
+$$;
+
+grant execute on function ml._xgboost_link(text) to insights_admin, insights_worker;
