@@ -176,7 +176,11 @@
 --!include ml/forecasts/ets_train.sql
 --!include ml/forecasts/ets_forecast.sql
 --!include ml/forecasts/_arima_next.sql
+--!include ml/forecasts/_unreflected.sql
+--!include ml/forecasts/_arima_start.sql
 --!include ml/forecasts/_arima_filter.sql
+--!include ml/forecasts/_arima_innovations.sql
+--!include ml/forecasts/_arima_conditional.sql
 --!include ml/forecasts/_arima_bounded.sql
 --!include ml/forecasts/_arima_errors.sql
 --!include ml/forecasts/_arima_model.sql

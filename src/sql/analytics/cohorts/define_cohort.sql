@@ -76,8 +76,8 @@ A rule has at most 20,000 characters and 10 levels, and with the rules of cohort
 cost of a refresh is that of the people whose data changed; days that pass change `within` and `older_than` when
 `analytics.refresh_cohorts` runs.
 Errors: CF001 for an invalid rule, and one that names its own cohort, CF002 for an unknown event, item, set or target
-(names the nearest), CF006 for a prediction that is not trained, CF008 for a rule that is too large, CF010 for the set of
-a variation whose people were deleted by retention.
+(names the nearest), CF006 for a prediction that is not trained, CF008 for a rule that is too large, CF010 for the set
+of a variation whose people were deleted by retention.
 $$;
 
 grant execute on function analytics.define_cohort(text, jsonb, text, boolean) to insights_admin;

@@ -333,17 +333,16 @@ comment on function analytics.funnel_correlation(
 ) is $$
 Returns what sets the people who did all steps of a funnel apart from those who did not.
 `factors`: `event`: whether a person did an event of each type between her first and her last step or, without the last
-step, within the window; `set`: whether she is in each set of people now, of those that `among` accepts;
-`trait.<name>`: whether she has each of the 100 most frequent values. The odds ratio is that of doing all steps, of people with the factor compared with the
-others: 2 means twice the odds, 0.5 half of them. It is computed with 0.5 added to each of the four numbers (Haldane
-1956, Anscombe 1956), and its 95 % interval by the logarithm (B. Woolf, "On estimating the relation between blood
-group and disease", Annals of Human Genetics 19, 1955). `is_significant`: the false discovery rate of all that are
-marked is at most 5 % (Benjamini and Hochberg 1995; chi-squared test by the logarithm of the odds ratio).
-Factors are ordered by the bound of the interval that is closer to 1, the clearest first; `top` null: all. A
-correlation is not a cause. Steps and exclusions are not among the factors.
-The other arguments are those of `analytics.funnel`, and so are the rules. For analysts, all figures are computed from
-the numbers of people as shown, and factors of too few people are left out, as are those that too few people are
-without. Errors: as `analytics.funnel`.
+step, within the window; `set`: whether she is in each set of people now, of those that `among` accepts; `trait.<name>`:
+whether she has each of the 100 most frequent values. The odds ratio is that of doing all steps, of people with the
+factor compared with the others: 2 means twice the odds, 0.5 half of them. It is computed with 0.5 added to each of the
+four numbers (Haldane 1956, Anscombe 1956), and its 95 % interval by the logarithm (B. Woolf, "On estimating the
+relation between blood group and disease", Annals of Human Genetics 19, 1955). `is_significant`: the false discovery
+rate of all that are marked is at most 5 % (Benjamini and Hochberg 1995; chi-squared test by the logarithm of the odds
+ratio). Factors are ordered by the bound of the interval that is closer to 1, the clearest first; `top` null: all. A
+correlation is not a cause. Steps and exclusions are not among the factors. The other arguments are those of
+`analytics.funnel`, and so are the rules. For analysts, all figures are computed from the numbers of people as shown,
+and factors of too few people are left out, as are those that too few people are without. Errors: as `analytics.funnel`.
 $$;
 
 grant execute on function analytics.funnel_correlation(

@@ -75,7 +75,6 @@ begin
       coalesce(get_bit(member.compared, (session.person_id % 4096)::int) <> 0, false) as is_compared,
       place.nodes, place.starts
     from track.session
-    join member on member.block = session.person_id / 4096
     cross join lateral (
       select
         array_agg(event.node order by event.at, event.event_type_id, event.node) as nodes,
@@ -107,6 +106,7 @@ begin
       ) as event
       where event.node > 0
     ) as place
+    join member on member.block = session.person_id / 4096
     where node_of_type is not null
       and session.started_at >= _session_paths.since
       and session.started_at < _session_paths.until

@@ -106,10 +106,10 @@ Returns the expected figures of the next buckets of a trend, with prediction int
 The model is exponential smoothing with trend and season (`ml.forecast_series`), from the complete buckets of the period
 since the first event; a series of fewer than four has no rows. The naive forecast is the figure one season ago.
 `holdout_mae` and `holdout_naive_mae` are the mean absolute errors of both on the last buckets, with models that did not
-know them; where the naive one is smaller, the forecast is the naive one. `since`: null for the last 504 hours, 182 days,
-or 60 other buckets. `season`: number of buckets; null: 168 hours or 7 days, and 1 for other buckets. `measure`: `events`,
-`people`, or `engaged` time in seconds. The other arguments are those of `analytics.trend`, with whose figures, and
-whose rules for analysts, it is computed. A fit of 182 days or 504 hours takes about 0.4 s.
+know them; where the naive one is smaller, the forecast is the naive one. `since`: null for the last 504 hours, 182
+days, or 60 other buckets. `season`: number of buckets; null: 168 hours or 7 days, and 1 for other buckets. `measure`:
+`events`, `people`, or `engaged` time in seconds. The other arguments are those of `analytics.trend`, with whose
+figures, and whose rules for analysts, it is computed. A fit of 182 days or 504 hours takes about 0.4 s.
 Errors: as `analytics.trend`, CF001 for another invalid argument, CF008 for more than 5,000 buckets of all series.
 $$;
 

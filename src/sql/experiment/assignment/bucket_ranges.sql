@@ -1,4 +1,4 @@
-/* PostgreSQL has an error where a sum of finite numbers is beyond double precision: half of it is compared with 2^1023. */
+/* PostgreSQL raises an error for a sum beyond double precision: half of it is compared with 2^1023. */
 create or replace function experiment._ieee_sum(a double precision, b double precision)
 returns double precision
 language sql
@@ -85,8 +85,8 @@ comment on function experiment.bucket_ranges(integer, double precision, double p
 Returns the range of each variation of an experiment between 0 and 1, the low and the high bound of each in turn.
 The low bounds are the sums of the weights before; each range is the share `coverage` of its weight. As in GrowthBook's
 clients, coverage is taken as between 0 and 1, and weights that are missing, of another number or do not add up to 1
-within 0.01 as equal. A null among the weights is 0; with a NaN, also from infinite weights of both signs, the sum is not
-compared, and the bounds that follow are NaN or infinite. `coverage` null: 1.
+within 0.01 as equal. A null among the weights is 0; with a NaN, also from infinite weights of both signs, the sum is
+not compared, and the bounds that follow are NaN or infinite. `coverage` null: 1.
 $$;
 
 grant execute on function experiment.bucket_ranges(integer, double precision, double precision[])

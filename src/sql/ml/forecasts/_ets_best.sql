@@ -315,8 +315,8 @@ $$;
 comment on function ml._ets_best(float8[], int[], float8[]) is $$
 Returns the exponential smoothing of a series with the least corrected Akaike criterion among some shapes.
 `shapes`: one per line, as in ml._ets_filter, the simple ones first; `fixed`: alpha, beta, gamma, phi, level and slope
-where they are not fitted. `errors` are in the unit of the series; `squares` and `residual_variance` are of the errors of
-the model.
+where they are not fitted. `errors` are in the unit of the series; `squares` and `residual_variance` are of the errors
+of the model.
 $$;
 
 grant execute on function

@@ -32,7 +32,7 @@ begin
     or not coalesce('state_covariance' = any (common.columns(to_regclass(v_summary))), false)
   then
     perform common.refuse('CF002', format('"%s" is not a model of ml.arima_train', left(model_table, 100)),
-      'Give the output table of ml.arima_train with its summary table; a model of an earlier release is trained again.');
+      'Give the output table of ml.arima_train with its summary table; train models of earlier releases again.');
   end if;
   -- The columns before the mean are the grouping columns.
   v_groups := array(

@@ -73,7 +73,8 @@ $$;
 
 comment on function ml.forecast_series(float8[], int, int, text, text, float8) is $$
 Returns the next values of a series by exponential smoothing, with prediction intervals, beside the seasonal-naive ones.
-The model is that of `ml.ets_train`, which is the naive one where that is better on held-out values; the intervals are those of `ml.ets_forecast` and `ml.seasonal_naive_forecast`.
+The model is that of `ml.ets_train`, which is the naive one where that is better on held-out values; the intervals are
+those of `ml.ets_forecast` and `ml.seasonal_naive_forecast`.
 `series`: values in the order of time, one per step; null is a gap. `seasonal_period`: steps in a cycle, such as 7 for
 days with a weekly cycle. `confidence`: probability that an interval contains the value.
 Errors: CF001 for an invalid argument, CF004 for too few values, CF008 for more than 10,000.
