@@ -10,6 +10,7 @@ import { openEmbedded, passwordFile } from "../database/embedded.ts";
 import { migrate } from "../database/migrate.ts";
 import { describeError } from "../errors.ts";
 import { openMetricsPort, startMetrics } from "../metrics/metrics.ts";
+import { serveLists } from "../simulator/lists.ts";
 import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
@@ -72,6 +73,15 @@ async function fill(pool: pg.Pool): Promise<void> {
   }
   await refresh(pool, process.stdout);
   await step("Refreshing views", () => pool.query("select analytics.refresh_views(), recommend.refresh_lists()"));
+}
+
+/** Lists of the past weeks, so that their relevance is seen at once; the worker refreshes what follows from them. */
+async function serve(pool: pg.Pool): Promise<void> {
+  await step(
+    "Serving recommendations of the past weeks",
+    (bar) => serveLists(pool, (fraction) => bar.update(fraction, 1)),
+    ({ lists, clicks }) => `${lists} lists, ${clicks} clicks`,
+  );
 }
 
 async function train(pool: pg.Pool): Promise<void> {
@@ -168,9 +178,11 @@ export default new Command()
 
       const unfinished = (await findPopulation(pool))?.finished === false;
       const empty = !(await exists(pool, "select from track.event"));
-      if (options.simulate === true || (database.embedded && (empty || unfinished))) await fill(pool);
+      const isFilled = options.simulate === true || (database.embedded && (empty || unfinished));
+      if (isFilled) await fill(pool);
       const untrained = !(await exists(pool, "select from ml.deployment"));
       if (untrained && (await exists(pool, "select from recommend.interaction"))) await train(pool);
+      if (isFilled && !(await exists(pool, "select from recommend.impression"))) await serve(pool);
 
       const worker = await step("Starting the worker", () => startWorker(config, database, metrics));
       closers.add(() => worker.close());
