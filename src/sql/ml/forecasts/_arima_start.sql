@@ -1,3 +1,38 @@
+create or replace function ml._reflected(
+  coefficients float8[]
+)
+returns float8[]
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_size constant int := cardinality(coefficients);
+  v_line float8[] := coefficients;
+  v_lower float8[];
+  v_reflection float8;
+begin
+  for k in reverse v_size..1 loop
+    v_reflection := v_line[k];
+    if v_reflection is null or not abs(v_reflection) < 1 then
+      return null;
+    end if;
+    v_lower := v_line;
+    for i in 1..k - 1 loop
+      v_lower[i] := (v_line[i] + v_reflection * v_line[k - i]) / ((1 - v_reflection) * (1 + v_reflection));
+    end loop;
+    v_line := v_lower;
+  end loop;
+  return v_line;
+end;
+$$;
+
+comment on function ml._reflected(float8[]) is $$
+Returns the partial autocorrelations of an autoregression; null when it is not stationary.
+Source: Monahan, A note on enforcing stationarity in autoregressive-moving average models, Biometrika 71, 1984.
+$$;
+
 create or replace function ml._arima_start(
   ar float8[],
   ma float8[],
