@@ -225,7 +225,7 @@ $$;
 
 comment on function analytics.transitions(timestamptz, timestamptz, text, text[], text[], int) is $$
 Returns the most frequent transitions between pages that were viewed in succession, of whole months.
-It reads the sums of `track.item_transition`, and so costs the same for any number of transitions; `analytics.paths` and
+It reads the sums of `track.item_transition`: its cost is that of the pairs of items by month. `analytics.paths` and
 `analytics.sequences` read the sessions, with steps, sets of people and any days. The period is extended to whole months
 (UTC), in which the sessions started. Figures are those of counted people. Rows are transitions from `source` to
 `target`, the most frequent `top` first; null: all.
