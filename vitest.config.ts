@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { configDefaults, defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /**
  * Tests that use no database, or one in a directory of their own. `.ci/run` runs them in the first of its two suites and
@@ -62,6 +63,30 @@ const shared = [
   "test/simulator/{experiment,run}.test.ts",
   "test/worker/{ledger,predictions}.test.ts",
 ];
+/** The files that take longest, which start first: else the last of them would run alone at the end. */
+const slow = [
+  "commands/start",
+  "database/embedded",
+  "database/watchdog",
+  "commands/query",
+  "security/definers",
+  "sql/track/check_rollups",
+  "commands/doctor",
+  "api/analytics",
+  "worker/worker",
+  "database/migrate",
+].map((name) => `/test/${name}.test.ts`);
+
+class SlowFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const place = slow.findIndex((name) => moduleId.endsWith(name));
+      return place < 0 ? slow.length : place;
+    };
+    return (await super.sort(files)).toSorted((one, other) => rank(one) - rank(other));
+  }
+}
+
 const exclude = [
   ...configDefaults.exclude,
   ...(process.env["INSIGHTS_TEST_SERVER_ONLY"] ? serverless : []),
@@ -76,6 +101,7 @@ export default defineConfig({
     maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    sequence: { sequencer: SlowFirst },
     projects: [
       {
         test: {
