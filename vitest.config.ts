@@ -37,10 +37,12 @@ const alike = [
 
 /**
  * Tests that take minutes: how releases are made and applied, one release with a filled database, every function with
- * hostile arguments, trainings and settings with any history. INSIGHTS_TEST_SHORT leaves them out.
+ * hostile arguments, clients whose server is killed, trainings and settings with any history. INSIGHTS_TEST_SHORT leaves
+ * them out.
  */
 const long = [
   "test/api/arguments.test.ts",
+  "test/collector/failures.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
   "test/security/limits.test.ts",

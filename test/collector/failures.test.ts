@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { secret } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { type Insights, insights } from "../support/insights.ts";
+import { send as sendTo } from "../support/requests.ts";
 
 /*
  * The server is killed while clients send, and its database goes away. On native PostgreSQL: the embedded database would
@@ -65,7 +66,7 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
   test("a server that is killed and started again loses nothing, and stores nothing twice", async () => {
     const first = await start();
     const { port } = new URL(first.url);
-    const sent = 300;
+    const sent = 100;
     const segment = new Analytics({ writeKey: key, host: first.url, flushAt: 10, flushInterval: 50 });
     const posthog = new PostHog(key, {
       host: first.url,
@@ -82,7 +83,7 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
       posthog.capture({ distinctId: `u${index}`, event: "By PostHog" });
       snowplow.setUserId(`u${index}`);
       snowplow.track(buildStructEvent({ category: "test", action: "By Snowplow" }));
-      if (index === 150) {
+      if (index === 50) {
         first.server.child.kill("SIGKILL");
         await first.server.exitCode();
         setTimeout(() => void start(port), 200);
@@ -90,11 +91,19 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     await segment.closeAndFlush({ timeout: 200_000 });
-    snowplow.flush();
     await posthog.shutdown(200_000);
     expect(failed).toEqual([]);
     for (const event of ["By Segment", "By PostHog", "By Snowplow"]) {
-      await expect.poll(async () => [event, await stored(event)], { timeout: 60_000 }).toEqual([event, sent]);
+      // Snowplow's client repeats what failed when it sends again.
+      await expect
+        .poll(
+          async () => {
+            snowplow.flush();
+            return [event, await stored(event)];
+          },
+          { timeout: 60_000, interval: 500 },
+        )
+        .toEqual([event, sent]);
     }
     expect(await database.value("select count(*) - count(distinct (event_type_id, person_id)) from track.event")).toBe(
       "0",
@@ -122,12 +131,9 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
         { "x-write-key": key },
       ],
     ];
+    // Without connections that are kept: the server may close one just when it is used again.
     const send = ([path, body, headers]: (typeof requests)[0]) =>
-      fetch(api + path, {
-        method: "POST",
-        headers: { "content-type": "application/json", ...headers },
-        body: JSON.stringify(body),
-      });
+      sendTo(api, { path, headers, body: JSON.stringify(body) });
     // The key is known from here on, and each route has a connection.
     for (const [path, body, headers] of requests) {
       const text = JSON.stringify(body).replaceAll("Away", "Before").replaceAll("away", "before");
@@ -137,7 +143,7 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
     for (const request of requests) {
       const response = await send(request);
       expect([request[0], response.status]).toEqual([request[0], 503]);
-      expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+      expect(Number(response.headers["retry-after"])).toBeGreaterThan(0);
     }
     isCut = false;
     for (const request of requests) {

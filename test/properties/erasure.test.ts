@@ -275,6 +275,17 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
     from track.identity where external_id = $1 and kind = 'user' order by identity_id limit 1`;
   await db.query(note, ["ben", author, 1]);
   if (isThere) await db.query(note, ["ada", "ben", 2]);
+  await db.query("select track.define_person_set('cluster.test', 'Test', 'analytics.cluster_members')");
+  await db.query(
+    `insert into analytics.cluster (name, centroid, means, deviations, person_count, created_at)
+     values ('cluster.test', '{0}', '{0}', '{0}', 1, '2026-01-01')`,
+  );
+  const member = `
+    insert into analytics.cluster_member (identity_id, name)
+    select min(identity_id), 'cluster.test' from track.identity where external_id = $1 and kind = 'user'`;
+  await db.query(member, ["ben"]);
+  if (isThere) await db.query(member, ["ada"]);
+  await db.query("update analytics.cluster_setting set is_marked = true");
   await db.query("insert into recommend.rule_log (name, actor) values ('r', $1)", [author]);
   await db.query("insert into privacy.retention_log (rule, action, actor) values ('events', 'set', $1)", [author]);
   await db.query("insert into track.name_log (action, name, target, actor) values ('event renamed', 'a', 'b', $1)", [

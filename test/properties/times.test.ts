@@ -138,8 +138,8 @@ const steps: Record<string, string> = {
   interventions: `select happened_at from analytics.interventions(${course})`,
   "outcomes of interventions": `select * from analytics.intervention_outcomes(${course})`,
   "settings of clusters": "select window_days from analytics.define_clusters()",
-  "a fit of clusters": "select person_count, silhouette from analytics.fit_clusters()",
-  clusters: "select * from analytics.clusters()",
+  "a fit of clusters": "select count(*) from analytics.fit_clusters()",
+  clusters: "select count(*) from analytics.clusters()",
   "sizes of clusters": `select * from analytics.cluster_history(${spring})`,
   "moves between clusters": `select * from analytics.cluster_moves(${spring})`,
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
@@ -371,6 +371,10 @@ beforeAll(async () => {
     select 'refresh', now() - n * interval '24 hours' - interval '30 minutes', now(), 'ok' from generate_series(1, 400) as n;
     insert into monitor.alert (source, subject, owner, severity, message, fix, opened_at, changed_at, seen_at)
     values ('queue', 'zones', 'operator', 'warning', 'A problem.', 'A fix.', '2025-03-30 01:30Z', '2025-03-30 01:30Z', '2025-03-30 01:30Z');
+    insert into analytics.cluster_fit values
+      ('2025-03-30 01:30Z', '2025-03-02', '2025-03-30', 60, 2, 0.5, '{2}', '{0.5}', 0);
+    insert into analytics.cluster_move values
+      ('2025-03-30 01:30Z', '', 'cluster.night', 20), ('2025-03-30 01:30Z', '', 'cluster.day', 40);
     create schema lab;
     create table lab.row as
     select n as line, timestamptz '2025-03-30 00:30Z' + n * interval '61 minutes' as at from generate_series(1, 40) as n;

@@ -37,6 +37,13 @@ const functions: Record<string, string> = {
   "experiment.health: people": "numbers of people",
   "experiment.result_days: people": "numbers of people",
   "experiment.results: people": "numbers of people",
+  "ml._elastic_net_fits: key": "the groups of a relation that the caller reads with her own rights",
+  "ml._glm_fits: key": "the groups of a relation that the caller reads with her own rights",
+  "ml._linregr_fits: key": "the groups of a relation that the caller reads with her own rights",
+  "ml._multinomial_fits: key": "the groups of a relation that the caller reads with her own rights",
+  "ml._numeric_sums: key": "the groups of a relation that the caller reads with her own rights",
+  "ml._settled: keys": "the groups of a relation that the caller reads with her own rights",
+  "ml._sums: key": "the groups of a relation that the caller reads with her own rights",
   "recommend._score_people: people": "fills a temporary table of the caller",
   "track.current_person_id: person_id": "the key of the caller herself, null for others than learners",
 };

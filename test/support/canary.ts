@@ -337,6 +337,16 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
      values ($1, 'report', 'operator', 'warning', 'The task is late.', 'Start a worker.', now(), now(), now())`,
     [`task_${word.length}`],
   );
+  await database.query("select track.define_person_set('cluster.test', 'Test', 'analytics.cluster_members')");
+  await database.query(
+    `insert into analytics.cluster (name, centroid, means, deviations, person_count)
+     values ('cluster.test', '{0}', '{0}', '{0}', 1) on conflict do nothing`,
+  );
+  await database.query(
+    `insert into analytics.cluster_member (identity_id, name)
+     select identity_id, 'cluster.test' from track.identity where external_id = $1 and kind = 'user'`,
+    [user],
+  );
   await database.query(
     `insert into analytics.intervention (identity_id, course_id, action, note, happened_at, risk, created_by)
      select identity.identity_id, item.item_id, 'call', $2, now(), 0.5, $1

@@ -1858,7 +1858,7 @@ values
   ('rules', 1800, 'monitor._check_rules', 'operator', 'Metrics outside the bounds of monitor.rule, or without data.');
 
 insert into monitor.scheduled_task (task, every, is_always_recorded, severity)
-values ('find_anomalies', '1 hour', false, 'warning');
+values ('find_anomalies', '1 hour', false, 'warning'), ('fit_clusters', '1 day', false, 'warning');
 
 insert into monitor.health_check (health_check, position, function_name, owner, description)
 values (

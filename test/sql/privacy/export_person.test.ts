@@ -147,6 +147,8 @@ test("each column of the data map that is about the person is in a row of the ex
     "recommend.evaluation_item",
     "recommend.evaluation_weight",
     "experiment.day_sum",
+    // Means of many people.
+    "analytics.cluster",
     "monitor.run",
     "monitor.probe_state",
     "privacy.erasure",
@@ -171,6 +173,7 @@ test("each column of the data map that is about the person is in a row of the ex
     // The export is of one person.
     "privacy.export_log.identity_id": "exported_at",
     "privacy.disclosure.identity_id": "identity",
+    "analytics.cluster_member.name": "cluster",
   };
   const columns = await database.rows<{ relation: string; name: string }>(
     `select schema_name || '.' || table_name as relation, column_name as name from privacy.data_map

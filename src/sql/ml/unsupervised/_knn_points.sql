@@ -31,7 +31,7 @@ begin
     perform common.refuse('CF001', format('point "%s" is of type %s', left(point, 100), v_type),
       'Give an array of numbers, such as array[a, b], or a vector.');
   end if;
-  execute format('drop table if exists pg_temp.%I', target);
+  execute format('drop table if exists %I.%I', 'pg_temp', target);
   execute format(
     'create temp table %1$I on commit drop as
      select %2$s as id, (%3$s) as given, %4$s as point, %5$s as label

@@ -99,11 +99,12 @@ describe("a version that was measured where it was trained", () => {
     });
   });
 
-  test("is deployed where there is nothing to compare", async () => {
+  test("is deployed where there is nothing to compare, and it has the metric", async () => {
     await inside(async (db) => {
-      expect(await challenge(db, {})).toMatchObject({ outcome: "first", deployed: true, value: null });
-      expect(await challenge(db, {})).toMatchObject({ outcome: "incomparable", deployed: true });
-      expect(await challenge(db, { ndcg_at_10: 0.1 })).toMatchObject({ outcome: "incomparable", deployed: true });
+      expect(await challenge(db, {})).toMatchObject({ deployed: false, value: null });
+      expect(await challenge(db, {})).toMatchObject({ deployed: false, value: null });
+      expect(await challenge(db, { ndcg_at_10: 0.1 })).toMatchObject({ outcome: "first", deployed: true });
+      expect(await challenge(db, {})).toMatchObject({ deployed: false, value: null });
     });
   });
 

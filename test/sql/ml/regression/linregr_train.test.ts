@@ -590,7 +590,7 @@ describe("bad input", () => {
   });
 
   test("learners and visitors may not train", async () => {
-    for (const role of ["insights_learner", "insights_visitor", "insights_analyst"]) {
+    for (const role of ["insights_learner", "insights_visitor"]) {
       await database.as(role, {}, async (db) => {
         const error = await db.rejects(
           "select ml.linregr_train('lab.course', 'lab.model', 'score', 'array[1, hours]')",
