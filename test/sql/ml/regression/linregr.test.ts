@@ -14,7 +14,7 @@ interface Fit {
   vcov: number[][] | null;
 }
 
-const fit = (y: string, x: string, from: string): Promise<Fit | null> =>
+const fitted = (y: string, x: string, from: string): Promise<Fit | null> =>
   database.as("insights_analyst", {}, (db) => db.value(`select to_jsonb(ml.linregr(${y}, ${x})) from ${from}`));
 
 /** The example of MADlib's manual: taxes, bathrooms, price and size of houses. */
@@ -29,7 +29,7 @@ const digits = (found: number[] | null | undefined, expected: number[]): number 
   );
 
 test("the example of MADlib's manual", async () => {
-  const result = await fit("price", "array[1, tax, bath, size]", houses);
+  const result = await fitted("price", "array[1, tax, bath, size]", houses);
   expect(
     digits(result?.coef, [-12849.4168959872, 28.9613922651765, 10181.6290712648, 50.516894915354]),
   ).toBeGreaterThan(11);
@@ -46,7 +46,7 @@ test("the example of MADlib's manual", async () => {
 });
 
 test("without a constant column, r2 is about zero, as in ml.linregr_train", async () => {
-  const result = await fit("i * 2 + i % 3", "array[i]", "generate_series(1, 7) as i");
+  const result = await fitted("i * 2 + i % 3", "array[i]", "generate_series(1, 7) as i");
   expect(digits(result?.coef, [306 / 140])).toBeGreaterThan(13);
   const expected = await database.value<number>(
     "select 1 - sum((i * 2 + i % 3 - i * 306 / 140.0) ^ 2) / sum((i * 2 + i % 3) ^ 2) from generate_series(1, 7) as i",
@@ -55,9 +55,9 @@ test("without a constant column, r2 is about zero, as in ml.linregr_train", asyn
 });
 
 test("a large origin costs no digits", async () => {
-  const result = await fit("3.0 * i + 7 + i % 2", "array[1, i]", "generate_series(1000000001, 1000000100) as i");
+  const result = await fitted("3.0 * i + 7 + i % 2", "array[1, i]", "generate_series(1000000001, 1000000100) as i");
   // The slope and its standard error do not depend on the origin.
-  const same = await fit("3.0 * i + 7 + i % 2", "array[1, i]", "generate_series(1, 100) as i");
+  const same = await fitted("3.0 * i + 7 + i % 2", "array[1, i]", "generate_series(1, 100) as i");
   expect(
     digits([result?.coef?.[1] ?? 0, result?.std_err?.[1] ?? 0], [same?.coef?.[1] ?? 0, same?.std_err?.[1] ?? 0]),
   ).toBeGreaterThan(11);
@@ -82,18 +82,18 @@ test("partial results add up", async () => {
 
 test("what cannot be fitted is null, so that a group does not end the others", async () => {
   const none = { coef: null, r2: null, std_err: null, t_stats: null, p_values: null, condition_no: null, vcov: null };
-  expect(await fit("i", "array[1, i]", "generate_series(1, 0) as i")).toBeNull();
-  expect(await fit("null", "array[1, i]", "generate_series(1, 3) as i")).toBeNull();
-  expect(await fit("i", "array[1, i]", "generate_series(1, 1) as i")).toEqual({ ...none, num_processed: 1 });
-  expect(await fit("i", "array[i, 3 * i]", "generate_series(1, 9) as i")).toEqual({ ...none, num_processed: 9 });
-  expect(await fit("i", "array[1, 1, i]", "generate_series(1, 9) as i")).toEqual({ ...none, num_processed: 9 });
-  const exact = await fit("i", "array[1, i]", "generate_series(1, 2) as i");
+  expect(await fitted("i", "array[1, i]", "generate_series(1, 0) as i")).toBeNull();
+  expect(await fitted("null", "array[1, i]", "generate_series(1, 3) as i")).toBeNull();
+  expect(await fitted("i", "array[1, i]", "generate_series(1, 1) as i")).toEqual({ ...none, num_processed: 1 });
+  expect(await fitted("i", "array[i, 3 * i]", "generate_series(1, 9) as i")).toEqual({ ...none, num_processed: 9 });
+  expect(await fitted("i", "array[1, 1, i]", "generate_series(1, 9) as i")).toEqual({ ...none, num_processed: 9 });
+  const exact = await fitted("i", "array[1, i]", "generate_series(1, 2) as i");
   expect(exact?.coef?.[1]).toBeCloseTo(1, 14);
   expect(exact).toMatchObject({ std_err: null, p_values: null, vcov: null, num_processed: 2 });
 });
 
 test("rows with a null are left out, and what is not finite or ragged is refused", async () => {
-  expect((await fit("i", "array[1, nullif(i, 3)]", "generate_series(1, 5) as i"))?.num_processed).toBe(4);
+  expect((await fitted("i", "array[1, nullif(i, 3)]", "generate_series(1, 5) as i"))?.num_processed).toBe(4);
   for (const [x, code] of [
     ["array[1, 'NaN'::float8]", "CF001"],
     ["array[1, '-Infinity'::float8]", "CF001"],
