@@ -120,8 +120,9 @@ const ReadBodyPlugin: GraphileConfig.Plugin = {
 /**
  * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the start page on /, the owner of a token on
  * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, the routes of the clients in
- * `src/collector`, and the state of the installation on /healthz. `listener` is an open port; without it, the port is opened here. `metrics` measures the requests, and is
- * served on /metrics if it has a token; it is the caller's to close.
+ * `src/collector`, and the state of the installation on /healthz. `listener` is an open port; without it, the port
+ * is opened here. `metrics` measures the requests, and is served on /metrics if it has a token; it is the caller's
+ * to close.
  */
 export async function startApi(
   config: Config,

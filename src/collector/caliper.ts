@@ -7,6 +7,7 @@ import {
   type Json,
   objectOf,
   type Route,
+  shareOf,
   type Translated,
   textOf,
 } from "./dialect.ts";
@@ -68,10 +69,6 @@ function secondsOf(duration: unknown): number | undefined {
     typeof duration === "string" ? (/^PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?$/.exec(duration) ?? []) : [];
   return whole === undefined ? undefined : Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
 }
-
-/** A share from 0 to 1 of two numbers. */
-export const shareOf = (part: unknown, whole: unknown): number | undefined =>
-  typeof part === "number" && typeof whole === "number" && whole > 0 ? part / whole : undefined;
 
 function translate(event: Json, sentAt: unknown): Translated {
   const [type, action] = [textOf(event["type"]) ?? "", textOf(event["action"]) ?? ""];

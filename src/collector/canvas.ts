@@ -1,4 +1,3 @@
-import { shareOf } from "./caliper.ts";
 import {
   BodyError,
   type Call,
@@ -6,8 +5,10 @@ import {
   idOf,
   isObject,
   type Json,
+  numberOf,
   objectOf,
   type Route,
+  shareOf,
   type Translated,
   textOf,
 } from "./dialect.ts";
@@ -20,11 +21,6 @@ import {
 const item = (type: string, id: unknown): string | undefined => {
   const text = textOf(id);
   return text === undefined ? undefined : `${type}:${text}`;
-};
-
-const numberOf = (value: unknown): number | undefined => {
-  const number = typeof value === "string" && value !== "" ? Number(value) : value;
-  return typeof number === "number" && Number.isFinite(number) ? number : undefined;
 };
 
 /** Meaning of an event: its name, its learner where that is not the user of the request, and its properties. */

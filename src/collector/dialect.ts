@@ -20,6 +20,16 @@ export function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
+/** A finite number, also as text. */
+export const numberOf = (value: unknown): number | undefined => {
+  const number = typeof value === "string" && value !== "" ? Number(value) : value;
+  return typeof number === "number" && Number.isFinite(number) ? number : undefined;
+};
+
+/** A share from 0 to 1 of two numbers. */
+export const shareOf = (part: unknown, whole: unknown): number | undefined =>
+  typeof part === "number" && typeof whole === "number" && whole > 0 ? part / whole : undefined;
+
 /** Without the fields that are undefined, and without empty objects. */
 export function compact(value: Record<string, unknown>): Json {
   const kept = Object.entries(value).filter(

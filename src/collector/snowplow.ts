@@ -4,6 +4,7 @@ import {
   compact,
   isObject,
   type Json,
+  numberOf,
   objectOf,
   type Route,
   type Translated,
@@ -51,11 +52,6 @@ function contextsOf(event: Json): Record<string, Json> {
   }
   return contexts;
 }
-
-const numberOf = (value: unknown): number | undefined => {
-  const number = typeof value === "string" && value !== "" ? Number(value) : Number.NaN;
-  return Number.isFinite(number) ? number : undefined;
-};
 
 /** Pixels from the top; those of a page that was not scrolled are left out. */
 const scrolledTo = (value: unknown): number | undefined => numberOf(value) || undefined;
