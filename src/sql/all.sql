@@ -762,6 +762,7 @@
 --!include experiment/statistics/_covariances.sql
 --!include experiment/statistics/_degrees.sql
 --!include experiment/statistics/_difference.sql
+--!include experiment/statistics/_added_drawn.sql
 --!include experiment/statistics/_drawn.sql
 --!include experiment/statistics/_effect.sql
 --!include experiment/statistics/_estimate.sql
@@ -850,6 +851,7 @@
 --!include experiment/design/start.sql
 --!include experiment/design/stop.sql
 --!include experiment/design/ship.sql
+--!include experiment/exposure/_count_periods.sql
 --!include experiment/design/_set_weights.sql
 --!include experiment/design/change_weights.sql
 --!include experiment/design/history.sql
