@@ -174,3 +174,8 @@ drop function ml._prune_tree(float8);
 drop function ml._check_gbm_arguments(int, float8, int, int, float8, float8, float8, float8, float8, int, bigint);
 drop function ml._model_summary(text, text[]);
 drop function ml._gbm_expression(regclass, jsonb, text);
+-- Funnels by declared properties are read from the journeys.
+drop function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean);
+drop function analytics._walk_statement(
+  analytics.step_filter[], int, text, boolean, text, boolean, boolean, text
+);
