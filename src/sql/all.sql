@@ -29,6 +29,7 @@
 
 -- ml
 --!include ml/linear_algebra/_caller_error.sql
+--!include ml/linear_algebra/_check_output_columns.sql
 --!include ml/linear_algebra/_times.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix_columns.sql
@@ -129,12 +130,18 @@
 --!include ml/trees/_unquoted.sql
 --!include ml/trees/_is_category.sql
 --!include ml/trees/_tree_features.sql
---!include ml/trees/_tree_prepare.sql
+--!include ml/trees/_each.sql
+--!include ml/trees/_tree_read.sql
+--!include ml/trees/_tree_bin.sql
 --!include ml/trees/_tree_case.sql
 --!include ml/trees/_tree_grow.sql
+--!include ml/trees/_tree_prune.sql
+--!include ml/trees/_tree_write.sql
 --!include ml/trees/_tree_inputs.sql
---!include ml/trees/_model_summary.sql
+--!include ml/trees/_tree_summary.sql
+--!include ml/trees/_tree_model.sql
 --!include ml/trees/_tree_expression.sql
+--!include ml/trees/_tree_sum.sql
 --!include ml/trees/gbm_train.sql
 --!include ml/trees/gbm_predict.sql
 --!include ml/trees/_explanation.sql
@@ -160,7 +167,6 @@
 --!include ml/preparation/cross_validation_general.sql
 --!include ml/forecasts/_read_series.sql
 --!include ml/forecasts/_refuse_series.sql
---!include ml/forecasts/_check_output_columns.sql
 --!include ml/forecasts/_squares.sql
 --!include ml/forecasts/_series_fit.sql
 --!include ml/forecasts/_naive_cycle.sql
