@@ -249,6 +249,8 @@ describe.skipIf(!hasDataset("stat_oracles/houses"))("MADlib's houses (needs the 
         grouping_cols: "bedroom",
         num_all_groups: "3",
         num_failed_groups: "1",
+        weights: null,
+        offsets: null,
       },
     ]);
   });
