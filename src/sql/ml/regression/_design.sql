@@ -18,6 +18,7 @@
  *   literals         per coefficient the number written in array[1, ...], else null
  *   candidates       positions of columns that are constant in the first thousand rows and may be an intercept
  *   active           positions of all columns except the literals
+ *   nulls            whether the first thousand rows contain one that is skipped
  *   shift, scale     per coefficient: d = (x - shift) * scale is multiplied and summed; y_shift and y_scale for y
  *
  * Columns far from zero are centred near their medians, and very large or small ones are scaled by powers of two,
@@ -204,6 +205,7 @@ declare
   v_count constant integer := cardinality(v_active);
   v_design jsonb := design || jsonb_build_object('active', to_jsonb(v_active));
   v_sample float8[];
+  v_nulls boolean;
   v_shift float8[] := array_fill(0::float8, array[v_width]);
   v_scale float8[] := array_fill(1::float8, array[v_width]);
   v_candidates integer[] := '{}';
@@ -211,33 +213,32 @@ declare
   v_middle float8;
   v_spread float8;
 begin
-  v_sample := (
-    select sample.sums
-    from ml._sums(
-      format(
-        $statement$
-        select null::text, true, count(*), array[%s]
-        from (select * from (%s) as source where %s limit 1000) as head
-        $statement$,
-        (
-          select string_agg(
-            format(
-              'percentile_disc(0.5) within group (order by %1$s), coalesce(stddev_pop(%1$s), 0), '
-                || '(min(%1$s) = max(%1$s))::int',
-              name
-            ),
-            ', ' order by nth
-          )
-          from unnest(
-            '{y}'::text[] || (select array_agg('x' || position order by position) from unnest(v_active) as position)
-          ) with ordinality as part (name, nth)
-        ),
-        ml._values(v_design, 'float8'),
-        ml._complete(v_design)
+  select sample.sums, not sample.complete
+  into v_sample, v_nulls
+  from ml._sums(
+    format(
+      $statement$
+      select null::text, not exists (select from (%2$s limit 1000) as head where not (%3$s)), count(*), array[%1$s]
+      from (select * from (%2$s) as source where %3$s limit 1000) as head
+      $statement$,
+      (
+        select string_agg(
+          format(
+            'percentile_disc(0.5) within group (order by %1$s), coalesce(stddev_pop(%1$s), 0), '
+              || '(min(%1$s) = max(%1$s))::int',
+            name
+          ),
+          ', ' order by nth
+        )
+        from unnest(
+          '{y}'::text[] || (select array_agg('x' || position order by position) from unnest(v_active) as position)
+        ) with ordinality as part (name, nth)
       ),
-      (design ->> 'relation')::regclass
-    ) as sample
-  );
+      ml._values(v_design, 'float8'),
+      ml._complete(v_design)
+    ),
+    (design ->> 'relation')::regclass
+  ) as sample;
 
   for i in 1..v_count loop
     if v_sample[3 * i + 3] = 1 and v_sample[3 * i + 1] not in (0, 'NaN', 'Infinity', '-Infinity') then
@@ -268,7 +269,7 @@ begin
     end if;
   end loop;
   return v_design || jsonb_build_object(
-    'shift', to_jsonb(v_shift), 'scale', to_jsonb(v_scale), 'candidates', to_jsonb(v_candidates)
+    'shift', to_jsonb(v_shift), 'scale', to_jsonb(v_scale), 'candidates', to_jsonb(v_candidates), 'nulls', v_nulls
   );
 end;
 $$;

@@ -45,6 +45,51 @@ comment on function ml._numeric_sums(jsonb, text[]) is $$
 Returns the sums of a design in numeric, exactly, for the groups with the given keys (one empty key without groups).
 $$;
 
+create or replace function ml._float8_sums(design jsonb)
+returns table (key text, complete_count bigint, skipped_count bigint, sums float8[])
+language plpgsql
+as $$
+declare
+  v_relation constant regclass := (design ->> 'relation')::regclass;
+begin
+  -- Without groups and nulls, a plain aggregate takes a fifth less time than one that is grouped by completeness.
+  if design -> 'groups' = '[]' and not (design ->> 'nulls')::boolean then
+    return query
+    select null::text, part.row_count, 0::bigint, part.sums
+    from ml._sums(
+      format(
+        'select null::text, count(*) = count(*) filter (where complete), count(*), array[%s] from (%s) as row',
+        ml._product_sums(design, 'd'), ml._rows(design)
+      ),
+      v_relation
+    ) as part
+    where part.complete
+      and part.row_count > 0;
+    if found then
+      return;
+    end if;
+  end if;
+  return query
+  select
+    part.key,
+    coalesce(sum(part.row_count) filter (where part.complete), 0)::bigint,
+    coalesce(sum(part.row_count) filter (where not part.complete), 0)::bigint,
+    max(part.sums) filter (where part.complete)
+  from ml._sums(
+    format(
+      'select key, complete, count(*), case when complete then array[%s] end from (%s) as row group by key, complete',
+      ml._product_sums(design, 'd'), ml._rows(design)
+    ),
+    v_relation
+  ) as part
+  group by part.key;
+end;
+$$;
+
+comment on function ml._float8_sums(jsonb) is $$
+Returns the sums of a design in double precision, with the numbers of complete and of skipped rows, by group key.
+$$;
+
 create or replace function ml._linregr_fits(
   design jsonb,
   out key text,
@@ -64,26 +109,11 @@ returns setof record
 language plpgsql
 as $$
 declare
-  v_relation constant regclass := (design ->> 'relation')::regclass;
   v_doubtful text[] := '{}';
   v_group record;
   v_fit record;
 begin
-  for v_group in
-    select
-      part.key,
-      coalesce(sum(part.row_count) filter (where part.complete), 0)::bigint as complete_count,
-      coalesce(sum(part.row_count) filter (where not part.complete), 0)::bigint as skipped_count,
-      max(part.sums) filter (where part.complete) as sums
-    from ml._sums(
-      format(
-        'select key, complete, count(*), case when complete then array[%s] end from (%s) as row group by key, complete',
-        ml._product_sums(design, 'd'), ml._rows(design)
-      ),
-      v_relation
-    ) as part
-    group by part.key
-  loop
+  for v_group in select * from ml._float8_sums(design) loop
     key := v_group.key;
     row_count := v_group.complete_count;
     skipped := v_group.skipped_count;
@@ -424,6 +454,7 @@ $$;
 
 grant execute on function
   ml._numeric_sums(jsonb, text[]),
+  ml._float8_sums(jsonb),
   ml._linregr_fits(jsonb),
   ml._residuals(jsonb, jsonb, text),
   ml._breusch_pagan(jsonb, jsonb),
