@@ -67,9 +67,12 @@
 --!include ml/regression/_sums.sql
 --!include ml/regression/_values.sql
 --!include ml/regression/_columns_of.sql
+--!include ml/regression/_complete.sql
 --!include ml/regression/_layer.sql
 --!include ml/regression/_rows.sql
 --!include ml/regression/_design.sql
+--!include ml/regression/_less_offsets.sql
+--!include ml/regression/_no_rows.sql
 --!include ml/regression/_refuse_non_finite.sql
 --!include ml/regression/_unscaled.sql
 --!include ml/regression/_label.sql
