@@ -7,6 +7,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
  * leaves them out of the second, by INSIGHTS_TEST_SERVER_ONLY.
  */
 const serverless = [
+  "test/browser/meter.test.ts",
   "test/api/{addresses,authentication,bodies,listener,rates}.test.ts",
   "test/config.test.ts",
   "test/dashboard/start-page.test.ts",
@@ -37,11 +38,12 @@ const alike = [
 
 /**
  * Tests that take minutes: how releases are made and applied, one release with a filled database, every function with
- * hostile arguments, clients whose server is killed, trainings and settings with any history. INSIGHTS_TEST_SHORT leaves
- * them out.
+ * hostile arguments, clients whose server is killed, times of pages in a browser, trainings and settings with any
+ * history. INSIGHTS_TEST_SHORT leaves them out.
  */
 const long = [
   "test/api/arguments.test.ts",
+  "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
