@@ -247,3 +247,5 @@ drop function ml.robust_variance_linregr(text, text, text, text, text, boolean, 
 drop function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean, text);
 drop function ml.clustered_variance_linregr(text, text, text, text, text, text);
 drop function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean);
+drop function ml._product_sums(jsonb, text);
+drop function ml._sums(text, regclass);

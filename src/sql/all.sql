@@ -65,6 +65,7 @@
 --!include ml/distributions/chi_squared_cdf.sql
 --!include ml/distributions/fisher_f_cdf.sql
 --!include ml/regression/_sums.sql
+--!include ml/regression/_sums_statement.sql
 --!include ml/regression/_values.sql
 --!include ml/regression/_columns_of.sql
 --!include ml/regression/_complete.sql

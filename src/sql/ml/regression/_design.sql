@@ -93,8 +93,11 @@ begin
   end;
   if v_elements is not null then
     foreach v_element in array v_elements loop
-      perform common.numeric_expression(v_element, v_relation, 'independent variable');
-      v_types := v_types || common.expression_type(v_element, v_relation, 'independent variable');
+      v_element_type := common.expression_type(v_element, v_relation, 'independent variable');
+      if v_element_type <> all (v_numbers) then
+        perform common.numeric_expression(v_element, v_relation, 'independent variable');
+      end if;
+      v_types := v_types || v_element_type;
     end loop;
     v_width := cardinality(v_elements);
   else
