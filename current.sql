@@ -20,7 +20,7 @@ create table track.statement (
 
 comment on table track.statement is $$
 @behavior -*
-xAPI statements as they were sent, for the clients that read them back; their events are in `track.event`.
+Statements of xAPI clients as they were sent, for these to read them back; their events are in `track.event`.
 Only the source that sent a statement reads it. Statements of a person are deleted with her; in those of others, she is
 replaced.
 $$;
@@ -161,3 +161,9 @@ values
     null, null, null, 'Attachments that no stored xAPI statement has any more.'
   )
 on conflict do nothing;
+
+-- Funnels by declared properties are read from the journeys.
+drop function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean);
+drop function analytics._walk_statement(
+  analytics.step_filter[], int, text, boolean, text, boolean, boolean, text
+);

@@ -1093,6 +1093,7 @@
 --!include analytics/cohorts/person_rfm.sql
 --!include analytics/funnels/_funnel_steps.sql
 --!include analytics/funnels/_journeys.sql
+--!include analytics/funnels/_valued_journeys.sql
 --!include analytics/funnels/_visible_periods.sql
 --!include analytics/funnels/_walk_steps.sql
 --!include analytics/funnels/_walk_unordered.sql

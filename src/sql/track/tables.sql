@@ -2308,7 +2308,7 @@ create table track.statement (
 
 comment on table track.statement is $$
 @behavior -*
-xAPI statements as they were sent, for the clients that read them back; their events are in `track.event`.
+Statements of xAPI clients as they were sent, for these to read them back; their events are in `track.event`.
 Only the source that sent a statement reads it. Statements of a person are deleted with her; in those of others, she is
 replaced.
 $$;
