@@ -111,7 +111,7 @@ function decoderOf([a = 0, b = 0, c = 0, d = 0]: Uint8Array): TextDecoder | unde
 }
 
 /**
- * Fails if a file that is compressed with gzip is damaged: only its end tells, when a part of the rows would have been
+ * Fails if a file that is compressed with gzip is damaged: only its end shows it, when a part of the rows would have been
  * stored. A file that is cut off passes: the rows before its end are right.
  */
 export async function checkCompressed(path: string): Promise<void> {

@@ -71,6 +71,7 @@
 --!include ml/regression/_complete.sql
 --!include ml/regression/_layer.sql
 --!include ml/regression/_rows.sql
+--!include ml/regression/_scalar_expression.sql
 --!include ml/regression/_design.sql
 --!include ml/regression/_less_offsets.sql
 --!include ml/regression/_no_rows.sql

@@ -7,7 +7,9 @@ set search_path to pg_catalog, pg_temp
 return array[track._statement_key(0::smallint, case level when 'anonymous' then 'browser' else 'user' end, name)]
   || case
     when is_actor
-      then track._statement_key(0::smallint, case level when 'anonymous' then 'browser' else 'user' end || ' actor', name)
+      then track._statement_key(
+        0::smallint, case level when 'anonymous' then 'browser' else 'user' end || ' actor', name
+      )
   end;
 
 comment on function track._person_keys(text, text, boolean) is $$
