@@ -412,3 +412,19 @@ drop function ml.clustered_variance_linregr(text, text, text, text, text, text);
 drop function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean);
 drop function ml._product_sums(jsonb, text);
 drop function ml._sums(text, regclass);
+
+alter table track.consumer
+  add column incomplete_sets text check (incomplete_sets ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$');
+comment on column track.consumer.incomplete_sets is $$
+Name of a function that returns the names of sets whose people a rule of retention has deleted; null: there are none.
+$$;
+
+update track.consumer set incomplete_sets = 'analytics.incomplete_sets' where consumer = 'analytics.cohort';
+update track.consumer set incomplete_sets = 'experiment.incomplete_sets' where consumer = 'experiment.exposure';
+
+comment on column monitor.score_shift.verdict is $$
+`stable` (below 0.1), `shifting`, `drifted` (from 0.25 on) or `unknown`.
+Unknown: the rows are so few that the index would be 0.1 by chance alone, with a probability of more than 5 %. Of so few
+rows, the part of the index that chance does not explain on average decides, with at least 50 people in both periods and
+a p-value of at most 0.001.
+$$;

@@ -644,6 +644,8 @@
 --!include track/person_sets/move_people.sql
 --!include track/person_sets/recompute_person_sets.sql
 --!include track/person_sets/refresh_person_sets.sql
+--!include track/person_sets/incomplete_sets.sql
+--!include track/person_sets/check_sets.sql
 --!include track/person_sets/define_person_set.sql
 --!include track/person_sets/_list_people.sql
 --!include track/person_sets/set_person_set.sql
@@ -990,6 +992,7 @@
 --!include analytics/functions/_presence.sql
 --!include analytics/cohorts/_rule_sets.sql
 --!include analytics/cohorts/_incomplete_sets.sql
+--!include analytics/cohorts/incomplete_sets.sql
 --!include analytics/cohorts/_check_sets.sql
 --!include analytics/functions/_among.sql
 --!include analytics/functions/_members.sql

@@ -313,7 +313,7 @@ from (
     ('track', 'changed', '{changed_id}', 'Random keys.'),
     ('track', 'changed', '{consumer}', 'Names of functions, tables or tasks of the installation.'),
     (
-      'track', 'consumer', '{consumer,refresh,inputs,description,reads_set}',
+      'track', 'consumer', '{consumer,refresh,inputs,description,reads_set,incomplete_sets}',
       'Names of functions, tables or tasks of the installation.'
     ),
     (

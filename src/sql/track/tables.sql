@@ -1280,7 +1280,8 @@ create table track.consumer (
   refresh text not null check (refresh ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
   inputs text[] not null check (inputs <> '{}' and inputs <@ '{event,enrolment,decision,identity,trait,set}'),
   description text not null,
-  reads_set text check (reads_set ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$')
+  reads_set text check (reads_set ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  incomplete_sets text check (incomplete_sets ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$')
 );
 
 comment on table track.consumer is $$
@@ -1302,6 +1303,9 @@ comment on column track.consumer.description is $$Description of the derived dat
 comment on column track.consumer.reads_set is $$
 Name of a function of `set_name text` that returns whether the derived data depends on this set; null: on all sets.
 A consumer with the input `set` is queued when people join or leave a set that it reads.
+$$;
+comment on column track.consumer.incomplete_sets is $$
+Name of a function that returns the names of sets whose people a rule of retention has deleted; null: there are none.
 $$;
 
 create table track.changed (
