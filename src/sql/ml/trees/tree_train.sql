@@ -71,7 +71,7 @@ the order of `dependent_var_levels`), and `<output_table_name>_summary`.
 With `grouping_cols` each group has the tree that it would have alone: the tables begin with `gid`, the number of the
 group, and the grouping columns, the summary has a row per group, and the reason in `failure` for one without a tree.
 Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
-classes).
+classes, over 10,000 trees in all groups).
 Source: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984.
 $$;
 
