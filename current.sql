@@ -184,3 +184,70 @@ drop function ml.tree_train(text, text, text, text, text, text, text, text, text
 drop function ml.summary(text, text, text, text, boolean, boolean, float8[], int);
 drop function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean);
 drop function ml.pca_train(text, text, text, float8, boolean);
+create table experiment.period_sum (
+  experiment_id int not null references experiment.experiment on delete cascade,
+  since timestamptz not null,
+  variation smallint not null,
+  people bigint not null check (people > 0),
+  primary key (experiment_id, since, variation)
+);
+
+comment on table experiment.period_sum is $$
+@behavior -*
+Numbers of counted people of each variation, by the weights at their exposure.
+So that `experiment.health` costs the number of changes of the weights, not of people.
+$$;
+comment on column experiment.period_sum.experiment_id is $$Experiment.$$;
+comment on column experiment.period_sum.since is $$Time from which the weights applied: `experiment.weighting.since`.$$;
+comment on column experiment.period_sum.variation is $$Position of the variation.$$;
+comment on column experiment.period_sum.people is $$Number of people.$$;
+
+alter table experiment.period_sum enable row level security;
+
+-- From now on no refresh stores exposures, so that all of them are counted.
+lock table experiment.exposure in share row exclusive mode;
+insert into experiment.period_sum (experiment_id, since, variation, people)
+select
+  exposure.experiment_id, coalesce(period.since[width_bucket(exposure.exposed_at, period.since)], period.since[1]),
+  exposure.variation, count(*)
+from experiment.exposure
+join (
+  select weighting.experiment_id, array_agg(weighting.since order by weighting.since) as since
+  from experiment.weighting
+  group by weighting.experiment_id
+) as period on period.experiment_id = exposure.experiment_id
+where exposure.is_counted
+  and exposure.variation is not null
+group by 1, 2, 3;
+
+comment on type experiment.drawn is $$
+@behavior -*
+Numbers of people of the variations of an experiment, and what its weights make expect of them.
+Of a part of the time, added up over the periods between two changes of the weights.
+$$;
+
+alter table experiment.kept
+  alter column drawn type experiment.drawn[] using case when drawn is not null then array[drawn] end;
+comment on column experiment.kept.drawn is $$
+@behavior -*
+Numbers by which `experiment.health` tests the assignment, by part of the time.
+Of at least 5 people per variation; null with fewer.
+$$;
+
+drop function experiment._assigned(experiment.experiment, experiment.day_sum[], track.person_set_block[]);
+drop function experiment._mismatch_p(experiment.drawn);
+drop function experiment._drawn(float8[], float8[]);
+
+-- Weights and offsets in regressions.
+drop function ml._design(text, text, text, text);
+drop function ml._settled(jsonb);
+drop function ml._cross_product(bigint, float8[], float8[], jsonb);
+drop function ml._glm_fits(jsonb, text, text, integer, float8);
+drop function ml._sandwich(text, text, text, text, text, text, text, integer, float8, text);
+drop function ml.linregr_train(text, text, text, text, text, boolean);
+drop function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean);
+drop function ml.glm(text, text, text, text, text, text, text, boolean);
+drop function ml.robust_variance_linregr(text, text, text, text, text, boolean, text);
+drop function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean, text);
+drop function ml.clustered_variance_linregr(text, text, text, text, text, text);
+drop function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean);

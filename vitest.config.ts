@@ -7,6 +7,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
  * leaves them out of the second, by INSIGHTS_TEST_SERVER_ONLY.
  */
 const serverless = [
+  "test/browser/meter.test.ts",
   "test/api/{addresses,authentication,bodies,listener,rates}.test.ts",
   "test/config.test.ts",
   "test/dashboard/start-page.test.ts",
@@ -41,12 +42,13 @@ const alike = [
 
 /**
  * Tests that take long: how releases are made and applied, one release with a filled database, every function with
- * hostile arguments, clients whose server is killed, a supervisor that is killed, trainings and settings with any
- * history, trainings by steps, relations of many items, each cell of a rollup made wrong. INSIGHTS_TEST_SHORT leaves them
- * out.
+ * hostile arguments, clients whose server is killed, pages in a browser, a supervisor that is killed, trainings and
+ * settings with any history, trainings by steps, relations of many items, each cell of a rollup made wrong.
+ * INSIGHTS_TEST_SHORT leaves them out.
  */
 const long = [
   "test/api/arguments.test.ts",
+  "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
   "test/database/watchdog.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",

@@ -67,9 +67,12 @@
 --!include ml/regression/_sums.sql
 --!include ml/regression/_values.sql
 --!include ml/regression/_columns_of.sql
+--!include ml/regression/_complete.sql
 --!include ml/regression/_layer.sql
 --!include ml/regression/_rows.sql
 --!include ml/regression/_design.sql
+--!include ml/regression/_less_offsets.sql
+--!include ml/regression/_no_rows.sql
 --!include ml/regression/_refuse_non_finite.sql
 --!include ml/regression/_unscaled.sql
 --!include ml/regression/_label.sql
@@ -769,6 +772,7 @@
 --!include experiment/statistics/_covariances.sql
 --!include experiment/statistics/_degrees.sql
 --!include experiment/statistics/_difference.sql
+--!include experiment/statistics/_added_drawn.sql
 --!include experiment/statistics/_drawn.sql
 --!include experiment/statistics/_effect.sql
 --!include experiment/statistics/_estimate.sql
@@ -857,6 +861,7 @@
 --!include experiment/design/start.sql
 --!include experiment/design/stop.sql
 --!include experiment/design/ship.sql
+--!include experiment/exposure/_count_periods.sql
 --!include experiment/design/_set_weights.sql
 --!include experiment/design/change_weights.sql
 --!include experiment/design/history.sql
