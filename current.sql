@@ -343,6 +343,10 @@ drop function analytics._walk_statement(
   analytics.step_filter[], int, text, boolean, text, boolean, boolean, text
 );
 
+drop function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text);
+drop function ml.summary(text, text, text, text, boolean, boolean, float8[], int);
+drop function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text, boolean);
+drop function ml.pca_train(text, text, text, float8, boolean);
 create table experiment.period_sum (
   experiment_id int not null references experiment.experiment on delete cascade,
   since timestamptz not null,

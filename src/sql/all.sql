@@ -147,6 +147,7 @@
 --!include ml/trees/_tree_model.sql
 --!include ml/trees/_tree_expression.sql
 --!include ml/trees/_tree_sum.sql
+--!include ml/trees/_class_columns.sql
 --!include ml/trees/gbm_train.sql
 --!include ml/trees/gbm_predict.sql
 --!include ml/trees/_explanation.sql
