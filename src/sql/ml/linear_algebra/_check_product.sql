@@ -11,7 +11,9 @@ declare
   v_found record;
 begin
   -- |a b| <= |a| |b|: no inner product is too large where the longest rows' product is not.
-  if (select max(vector_norm(v)) from unnest(v_a) as v) * (select max(vector_norm(v)) from unnest(v_b) as v) < 3.4e38 then
+  if (select max(vector_norm(v)) from unnest(v_a) as v) * (select max(vector_norm(v)) from unnest(v_b) as v)
+    < 3.4e38
+  then
     return;
   end if;
   select a_row.n as row_number, b_row.n as column_number

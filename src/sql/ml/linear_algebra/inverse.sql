@@ -415,8 +415,11 @@ begin
     select max(vector_norm(row_.v) / sqrt(v_diagonal[row_.n]))
     from unnest(v_matrix) with ordinality as row_ (v, n)
   ) > 2 * sqrt((select sum(entry) from unnest(v_diagonal) as entry)) then
-    perform common.refuse('CF007', 'the matrix is not positive definite: an entry is larger than its row and column allow',
-      'Covariance, Gram and kernel matrices have a positive diagonal; a ridge on it makes them invertible.');
+    perform common.refuse(
+      'CF007',
+      'the matrix is not positive definite: an entry is larger than the diagonal allows',
+      'Covariance, Gram and kernel matrices have a positive diagonal; a ridge on it makes them invertible.'
+    );
   end if;
 
   -- Scaled to ones on the diagonal, so that the size of a pivot does not depend on the units of the rows.

@@ -27,8 +27,8 @@ $$;
 comment on function ml.multiply(vector[], vector[]) is $$
 Returns the matrix product A·B. Where Bᵀ is available, `ml.multiply_transposed` saves the transposition.
 Shapes: m × k and k × n give m × n; k and n at most 16,000. Single precision.
-Errors: CF001 (not matrices, shapes that do not fit), CF004 (no rows), CF007 (an entry of the product is too large), CF008
-(too large).
+Errors: CF001 (not matrices, shapes that do not fit), CF004 (no rows), CF007 (an entry of the product is too
+large), CF008 (too large).
 $$;
 
 grant execute on function ml.multiply(vector[], vector[]) to insights_analyst, insights_admin, insights_worker;

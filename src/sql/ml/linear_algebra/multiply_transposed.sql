@@ -26,8 +26,8 @@ comment on function ml.multiply_transposed(vector[], vector[]) is $$
 Returns A·Bᵀ: row i, column j is the inner product of row i of `a` and row j of `b`.
 The fastest product of matrices that are stored by rows.
 Shapes: m × k and n × k give m × n; n at most 16,000. Single precision.
-Errors: CF001 (not matrices, different numbers of columns), CF004 (no rows), CF007 (an entry of the product is too large), CF008 (n
-too large).
+Errors: CF001 (not matrices, different numbers of columns), CF004 (no rows), CF007 (an entry of the product is
+too large), CF008 (n too large).
 $$;
 
 grant execute on function ml.multiply_transposed(vector[], vector[])
