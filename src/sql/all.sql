@@ -35,6 +35,7 @@
 --!include ml/linear_algebra/_matrix_columns.sql
 --!include ml/linear_algebra/_fits_vector.sql
 --!include ml/linear_algebra/_product.sql
+--!include ml/linear_algebra/_check_product.sql
 --!include ml/linear_algebra/transpose.sql
 --!include ml/linear_algebra/multiply_transposed.sql
 --!include ml/linear_algebra/multiply.sql
@@ -253,7 +254,9 @@
 --!include ml/hypothesis_tests/ks_test.sql
 --!include ml/hypothesis_tests/mw_test.sql
 --!include ml/hypothesis_tests/wsr_test.sql
+--!include ml/hypothesis_tests/_one_way_anova_result.sql
 --!include ml/hypothesis_tests/one_way_anova.sql
+--!include ml/hypothesis_tests/one_way_anova_by_group.sql
 --!include ml/recommenders/ease_weights.sql
 --!include ml/recommenders/_weight.sql
 --!include ml/recommenders/_check_weight.sql
