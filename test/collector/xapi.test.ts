@@ -164,5 +164,197 @@ test("the published client", async () => {
   await xapi.voidStatement({ actor: ben as never, statementId: id(1) });
   expect((await xapi.getVoidedStatement({ voidedStatementId: id(1) })).data).toMatchObject({ id: id(1) });
 });
-void createHash;
-void token;
+
+describe("refused", () => {
+  test.each([
+    ["without a version", {}, { headers: { "x-experience-api-version": "" } }, 400],
+    ["of another version", {}, { headers: { "x-experience-api-version": "0.95" } }, 400],
+    ["with an unknown key", {}, { key: "cfi_0000" }, 401],
+    ["with another content type", {}, { headers: { "content-type": "text/plain" } }, 400],
+    ["that is not JSON", '{"id": ', {}, 400],
+    ["without an actor", { actor: undefined }, {}, 400],
+    ["with null", { result: null }, {}, 400],
+    ["with an unknown property", { extra: 1 }, {}, 400],
+    ["with a null byte", { result: { response: "a\0b" } }, {}, 400],
+    ["with two identifiers", { actor: { ...ada, ...ben } }, {}, 400],
+    ["with a score out of its range", { result: { score: { raw: 11, max: 10 } } }, {}, 400],
+    [
+      "with a sub-statement in a sub-statement",
+      { object: { objectType: "SubStatement", object: { objectType: "SubStatement" } } },
+      {},
+      400,
+    ],
+    [
+      "with a person whose name is a placeholder",
+      { actor: { ...ben, account: { ...ben.account, name: "undefined" } } },
+      {},
+      400,
+    ],
+    ["deeply nested", `${"[".repeat(1000)}${"]".repeat(1000)}`, {}, 400],
+    ["of more than 4 MB", `"${"z".repeat(4_100_000)}"`, {}, 413],
+    ["of 1,001 statements", Array(1001).fill(statement(1)), {}, 413],
+  ] as [string, unknown, Sent, number][])("a statement %s", async (_name, fields, sent, status) => {
+    const isObject = typeof fields === "object" && !Array.isArray(fields);
+    const body = isObject ? statement(1, fields as object) : fields;
+    const answer = await post(body, sent);
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get("x-experience-api-version")).toBe("1.0.3");
+    expect(answer.json.errors[0].message.length).toBeLessThan(400);
+    expect(await database.value("select count(*)::int from track.statement")).toBe(0);
+  });
+
+  test.each([
+    [query({ verbs: "x" }), 400],
+    [query({ verb: "passed" }), 400],
+    [query({ agent: "{" }), 400],
+    [query({ limit: "-1" }), 400],
+    [query({ since: "yesterday" }), 400],
+    [query({ statementId: id(1), verb: "urn:v" }), 400],
+    [`${query({ limit: "1" })}&limit=2`, 400],
+    [query({ statementId: id(999) }), 404],
+    ["activities/state?stateId=x", 400],
+    ["unknown", 404],
+  ])("GET %s is %i", async (path, status) => {
+    expect((await ask(path)).status).toBe(status);
+  });
+
+  test("requests without a key, and methods that do not exist", async () => {
+    expect((await fetch(`${url}/xapi/statements`, { headers: { "x-experience-api-version": "1.0.3" } })).status).toBe(
+      401,
+    );
+    expect((await ask("statements", { method: "DELETE" })).status).toBe(405);
+    expect((await ask("about", { method: "POST", body: {} })).status).toBe(405);
+  });
+
+  test("keys of web pages read nothing and void nothing", async () => {
+    const page = await createKey("page", "anonymous");
+    expect((await post(statement(1), { key: page })).status).toBe(200);
+    expect((await ask("statements", { key: page })).status).toBe(403);
+    const voiding = { verb: { id: `${verbs}voided` }, object: { objectType: "StatementRef", id: id(1) } };
+    expect((await post(statement(2, voiding), { key: page })).status).toBe(403);
+    // A statement of another source is another one.
+    expect((await post(statement(1, { actor: ben }))).status).toBe(200);
+    expect((await ask("statements")).json.statements).toHaveLength(1);
+    expect(
+      await database.rows("select kind from track.identity where external_id = 'ada@campus.example' order by 1"),
+    ).toEqual([{ kind: "anonymous" }, { kind: "user" }]);
+  });
+
+  test("a person writes her own statements with her token", async () => {
+    const headers = {
+      authorization: `Bearer ${await token("learner", "ben")}`,
+      "x-write-key": await createKey("app", "signed_in"),
+    };
+    expect((await post(statement(1, { actor: ben }), { headers })).status).toBe(200);
+    expect((await post(statement(2), { headers })).status).toBe(403);
+    expect((await ask("statements", { headers })).status).toBe(403);
+  });
+});
+
+test("attachments are returned with their statement", async () => {
+  const contents = Buffer.from([0, 255, 13, 10, 45, 45, 200]);
+  const sha2 = createHash("sha256").update(contents).digest("hex");
+  const attachment = {
+    usageType: "urn:certificate",
+    display: { en: "Certificate" },
+    contentType: "application/pdf",
+    length: 7,
+    sha2,
+  };
+  const bodyOf = (hash: string) =>
+    Buffer.concat([
+      Buffer.from(
+        `--b\r\nContent-Type: application/json\r\n\r\n${JSON.stringify(statement(1, { attachments: [attachment] }))}\r\n`,
+      ),
+      Buffer.from(
+        `--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: binary\r\nX-Experience-API-Hash: ${hash}\r\n\r\n`,
+      ),
+      contents,
+      Buffer.from("\r\n--b--\r\n"),
+    ]);
+  const headers = { "content-type": "multipart/mixed; boundary=b" };
+  expect((await post(bodyOf("0".repeat(64)), { headers })).status).toBe(400);
+  expect((await post(statement(1, { attachments: [attachment] }))).status).toBe(400);
+  expect((await post(bodyOf(sha2), { headers })).status).toBe(200);
+  const response = await fetch(`${url}/xapi/${query({ statementId: id(1), attachments: "true" })}`, {
+    headers: {
+      authorization: `Basic ${Buffer.from(`${key}:`).toString("base64")}`,
+      "x-experience-api-version": "1.0.3",
+    },
+  });
+  expect(response.headers.get("content-type")).toMatch(/^multipart\/mixed; boundary=/);
+  expect(Buffer.from(await response.arrayBuffer()).includes(contents)).toBe(true);
+});
+
+test("the alternate syntax is a form, also with the key in it", async () => {
+  const form = (fields: Record<string, string>, method: string) =>
+    fetch(`${url}/xapi/statements?method=${method}`, { method: "POST", body: new URLSearchParams(fields) });
+  const common = {
+    Authorization: `Basic ${Buffer.from(`${key}:x`).toString("base64")}`,
+    "X-Experience-API-Version": "1.0.3",
+  };
+  const put = await form({ ...common, statementId: id(1), content: JSON.stringify(statement(1)) }, "PUT");
+  expect(put.status).toBe(204);
+  const got = await form({ ...common, statementId: id(1) }, "GET");
+  expect(await got.json()).toMatchObject(statement(1));
+  expect((await form({ ...common, statementId: id(2) }, "PUT")).status).toBe(400);
+  expect((await form({ statementId: id(1), "X-Experience-API-Version": "1.0.3" }, "GET")).status).toBe(401);
+});
+
+test("formats", async () => {
+  const actor = { objectType: "Group", name: "Team", member: [{ ...ada, objectType: "Agent" }] };
+  await post(statement(1, { actor, context: { contextActivities: { parent: task } } }));
+  const [ids, canonical] = await Promise.all([
+    ask(query({ statementId: id(1), format: "ids" })),
+    ask(query({ statementId: id(1), format: "canonical" }), {
+      headers: { "accept-language": "fr;q=0.9, de-CH;q=0.8, en;q=0.1" },
+    }),
+  ]);
+  expect(ids.json).toMatchObject({
+    actor: { objectType: "Group", member: [{ objectType: "Agent", mbox: ada.mbox }] },
+    context: { contextActivities: { parent: [{ id: task.id }] } },
+  });
+  expect(JSON.stringify(ids.json)).not.toMatch(/Team|Ada|Task 1/);
+  expect(canonical.json.object.definition.name).toEqual({ de: "Aufgabe 1" });
+});
+
+test("profiles need a condition, and are stored under it", async () => {
+  const path = `agents/profile?${new URLSearchParams({ agent: JSON.stringify(ben), profileId: "p" })}`;
+  const put = (value: string, headers: Record<string, string> = {}) =>
+    ask(path, { method: "PUT", body: value, headers: { "content-type": "text/plain", ...headers } });
+  expect((await put("1")).status).toBe(400);
+  expect((await put("1", { "if-none-match": "*" })).status).toBe(204);
+  expect((await put("2", { "if-none-match": "*" })).status).toBe(412);
+  expect((await put("2")).status).toBe(409);
+  const { headers, text } = await ask(path);
+  expect([text, headers.get("content-type")]).toEqual(["1", "text/plain"]);
+  expect((await put("2", { "if-match": headers.get("etag") ?? "" })).status).toBe(204);
+  expect((await put("3", { "if-match": headers.get("etag") ?? "" })).status).toBe(412);
+  expect((await ask(path)).text).toBe("2");
+});
+
+test("pages may send: the preflight allows what clients use", async () => {
+  const response = await fetch(`${url}/xapi/statements`, {
+    method: "OPTIONS",
+    headers: { origin: "https://campus.example" },
+  });
+  expect([response.status, response.headers.get("access-control-allow-methods")]).toEqual([
+    204,
+    "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+  ]);
+  expect(response.headers.get("access-control-allow-headers")).toContain("x-experience-api-version");
+});
+
+test("an agent and an activity", async () => {
+  await post([statement(1), statement(2, { object: { ...task, definition: { name: { fr: "Tâche 1" } } } })]);
+  expect((await ask(`agents?${new URLSearchParams({ agent: JSON.stringify({ mbox: ada.mbox }) })}`)).json).toEqual({
+    objectType: "Person",
+    name: ["Ada"],
+    mbox: [ada.mbox],
+  });
+  expect((await ask(`activities?${new URLSearchParams({ activityId: task.id })}`)).json).toEqual({
+    objectType: "Activity",
+    id: task.id,
+    definition: { name: { en: "Task 1", de: "Aufgabe 1", fr: "Tâche 1" } },
+  });
+});

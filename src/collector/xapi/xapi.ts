@@ -598,6 +598,9 @@ export function createXapi({
     if (code === "40P01" || code === "40001") {
       return new XapiError(503, "other requests changed the same data", "Try again.", code);
     }
+    if (code === "42501") {
+      return new XapiError(403, "not allowed", "Use a key of the level server, without the token of a person.", code);
+    }
     const message = errorField(error, "message") ?? code;
     if (/^CF\d{3}$/.test(code)) {
       const conditional = code === "CF010" && (call?.header("if-match") ?? call?.header("if-none-match")) !== undefined;
