@@ -82,7 +82,7 @@ export interface Client {
   /** She does not want to see the item again. */
   dismiss(about: About): Promise<boolean>;
   dismissTopic(topic: string): Promise<boolean>;
-  /** She knows the content already. */
+  /** The content is known to her already. */
   know(about: About): Promise<boolean>;
   /** Revokes the earlier answers about the item. */
   withdraw(about: About): Promise<boolean>;
