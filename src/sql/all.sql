@@ -29,6 +29,7 @@
 
 -- ml
 --!include ml/linear_algebra/_caller_error.sql
+--!include ml/linear_algebra/_check_output_columns.sql
 --!include ml/linear_algebra/_times.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix_columns.sql
@@ -66,9 +67,12 @@
 --!include ml/regression/_sums.sql
 --!include ml/regression/_values.sql
 --!include ml/regression/_columns_of.sql
+--!include ml/regression/_complete.sql
 --!include ml/regression/_layer.sql
 --!include ml/regression/_rows.sql
 --!include ml/regression/_design.sql
+--!include ml/regression/_less_offsets.sql
+--!include ml/regression/_no_rows.sql
 --!include ml/regression/_refuse_non_finite.sql
 --!include ml/regression/_unscaled.sql
 --!include ml/regression/_label.sql
@@ -129,12 +133,18 @@
 --!include ml/trees/_unquoted.sql
 --!include ml/trees/_is_category.sql
 --!include ml/trees/_tree_features.sql
---!include ml/trees/_tree_prepare.sql
+--!include ml/trees/_each.sql
+--!include ml/trees/_tree_read.sql
+--!include ml/trees/_tree_bin.sql
 --!include ml/trees/_tree_case.sql
 --!include ml/trees/_tree_grow.sql
+--!include ml/trees/_tree_prune.sql
+--!include ml/trees/_tree_write.sql
 --!include ml/trees/_tree_inputs.sql
---!include ml/trees/_model_summary.sql
+--!include ml/trees/_tree_summary.sql
+--!include ml/trees/_tree_model.sql
 --!include ml/trees/_tree_expression.sql
+--!include ml/trees/_tree_sum.sql
 --!include ml/trees/gbm_train.sql
 --!include ml/trees/gbm_predict.sql
 --!include ml/trees/_explanation.sql
@@ -160,7 +170,6 @@
 --!include ml/preparation/cross_validation_general.sql
 --!include ml/forecasts/_read_series.sql
 --!include ml/forecasts/_refuse_series.sql
---!include ml/forecasts/_check_output_columns.sql
 --!include ml/forecasts/_squares.sql
 --!include ml/forecasts/_series_fit.sql
 --!include ml/forecasts/_naive_cycle.sql
@@ -762,6 +771,7 @@
 --!include experiment/statistics/_covariances.sql
 --!include experiment/statistics/_degrees.sql
 --!include experiment/statistics/_difference.sql
+--!include experiment/statistics/_added_drawn.sql
 --!include experiment/statistics/_drawn.sql
 --!include experiment/statistics/_effect.sql
 --!include experiment/statistics/_estimate.sql
@@ -850,6 +860,7 @@
 --!include experiment/design/start.sql
 --!include experiment/design/stop.sql
 --!include experiment/design/ship.sql
+--!include experiment/exposure/_count_periods.sql
 --!include experiment/design/_set_weights.sql
 --!include experiment/design/change_weights.sql
 --!include experiment/design/history.sql

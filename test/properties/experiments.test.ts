@@ -377,6 +377,37 @@ const wrongSums = (db: Queries) =>
     union all
     select 'wrong', wrong.experiment_id::text, wrong::text from (table stored except table expected) as wrong)
     union all
+    select 'period', experiment_id::text, number::text
+    from (
+      (
+        select experiment_id, max(since) as since, variation, count(*) as people
+        from (
+          select counted.person_id, counted.experiment_id, counted.variation, max(weighting.since) as since
+          from counted
+          join experiment.weighting on weighting.experiment_id = counted.experiment_id and weighting.since <= exposed_at
+          where arm >= 0
+          group by 1, 2, 3
+        ) as weighed
+        group by experiment_id, variation, weighed.since
+        except
+        select experiment_id, since, variation, people from experiment.period_sum
+      )
+      union all
+      (
+        select experiment_id, since, variation, people from experiment.period_sum
+        except
+        select experiment_id, since, variation, count(*)
+        from (
+          select counted.person_id, counted.experiment_id, counted.variation, max(weighting.since) as since
+          from counted
+          join experiment.weighting on weighting.experiment_id = counted.experiment_id and weighting.since <= exposed_at
+          where arm >= 0
+          group by 1, 2, 3
+        ) as weighed
+        group by 1, 2, 3
+      )
+    ) as number
+    union all
     select 'arm', set_name, person_id::text
     from (
       (
@@ -425,7 +456,7 @@ test("exposures and sums that are kept are those that plain SQL computes", { tim
         expect(await db.rows("select wrong_people, wrong_sums from experiment.check_exposures('first')")).toEqual([
           { wrong_people: 0, wrong_sums: 0 },
         ]);
-        const tables = "experiment.exposure, experiment.day_sum, experiment.event_value";
+        const tables = "experiment.exposure, experiment.day_sum, experiment.period_sum, experiment.event_value";
         const kept = await db.rows("select exposure::text from experiment.exposure order by person_id, experiment_id");
         seen.exposures += kept.length;
         seen.multiple += await db.value<number>(

@@ -10,6 +10,7 @@ grant select on experiment.handler to insights_reader, insights_admin, insights_
 grant select on experiment.exposure to insights_reader, insights_admin, insights_worker;
 grant select on experiment.event_value to insights_reader, insights_admin, insights_worker;
 grant select on experiment.day_sum to insights_reader, insights_admin, insights_worker;
+grant select on experiment.period_sum to insights_reader, insights_admin, insights_worker;
 grant select on experiment.kept_sum to insights_reader, insights_admin, insights_worker;
 grant select on experiment.kept to insights_reader, insights_admin, insights_worker;
 grant select on experiment.setting to insights_reader, insights_analyst, insights_admin, insights_worker;
@@ -41,6 +42,9 @@ create policy all_rows on experiment.event_value for select
 to insights_reader, insights_admin, insights_worker using (true);
 drop policy if exists all_rows on experiment.day_sum;
 create policy all_rows on experiment.day_sum for select
+to insights_reader, insights_admin, insights_worker using (true);
+drop policy if exists all_rows on experiment.period_sum;
+create policy all_rows on experiment.period_sum for select
 to insights_reader, insights_admin, insights_worker using (true);
 drop policy if exists all_rows on experiment.kept_sum;
 create policy all_rows on experiment.kept_sum for select

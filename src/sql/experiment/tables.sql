@@ -573,6 +573,24 @@ Of the outcome y, y², the outcome before x, x² and xy. For a ratio of the nume
 and D before: m, m², M, M², mM, d, d², D, D², dD, md, mD, Md and MD.
 $$;
 
+create table experiment.period_sum (
+  experiment_id int not null references experiment.experiment on delete cascade,
+  since timestamptz not null,
+  variation smallint not null,
+  people bigint not null check (people > 0),
+  primary key (experiment_id, since, variation)
+);
+
+comment on table experiment.period_sum is $$
+@behavior -*
+Numbers of counted people of each variation, by the weights at their exposure.
+So that `experiment.health` costs the number of changes of the weights, not of people.
+$$;
+comment on column experiment.period_sum.experiment_id is $$Experiment.$$;
+comment on column experiment.period_sum.since is $$Time from which the weights applied: `experiment.weighting.since`.$$;
+comment on column experiment.period_sum.variation is $$Position of the variation.$$;
+comment on column experiment.period_sum.people is $$Number of people.$$;
+
 create type experiment.drawn as (
   users float8[],
   expected float8[],
@@ -582,7 +600,7 @@ create type experiment.drawn as (
 comment on type experiment.drawn is $$
 @behavior -*
 Numbers of people of the variations of an experiment, and what its weights make expect of them.
-Added up over the periods between two changes of the weights.
+Of a part of the time, added up over the periods between two changes of the weights.
 $$;
 comment on column experiment.drawn.users is $$People of each variation whose weight was above 0.$$;
 comment on column experiment.drawn.expected is $$Expected number of each.$$;
@@ -594,7 +612,7 @@ create table experiment.kept (
   experiment_id int primary key references experiment.experiment on delete cascade,
   kept_at timestamptz not null default clock_timestamp(),
   quantiles jsonb not null default '[]',
-  drawn experiment.drawn
+  drawn experiment.drawn[]
 );
 
 comment on table experiment.kept is $$
@@ -607,7 +625,8 @@ Statistics of quantile metrics of at least 5 people: `position`, `variation`, `i
 $$;
 comment on column experiment.kept.drawn is $$
 @behavior -*
-Numbers by which `experiment.health` tests the assignment; null with fewer than 5 people in a variation.
+Numbers by which `experiment.health` tests the assignment, by part of the time.
+Of at least 5 people per variation; null with fewer.
 $$;
 
 create table experiment.kept_sum (
@@ -1163,6 +1182,7 @@ alter table experiment.handler enable row level security;
 alter table experiment.exposure enable row level security;
 alter table experiment.event_value enable row level security;
 alter table experiment.day_sum enable row level security;
+alter table experiment.period_sum enable row level security;
 alter table experiment.kept enable row level security;
 alter table experiment.kept_sum enable row level security;
 alter table experiment.change enable row level security;

@@ -29,6 +29,7 @@ begin
     coalesce(_set_weights.coverage, v_before.coverage), _set_weights.details
   )
   returning weighting.* into v_weighting;
+  perform experiment._count_periods(v_id, v_weighting.since);
   perform experiment._log_change(
     'experiment', (_set_weights.experiment).experiment_key, 'weights changed',
     to_jsonb(v_before) - 'experiment_id', to_jsonb(v_weighting) - 'experiment_id'

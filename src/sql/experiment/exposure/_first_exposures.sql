@@ -4,7 +4,12 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_generic_plan
+-- A loop over the times of the journeys: the planner has no statistics of the arrays, and the caller's settings, which
+-- are for joins of arrays, would read the index of all events.
+set enable_nestloop to on
 set enable_seqscan to off
+set enable_hashjoin to off
+set enable_mergejoin to off
 set jit to off
 as $$
 declare

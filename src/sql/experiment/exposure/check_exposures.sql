@@ -62,6 +62,7 @@ declare
   v_wrong bigint[];
   v_exposures experiment.exposure[];
   v_sums experiment.day_sum[] := '{}';
+  v_periods experiment.period_sum[];
 begin
   perform common.check_count('most_people', check_exposures.most_people, 1, 100000);
   v_check.experiment := v_experiment.experiment_key;
@@ -125,6 +126,23 @@ begin
     insert into experiment.day_sum
     select summed.* from unnest(v_sums) as summed;
   end if;
+
+  v_periods := array(
+    select period_sum
+    from experiment.period_sum
+    where period_sum.experiment_id = v_experiment.experiment_id
+    order by period_sum.since, period_sum.variation
+  );
+  perform experiment._count_periods(v_experiment.experiment_id);
+  v_check.sums := v_check.sums + cardinality(v_periods);
+  v_check.wrong_sums := v_check.wrong_sums + (
+    select count(*)
+    from unnest(v_periods) as former
+    full join (
+      select * from experiment.period_sum where period_sum.experiment_id = v_experiment.experiment_id
+    ) as present using (since, variation)
+    where former.people is distinct from present.people
+  );
   return v_check;
 end;
 $$;
@@ -132,8 +150,8 @@ $$;
 comment on function experiment.check_exposures(text, int) is $$
 Compares the exposures of an experiment with the events, and its sums with the exposures, and repairs what differs.
 At most `most_people` people, drawn at random, are recomputed; those that differ are queued for the next refresh. The
-sums are compared as a whole, and replaced when they differ. Nothing differs unless events were changed by other means
-than the functions of this system, or an item of a metric has other contents.
+sums, and the numbers of people by weights, are compared as a whole, and replaced when they differ. Nothing differs
+unless events were changed by other means than the functions of this system, or an item of a metric has other contents.
 Errors: CF002 for an unknown experiment (names the nearest), CF001 for an invalid `most_people`.
 $$;
 

@@ -1,9 +1,11 @@
 create or replace function experiment._assigned(
   experiment experiment.experiment,
-  sums experiment.day_sum[],
-  among track.person_set_block[] default null
+  among track.person_set_block[] default null,
+  kept experiment.day_sum[] default null,
+  least_expected float8 default 10,
+  least_users float8 default 0
 )
-returns experiment.drawn
+returns experiment.drawn[]
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
@@ -15,7 +17,6 @@ declare
   v_count constant int := (select count(*) from experiment.variation where variation.experiment_id = v_id);
   v_since timestamptz[];
   v_weights float8[];
-  v_changed date[];
   v_numbers bigint[];
   v_users float8[];
 begin
@@ -40,18 +41,11 @@ begin
         '-infinity'
       )
   ) as weighting;
-  v_changed := array(
-    select distinct changed.day::date
-    from unnest(v_since) as entry (since)
-    cross join lateral (select entry.since at time zone 'UTC' as day) as changed
-    where entry.since <> '-infinity'
-      and changed.day <> date_trunc('day', changed.day)
-  );
   if array_length(v_weights, 1) is null then
     return null;
   end if;
 
-  -- The people of a day on which weights changed are counted by the time of their exposure, the others by their day.
+  -- The sums that are kept are of days on which the weights did not change.
   v_numbers := array(
     select coalesce(number.people, 0)
     from generate_series(1, cardinality(v_since)) as part (period)
@@ -59,31 +53,31 @@ begin
     left join (
       select entry.period, entry.variation, sum(entry.people) as people
       from (
+        select width_bucket(period_sum.since, v_since) as period, period_sum.variation, period_sum.people
+        from experiment.period_sum
+        where period_sum.experiment_id = v_id
+          and _assigned.among is null
+          and _assigned.kept is null
+
+        union all
+
         select
-          width_bucket(stored.exposed_on::timestamp at time zone 'UTC', v_since) as period,
-          stored.variation, stored.people
-        from unnest(_assigned.sums) as stored
+          width_bucket(stored.exposed_on::timestamp at time zone 'UTC', v_since), stored.variation, stored.people
+        from unnest(_assigned.kept) as stored
         where stored.position = -1
           and stored.variation >= 0
-          and stored.exposed_on <> all (v_changed)
 
         union all
 
         select width_bucket(exposure.exposed_at, v_since), exposure.variation, 1
         from experiment.exposure
-        where exposure.experiment_id = v_id
-          and exposure.exposed_on = any (v_changed)
+        join unnest(_assigned.among) as member
+          on member.block = exposure.person_id / 4096
+          and get_bit(member.people, (exposure.person_id % 4096)::int) <> 0
+        where _assigned.among is not null
+          and exposure.experiment_id = v_id
           and exposure.is_counted
           and exposure.variation is not null
-          and (
-            _assigned.among is null
-            or exists (
-              select
-              from unnest(_assigned.among) as member
-              where member.block = exposure.person_id / 4096
-                and get_bit(member.people, (exposure.person_id % 4096)::int) <> 0
-            )
-          )
       ) as entry
       group by entry.period, entry.variation
     ) as number on number.period = part.period and number.variation = arm.place
@@ -93,18 +87,20 @@ begin
     select array_agg(v_numbers[(period - 1) * v_count + 1 : period * v_count]::float8[] order by period)
     from generate_subscripts(v_since, 1) as period
   );
-  return experiment._drawn(v_users, v_weights);
+  return experiment._drawn(v_users, v_weights, least_expected, least_users);
 end;
 $$;
 
-comment on function experiment._assigned(experiment.experiment, experiment.day_sum[], track.person_set_block[]) is $$
+comment on function experiment._assigned(
+  experiment.experiment, track.person_set_block[], experiment.day_sum[], float8, float8
+) is $$
 @behavior -*
 Returns how many people each variation has, and what the weights at the time of their exposure make expect.
-`sums`: rows of `experiment.day_sum`, read on days on which the weights did not change; the exposures of the other days
-are counted. `among`: people of the sums, null for all.
+By part of the time (`experiment._drawn`). Of all people, by `experiment.period_sum`; of those of `among`, by their
+exposures; or of the sums of days that are `kept` of an ended experiment.
 $$;
 
 grant execute on function experiment._assigned(
-  experiment.experiment, experiment.day_sum[], track.person_set_block[]
+  experiment.experiment, track.person_set_block[], experiment.day_sum[], float8, float8
 )
 to insights_reader;

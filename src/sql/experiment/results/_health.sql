@@ -1,3 +1,34 @@
+create or replace function experiment._shown_drawn(drawn experiment.drawn, smallest_group int)
+returns experiment.drawn
+language sql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select row(
+    shown.users,
+    array(
+      select shown.share * entry.figure from unnest((drawn).expected) with ordinality as entry (figure, n) order by n
+    ),
+    array(
+      select shown.share * entry.figure from unnest((drawn).covariances) with ordinality as entry (figure, n) order by n
+    )
+  )::experiment.drawn
+  from (
+    select
+      array_agg(trunc(entry.figure / smallest_group) * smallest_group order by entry.n) as users,
+      sum(trunc(entry.figure / smallest_group) * smallest_group) / nullif(sum(entry.figure), 0) as share
+    from unnest((drawn).users) with ordinality as entry (figure, n)
+  ) as shown;
+$$;
+
+comment on function experiment._shown_drawn(experiment.drawn, int) is $$
+@behavior -*
+Returns numbers of people rounded down to multiples of `smallest_group`, with the expectation of as many people.
+$$;
+
+grant execute on function experiment._shown_drawn(experiment.drawn, int) to insights_reader;
+
 create or replace function experiment._health(
   experiment experiment.experiment,
   among track.person_set_block[] default null,
@@ -18,9 +49,8 @@ declare
     from experiment._arm_sums(v_id, _health.among) as stored
     where stored.position = -1
   );
+  v_parts experiment.drawn[];
   v_drawn experiment.drawn;
-  v_tested float8[];
-  v_share float8;
   v_oldest constant timestamptz := (select setting.oldest_event from track.setting);
 begin
   v_result.experiment := (experiment).experiment_key;
@@ -49,33 +79,30 @@ begin
   into v_result.first_day, v_result.last_day, v_result.multiple, v_result.not_counted
   from unnest(v_sums) as stored;
 
-  v_drawn := coalesce(
+  v_parts := coalesce(
     (select kept.drawn from experiment.kept where kept.experiment_id = v_id and v_result.as_of is not null),
     experiment._assigned(
-      _health.experiment, v_sums,
-      -- Kept sums are of days on which the weights did not change: no exposures of others are counted.
-      case when v_result.as_of is null then _health.among else '{}' end
+      _health.experiment, _health.among, case when v_result.as_of is not null then v_sums end,
+      greatest(
+        -- Rounding is small beside the deviation of this number.
+        case when smallest_group > 1 then 40.0 * smallest_group else 10 end,
+        -- At most 50 parts.
+        (select sum(figure) from unnest(v_result.people) as entry (figure)) / (50.0 * v_variations)
+      )
     )
   );
-  -- A p-value of exact numbers of few people would show them.
-  v_tested := array(
-    select trunc(figure / smallest_group) * smallest_group
-    from unnest((v_drawn).users) with ordinality as entry (figure, place)
-    order by entry.place
-  );
-  if (select sum(figure) from unnest(v_tested) as entry (figure)) > 0 then
-    v_result.expected := (v_drawn).expected;
-    v_share := (
-      select sum(tested.figure) from unnest(v_tested) as tested (figure)
-    ) / (
-      select sum(exact.figure) from unnest((v_drawn).users) as exact (figure)
-    );
+  if v_parts is not null then
+    v_drawn := experiment._added_drawn(v_parts);
+    v_result.expected := case
+      when exists (select from unnest((v_drawn).users) as entry (figure) where figure >= smallest_group)
+        then (v_drawn).expected
+    end;
+  end if;
+  if v_result.expected is not null then
+    -- A p-value of exact numbers of few people would show them.
     v_result.srm_p := experiment._mismatch_p(
-      row(
-        v_tested,
-        array(select v_share * figure from unnest((v_drawn).expected) with ordinality as e (figure, n) order by n),
-        array(select v_share * figure from unnest((v_drawn).covariances) with ordinality as e (figure, n) order by n)
-      )::experiment.drawn
+      experiment._shown_drawn(v_drawn, smallest_group),
+      array(select experiment._shown_drawn(part, smallest_group) from unnest(v_parts) as part)
     );
   end if;
   if smallest_group > 1 then

@@ -25,14 +25,10 @@ declare
     where weighting.experiment_id = v_id
       and weighting.since > (experiment).started_at
   );
-  v_drawn experiment.drawn;
+  v_drawn constant experiment.drawn[] := experiment._assigned(_take_results.experiment, least_users => v_smallest);
   v_kept experiment.kept;
 begin
   delete from experiment.kept where kept.experiment_id = v_id;
-  v_drawn := experiment._assigned(
-    _take_results.experiment,
-    array(select stored from experiment.day_sum as stored where stored.experiment_id = v_id and stored.position = -1)
-  );
   insert into experiment.kept (experiment_id, quantiles, drawn)
   select
     v_id,
@@ -45,7 +41,9 @@ begin
       ),
       '[]'
     ),
-    case when v_smallest <= all ((v_drawn).users) then v_drawn end
+    case
+      when v_smallest <= all (array(select unnest(part.users) from unnest(v_drawn) as part)) then v_drawn
+    end
   from experiment.measured
   join experiment.metric using (metric_id)
   cross join (values (true), (false)) as part (is_complete)

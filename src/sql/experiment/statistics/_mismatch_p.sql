@@ -1,5 +1,4 @@
-create or replace function experiment._mismatch_p(drawn experiment.drawn)
-returns float8
+create or replace function experiment._mismatch(drawn experiment.drawn, out statistic float8, out degrees int)
 language plpgsql
 immutable
 parallel safe
@@ -16,9 +15,9 @@ declare
   v_share float8;
   i int;
   j int;
-  v_rank int := 0;
-  v_statistic float8 := 0;
 begin
+  statistic := 0;
+  degrees := 0;
   for i in 1..v_count loop
     v_rest[i] := (drawn).users[i] - (drawn).expected[i];
     v_least := greatest(v_least, 1e-9 * v_matrix[(i - 1) * v_count + i]);
@@ -31,8 +30,8 @@ begin
     limit 1;
     v_variance := v_matrix[(v_pivot - 1) * v_count + v_pivot];
     exit when not coalesce(v_variance > v_least, false);
-    v_rank := v_rank + 1;
-    v_statistic := v_statistic + v_rest[v_pivot] / v_variance * v_rest[v_pivot];
+    degrees := degrees + 1;
+    statistic := statistic + v_rest[v_pivot] / v_variance * v_rest[v_pivot];
     v_open := array_remove(v_open, v_pivot);
     foreach i in array v_open loop
       v_share := v_matrix[(i - 1) * v_count + v_pivot] / v_variance;
@@ -43,18 +42,56 @@ begin
       end loop;
     end loop;
   end loop;
-  if v_rank = 0 then
-    return 1;
-  end if;
-  return experiment._chi_squared_tail(v_statistic, v_rank);
 end;
 $$;
 
-comment on function experiment._mismatch_p(experiment.drawn) is $$
+comment on function experiment._mismatch(experiment.drawn) is $$
 @behavior -*
-Returns the p-value of numbers of people that differ from the expected ones by chance; 1 if nothing could differ.
-Chi-squared with the covariances of the numbers and their rank as degrees of freedom: one less than the variations.
+Returns the chi-squared statistic of numbers of people that differ from the expected ones, and its degrees of freedom.
+By the covariances of the numbers; the degrees are their rank: one less than the variations, 0 if nothing could differ.
 $$;
 
-grant execute on function experiment._mismatch_p(experiment.drawn)
+grant execute on function experiment._mismatch(experiment.drawn)
+to insights_reader, insights_analyst, insights_admin, insights_worker;
+
+create or replace function experiment._mismatch_p(whole experiment.drawn, parts experiment.drawn[])
+returns float8
+language plpgsql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_whole constant record := experiment._mismatch(whole);
+  v_between record;
+  v_p float8;
+begin
+  if v_whole.degrees = 0 then
+    return 1;
+  end if;
+  v_p := experiment._chi_squared_tail(v_whole.statistic, v_whole.degrees);
+  -- The statistics of the parts beyond that of the whole are independent of it (Cochran's theorem).
+  select
+    sum(mismatch.statistic) - v_whole.statistic as statistic,
+    sum(mismatch.degrees)::int - v_whole.degrees as degrees
+  into v_between
+  from unnest(parts) as part
+  cross join lateral experiment._mismatch(part) as mismatch;
+  if coalesce(v_between.degrees, 0) <= 0 then
+    return v_p;
+  end if;
+  v_p := least(v_p, experiment._chi_squared_tail(v_between.statistic, v_between.degrees));
+  -- The smaller one of two independent p-values (Šidák).
+  return v_p * (2 - v_p);
+end;
+$$;
+
+comment on function experiment._mismatch_p(experiment.drawn, experiment.drawn[]) is $$
+@behavior -*
+Returns the p-value of numbers of people that differ from the expected ones by chance; 1 if nothing could differ.
+Two independent tests in one: of the `whole` time, which finds the same error at all times, and of the differences of
+its `parts` to the whole, which finds errors that cancel out.
+$$;
+
+grant execute on function experiment._mismatch_p(experiment.drawn, experiment.drawn[])
 to insights_reader, insights_analyst, insights_admin, insights_worker;

@@ -11,6 +11,7 @@ declare
   v_total_weight float8 := 0;
   v_arms int := 0;
   v_has_null boolean;
+  v_parts experiment.drawn[];
   v_expected float8;
   v_statistic float8 := 0;
 begin
@@ -39,7 +40,8 @@ begin
     end if;
   end loop;
   if array_ndims(weights) = 2 then
-    return experiment._mismatch_p(experiment._drawn(users, weights));
+    v_parts := experiment._drawn(users, weights);
+    return experiment._mismatch_p(experiment._added_drawn(v_parts), v_parts);
   end if;
   -- a variation without weight, or whose users are not known, is not tested
   for i in 1..cardinality(users) loop
@@ -67,7 +69,9 @@ Returns the p-value of a sample ratio mismatch: of users whose numbers differ fr
 A chi-squared test over the variations with a weight above 0; 1 with fewer than two of them, or without users. A value
 below 0.001 means that assignment or logging is broken: the results should not be used.
 When the weights changed, as those of a bandit do, give an array of two dimensions: a row of users and of weights of
-each period. The differences are added up over the periods, and compared with the sum of their covariances.
+each period. The differences are added up over the periods, and compared with the sum of their covariances; and they are
+compared with each other, so that opposite errors of two periods do not cancel out. Consecutive periods are one until
+each variation is expected to have 10 users.
 $$;
 
 grant execute on function experiment.srm(float8[], float8[])

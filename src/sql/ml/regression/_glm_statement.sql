@@ -21,7 +21,11 @@ declare
   v_source text := ml._glm_source(design, family, link, mean, keys, beta, variables);
   v_score text;
 begin
-  v_score := case when beta is null then 'weight * eta + score' else 'score' end;
+  v_score := case
+    when beta is not null then 'score'
+    when design ? 'offsets' then 'weight * (eta - baseline) + score'
+    else 'weight * eta + score'
+  end;
   v_source := format('(%s) as fourth', ml._layer(
     format(
       'nth, y, mu, weight, %s as score, deviance%s%s',

@@ -155,7 +155,9 @@ create or replace function ml._sandwich(
   grouping_cols text,
   max_iter integer,
   tolerance float8,
-  hc text default 'HC0'
+  hc text default 'HC0',
+  weights text default null,
+  offsets text default null
 )
 returns void
 language plpgsql
@@ -196,7 +198,14 @@ begin
     perform common.refuse('CF001', format('there is no correction "%s"', coalesce(left(hc, 100), 'null')),
       'Choose HC0, HC1, HC2 or HC3.');
   end if;
-  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
+  v_design := ml._design(
+    source_table,
+    case when v_linear then ml._less_offsets(dependent_varname, offsets, source_table) else dependent_varname end,
+    independent_varname,
+    grouping_cols,
+    weights,
+    case when not v_linear then offsets end
+  );
   v_width := (v_design ->> 'width')::int;
   if v_clustered then
     if nullif(btrim(clustervar), '') is null then
@@ -333,16 +342,18 @@ begin
       'num_rows_processed', v_rows,
       'num_missing_rows_skipped', v_skipped,
       'num_all_groups', cardinality(v_result),
-      'num_failed_groups', v_failed
+      'num_failed_groups', v_failed,
+      'weights', weights,
+      'offsets', offsets
     ),
     'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
       || 'clustervar text, grouping_cols text, num_rows_processed bigint, num_missing_rows_skipped bigint, '
-      || 'num_all_groups bigint, num_failed_groups bigint'
+      || 'num_all_groups bigint, num_failed_groups bigint, weights text, offsets text'
   );
 end;
 $$;
 
-comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8, text) is $$
+comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8, text, text, text) is $$
 Fits a model and writes its coefficients with sandwich standard errors.
 The covariance is B M B, where B is the inverse of the information and M the sum of squared scores (HC0; HC1 times
 n / (n - k); HC2 and HC3 divide each by 1 - leverage or its square) or the sum of squared cluster
@@ -352,5 +363,5 @@ $$;
 grant execute on function
   ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[], text, float8[]),
   ml._sandwich_covariance(float8[], integer),
-  ml._sandwich(text, text, text, text, text, text, text, integer, float8, text)
+  ml._sandwich(text, text, text, text, text, text, text, integer, float8, text, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -44,7 +44,7 @@ test.skipIf(!database.native)(
     expect(await database.value("select (experiment.check_exposures('page')).wrong_sums")).toBe(0);
     const kept = await sums();
     expect(kept.length).toBe(8);
-    await database.query("truncate experiment.exposure, experiment.day_sum");
+    await database.query("truncate experiment.exposure, experiment.day_sum, experiment.period_sum");
     await database.query("select track.rebuild('experiment.exposure')");
     await refresh(database);
     expect(await sums()).toEqual(kept);

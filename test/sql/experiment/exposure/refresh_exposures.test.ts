@@ -195,3 +195,29 @@ test("a population may be a cohort, whose people change with its rule", async ()
     { position: 0, variation: 0, people: 1 },
   ]);
 });
+
+test("a refresh reads the events of its people, not those of all", async () => {
+  await send(
+    database,
+    Array.from({ length: 400 }, (_, i) => [
+      viewed(`many ${i}`, "page", i % 2, 6),
+      { person: `many ${i}`, event: "Order Completed", day: 6 + i / 1000, properties: { value: i } },
+    ]).flat(),
+  );
+  await refresh(database);
+  await send(database, [
+    viewed("one", "page", "treatment", 7),
+    { person: "one", event: "Order Completed", day: 7.5, properties: { value: 3 } },
+  ]);
+  await database.query("select track.refresh(2000, 'track.session')");
+  await database.as("postgres", {}, async (db) => {
+    const read = () =>
+      db.value<number>(
+        "select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int from pg_stat_xact_all_tables where relname like 'event_2%' or relname = 'step'",
+      );
+    const before = await read();
+    await db.query("select track.refresh(2000, 'experiment.exposure')");
+    expect((await read()) - before).toBeLessThan(50);
+    expect(await exposure("one", db)).toMatchObject({ variation: 1, outcomes: ["3"] });
+  });
+});

@@ -426,6 +426,7 @@ test("the assignment of a bandit is tested with the kept numbers", async () => {
       [at(12), at(14)],
     );
     await db.query("update experiment.weighting set since = since + interval '5 minutes' where since >= $1", [at(12)]);
+    await db.query("select experiment._count_periods(experiment_id) from experiment.experiment");
     const before = (await read(db)).health as unknown as { srm_p: number; expected: number[] };
     expect(before.srm_p).toBeLessThan(1e-3);
     await db.query("select experiment.keep_results('page')");

@@ -121,9 +121,59 @@ describe("over periods with other weights", () => {
   test("two variations in closed form", async () => {
     // 60 of 100 by 0.5 and 20 of 100 by 0.1: the difference is 20, its variance 25 + 9.
     const p = await database.value<number>("select experiment.srm('{{60,40},{20,80}}', '{{0.5,0.5},{0.1,0.9}}')");
-    expect(p).toBeCloseTo(await database.value<number>("select 2 * ml.normal_cdf(-20 / sqrt(34))"), 12);
+    const whole = await database.value<number>("select 2 * ml.normal_cdf(-20 / sqrt(34))");
+    // The difference of both is independent of it, and the smaller p-value counts: 1 - (1 - p)².
+    expect(p).toBeCloseTo(1 - (1 - whole) ** 2, 12);
     // Both added up would be compared with 0.3: a variance of 42.
     expect(p).toBeLessThan(await srm([80, 120], [0.3, 0.7]));
+  });
+
+  test("opposite errors of two periods do not cancel out", async () => {
+    // 100 too many of 1,000 by halves, and 100 too few of 1,000 by two fifths.
+    const users = "{{600,400},{300,700}}";
+    const p = await database.value<number>(`select experiment.srm('${users}', '{{0.5,0.5},{0.4,0.6}}')`);
+    const between = await database.value<number>(
+      "select experiment._chi_squared_tail(100 * 100 / 250.0 + 100 * 100 / 240.0, 1)",
+    );
+    expect(between).toBeLessThan(1e-15);
+    expect(p / (between * (2 - between))).toBeCloseTo(1, 9);
+    // Added up, they are as expected.
+    expect(await srm([900, 1100], [0.45, 0.55])).toBe(1);
+    // A variation of three, in every second of many periods.
+    const [many, weights] = [
+      Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? [70, 30, 50] : [30, 70, 50])),
+      Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? [0.34, 0.33, 0.33] : [0.33, 0.34, 0.33])),
+    ];
+    expect(await database.value<number>("select experiment.srm($1, $2)", [many, weights])).toBeLessThan(1e-12);
+  });
+
+  test("many small periods are tested together, with the nominal rate of false positives", async () => {
+    const next = generator(31);
+    // 150 periods of 0 to 13 people, with a rare variation: in half of them, none is expected.
+    const rate = async (count: number, bias: (period: number) => number): Promise<number> => {
+      let found = 0;
+      for (let run = 0; run < count; run++) {
+        const weights = Array.from({ length: 150 }, () => [0.05 + 0.5 * next(), 0]);
+        const users = weights.map((pair, period) => {
+          pair[1] = 1 - (pair[0] as number);
+          const numbers = [0, 0];
+          for (let person = Math.floor(14 * next()); person > 0; person--) {
+            const arm = next() < (pair[0] as number) + bias(period) ? 0 : 1;
+            numbers[arm] = (numbers[arm] as number) + 1;
+          }
+          return numbers;
+        });
+        if ((await database.value<number>("select experiment.srm($1, $2)", [users, weights])) < 0.05) found++;
+      }
+      return found / count;
+    };
+    // 5 % with a standard error of 0.69 %.
+    const wrong = await rate(1000, () => 0);
+    expect(wrong).toBeGreaterThan(0.03);
+    expect(wrong).toBeLessThan(0.072);
+    // The same error in all periods, and one of the other sign in the second half.
+    expect(await rate(50, () => 0.08)).toBeGreaterThan(0.9);
+    expect(await rate(50, (period) => (period < 75 ? 0.15 : -0.15))).toBeGreaterThan(0.9);
   });
 
   test("variations that are never drawn together lose a degree of freedom", async () => {

@@ -249,6 +249,8 @@ describe.skipIf(!hasDataset("stat_oracles/houses"))("MADlib's houses (needs the 
         grouping_cols: "bedroom",
         num_all_groups: "3",
         num_failed_groups: "1",
+        weights: null,
+        offsets: null,
       },
     ]);
   });
@@ -463,6 +465,19 @@ describe("what a row is", () => {
       expect(fewestDigits(coef, [-55 / 3, 10])).toBeGreaterThan(13);
     });
   });
+});
+
+test("a null after the first thousand rows is skipped and counted", async () => {
+  await database.query(`
+    create table lab.late_null as
+    select i, i % 7 as a, case when i <> 3000 then i % 11 end as b, (i * i % 13)::float8 as y
+    from generate_series(1, 4000) as i`);
+  const late = await only("lab.late_null", "y", "array[1, a, b]");
+  expect(late).toMatchObject({ num_rows_processed: "3999", num_missing_rows_skipped: "1", arithmetic: "float8" });
+  await database.query("delete from lab.late_null where i = 3000");
+  const without = await only("lab.late_null", "y", "array[1, a, b]");
+  expect(fewestDigits(late.coef, without.coef)).toBeGreaterThan(13);
+  expect(fewestDigits(late.std_err, without.std_err)).toBeGreaterThan(13);
 });
 
 describe("bad input", () => {
