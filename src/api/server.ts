@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { allowPage, answerPreflight, createCollector, routeNames, routesOf } from "../collector/collector.ts";
 import { createDecoder } from "../collector/decode.ts";
 import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
+import { createVerify } from "../collector/signatures.ts";
 import { createStore, FullError } from "../collector/store.ts";
 import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
@@ -220,6 +221,7 @@ export async function startApi(
     measurements,
     features,
     recognize: recognizeClient,
+    verify: config.canvasJwksUrl === undefined ? undefined : createVerify(config.canvasJwksUrl),
     decoder: createDecoder(checkJson),
     store: createStore(createRun(pool, maxWait), gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
   });
