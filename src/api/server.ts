@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { allowPage, answerPreflight, createCollector, routeNames, routesOf } from "../collector/collector.ts";
 import { createDecoder } from "../collector/decode.ts";
 import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
+import { createVerify } from "../collector/signatures.ts";
 import { createStore, FullError } from "../collector/store.ts";
 import { createXapi, isXapi, resourceOf, XapiError, xapiPreflight, xapiRoutes } from "../collector/xapi/xapi.ts";
 import { type Config, cookieKey, signingKey } from "../config.ts";
@@ -234,6 +235,7 @@ export async function startApi(
     measurements,
     features,
     recognize: recognizeClient,
+    verify: config.canvasJwksUrl === undefined ? undefined : createVerify(config.canvasJwksUrl),
     decoder,
     store: createStore(runOfRequests, gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
   });
