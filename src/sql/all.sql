@@ -67,6 +67,7 @@
 --!include ml/distributions/fisher_f_cdf.sql
 --!include ml/regression/_sums.sql
 --!include ml/regression/_sums_statement.sql
+--!include ml/regression/_cast.sql
 --!include ml/regression/_values.sql
 --!include ml/regression/_columns_of.sql
 --!include ml/regression/_complete.sql
