@@ -7,6 +7,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
  * leaves them out of the second, by INSIGHTS_TEST_SERVER_ONLY.
  */
 const serverless = [
+  "test/browser/meter.test.ts",
   "test/api/{addresses,authentication,bodies,listener,rates}.test.ts",
   "test/config.test.ts",
   "test/dashboard/start-page.test.ts",
@@ -23,30 +24,41 @@ const serverless = [
  * such statements. `.ci/run` leaves them out of its first suite, by INSIGHTS_TEST_SHORT.
  */
 const alike = [
-  "test/api/{arguments,experiment_story}.test.ts",
-  "test/commands/{erase,evaluate,experiment,export,health,import,keys,retention,train}.test.ts",
+  "test/api/{admission,analytics,arguments,experiment_story,include}.test.ts",
+  "test/commands/{doctor,erase,evaluate,experiment,export,health,import,keys,query,retention,sql,train}.test.ts",
+  "test/database/{locks,months,schema-conflicts}.test.ts",
   "test/errors/**/*.test.ts",
+  "test/importer/import.test.ts",
   "test/metrics/**/*.test.ts",
+  "test/migrations/**/*.test.ts",
   "test/privacy/**/*.test.ts",
   "test/properties/**/*.test.ts",
   "test/security/**/*.test.ts",
   "test/simulator/experiment.test.ts",
   "test/sql/{analytics,common,experiment,ml,monitor,privacy,recommend}/**/*.test.ts",
   "test/sql/track/!(ingest)*.test.ts",
+  "test/worker/predictions.test.ts",
 ];
 
 /**
- * Tests that take minutes: how releases are made and applied, one release with a filled database, every function with
- * hostile arguments, clients whose server is killed, trainings and settings with any history. INSIGHTS_TEST_SHORT leaves
- * them out.
+ * Tests that take long: how releases are made and applied, one release with a filled database, every function with
+ * hostile arguments, clients whose server is killed, pages in a browser, a supervisor that is killed, trainings and
+ * settings with any history, trainings by steps, relations of many items, each cell of a rollup made wrong.
+ * INSIGHTS_TEST_SHORT leaves them out.
  */
 const long = [
   "test/api/arguments.test.ts",
+  "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
+  "test/database/watchdog.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
   "test/security/limits.test.ts",
+  "test/sql/analytics/train_predictions_step.test.ts",
   "test/sql/ml/recommenders/ease_neighbours.test.ts",
+  "test/sql/recommend/evaluate_relations.test.ts",
+  "test/sql/track/check_rollups.test.ts",
+  "test/worker/predictions.test.ts",
 ];
 
 /** Tests that ask a database, and neither change their process nor depend on what another file left in it. */

@@ -313,6 +313,24 @@ const SETTINGS = "set search_path to public; set timezone to 'UTC'; set jit to o
 async function prepare(client: pg.Client): Promise<void> {
   await client.query(SETTINGS);
   await client.query("update analytics.setting set smallest_group = 1 where smallest_group <> 1");
+  // The platform's events, as its application would have stored them.
+  await client.query(`
+    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id)
+    select
+      done.person_id, done.item_id, case when max(done.at) filter (where name = 'Course Completed') is null then 'active'
+        else 'completed' end,
+      min(done.at), max(done.at) filter (where name = 'Course Completed'), min(identity.identity_id)
+    from (
+      select person_id, item_id, name, min(occurred_at) as at
+      from track.event
+      join track.event_type using (event_type_id)
+      where name in ('Course Enrolled', 'Course Completed')
+        and person_id <> 0
+      group by 1, 2, 3
+    ) as done
+    join track.identity on identity.person_id = done.person_id and identity.kind = 'user'
+    group by 1, 2
+    on conflict do nothing`);
   await client.query(`
     create or replace function public.seconds(interval) returns float8
     language sql immutable parallel safe return extract(epoch from $1);

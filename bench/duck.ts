@@ -17,7 +17,7 @@ export interface Duck {
 export async function openDuck(file: string, client: pg.Client, events: number, step: Step): Promise<Duck> {
   if (existsSync(file)) {
     const duck = await connect(file);
-    const [row] = await duck.ask("select count(*), (select count(*) from viewed) from track.event").catch(() => [[0]]);
+    const [row] = await duck.ask("select count(*), (select count(*) from person) from track.event").catch(() => [[0]]);
     if (row?.[0] === events) return duck;
     duck.close();
     await rm(file);
@@ -76,6 +76,32 @@ export async function openDuck(file: string, client: pg.Client, events: number, 
       rowsOf(
         "track.page_view",
         ["person_id", "started_at at time zone 'UTC'", "item_id", "(extract(epoch from engaged) * 1000000)::bigint"],
+        ranges.map(({ part }) => part),
+      ),
+    );
+    await copy(
+      "track.session",
+      "person_id INTEGER, started_at TIMESTAMP, engaged BIGINT, view_count INTEGER, entry_item_id INTEGER",
+      "person_id, started_at",
+      rowsOf(
+        "track.session",
+        [
+          "person_id",
+          "started_at at time zone 'UTC'",
+          "(extract(epoch from engaged) * 1000000)::bigint",
+          "view_count",
+          "entry_item_id",
+        ],
+        ranges.map(({ part }) => part),
+      ),
+    );
+    await copy(
+      "track.enrolment",
+      "person_id INTEGER, item_id INTEGER, status VARCHAR, enrolled_at TIMESTAMP",
+      "item_id, person_id",
+      rowsOf(
+        "track.enrolment",
+        ["person_id", "item_id", "status", "enrolled_at at time zone 'UTC'"],
         ranges.map(({ part }) => part),
       ),
     );

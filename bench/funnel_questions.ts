@@ -224,6 +224,223 @@ function unordered(steps: readonly string[], given: Given): Question {
   };
 }
 
+/** The events of some types in their order, by type as its place in the list, from 0. */
+const walkOf = (names: readonly string[], given: Given): string => `
+      walk as (
+        ${names.map((event, index) => `select person_id, done_at, ${index} as kind from (${events(event, given)}) as one`).join(" union all ")}
+      )`;
+
+/**
+ * Three steps within any time, with an event that must not be between the first and the last: plain SQL keeps the latest
+ * time of each step that no excluded event has followed. A person whose furthest attempt met one is in no row.
+ */
+function excluding(steps: readonly [string, string, string], excluded: string, given: Given): Question {
+  const { since, until } = given;
+  return {
+    name: "funnel, three steps with an exclusion",
+    times: 3,
+    ours: `
+      select step, person_count
+      from analytics.funnel(
+        '${JSON.stringify(steps)}', '${since}'::moment, '${until}'::moment, conversion_window => '400 days',
+        exclusions => '${JSON.stringify([{ event: excluded }])}'
+      )`,
+    plain: `
+      with ${walkOf([excluded, ...steps], given)},
+
+      began as (
+        select
+          *, max(case when kind = 0 then done_at end) over earlier as excluded_at,
+          max(case when kind = 1 then done_at end) over earlier as start_1
+        from walk
+        window earlier as (partition by person_id order by done_at, kind rows unbounded preceding)
+      ),
+
+      done as (
+        select
+          *, kind = 2 and start_1 is not null as did_2,
+          kind = 2 and start_1 is not null and (excluded_at is null or excluded_at <= start_1) as clean_2
+        from began
+      ),
+
+      went as (
+        select
+          *, max(case when clean_2 then done_at end) over (
+            partition by person_id order by done_at, kind rows unbounded preceding
+          ) as start_2
+        from done
+      ),
+
+      person_walk as (
+        select
+          person_id,
+          max(case when kind = 3 and start_2 is not null then 1 else 0 end) as did_3,
+          max(case when kind = 3 and start_2 is not null and (excluded_at is null or excluded_at <= start_2) then 1 else 0 end)
+            as clean_3,
+          max(case when did_2 then 1 else 0 end) as did_2,
+          max(start_2) as last_2, max(start_1) as last_1, max(excluded_at) as last_excluded
+        from went
+        group by person_id
+      ),
+
+      furthest as (
+        select
+          case
+            when clean_3 = 1 then 3
+            when did_3 = 1 then 0
+            when last_2 is not null and (last_excluded is null or last_excluded <= last_2) then 2
+            when did_2 = 1 then 0
+            when last_1 is not null and (last_excluded is null or last_excluded <= last_1) then 1
+            else 0
+          end as reached
+        from person_walk
+      )
+
+      ${[1, 2, 3].map((step) => `select ${step}, count(*) from furthest where reached >= ${step}`).join(" union all ")}
+      order by 1`,
+  };
+}
+
+/** The second of three steps can be left out; within any time. */
+function optional(steps: readonly [string, string, string], given: Given): Question {
+  const { since, until } = given;
+  const asked = JSON.stringify(steps.map((event, index) => (index === 1 ? { event, optional: true } : event)));
+  return {
+    name: "funnel, optional second step",
+    times: 3,
+    ours: `
+      select step, person_count
+      from analytics.funnel(
+        '${asked}', '${since}'::moment, '${until}'::moment, conversion_window => '400 days'
+      )`,
+    plain: `
+      with ${walkOf(steps, given)},
+
+      began as (
+        select person_id, min(done_at) as start_1 from walk where kind = 0 group by 1
+      ),
+
+      ended as (
+        select began.person_id, start_1, min(done_at) as start_3
+        from began
+        left join walk on walk.person_id = began.person_id and kind = 2 and done_at >= start_1
+        group by 1, 2
+      ),
+
+      between_them as (
+        select distinct ended.person_id
+        from ended
+        join walk on walk.person_id = ended.person_id and kind = 1 and done_at >= start_1
+        where start_3 is null or done_at <= start_3
+      )
+
+      select 1, (select count(*) from ended)
+      union all
+      select 2, (select count(*) from between_them)
+      union all
+      select 3, (select count(*) from ended where start_3 is not null)
+      order by 1`,
+  };
+}
+
+/** Two steps, the second one with a value of a property; people by step. */
+function ofProperty(steps: readonly [string, string], value: string, given: Given): Question {
+  const { since, until, days = 14 } = given;
+  const [from, to] = steps;
+  const asked = JSON.stringify([from, { event: to, property: { name: "plan", is: value } }]);
+  return {
+    name: "funnel, a declared property of a step",
+    prepare: "select track.declare_property('Task Submitted', 'plan')",
+    ours: `
+      select step, person_count
+      from analytics.funnel('${asked}', '${since}'::moment, '${until}'::moment, conversion_window => '${days} days')`,
+    plain: `
+      with walk as (
+        select person_id, done_at, 0 as kind from (${events(from, given)}) as one
+        union all
+        select person_id, done_at, 1 as kind from (${events(to, given)} and 'plan'::property = '${value}') as one
+      ),
+
+      done as (
+        select
+          *, max(case when kind = 0 then done_at end) over (
+            partition by person_id order by done_at, kind rows unbounded preceding
+          ) as start_1
+        from walk
+      )
+
+      select 1, (select count(distinct person_id) from done where kind = 0)
+      union all
+      select 2, (
+        select count(distinct person_id) from done where kind = 1 and done_at <= start_1 + interval '${days} days'
+      )
+      order by 1`,
+  };
+}
+
+/** Two steps by the value that the person's first event with one has; people by value and step. */
+function byProperty(steps: readonly [string, string], given: Given): Question {
+  const { since, until, days = 14 } = given;
+  return {
+    name: "funnel, by a declared property",
+    prepare: `
+      select track.declare_property(name, 'plan')
+      from unnest(array['${steps.join("', '")}']) as name`,
+    ours: `
+      select breakdown_value, step, person_count
+      from analytics.funnel(
+        '${JSON.stringify(steps)}', '${since}'::moment, '${until}'::moment, conversion_window => '${days} days',
+        breakdown => 'property.plan', attribution => 'first_touch'
+      )
+      where breakdown_value is not null
+      order by 1, 2`,
+    plain: `
+      with walk as (
+        ${steps
+          .map(
+            (event, index) => `
+        select person_id, done_at, ${index} as kind, plan
+        from (${events(event, given).replace("as done_at", `as done_at, 'plan'::property as plan`)}) as one`,
+          )
+          .join(" union all ")}
+      ),
+
+      done as (
+        select
+          *, max(case when kind = 0 then done_at end) over (
+            partition by person_id order by done_at, kind rows unbounded preceding
+          ) as start_1
+        from walk
+      ),
+
+      touched as (
+        select person_id, plan
+        from (
+          select person_id, plan, row_number() over (partition by person_id order by done_at, plan) as place
+          from walk
+          where plan is not null
+        ) as one
+        where place = 1
+      ),
+
+      reached as (
+        select
+          person_id, max(case when kind = 0 then 1 else 0 end) as did_1,
+          max(case when kind = 1 and done_at <= start_1 + interval '${days} days' then 1 else 0 end) as did_2
+        from done
+        group by 1
+      )
+
+      select plan, step, sum(case when step = 1 then did_1 else did_2 end)
+      from reached
+      join touched using (person_id)
+      cross join (values (1), (2)) as listed (step)
+      where did_1 = 1
+      group by 1, 2
+      order by 1, 2`,
+  };
+}
+
 export function funnelQuestions(until: number): Question[] {
   const given = { since: date(until - 364 * DAY), until: date(until) };
   const three = ["Task Started", "Task Submitted", "Course Completed"];
@@ -240,5 +457,9 @@ export function funnelQuestions(until: number): Question[] {
     strict(["Page Viewed", "Task Started", "Task Submitted"], given),
     unordered(three, given),
     ordered("in a course", three, { ...given, item: "course-7", times: 3 }),
+    excluding(["Task Started", "Task Submitted", "Course Completed"], "Search", given),
+    optional(["Course Started", "Video Playback Started", "Course Completed"], given),
+    ofProperty(["Task Started", "Task Submitted"], "pro", given),
+    byProperty(["Task Started", "Task Submitted"], given),
   ];
 }

@@ -1,4 +1,5 @@
 /* Questions of bench/analytics.ts: to the functions, and to plain SQL and DuckDB over the events. */
+import { courseQuestions } from "./course_questions.ts";
 import { funnelQuestions } from "./funnel_questions.ts";
 import { pathQuestions } from "./path_questions.ts";
 
@@ -492,5 +493,6 @@ export function questions(until: number): Question[] {
       prepare: "select track.declare_property('Task Submitted', 'plan')",
     },
     ...pathQuestions([year, end], months, [date(until - 28 * DAY), end]),
+    ...courseQuestions([year, end], [date(until - 28 * DAY), end], until),
   ];
 }

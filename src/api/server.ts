@@ -6,6 +6,7 @@ import { allowPage, answerPreflight, createCollector, routeNames, routesOf } fro
 import { createDecoder } from "../collector/decode.ts";
 import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
 import { createStore, FullError } from "../collector/store.ts";
+import { createXapi, isXapi, resourceOf, XapiError, xapiPreflight, xapiRoutes } from "../collector/xapi/xapi.ts";
 import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { createLatencies } from "../metrics/latencies.ts";
@@ -15,6 +16,7 @@ import { createAddresses } from "./addresses.ts";
 import { type Admitted, createAdmission, RateError } from "./admission.ts";
 import { AuthenticationError, type AuthenticationOptions, createAuthenticate, isPerson } from "./authentication.ts";
 import { createBodies, TooLargeError } from "./bodies.ts";
+import { browserClientHeaders, browserClientPath, readBrowserClient } from "./browser-client.ts";
 import { createFeatures, featureHeaders, featureKey, hasTag } from "./features.ts";
 import { checkNoKeyInUrl } from "./headers.ts";
 import { createHealthCheck } from "./health.ts";
@@ -66,11 +68,22 @@ function routeOf(url: string): string {
     return path;
   if (Object.hasOwn(pages, path)) return "/";
   if (featureKey(path) !== undefined) return "/api/features";
+  if (path === browserClientPath) return "/insights";
+  const xapi = resourceOf(path);
+  if (xapi !== undefined) return `/xapi/${xapi}`;
   return routesOf(path)[0]?.name ?? "other";
 }
 
 /** Routes that are operations themselves. */
-const timed: ReadonlySet<string> = new Set(["/", "/healthz", "/me", "/api/features", ...routeNames]);
+const timed: ReadonlySet<string> = new Set([
+  "/",
+  "/healthz",
+  "/me",
+  "/api/features",
+  browserClientPath,
+  ...routeNames,
+  ...xapiRoutes,
+]);
 
 const pageHeaders = {
   "content-security-policy":
@@ -119,8 +132,8 @@ const ReadBodyPlugin: GraphileConfig.Plugin = {
 
 /**
  * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the start page on /, the owner of a token on
- * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, the routes of the clients in
- * `src/collector`, and the state of the installation on /healthz. `listener` is an open port; without it, the port
+ * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, the client for browsers on
+ * /insights.js, the routes of the clients in `src/collector`, and the state of the installation on /healthz. `listener` is an open port; without it, the port
  * is opened here. `metrics` measures the requests, and is served on /metrics if it has a token; it is the caller's
  * to close.
  */
@@ -212,13 +225,17 @@ export async function startApi(
     learner: config.learnerBytes,
     others: limits.bytes,
   });
+  const decoder = createDecoder(checkJson);
+  const runOfRequests = createRun(pool, maxWait);
+  const xapi = createXapi({ admission, bodies, decoder, measurements, addresses, gate, run: runOfRequests });
   const collector = createCollector({
     admission,
     bodies,
     measurements,
     features,
-    decoder: createDecoder(checkJson),
-    store: createStore(createRun(pool, maxWait), gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
+    recognize: recognizeClient,
+    decoder,
+    store: createStore(runOfRequests, gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
   });
   const health = createHealthCheck(healthPool, database.embedded);
 
@@ -230,7 +247,10 @@ export async function startApi(
     { counted = false, statuses = {} }: { counted?: boolean; statuses?: Statuses } = {},
   ): void {
     const told =
-      error instanceof AuthenticationError || error instanceof RateError || error instanceof BodyError
+      error instanceof AuthenticationError ||
+      error instanceof RateError ||
+      error instanceof BodyError ||
+      error instanceof XapiError
         ? error
         : error instanceof TooLargeError
           ? { statusCode: 413, message: error.message, code: error.code, hint: error.hint }
@@ -243,7 +263,7 @@ export async function startApi(
     else if (statusCode === 429 || statusCode === 503)
       response.setHeader("retry-after", error instanceof FullError ? 1 : 5);
     if (counted) refusals.count(admission.sourceOf(request), code);
-    if (request.method === "POST" || error instanceof RateError) {
+    if (request.method === "POST" || request.method === "PUT" || error instanceof RateError) {
       const isDirect = !addresses.isForwarded(request);
       refuse(request, response, statusCode, problem(message, code, hint ?? ""), { isDirect });
     } else answer(response, statusCode, problem(message, code, hint ?? ""));
@@ -263,14 +283,19 @@ export async function startApi(
     }
   }
 
+  /** Whether a request comes from a page of this server. */
+  function isOwn(request: IncomingMessage): boolean {
+    const { origin, "sec-fetch-site": site } = request.headers;
+    return site === undefined
+      ? origin === undefined || hostOf(origin) === addresses.target(request).host
+      : site === "same-origin" || site === "none";
+  }
+
   /** Whether a page may send and receive the cookie: one of this server, or of an origin that a write key lists. */
   async function allowOrigin(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
-    const { origin, "sec-fetch-site": site } = request.headers;
+    const { origin } = request.headers;
     for (const [name, value] of Object.entries(corsHeaders)) response.setHeader(name, value);
-    const own =
-      site === undefined
-        ? origin === undefined || hostOf(origin) === addresses.target(request).host
-        : site === "same-origin" || site === "none";
+    const own = isOwn(request);
     if (own || origin === undefined || !(await keys.isListed(origin))) {
       const { origins } = config;
       if (origins === undefined || origin === undefined) response.setHeader("access-control-allow-origin", "*");
@@ -294,6 +319,39 @@ export async function startApi(
       sender.browser = browser;
       response.setHeader("set-cookie", cookie);
     });
+  }
+
+  /** The same for a client of another system, whose request stores messages. Snowplow's may ask for no cookie. */
+  async function recognizeClient(
+    admitted: Admitted,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { origin, "sp-anonymous": withoutCookie } = request.headers;
+    // Only a browser states the origin of its page, or where a request of the same origin comes from.
+    const isBrowser = origin !== undefined || request.headers["sec-fetch-site"] !== undefined;
+    if (!isBrowser || withoutCookie !== undefined) return;
+    if (!isOwn(request) && (origin === undefined || !(await keys.isListed(origin)))) return;
+    recognize(admitted, request, response);
+    offers.get(request)?.();
+  }
+
+  /** Answers with the client for browsers. */
+  async function answerBrowserClient(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { text, zipped, tag } = await readBrowserClient();
+    const headers = { ...browserClientHeaders, etag: tag };
+    if (hasTag(request.headers["if-none-match"], tag)) {
+      response.writeHead(304, headers).end();
+      return;
+    }
+    const isZipped = /\bgzip\b/.test(String(request.headers["accept-encoding"]));
+    const body = isZipped ? zipped : text;
+    response.writeHead(200, {
+      ...headers,
+      ...(isZipped ? { "content-encoding": "gzip" } : {}),
+      "content-length": body.length,
+    });
+    response.end(body);
   }
 
   /**
@@ -336,6 +394,24 @@ export async function startApi(
     }
   }
 
+  /** Answers xAPI clients: see `src/collector/xapi`. */
+  async function answerXapi(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    allowPage(request, response);
+    response.setHeader(
+      "access-control-expose-headers",
+      "etag, last-modified, x-experience-api-consistent-through, x-experience-api-version, retry-after",
+    );
+    if (request.method === "OPTIONS") {
+      response.writeHead(204, xapiPreflight).end();
+      return;
+    }
+    try {
+      await xapi.handle(request, response);
+    } catch (error) {
+      refuseFor(error, request, response, { counted: request.method === "POST" || request.method === "PUT" });
+    }
+  }
+
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = request.url ?? "/";
     // A year; not for other hosts of the domain, which are not ours to decide.
@@ -355,6 +431,10 @@ export async function startApi(
       checkNoKeyInUrl(url);
     } catch (error) {
       refuseFor(error, request, response);
+      return;
+    }
+    if (isXapi(path)) {
+      await answerXapi(request, response);
       return;
     }
     const known = routesOf(path);
@@ -400,6 +480,10 @@ export async function startApi(
     } else if (request.method === "GET" || request.method === "HEAD") {
       if (keySent !== undefined) {
         await answerFeatures(request, response, keySent);
+        return;
+      }
+      if (path === browserClientPath) {
+        await answerBrowserClient(request, response);
         return;
       }
       if (path === "/healthz") {

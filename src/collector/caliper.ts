@@ -116,7 +116,7 @@ function translate(event: Json, sentAt: unknown): Translated {
   };
 }
 
-function messages({ body }: Call): Translated[] {
+export function caliperMessages({ body }: Pick<Call, "body">): Translated[] {
   const { sensor, sendTime, data } = objectOf(body);
   if (textOf(sensor) === undefined || textOf(sendTime) === undefined || !Array.isArray(data)) {
     throw new BodyError(
@@ -138,7 +138,7 @@ export const caliperRoutes: readonly Route[] = [
     method: "POST",
     path: /^\/caliper\/?$/,
     key: "bearer",
-    messages,
+    messages: caliperMessages,
     answer: () => ({ status: 200 }),
     statuses: {},
   },

@@ -119,7 +119,7 @@ function translate(event: Json): Translated {
     : { type: "track", event: meaning?.event ?? (name === undefined ? undefined : titled(name)), ...common };
 }
 
-function messages({ body }: Call): Translated[] {
+export function canvasMessages({ body }: Pick<Call, "body">): Translated[] {
   if (!isObject(body) || !isObject(body["metadata"])) {
     throw new BodyError("the body is not a Live Event of Canvas", 'Send {"metadata": {"event_name", …}, "body": {…}}.');
   }
@@ -132,7 +132,7 @@ export const canvasRoutes: readonly Route[] = [
     method: "POST",
     path: /^\/canvas\/?$/,
     key: "headers",
-    messages,
+    messages: canvasMessages,
     answer: () => ({ status: 200 }),
     statuses: {},
   },

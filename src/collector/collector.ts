@@ -59,6 +59,7 @@ export function allowPage(request: IncomingMessage, response: ServerResponse): v
   const { origin } = request.headers;
   response.setHeader("vary", "Origin");
   response.setHeader("access-control-allow-origin", origin ?? "*");
+  response.setHeader("access-control-expose-headers", "retry-after");
   // Snowplow's client sends its requests with credentials, and reads no answer without this.
   if (origin !== undefined) response.setHeader("access-control-allow-credentials", "true");
 }
@@ -79,6 +80,7 @@ export function createCollector({
   store,
   measurements,
   features,
+  recognize,
 }: {
   admission: Admission;
   bodies: Bodies;
@@ -86,6 +88,8 @@ export function createCollector({
   store: Store;
   measurements: Measurements;
   features: Features;
+  /** Reads the cookie of a browser, or sets one. */
+  recognize(admitted: Admitted, request: IncomingMessage, response: ServerResponse): Promise<void>;
 }): Collector {
   /** The body as it was received. */
   async function receive(
@@ -144,6 +148,7 @@ export function createCollector({
       }
       if (admitted === undefined) throw noKey("Send it where the client expects it; see docs/clients.md.");
 
+      await recognize(admitted, request, response);
       const { level } = admission.sourceOf(request);
       const messages = (route.messages?.(call(body, level)) ?? []).map((message) => asSent(message, level));
       const rejected = await store.store(admitted.sender, admitted.key?.level === "server", messages);

@@ -25,11 +25,28 @@ const MOST_LINES = 1_000;
  */
 export async function* rowsOf(
   lines: AsyncIterable<Line[]>,
-  delimiter = ",",
+  delimiter?: string,
+  onGuess: (delimiter: string) => void = () => {},
 ): AsyncGenerator<(Row | BadRow)[], void, undefined> {
-  const reader = new RowReader(delimiter);
-  for await (const batch of lines) yield reader.read(batch);
-  yield reader.end();
+  let reader: RowReader | undefined;
+  for await (const batch of lines) {
+    if (reader === undefined) {
+      const guess = delimiter ?? guessDelimiter(batch);
+      if (delimiter === undefined) onGuess(guess);
+      reader = new RowReader(guess);
+    }
+    yield reader.read(batch);
+  }
+  if (reader !== undefined) yield reader.end();
+}
+
+/** The character that divides the first line that is not empty into most cells: a comma, semicolon, tab or bar. */
+function guessDelimiter(lines: readonly Line[]): string {
+  const texts = lines.map(({ bytes }) => (bytes === undefined ? "" : decode(bytes)));
+  const header = texts.find((text) => typeof text === "string" && text !== "");
+  const bare = typeof header === "string" ? header.replaceAll(/"[^"]*"/g, "") : "";
+  const count = (mark: string): number => bare.split(mark).length;
+  return [",", ";", "\t", "|"].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
 }
 
 class RowReader {

@@ -12,12 +12,22 @@ export interface Progress {
   size: number | undefined;
   accepted: number;
   duplicates: number;
+  /** Rows that are right, but nothing that a known person did. */
+  leftOut: number;
   rejected: number;
 }
 
 export interface Summary extends Progress {
-  /** Accepted, duplicate and rejected messages together: every message of the file. */
+  /** Accepted, duplicate, left out and rejected messages together: every message of the file. */
   total: number;
+  /** The rows that are not stored, by reason: their number, and the line of the first one. */
+  reasons: ReadonlyMap<string, Reason>;
+}
+
+export interface Reason {
+  count: number;
+  line: number;
+  isLeftOut: boolean;
 }
 
 export interface ImportOptions {
@@ -30,6 +40,8 @@ export interface ImportOptions {
   onRejected?: (line: number, problem: Problem) => void;
 }
 
+const MOST_REASONS = 100;
+
 /**
  * Streams a file into `track.ingest`. The next batch is read while the database processes the current one. Memory holds
  * two batches, and a few bytes per row if rows have no ids.
@@ -39,11 +51,18 @@ export interface ImportOptions {
  */
 export async function importFile(database: Queryable, options: ImportOptions): Promise<Summary> {
   const { input, reader, source, onProgress, onRejected } = options;
-  const counts = { accepted: 0, duplicates: 0, rejected: 0 };
+  const counts = { accepted: 0, duplicates: 0, leftOut: 0, rejected: 0 };
+  const reasons = new Map<string, Reason>();
   const progress = (): Progress => ({ read: input.read(), size: input.size, ...counts });
   const reject = (line: number, problem: Problem): void => {
-    counts.rejected += 1;
-    onRejected?.(line, problem);
+    const isLeftOut = problem.isLeftOut === true;
+    counts[isLeftOut ? "leftOut" : "rejected"] += 1;
+    // Reasons with values of their own are counted together.
+    const what = problem.what.replaceAll(/"[^"]*"/g, "…").slice(0, 200);
+    const known = reasons.get(what);
+    if (known !== undefined) known.count += 1;
+    else if (reasons.size < MOST_REASONS) reasons.set(what, { count: 1, line, isLeftOut });
+    if (!isLeftOut) onRejected?.(line, problem);
   };
 
   let underWay: Promise<void> = Promise.resolve();
@@ -79,8 +98,8 @@ export async function importFile(database: Queryable, options: ImportOptions): P
     await underWay;
     await send(messages, lines);
   }
-  const { accepted, duplicates, rejected } = counts;
-  return { ...progress(), total: accepted + duplicates + rejected };
+  const { accepted, duplicates, leftOut, rejected } = counts;
+  return { ...progress(), total: accepted + duplicates + leftOut + rejected, reasons };
 }
 
 function problemOf(error: IngestResult["errors"][number], message: Message | undefined): Problem {

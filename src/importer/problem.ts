@@ -1,8 +1,10 @@
 import { InsightsError } from "../errors.ts";
 
-/** The reason for rejecting a row, with the value. */
+/** The reason for not storing a row, with the value. */
 export interface Problem {
   what: string;
+  /** The row is right, and left out on purpose: nothing that a known person did. */
+  isLeftOut?: true;
   /** The text in the file, shortened; undefined if there is none to show. */
   value?: string;
   hint?: string;

@@ -1,4 +1,4 @@
-import { createWriteStream, type WriteStream } from "node:fs";
+import { createWriteStream, openSync, type WriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
 import { ImportError, type Problem, reason } from "./problem.ts";
 
@@ -15,8 +15,14 @@ export class Rejects {
     this.#most = most;
     this.#path = path;
     if (path === undefined) return;
-    // The rows are data of people.
-    this.#file = createWriteStream(path, { mode: 0o600 });
+    // Before the first row is stored. The rows are data of people.
+    let file: number;
+    try {
+      file = openSync(path, "w", 0o600);
+    } catch (error) {
+      throw new ImportError(`cannot write ${path}: ${reason(error)}`, "name a file that you may write to");
+    }
+    this.#file = createWriteStream(path, { fd: file });
     this.#file.on("error", (error) => {
       this.#failure = error;
     });

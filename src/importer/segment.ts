@@ -20,21 +20,31 @@ const BRACKETS = /[[{]/g;
  * `track.ingest` validates messages; only errors that would prevent a line from being sent are checked here.
  */
 export function segmentReader(): Reader {
-  return async function* read(lines: AsyncIterable<Line[]>): AsyncGenerator<Reading[], void, undefined> {
+  return (lines) => {
     const identity = new RowIdentity("segment");
-    for await (const batch of lines) {
-      const readings: Reading[] = [];
-      for (const line of batch) {
-        const outcome = messagesOf(line);
-        if (!Array.isArray(outcome)) {
-          readings.push({ line: line.number, problem: outcome });
-          continue;
-        }
-        for (const message of outcome) readings.push({ line: line.number, message: complete(message, identity) });
-      }
-      yield readings;
-    }
+    return readObjects(lines, (message) => [complete(message, identity)]);
   };
+}
+
+/** Reads JSON lines; `convert` makes messages of each object, or gives the reasons why there are none. */
+export async function* readObjects(
+  lines: AsyncIterable<Line[]>,
+  convert: (value: Json) => (Message | Problem)[],
+): AsyncGenerator<Reading[], void, undefined> {
+  for await (const batch of lines) {
+    const readings: Reading[] = [];
+    for (const line of batch) {
+      const outcome = messagesOf(line);
+      if (!Array.isArray(outcome)) {
+        readings.push({ line: line.number, problem: outcome });
+        continue;
+      }
+      for (const each of outcome.flatMap(convert)) {
+        readings.push("what" in each ? { line: line.number, problem: each } : { line: line.number, message: each });
+      }
+    }
+    yield readings;
+  }
 }
 
 type Json = Record<string, unknown>;

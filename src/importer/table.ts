@@ -2,6 +2,7 @@ import { type BadRow, type Row, rowsOf } from "./csv.ts";
 import type { Line } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { ImportError, nearest, type Problem, shown } from "./problem.ts";
+import type { Times } from "./time.ts";
 
 /** The result of reading a line of the file: a message, or the reason why there is none. */
 export type Reading = { line: number; message: Message } | { line: number; problem: Problem };
@@ -11,6 +12,10 @@ export interface Reader {
   (lines: AsyncIterable<Line[]>): AsyncGenerator<Reading[], void, undefined>;
   /** Ids of `track.placeholder_id` that name people in this format. */
   keptIds?: readonly string[];
+  /** Reads what must be known of the whole file before its first row can be read, such as the order of its dates. */
+  scan?: (lines: AsyncIterable<Line[]>) => Promise<void>;
+  /** Facts about the file that were recognized, for the report. */
+  notes?: () => string[];
 }
 
 /** The header of a CSV file: finds columns by their names. */
@@ -19,6 +24,10 @@ export class Header {
 
   constructor(names: readonly string[]) {
     this.names = names.map((name) => name.trim());
+  }
+
+  has(name: string): boolean {
+    return this.names.includes(name);
   }
 
   /** The position of a column, which must exist exactly once. */
@@ -44,12 +53,13 @@ export class Header {
  */
 export async function* readTable(
   lines: AsyncIterable<Line[]>,
-  delimiter: string,
-  prepare: (header: Header) => (cells: string[]) => Message | Problem,
+  delimiter: string | undefined,
+  prepare: (header: Header) => (cells: string[], line: number) => Message | Problem,
+  onGuess?: (delimiter: string) => void,
 ): AsyncGenerator<Reading[], void, undefined> {
   let width = 0;
-  let convert: ((cells: string[]) => Message | Problem) | undefined;
-  for await (const rows of rowsOf(lines, delimiter)) {
+  let convert: ((cells: string[], line: number) => Message | Problem) | undefined;
+  for await (const rows of rowsOf(lines, delimiter, onGuess)) {
     const readings: Reading[] = [];
     for (const row of rows) {
       if (convert === undefined) {
@@ -60,15 +70,35 @@ export async function* readTable(
         readings.push(row);
       } else if (row.cells.length !== width) {
         const what = `${row.cells.length} cells where the header has ${width}`;
-        readings.push({ line: row.line, problem: { what, value: shown(row.cells.join(delimiter)) } });
+        readings.push({ line: row.line, problem: { what, value: shown(row.cells.join(delimiter ?? ",")) } });
       } else {
-        const outcome = convert(row.cells);
+        const outcome = convert(row.cells, row.line);
         readings.push("what" in outcome ? { line: row.line, problem: outcome } : { line: row.line, message: outcome });
       }
     }
     if (readings.length > 0) yield readings;
   }
   if (convert === undefined) throw new ImportError("the file is empty", "its first line must name the columns");
+}
+
+/** Notes the times of a file whose dates are in an order that must be recognized; stops where they are not. */
+export async function noteTimes(
+  lines: AsyncIterable<Line[]>,
+  delimiter: string | undefined,
+  times: Times,
+  timeOf: (header: Header) => (cells: string[]) => string,
+): Promise<void> {
+  if (!times.isOpen) return;
+  let others = 0;
+  const rows = readTable(lines, delimiter, (header) => {
+    const cell = timeOf(header);
+    return (cells, line) => {
+      others = times.note(cell(cells).trim(), line) ? Number.NEGATIVE_INFINITY : others + 1;
+      return { what: "" };
+    };
+  });
+  for await (const _ of rows) if (others > 1_000) break;
+  times.decide();
 }
 
 function headerOf(row: Row | BadRow): Header {

@@ -34,7 +34,13 @@ export function offsetAt(zone: string, instant: number): number {
     const part: Record<string, number> = {};
     for (const { type, value } of formatter(zone).formatToParts(start)) part[type] = Number(value);
     const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = part;
-    offset = Date.UTC(year, month - 1, day, hour, minute, second) - start;
+    // Date.UTC reads the years 0 to 99 as 1900 to 1999.
+    const wallClock = new Date(Date.UTC(2000, month - 1, day, hour, minute, second)).setUTCFullYear(
+      year,
+      month - 1,
+      day,
+    );
+    offset = wallClock - start;
     known.set(slot, offset);
   }
   return offset;

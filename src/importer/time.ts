@@ -1,50 +1,292 @@
-import { type Problem, shown } from "./problem.ts";
+import { ImportError, type Problem, shown } from "./problem.ts";
 import { instantOf } from "./time-zone.ts";
 
-const WALL_CLOCK =
-  /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|z|[+-]\d{2}(?::?\d{2})?)?$/;
-const EPOCH = /^-?\d{1,13}(?:\.\d{1,9})?$/;
+/** The order of day, month and year in dates such as 03/04/2024. */
+export type DateOrder = "dmy" | "mdy" | "ymd";
 
-/** Larger numbers of the epoch are milliseconds: as seconds this would be the year 5138. */
-const FIRST_MILLISECONDS = 100_000_000_000;
+/** How the times of a file are read. */
+export interface TimeRules {
+  /** Zone of times without an offset. */
+  timeZone: string;
+  /** Undefined: the order is recognized from the whole file. */
+  dateOrder?: DateOrder | undefined;
+  /** strptime's directives, such as `%d/%m/%y, %H:%M`; undefined: the forms below. */
+  timeFormat?: string | undefined;
+  /** The date, as if in UTC, from which the column counts days; undefined: it contains times. */
+  daysSince?: number | undefined;
+}
+
+const CLOCK = String.raw`(?:(?:,? +|T)(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2})(?:[.,](?<fraction>\d{1,9}))?)?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?)?`;
+const ZONE = String.raw`\s*(?:(?<utc>Z|z|UTC|GMT)|(?:UTC|GMT)?(?<offset>[+-]\d{2}(?::?\d{2})?)(?: \(?[A-Z]{3,5}\)?)?)?`;
+const ISO = new RegExp(String.raw`^(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})${CLOCK}${ZONE}$`);
+const NUMERIC = new RegExp(
+  String.raw`^(?<one>\d{1,4})(?<mark>[/.-])(?<two>\d{1,2})\k<mark>(?<three>\d{1,4})${CLOCK}${ZONE}$`,
+);
+/** 31 May 2024, Fri, 31-May-24, and May 31, 2024, in English. */
+const NAMED = new RegExp(
+  String.raw`^(?:[A-Z][a-z]{2,8},? +)?(?:(?<day>\d{1,2})[ -](?<name>[A-Z][a-z]{2,8})\.?|(?<first>[A-Z][a-z]{2,8})\.? (?<second_day>\d{1,2})),?[ -](?<year>\d{4}|\d{2})${CLOCK}${ZONE}$`,
+);
+const EPOCH = /^\d{9,19}(?:\.\d{1,9})?$/;
+const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const DAY = 86_400_000;
+
+const HINT =
+  "write 2024-05-31 16:00:00 (in --time-zone), 2024-05-31T16:00:00+02:00, or seconds since 1970; --time-format reads other forms";
 
 /**
- * The instant in a cell: ISO 8601 with an offset, a wall-clock time of the zone, or seconds or milliseconds since 1970.
- *
- * Formats such as 03/04/2024 are refused, because the order of day and month is ambiguous.
+ * Reads the times of one file: ISO 8601, wall-clock times of the zone, numeric dates in one order, English names of
+ * months, or the time since 1970 in seconds, milli-, micro- or nanoseconds (numbers from 9 digits on).
  */
-export function parseTime(text: string, zone: string): number | Problem {
-  if (EPOCH.test(text)) {
-    const epoch = Number(text);
-    return Math.round(Math.abs(epoch) < FIRST_MILLISECONDS ? epoch * 1_000 : epoch);
+export class Times {
+  readonly #rules: TimeRules;
+  readonly #format: TimeFormat | undefined;
+  #order: DateOrder | undefined;
+  /** Lines that prove an order. */
+  readonly #seen = new Map<DateOrder, { line: number; text: string }>();
+  #ambiguous: { line: number; text: string } | undefined;
+
+  constructor(rules: TimeRules) {
+    this.#rules = rules;
+    this.#order = rules.dateOrder;
+    this.#format = rules.timeFormat === undefined ? undefined : new TimeFormat(rules.timeFormat);
   }
-  const wrong = (what: string): Problem => ({
-    what,
-    value: shown(text),
-    hint: "write 2024-05-31 16:00:00 (in --time-zone), 2024-05-31T16:00:00+02:00, or seconds since 1970",
-  });
-  const found = WALL_CLOCK.exec(text);
-  if (found === null) return wrong("not a time");
-  const [, year, month, day, hour = "0", minute = "0", second = "0", fraction = "0", offset] = found;
-  const wallClock =
-    Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second)) +
-    Math.round(Number(`0.${fraction}`) * 1_000);
+
+  /** Whether numeric dates are read in an order that is not known yet. */
+  get isOpen(): boolean {
+    return this.#order === undefined && this.#format === undefined && this.#rules.daysSince === undefined;
+  }
+
+  /** The order that was recognized, and a line that shows it. */
+  get recognized(): string | undefined {
+    if (this.#rules.dateOrder !== undefined || this.#order === undefined) return undefined;
+    const proof = this.#seen.get(this.#order);
+    return proof === undefined ? undefined : `dates are ${this.#order}, as line ${proof.line} shows: ${proof.text}`;
+  }
+
+  /** Notes a time of the file before it is read. False when it is of a form whose order is known. */
+  note(text: string, line: number): boolean {
+    const { one, two, three, mark } = NUMERIC.exec(text)?.groups ?? {};
+    if (one === undefined || two === undefined || three === undefined || one.length === 4) return false;
+    const place = { line, text: shown(text) };
+    if (Number(one) > 12) this.#seen.set("dmy", this.#seen.get("dmy") ?? place);
+    else if (Number(two) > 12) this.#seen.set("mdy", this.#seen.get("mdy") ?? place);
+    // 31.05.2024: no country writes the month first with full stops.
+    else if (mark === ".") this.#seen.set("dmy", this.#seen.get("dmy") ?? place);
+    else this.#ambiguous ??= place;
+    return true;
+  }
+
+  /** Decides on the order, after all times have been noted. */
+  decide(): void {
+    const [dmy, mdy] = [this.#seen.get("dmy"), this.#seen.get("mdy")];
+    if (dmy !== undefined && mdy !== undefined) {
+      throw new ImportError(
+        `the file has dates in two orders: line ${dmy.line} has ${dmy.text}, line ${mdy.line} ${mdy.text}`,
+        "divide it into two files, or name the order with --date-order: the rows of the other one are then rejected",
+      );
+    }
+    if (dmy !== undefined) this.#order = "dmy";
+    else if (mdy !== undefined) this.#order = "mdy";
+    else if (this.#ambiguous !== undefined) throw this.#unknown(this.#ambiguous.text);
+  }
+
+  /** The instant of a cell, in milliseconds since 1970. */
+  read(text: string): number | Problem {
+    const time = this.#read(text.trim());
+    if (typeof time === "number" && !Number.isNaN(new Date(time).getTime())) return time;
+    if (typeof time === "number") return { what: "a time out of range", value: shown(text) };
+    return { value: shown(text), ...time };
+  }
+
+  #read(text: string): number | Problem {
+    const { timeZone, daysSince } = this.#rules;
+    if (daysSince !== undefined) {
+      if (!/^-?\d{1,6}$/.test(text)) return { what: "not a number of days", hint: "--days-since counts whole days" };
+      return instantOf(timeZone, daysSince + Number(text) * DAY);
+    }
+    if (this.#format !== undefined) return this.#format.read(text, timeZone);
+    if (EPOCH.test(text)) return epochOf(text);
+    const iso = ISO.exec(text)?.groups;
+    if (iso !== undefined) return this.#instant(iso, Number(iso["year"]), Number(iso["month"]), Number(iso["day"]));
+    const numeric = NUMERIC.exec(text)?.groups;
+    if (numeric !== undefined) return this.#numeric(text, numeric);
+    const named = NAMED.exec(text)?.groups;
+    const month = MONTHS.indexOf((named?.["name"] ?? named?.["first"] ?? "").slice(0, 3).toLowerCase());
+    if (named !== undefined && month >= 0) {
+      return this.#instant(named, yearOf(named["year"] ?? ""), month + 1, Number(named["day"] ?? named["second_day"]));
+    }
+    return /^-?\d{1,8}$/.test(text)
+      ? {
+          what: "not a time",
+          hint: "a number of days is read with --days-since; numbers below 9 digits are not read as a time since 1970",
+        }
+      : { what: "not a time", hint: HINT };
+  }
+
+  #numeric(text: string, found: Record<string, string | undefined>): number | Problem {
+    const { one = "", two = "", three = "" } = found;
+    if (one.length === 4) return this.#instant(found, Number(one), Number(two), Number(three));
+    if (one.length > 2) return { what: "not a time", hint: HINT };
+    if (this.#order === undefined) throw this.#unknown(shown(text));
+    const [year, month, day] =
+      this.#order === "dmy" ? [three, two, one] : this.#order === "mdy" ? [three, one, two] : [one, two, three];
+    if (year.length !== 2 && year.length !== 4) return { what: "not a time", hint: HINT };
+    return this.#instant(found, yearOf(year), Number(month), Number(day));
+  }
+
+  #instant(
+    { hour, minute, second, fraction, half, utc, offset }: Record<string, string | undefined>,
+    year: number,
+    month: number,
+    day: number,
+  ): number | Problem {
+    return instant(
+      {
+        year,
+        month,
+        day,
+        hour: half === undefined ? Number(hour ?? 0) : hourOf(Number(hour), half),
+        minute: Number(minute ?? 0),
+        second: Number(second ?? 0),
+        milliseconds: Math.round(Number(`0.${fraction ?? 0}`) * 1_000),
+      },
+      utc === undefined ? offset : "+00",
+      this.#rules.timeZone,
+    );
+  }
+
+  #unknown(text: string): ImportError {
+    return new ImportError(
+      `the order of day and month is not known: ${text} can be either`,
+      "name it with --date-order dmy, mdy or ymd",
+    );
+  }
+}
+
+interface WallClock {
+  year: number;
+  month: number;
+  day: number;
+  hour: number;
+  minute: number;
+  second: number;
+  milliseconds: number;
+}
+
+function instant(time: WallClock, offset: string | undefined, zone: string): number | Problem {
+  const { year, month, day, hour, minute, second, milliseconds } = time;
+  // Date.UTC reads the years 0 to 99 as 1900 to 1999.
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  date.setUTCHours(hour, minute, second);
   // Date normalises invalid dates: 30 February becomes 1 March.
-  const date = new Date(wallClock);
   const exists =
-    date.getUTCMonth() === Number(month) - 1 &&
-    date.getUTCDate() === Number(day) &&
-    Number(hour) < 24 &&
-    Number(minute) < 60 &&
-    Number(second) < 60;
-  if (!exists) return wrong("a time that does not exist");
-  if (offset === undefined) return instantOf(zone, wallClock);
-  return wallClock - minutesOf(offset) * 60_000;
+    date.getUTCMonth() === month - 1 && date.getUTCDate() === day && hour < 24 && minute < 60 && second < 60;
+  if (!exists) return { what: "a time that does not exist" };
+  const wallClock = date.getTime() + milliseconds;
+  return offset === undefined ? instantOf(zone, wallClock) : wallClock - minutesOf(offset) * 60_000;
+}
+
+/** Two digits are of 1969 to 2068, as in POSIX. */
+function yearOf(text: string): number {
+  const year = Number(text);
+  return text.length > 2 ? year : year + (year < 69 ? 2_000 : 1_900);
+}
+
+/** 12 AM is midnight; 13 PM does not exist. */
+function hourOf(hour: number, half: string): number {
+  if (hour < 1 || hour > 12) return 24;
+  return (hour % 12) + (half.toLowerCase() === "p" ? 12 : 0);
+}
+
+/** Seconds have up to 11 digits (until the year 5138), and each further unit three more. */
+function epochOf(text: string): number {
+  const digits = text.replace(/\..*/, "").length;
+  const number = Number(text);
+  if (digits <= 11) return Math.round(number * 1_000);
+  return Math.round(digits <= 14 ? number : digits <= 17 ? number / 1_000 : number / 1_000_000);
 }
 
 function minutesOf(offset: string): number {
-  if (offset === "Z" || offset === "z") return 0;
   const digits = offset.slice(1).replace(":", "");
   const minutes = Number(digits.slice(0, 2)) * 60 + Number(digits.slice(2) || "0");
   return offset.startsWith("-") ? -minutes : minutes;
+}
+
+const DIRECTIVES: Readonly<Record<string, string>> = {
+  Y: String.raw`(?<year>\d{4})`,
+  y: String.raw`(?<year>\d{2})`,
+  m: String.raw`(?<month>\d{1,2})`,
+  b: String.raw`(?<name>[A-Za-z]{3,9})\.?`,
+  B: "(?<name>[A-Za-z]{3,9})",
+  d: String.raw`(?<day>\d{1,2})`,
+  e: String.raw` ?(?<day>\d{1,2})`,
+  H: String.raw`(?<hour>\d{1,2})`,
+  I: String.raw`(?<hour>\d{1,2})`,
+  p: String.raw`(?<half>[AaPp])\.?[Mm]\.?`,
+  M: String.raw`(?<minute>\d{2})`,
+  S: String.raw`(?<second>\d{2})`,
+  f: String.raw`(?<fraction>\d{1,9})`,
+  z: String.raw`(?:(?<utc>Z|UTC|GMT)|(?<offset>[+-]\d{2}(?::?\d{2})?))`,
+  a: "[^ ,]+",
+  A: "[^ ,]+",
+  "%": "%",
+};
+
+/** A form of times in strptime's directives. */
+export class TimeFormat {
+  readonly #format: string;
+  readonly #pattern: RegExp;
+
+  /** Throws an ImportError for a directive that is not known, or without year, month and day. */
+  constructor(format: string) {
+    this.#format = format;
+    const used = new Set<string>();
+    const pattern = format.replaceAll(/%(.?)|[^%]/gsu, (text, directive: string | undefined) => {
+      if (directive === undefined) return text.replaceAll(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`);
+      const group = DIRECTIVES[directive];
+      if (group === undefined) {
+        throw new ImportError(
+          `the time format has the unknown directive "${text}"`,
+          `the directives are ${Object.keys(DIRECTIVES)
+            .map((name) => `%${name}`)
+            .join(" ")}`,
+        );
+      }
+      const [name] = /(?<=<)\w+/.exec(group) ?? [directive];
+      if (name !== "utc" && used.has(name) && directive !== "%" && directive !== "a" && directive !== "A") {
+        throw new ImportError(`the time format has "${text}" although it has the ${name} already`);
+      }
+      used.add(name);
+      return group;
+    });
+    if (!used.has("year") || !used.has("day") || !(used.has("month") || used.has("name"))) {
+      throw new ImportError(
+        `the time format "${shown(format)}" has no year, month or day`,
+        "write it like %d/%m/%Y %H:%M:%S",
+      );
+    }
+    this.#pattern = new RegExp(`^${pattern}$`, "u");
+  }
+
+  read(text: string, zone: string): number | Problem {
+    const found = this.#pattern.exec(text)?.groups;
+    if (found === undefined) return { what: `not a time of the form ${this.#format}` };
+    const { year = "", month, name, day, hour, minute, second, fraction, half, utc, offset } = found;
+    const named = MONTHS.indexOf((name ?? "").slice(0, 3).toLowerCase());
+    if (name !== undefined && named < 0) return { what: `"${shown(name)}" is not an English month` };
+    return instant(
+      {
+        year: yearOf(year),
+        month: name === undefined ? Number(month) : named + 1,
+        day: Number(day),
+        hour: half === undefined ? Number(hour ?? 0) : hourOf(Number(hour), half),
+        minute: Number(minute ?? 0),
+        second: Number(second ?? 0),
+        milliseconds: Math.round(Number(`0.${fraction ?? 0}`) * 1_000),
+      },
+      utc === undefined ? offset : "+00",
+      zone,
+    );
+  }
 }

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { columnReader } from "../../src/importer/columns.ts";
+import { caliperReader, canvasReader } from "../../src/importer/dialects.ts";
+import { edxReader } from "../../src/importer/edx.ts";
 import { linesOf } from "../../src/importer/lines.ts";
 import type { Message } from "../../src/importer/message.ts";
 import { moodleReader } from "../../src/importer/moodle.ts";
@@ -79,9 +81,12 @@ describe("moodle", () => {
     const [a] = messages(await read(moodleReader({ timeZone: "UTC" }), `${header}\n${view}`));
     const [b] = messages(await read(moodleReader({ timeZone: "UTC" }), `${other}\n${row}`));
     expect(b).toEqual(a);
-    await expect(read(moodleReader({ timeZone: "UTC" }), "user,event_time\n")).rejects.toMatchObject({
+    await expect(read(moodleReader({ timeZone: "UTC" }), "user,event_time,event_context\n")).rejects.toMatchObject({
       message: 'the file has no column "user_id"',
       hint: expect.stringContaining('did you mean "user"?'),
+    });
+    await expect(read(moodleReader({ timeZone: "UTC" }), "user,event_time\n")).rejects.toMatchObject({
+      message: "this is not a log of Moodle: its columns are user, event_time",
     });
     await expect(read(moodleReader({ timeZone: "UTC" }), "")).rejects.toBeInstanceOf(ImportError);
   });
@@ -89,10 +94,235 @@ describe("moodle", () => {
   test("rejected rows are named by line, and the others are read", async () => {
     const rows = [",2019-09-09 14:08:01,a,b,c,d", "ada,yesterday,a,b,c,d", "ada,2019", view];
     expect(problems(await read(moodleReader({ timeZone: "UTC" }), `${header}\n${rows.join("\n")}`))).toEqual([
-      [2, "no user_id"],
-      [3, "event_time: not a time"],
+      [2, "no user"],
+      [3, "time: not a time"],
       [4, "2 cells where the header has 6"],
     ]);
+  });
+});
+
+/** The messages of a whole file, scanned first as the command does. */
+async function readScanned(make: () => Reader, content: string): Promise<{ found: Message[]; notes: string[] }> {
+  async function* stream(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from(content);
+  }
+  const reader = make();
+  await reader.scan?.(linesOf(stream()));
+  return { found: messages(await read(reader, content)), notes: reader.notes?.() ?? [] };
+}
+
+describe("the report of moodle", () => {
+  const header =
+    'Zeit,"Vollständiger Name","Betroffene/r Nutzer/in",Ereigniskontext,Komponente,Ereignisname,Beschreibung,Herkunft,IP-Adresse';
+  const row = (
+    description: string,
+    { name = "Ada", context = "Kurs: Logik", origin = "web", time = "23.01.23, 12:09" } = {},
+  ) => `"${time}","${name}",-,"${context}",System,"Kurs angezeigt","${description}",${origin},10.0.0.1`;
+
+  test("in another language, people, courses, activities and views come from the descriptions", async () => {
+    const rows = [
+      row("The user with id '7' viewed the course with id '36'."),
+      row("The user with id '7' viewed the 'page' activity with course module id '12'.", { context: "Seite: Lesen" }),
+      row(
+        "The user with id '7' has submitted the submission with id '3' for the assignment with course module id '9'.",
+      ),
+      row("The user with id '7' viewed the discussion with id '1' in the forum with course module id '5'."),
+    ];
+    const { found } = await readScanned(
+      () => moodleReader({ timeZone: "Europe/Berlin", course: "36" }),
+      [header, ...rows].join("\n"),
+    );
+    expect(found).toMatchObject([
+      {
+        type: "page",
+        userId: "7",
+        timestamp: "2023-01-23T11:09:00.000Z",
+        properties: { item: "moodle/course/36", itemKind: "course", itemTitle: "Logik" },
+      },
+      {
+        type: "page",
+        properties: { item: "moodle/module/12", itemKind: "page", itemTitle: "Lesen", parent: "moodle/course/36" },
+      },
+      { type: "track", event: "Kurs angezeigt", properties: { item: "moodle/module/9", itemKind: "task" } },
+      { type: "page", properties: { item: "moodle/module/5", itemKind: "discussion" } },
+    ]);
+    expect(JSON.stringify(found)).not.toMatch(/Ada|10\.0\.0\.1/);
+  });
+
+  test("visitors, administrators as others, and restored rows are left out, not rejected", async () => {
+    const rows = [
+      row("The user with id '0' viewed the course with id '1'.", { name: "-" }),
+      row("The user with id '1' viewed the course with id '1'."),
+      row("The user with id '-1' viewed the course with id '1'."),
+      row("The user with id '7' viewed the course with id '1'.", { name: "Admin User als Ada Lovelace" }),
+      row("The user with id '7' viewed the course with id '1'.", { origin: "restore" }),
+      row("The log was cleared.", { name: "-" }),
+      row("An event of a plugin."),
+    ];
+    const readings = await read(moodleReader({ timeZone: "UTC", dateOrder: "dmy" }), [header, ...rows].join("\n"));
+    expect(readings).toHaveLength(rows.length);
+    expect(readings.map((reading) => ("problem" in reading ? reading.problem.isLeftOut : "stored"))).toEqual([
+      ...Array.from({ length: 6 }, () => true),
+      undefined,
+    ]);
+  });
+});
+
+describe("the table of moodle", () => {
+  const header =
+    "id,eventname,component,action,target,objecttable,objectid,crud,edulevel,contextid,contextlevel,contextinstanceid,userid,courseid,relateduserid,anonymous,other,timecreated,origin,ip,realuserid";
+  const row = (id: number, level: number, instance: number, user: number, real = "NULL", event = "course_viewed") =>
+    `${id},\\core\\event\\${event},${level === 70 ? "mod_quiz" : "core"},viewed,course,NULL,NULL,r,2,5,${level},${instance},${user},36,NULL,0,N;,1674475740,web,10.0.0.1,${real}`;
+
+  test("has people, courses, activities and keys of its own", async () => {
+    const content = [
+      header,
+      row(1, 50, 36, 7),
+      row(2, 70, 9, 7, "NULL", "course_module_viewed"),
+      row(3, 50, 36, 7, "2"),
+    ];
+    const readings = await read(moodleReader({ timeZone: "UTC" }), content.join("\n"));
+    expect(messages(readings)).toMatchObject([
+      {
+        messageId: "moodle-1",
+        type: "page",
+        name: "Course viewed",
+        timestamp: "2023-01-23T12:09:00.000Z",
+        properties: { item: "moodle/course/36", itemKind: "course" },
+      },
+      {
+        messageId: "moodle-2",
+        properties: { item: "moodle/module/9", itemKind: "task", parent: "moodle/course/36" },
+      },
+    ]);
+    expect(problems(readings)).toEqual([[4, "an administrator, logged in as another user"]]);
+  });
+
+  test("of a log without a view, a note warns", async () => {
+    const content = [header, row(1, 50, 36, 7).replace("viewed,course", "created,course")].join("\n");
+    const { notes } = await readScanned(() => moodleReader({ timeZone: "UTC" }), content);
+    expect(notes).toEqual(["none of the rows is a page view: time on page and popular courses will be empty"]);
+  });
+});
+
+describe("edx", () => {
+  const line = (value: object): string => JSON.stringify({ time: "2025-03-03T10:00:00+00:00", ...value });
+  const course = "course-v1:Org+C1+R1";
+
+  test("events have our names, and courses and blocks are items with their parents", async () => {
+    const found = messages(
+      await read(
+        edxReader(),
+        [
+          line({ name: "edx.course.enrollment.activated", context: { user_id: 4, course_id: course }, event: {} }),
+          line({
+            name: "play_video",
+            username: "ada",
+            context: { course_id: course },
+            event: JSON.stringify({ id: "v1", currentTime: 12.5 }),
+          }),
+          line({
+            name: "problem_check",
+            context: {
+              user_id: 4,
+              course_id: course,
+              module: { display_name: "Q1", usage_key: "block-v1:Org+C1+R1+type@problem+block@p1" },
+            },
+            event: { grade: 2, max_grade: 4, attempts: 9, answers: { a: "secret" }, success: "incorrect" },
+          }),
+          JSON.stringify({
+            name: "edx.ui.lms.sequence.tab_selected",
+            context: { user_id: 3, course_id: course },
+            data: { id: "block-v1:Org+C1+R1+type@sequential+block@s1", current_tab: 4 },
+            timestamp: "2025-03-03T10:04:00.829229+00:00",
+          }),
+        ].join("\n"),
+      ),
+    );
+    expect(found).toMatchObject([
+      { event: "Course Enrolled", userId: "4", properties: { item: course, itemKind: "course" } },
+      {
+        event: "Video Playback Started",
+        userId: "ada",
+        properties: {
+          item: "block-v1:Org+C1+R1+type@video+block@v1",
+          itemKind: "video",
+          parent: course,
+          position: 12.5,
+        },
+      },
+      {
+        event: "Task Submitted",
+        properties: {
+          item: "block-v1:Org+C1+R1+type@problem+block@p1",
+          itemKind: "task",
+          itemTitle: "Q1",
+          parent: course,
+          score: 0.5,
+          attempt: 9,
+          grade: 2,
+          max_grade: 4,
+        },
+      },
+      {
+        type: "page",
+        userId: "3",
+        timestamp: "2025-03-03T10:04:00.829Z",
+        properties: { item: "block-v1:Org+C1+R1+type@sequential+block@s1", parent: course },
+      },
+    ]);
+    expect(JSON.stringify(found)).not.toContain("secret");
+  });
+
+  test("events of no user are left out, and lines of other files rejected", async () => {
+    const readings = await read(
+      edxReader(),
+      [
+        line({ name: "page_close", username: "", context: { user_id: null }, event: "{}" }),
+        line({ context: { user_id: 4 } }),
+        JSON.stringify({ name: "page_close", context: { user_id: 4 } }),
+        "[1]",
+        "time,user",
+      ].join("\n"),
+    );
+    expect(problems(readings).map(([, what]) => what.slice(0, 8))).toEqual(
+      ["no user", "no name", "no time", "not a mes", "not JSON"].map((what) => what.slice(0, 8)),
+    );
+  });
+});
+
+describe("canvas and caliper", () => {
+  test("are translated as requests are", async () => {
+    const [live] = messages(
+      await read(
+        canvasReader(),
+        JSON.stringify({
+          metadata: { event_name: "submission_created", event_time: "2025-03-03T10:00:00Z", user_id: "17" },
+          body: { user_id: "17", assignment_id: "5", attempt: 1 },
+        }),
+      ),
+    );
+    expect(live).toMatchObject({ event: "Task Submitted", userId: "17", properties: { item: "assignment:5" } });
+    const event = {
+      type: "ViewEvent",
+      action: "Viewed",
+      id: "urn:uuid:3a648e68-f00d-4c08-aa59-8738e1884f2c",
+      actor: "https://example.edu/users/1",
+      object: { id: "https://example.edu/docs/2", type: "Document" },
+      eventTime: "2025-03-03T10:00:00Z",
+    };
+    const readings = await read(
+      caliperReader(),
+      [
+        JSON.stringify(event),
+        JSON.stringify({ sensor: "s", sendTime: "2025-03-03T10:00:01Z", data: [event, event] }),
+        JSON.stringify({ ...event, actor: undefined }),
+      ].join("\n"),
+    );
+    expect(messages(readings).map(({ type, timestamp }) => [type, timestamp])).toEqual(
+      Array.from({ length: 3 }, () => ["page", "2025-03-03T10:00:00Z"]),
+    );
+    expect(problems(readings)).toEqual([[3, "no user"]]);
   });
 });
 
@@ -129,6 +359,28 @@ describe("csv", () => {
     const [one] = messages(await read(columnReader(mapping), content));
     const [other] = messages(await read(columnReader({ ...mapping, event: "Course Viewed" }), content));
     expect(one?.messageId).not.toBe(other?.messageId);
+  });
+
+  test("names of events come from a column, and a name that is a column is refused", async () => {
+    const content =
+      "id,at,what,thing\n1,2014-06-14T09:38:29,navigate,a\n1,2014-06-14T09:38:39,video,b\n1,2014-06-14,,c\n";
+    const columns = { person: "id", at: "at", item: "thing", properties: [], timeZone: "UTC" };
+    const readings = await read(columnReader({ ...columns, eventColumn: "what" }), content);
+    expect(messages(readings).map(({ event }) => event)).toEqual(["navigate", "video"]);
+    expect(problems(readings)).toEqual([[4, "no what"]]);
+    await expect(read(columnReader({ ...columns, event: "what" }), content)).rejects.toMatchObject({
+      message: '--event "what" is the name of a column',
+      hint: "to take the names of the events from it: --event-column what",
+    });
+  });
+
+  test("the separator and the order of dates are recognized, and said", async () => {
+    const columns = { person: "id", at: "at", event: "Used", properties: ["note"], timeZone: "UTC" };
+    const content = 'id;at;note\n1;02/03/2024 10:00;"a;b"\n2;13/03/2024 10:00;x\n';
+    const { found, notes } = await readScanned(() => columnReader(columns), content);
+    expect(found.map(({ timestamp }) => timestamp)).toEqual(["2024-03-02T10:00:00.000Z", "2024-03-13T10:00:00.000Z"]);
+    expect(found[0]?.properties).toEqual({ note: "a;b" });
+    expect(notes).toEqual(['cells are separated by ";"', "dates are dmy, as line 3 shows: 13/03/2024 10:00"]);
   });
 
   test("required cells that are empty, and missing columns, are named", async () => {

@@ -177,13 +177,16 @@ function byValue(person: string, events: Happened[], one: Funnel, attribution: s
 test("attempts are those of PostHog's rules, also by bucket and by value of a property", async () => {
   let converted = 0;
   let excluded = 0;
+  let declaredCount = 0;
   await fc.assert(
     fc.asyncProperty(
       fc.array(happened, { minLength: 4, maxLength: 60 }),
       fc.array(happened, { maxLength: 10 }),
       fc.array(funnel, { minLength: 4, maxLength: 8 }),
       fc.constantFrom("first_touch", "last_touch", "all_events", "step_1", "step_2"),
-      async (early, late, funnels, attribution) => {
+      // The events whose property is read from the journeys.
+      fc.oneof(fc.constant(names), fc.subarray(names)),
+      async (early, late, funnels, attribution, declared) => {
         await database.as("postgres", {}, async (db) => {
           const send = (list: typeof early, offset: number) =>
             ingest(
@@ -203,8 +206,13 @@ test("attempts are those of PostHog's rules, also by bucket and by value of a pr
             9000,
           );
           await send(early, 0);
+          for (const name of declared) await db.query("select track.declare_property($1, 'plan')", [name]);
           await refresh(db);
           await send(late, 1000);
+          declaredCount += await db.value<number>(`
+            select count(*)::int
+            from track.event_type
+            where track.is_property_complete(event_type_id, 'plan')`);
           const events = (who: string): Happened[] =>
             [...early, ...late]
               .filter((one) => one.who === who)
@@ -251,4 +259,5 @@ test("attempts are those of PostHog's rules, also by bucket and by value of a pr
   );
   expect(converted).toBeGreaterThan(0);
   expect(excluded).toBeGreaterThan(0);
+  expect(declaredCount).toBeGreaterThan(0);
 });

@@ -5,7 +5,7 @@ import { rooms } from "../../src/database/catalogue.ts";
 import { packageRoot } from "../../src/paths.ts";
 import { testDatabase } from "../support/database.ts";
 import { makePopulation } from "../support/population.ts";
-import { isFull } from "../support/runs.ts";
+import { isFull, isShort } from "../support/runs.ts";
 import { computeUnder, usual } from "./under.ts";
 
 /*
@@ -408,12 +408,14 @@ test("the steps compute something, and the errors are those of the product", asy
   }
 });
 
-/** Each zone with one style, and each style with several zones; all of them with `--full`. */
-const combinations = zones
-  .flatMap((timezone, zone) =>
-    styles.map((datestyle, style) => ({ timezone, datestyle, is: zone % styles.length === style })),
-  )
-  .filter((one) => isFull || one.is);
+/** Each zone with one style, and each style with several zones; with `.ci/run` two of these, with `--full` all. */
+const drawn = Math.floor(Math.random() * zones.length);
+const combinations = zones.flatMap((timezone, zone) =>
+  styles
+    .filter((_, style) => isFull || zone % styles.length === style)
+    .filter(() => !isShort || [0, 1].includes((zone - drawn + zones.length) % zones.length))
+    .map((datestyle) => ({ timezone, datestyle })),
+);
 
 test.each(combinations.map(({ timezone, datestyle }) => [timezone, datestyle] as const))(
   "no result is another one in %s with %s",

@@ -10,3 +10,6 @@ const factor = Number(process.env["INSIGHTS_TEST_RUNS"] ?? 1);
 
 /** Whether a test tries all combinations, not a part of them. */
 export const isFull = factor > 1;
+
+/** Whether a test tries a small part of the combinations. */
+export const isShort = factor < 1;

@@ -31,10 +31,55 @@ $$;
 
 grant execute on function analytics._has_ties(timestamptz[], timestamptz[], int) to insights_reader;
 
+create or replace function analytics._read_properties(filters analytics.step_filter[], types int[], property text)
+returns int[]
+language plpgsql
+stable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return (
+    with wanted as (
+      select distinct
+        filter.event_type_id,
+        unnest(array_remove(array[filter.property ->> 'name', _read_properties.property], null)) as name
+      from unnest(filters) as filter
+    )
+
+    select array_agg(declared.property_id order by entry.number)
+    from unnest(types) with ordinality as entry (event_type_id, number)
+    left join wanted on wanted.event_type_id = entry.event_type_id
+    left join track.declared_property as declared
+      on declared.event_type_id = entry.event_type_id
+      and declared.property = wanted.name
+    having count(distinct entry.number) = count(*)
+      and bool_and(wanted.name is null or track.is_property_complete(entry.event_type_id, wanted.name) is true)
+      and not exists (
+        select
+        from unnest(filters) as filter
+        -- 1 and "1" are one value in the journeys, of which only the first 200 characters are stored.
+        where jsonb_typeof(filter.property -> 'is') <> 'string'
+          or filter.property ->> 'is' ~ '^(.{200,}|-?[0-9].*|true|false|[[{].*)$'
+          or filter.event_type_id = 0 and coalesce(filter.property ->> 'name', _read_properties.property) is not null
+      )
+  );
+end;
+$$;
+
+comment on function analytics._read_properties(analytics.step_filter[], int[], text) is $$
+Returns the declared property that a funnel reads of each of its event types, null for a type of which it reads none.
+Null when the values have to be read from the events: a property is not declared or not complete, two of a type are
+read, or a value is not a text. `property`: that of the breakdown, which is read of all types.
+$$;
+
+grant execute on function analytics._read_properties(analytics.step_filter[], int[], text) to insights_reader;
+
 /*
- * Both statements have these parameters: $1 the filters, $2 the bounds, $3 the visible periods of each filter and, at
+ * The statements have these parameters: $1 the filters, $2 the bounds, $3 the visible periods of each filter and, at
  * the end, of any event, $4 and $5 the people as blocks and bits, $6 the conversion window, $7 the event types, $8
- * whether all events are read, $9 the optional steps, one bit each, and $10 the property.
+ * whether all events are read, $9 the optional steps, one bit each, $10 the property, $11 the declared property of each
+ * event type, $12 the value of each filter, and $13 the people as a list.
  */
 
 /*
@@ -44,7 +89,12 @@ grant execute on function analytics._has_ties(timestamptz[], timestamptz[], int)
  * steps before a time are the events before it in `every`, the list of all events.
  */
 create or replace function analytics._search_statement(
-  filters analytics.step_filter[], step_count int, is_strict boolean, by_bucket boolean, only_visible boolean
+  filters analytics.step_filter[],
+  step_count int,
+  is_strict boolean,
+  by_bucket boolean,
+  only_visible boolean,
+  by_values boolean
 )
 returns text
 language plpgsql
@@ -74,7 +124,9 @@ begin
       ', %2$s as at%1$s',
       v_number,
       case
-        when (filters[v_number]).items is null and not only_visible then format(
+        when (filters[v_number]).items is null
+          and (filters[v_number]).property is null
+          and not only_visible then format(
           $query$
           case
             when bool_and(journey.is_automatic) filter (where journey.event_type_id = %1$s)
@@ -98,8 +150,9 @@ begin
             from unnest(
               analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
                 filter (where journey.event_type_id = %1$s),
-              %2$s
-            ) as used (at, item_id)
+              %2$s,
+              %4$s
+            ) as used (at, item_id, value_id)
             where %3$s
             order by 1
           )$query$,
@@ -118,8 +171,19 @@ begin
               when (filters[v_number]).items is not null
                 then format('used.item_id = any (($1)[%s].items)', v_number)
             end,
+            case
+              when (filters[v_number]).property is not null then format('used.value_id = ($12)[%s]', v_number)
+            end,
             case when only_visible then format('used.at <@ ($3)[%s]', v_number) end
-          )
+          ),
+          case
+            when (filters[v_number]).property is not null then format(
+              $query$analytics._concatenated(journey.value_ids order by journey.person_id, journey.first_at)
+                filter (where journey.event_type_id = %s)$query$,
+              (filters[v_number]).event_type_id
+            )
+            else $query$'{}'::int[]$query$
+          end
         )
       end
     );
@@ -248,9 +312,9 @@ begin
       select journey.person_id%1$s%13$s
       from (
         select
-          journey.person_id, journey.event_type_id, journey.is_automatic, journey.occurred_at, journey.item_ids,
+          journey.person_id, journey.event_type_id, journey.is_automatic, journey.occurred_at, journey.item_ids%3$s,
           journey.occurred_at[1] as first_at
-        from analytics._journeys(%2$s, %14$L, %3$s, ($2)[1], ($2)[cardinality($2)]) as journey
+        from %2$s as journey
         join member
           on member.block = journey.person_id / 4096
           and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
@@ -276,8 +340,14 @@ begin
     cross join lateral (select start.at) as time_1%11$s
     $query$,
     v_lists,
-    v_types,
-    case when v_with_items then 'true' else 'false' end,
+    case
+      when by_values
+        then format('analytics._valued_journeys($7, $11, %L, ($2)[1], ($2)[cardinality($2)])', is_strict)
+      else format(
+        'analytics._journeys(%s, %L, %L, ($2)[1], ($2)[cardinality($2)])', v_types, is_strict, v_with_items
+      )
+    end,
+    case when by_values then ', journey.value_ids' else '' end,
     case when by_bucket then 'part.bucket' else '1 as bucket' end,
     case when by_bucket then replace(v_columns, 'journey.at1', 'part.at as at1') else v_columns end,
     case
@@ -333,21 +403,83 @@ begin
 end;
 $$;
 
-comment on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean) is $$
+comment on function analytics._search_statement(
+  analytics.step_filter[], int, boolean, boolean, boolean, boolean
+) is $$
 Returns the statement that finds the attempts of people in an ordered or strict funnel of different events.
-By binary search; see `analytics._funnel_attempts`. `by_bucket`: one attempt per person and bucket of its start. In a
-strict funnel it leaves out the people of its CTE `listed` that are `is_walked`, because events of one time count in
-the order of the steps, and automatic events, which are in no list of all events, are steps.
+By binary search; see `analytics._funnel_attempts`. `by_bucket`: one attempt per person and bucket of its start.
+`by_values`: properties are read, from the journeys. In a strict funnel it leaves out the people of its CTE `listed`
+that are `is_walked`, because events of one time count in the order of the steps, and automatic events, which are in no
+list of all events, are steps.
 $$;
 
-grant execute on function analytics._search_statement(analytics.step_filter[], int, boolean, boolean, boolean)
+grant execute on function analytics._search_statement(
+  analytics.step_filter[], int, boolean, boolean, boolean, boolean
+)
 to insights_reader;
+
+create or replace function analytics._touch_statement(
+  filters analytics.step_filter[], attribution text, only_visible boolean
+)
+returns text
+language sql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select format(
+    $query$
+    select distinct on (touched.person_id) touched.person_id, property_value.value
+    from (
+      select journey.person_id, place.at, place.value_id
+      from analytics._valued_journeys($7, $11, false, ($2)[1], ($2)[cardinality($2)]) as journey
+      join unnest($4, $5) as entry (block, people)
+        on entry.block = journey.person_id / 4096
+        and get_bit(entry.people, (journey.person_id %% 4096)::int) <> 0
+      cross join lateral (
+        select used.at, used.value_id
+        from unnest(journey.occurred_at, journey.item_ids, journey.value_ids) as used (at, item_id, value_id)
+        where used.value_id > 0
+          and case journey.event_type_id %1$s else false end
+        order by used.at %2$s
+        fetch first 1 row with ties
+      ) as place
+    ) as touched
+    join track.property_value on property_value.value_id = touched.value_id
+    order by touched.person_id, touched.at %2$s, property_value.value
+    $query$,
+    string_agg(
+      format(
+        'when %s then %s',
+        filter.event_type_id,
+        concat_ws(
+          ' and ',
+          'true',
+          case when filter.items is not null then format('used.item_id = any (($1)[%s].items)', filter.ordinality) end,
+          case when filter.property is not null then format('used.value_id = ($12)[%s]', filter.ordinality) end,
+          case when only_visible then format('used.at <@ ($3)[%s]', filter.ordinality) end
+        )
+      ),
+      ' ' order by filter.ordinality
+    ),
+    case when attribution = 'last_touch' then 'desc' else '' end
+  )
+  from unnest(filters) with ordinality as filter
+  where not filter.is_exclusion
+$$;
+
+comment on function analytics._touch_statement(analytics.step_filter[], text, boolean) is $$
+Returns the statement that finds the value of people: that of their first or last step with a value (`attribution`).
+For a funnel of different events whose properties are read from the journeys; see `analytics._funnel_attempts`.
+$$;
+
+grant execute on function analytics._touch_statement(analytics.step_filter[], text, boolean) to insights_reader;
 
 create or replace function analytics._walk_statement(
   filters analytics.step_filter[],
   step_count int,
   step_order text,
-  by_events boolean,
+  source text,
   attribution text,
   by_bucket boolean,
   only_visible boolean,
@@ -399,6 +531,8 @@ begin
         end,
         case when v_filter.items is not null then format('happened.item_id = any (($1)[%s].items)', v_number) end,
         case
+          when v_filter.property is not null and source = 'values'
+            then format('happened.value_id = ($12)[%s]', v_number)
           when v_filter.property is not null then format(
             $query$happened.properties -> (($1)[%1$s].property ->> 'name') = ($1)[%1$s].property -> 'is'$query$,
             v_number
@@ -415,25 +549,8 @@ begin
     end if;
   end loop;
 
-  v_source := case
-    when by_events then
-      $query$
-      select
-        event.person_id, event.event_type_id, event.occurred_at as at, event.item_id, event.properties,
-        event_type.is_automatic or source.is_automatic as is_automatic,
-        left(event.properties ->> $10, 200) as value
-      from track.event
-      join track.event_type on event_type.event_type_id = event.event_type_id
-      join track.source on source.source_id = event.source_id
-      join member
-        on member.block = event.person_id / 4096
-        and get_bit(member.people, (event.person_id % 4096)::int) <> 0
-      where event.occurred_at >= ($2)[1]
-        and event.occurred_at < ($2)[cardinality($2)]
-        and (event.event_type_id = any ($7) or $8)
-        and event.person_id <> 0
-      $query$
-    else
+  v_source := case source
+    when 'journeys' then
       $query$
       select
         journey.person_id, journey.event_type_id, used.at, used.item_id, null::jsonb as properties,
@@ -444,6 +561,45 @@ begin
         and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
       cross join lateral unnest(journey.occurred_at, journey.item_ids) as used (at, item_id)
       $query$
+    when 'values' then
+      $query$
+      select
+        journey.person_id, journey.event_type_id, used.at, used.item_id, used.value_id, journey.is_automatic,
+        property_value.value
+      from analytics._valued_journeys($7, $11, $8, ($2)[1], ($2)[cardinality($2)]) as journey
+      join member
+        on member.block = journey.person_id / 4096
+        and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
+      cross join lateral unnest(journey.occurred_at, journey.item_ids, journey.value_ids)
+        as used (at, item_id, value_id)
+      left join track.property_value on property_value.value_id = used.value_id and $10 is not null
+      $query$
+    else
+      format(
+        $query$
+        select
+          event.person_id, event.event_type_id, event.occurred_at as at, event.item_id, event.properties,
+          event_type.is_automatic or source.is_automatic as is_automatic,
+          left(event.properties ->> $10, 200) as value
+        from track.event
+        join track.event_type on event_type.event_type_id = event.event_type_id
+        join track.source on source.source_id = event.source_id
+        %s
+        where event.occurred_at >= ($2)[1]
+          and event.occurred_at < ($2)[cardinality($2)]
+          and (event.event_type_id = any ($7) or $8)
+          and event.person_id <> 0
+        $query$,
+        case source
+          when 'events' then
+            $query$
+            join member
+              on member.block = event.person_id / 4096
+              and get_bit(member.people, (event.person_id % 4096)::int) <> 0
+            $query$
+          else 'join unnest($13) as listed (person_id) on listed.person_id = event.person_id'
+        end
+      )
   end;
 
   return format(
@@ -562,15 +718,16 @@ end;
 $$;
 
 comment on function analytics._walk_statement(
-  analytics.step_filter[], int, text, boolean, text, boolean, boolean, text
+  analytics.step_filter[], int, text, text, text, boolean, boolean, text
 ) is $$
 Returns the statement that finds the attempts of people in any funnel, by walking through their events.
-See `analytics._funnel_attempts`. `by_events`: properties are read, from the events. `by_bucket`: one attempt per
-person and bucket of its start. `members`: the query of the people, as blocks and bits.
+See `analytics._funnel_attempts`. `source`: `journeys`, `values` (journeys with properties), `events` (properties of
+the events themselves), or `listed` (these, of the people $13). `by_bucket`: one attempt per person and bucket of its
+start. `members`: the query of the people, as blocks and bits.
 $$;
 
 grant execute on function analytics._walk_statement(
-  analytics.step_filter[], int, text, boolean, text, boolean, boolean, text
+  analytics.step_filter[], int, text, text, text, boolean, boolean, text
 )
 to insights_reader;
 
@@ -604,8 +761,32 @@ declare
   );
   v_with_any constant boolean := step_order = 'strict'
     or exists (select from unnest(filters) as filter where filter.event_type_id = 0);
-  v_by_events constant boolean := _funnel_attempts.property is not null
+  v_with_values constant boolean := _funnel_attempts.property is not null
     or exists (select from unnest(filters) as filter where filter.property is not null);
+  -- Null: the values are read from the events.
+  v_properties constant int[] := case
+    when v_with_values then analytics._read_properties(filters, v_types, _funnel_attempts.property)
+  end;
+  v_source constant text := case
+    when not v_with_values then 'journeys'
+    when v_properties is not null then 'values'
+    else 'events'
+  end;
+  -- A value without a key is -1, so that it is equal to none.
+  v_values constant int[] := array(
+    select
+      coalesce(
+        (
+          select property_value.value_id
+          from track.property_value
+          where property_value.property_id = v_properties[array_position(v_types, filter.event_type_id)]
+            and property_value.value = filter.property ->> 'is'
+        ),
+        -1
+      )
+    from unnest(filters) with ordinality as filter
+    order by filter.ordinality
+  );
   v_optional constant int := (
     select coalesce(sum(1 << (filter.first_step - 1)), 0)
     from unnest(filters) as filter
@@ -613,7 +794,11 @@ declare
   );
   -- Where no event is two steps, and none is optional.
   v_by_search constant boolean := step_order in ('ordered', 'strict')
-    and not v_by_events
+    and v_source <> 'events'
+    and (
+      _funnel_attempts.property is null
+      or not v_by_bucket and _funnel_attempts.attribution in ('first_touch', 'last_touch')
+    )
     and v_optional = 0
     and not exists (select from unnest(filters) as filter where filter.event_type_id = 0)
     and (
@@ -625,6 +810,8 @@ declare
   v_blocks int[];
   v_people bit(4096)[];
   v_walkers bit(4096)[];
+  v_queued bigint[];
+  v_statement text;
 begin
   select array_agg(member.block order by member.block), array_agg(member.people order by member.block)
   into v_blocks, v_people
@@ -643,6 +830,37 @@ begin
       ) as entry
       order by entry.ordinality
     );
+  end if;
+
+  -- The journeys of people who are queued for a refresh do not have the values of now: their events are read.
+  if v_source = 'values' then
+    v_queued := array(
+      select queued.person_id
+      from unnest(
+        (track.queued_days((v_since at time zone 'UTC')::date, (v_until at time zone 'UTC')::date + 1)).people
+      ) as queued (person_id)
+      join unnest(v_blocks, v_people) as entry (block, people) on entry.block = queued.person_id / 4096
+      where get_bit(entry.people, (queued.person_id % 4096)::int) <> 0
+    );
+    if v_queued <> '{}' then
+      return query execute analytics._walk_statement(
+        filters, v_step_count, step_order, 'listed',
+        case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
+        'select 0 as block, null::bit(4096) as people where false'
+      )
+      using filters, bounds, v_visible, v_blocks, v_people, conversion_window, v_types, v_with_any, v_optional,
+        _funnel_attempts.property, v_properties, v_values, v_queued;
+      v_people := array(
+        select entry.people & ~coalesce(queued.people, v_no_people)
+        from unnest(v_blocks, v_people) as entry (block, people)
+        left join (
+          select listed.person_id / 4096 as block, bit_or(track.person_bit(listed.person_id)) as people
+          from unnest(v_queued) as listed (person_id)
+          group by 1
+        ) as queued on queued.block = entry.block
+        order by entry.block
+      );
+    end if;
   end if;
 
   if not v_by_search then
@@ -668,15 +886,15 @@ begin
   end if;
 
   if v_by_search then
-    return query execute
+    v_statement :=
       analytics._search_statement(
-        filters, v_step_count, step_order = 'strict', v_by_bucket, v_visible is not null
+        filters, v_step_count, step_order = 'strict', v_by_bucket, v_visible is not null, v_source = 'values'
       )
       || case
         when step_order = 'strict' then format(
           ' union all select walked.* from (%s) as walked',
           analytics._walk_statement(
-            filters, v_step_count, step_order, false, null, v_by_bucket, v_visible is not null,
+            filters, v_step_count, step_order, v_source, null, v_by_bucket, v_visible is not null,
             $query$
             select listed.person_id / 4096 as block, bit_or(track.person_bit(listed.person_id)) as people
             from listed
@@ -686,18 +904,29 @@ begin
           )
         )
         else ''
-      end
+      end;
+    if _funnel_attempts.property is not null then
+      v_statement := format(
+        $query$
+        select attempt.person_id, attempt.bucket, touched.value, attempt.reached, attempt.times
+        from (%s) as attempt (person_id, bucket, value, reached, times)
+        left join (%s) as touched on touched.person_id = attempt.person_id
+        $query$,
+        v_statement, analytics._touch_statement(filters, attribution, v_visible is not null)
+      );
+    end if;
+    return query execute v_statement
     using filters, bounds, v_visible, v_blocks, v_people, conversion_window, v_types, v_with_any, v_optional,
-      _funnel_attempts.property;
+      _funnel_attempts.property, v_properties, v_values, v_queued;
   end if;
   if v_walkers is not null then
     return query execute analytics._walk_statement(
-      filters, v_step_count, step_order, v_by_events,
+      filters, v_step_count, step_order, v_source,
       case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
       'select entry.block, entry.people from unnest($4, $5) as entry (block, people)'
     )
     using filters, bounds, v_visible, v_blocks, v_walkers, conversion_window, v_types, v_with_any, v_optional,
-      _funnel_attempts.property;
+      _funnel_attempts.property, v_properties, v_values, v_queued;
   end if;
 end;
 $$;

@@ -17,6 +17,11 @@ declare
     when _session_distribution.measure in ('engaged', 'duration') then '{0,10,30,60,180,600,1800,3600}'::float8[]
     when _session_distribution.measure = 'views' then '{0,1,2,3,4,5,10,20}'::float8[]
   end;
+  v_times constant interval[] := array(
+    select make_interval(secs => entry.seconds)
+    from unnest(v_starts) with ordinality as entry (seconds, number)
+    order by entry.number
+  );
 begin
   if v_starts is null then
     perform common.refuse(
@@ -27,22 +32,24 @@ begin
   end if;
 
   return query
-  with counted as (
+  with by_person as (
     select
-      width_bucket(
-        case _session_distribution.measure
-          when 'engaged' then extract(epoch from session.engaged)::float8
-          when 'duration' then extract(epoch from session.duration)::float8
-          else session.views::float8
-        end,
-        v_starts
-      ) as bin,
-      count(*) as session_count,
-      count(distinct session.person_id) as person_count
+      case _session_distribution.measure
+        when 'engaged' then width_bucket(session.engaged, v_times)
+        when 'duration' then width_bucket(session.duration, v_times)
+        else width_bucket(session.views::float8, v_starts)
+      end as bin,
+      count(*) as session_count
     from analytics._sessions(
       array[v_days[1], v_days[cardinality(v_days)]], _session_distribution.among, _session_distribution.smallest_group
     ) as session
-    group by 1
+    group by session.person_id, 1
+  ),
+
+  counted as (
+    select by_person.bin, sum(by_person.session_count) as session_count, count(*) as person_count
+    from by_person
+    group by by_person.bin
   ),
 
   shown as (

@@ -22,18 +22,24 @@ begin
   perform common.check_count('top', coalesce(_session_items.top, 1), 1, 10000);
 
   return query
-  with counted as (
+  with by_person as (
     select
       case _session_items.place when 'entry' then session.entry_item_id else session.exit_item_id end as item_id,
       count(*) as session_count,
-      count(distinct session.person_id) as person_count,
-      count(*) filter (where session.views <= 1 and session.engaged < interval '10 seconds') as bounce_count,
-      count(distinct session.person_id)
-        filter (where session.views <= 1 and session.engaged < interval '10 seconds') as bounced_people
+      count(*) filter (where session.views <= 1 and session.engaged < interval '10 seconds') as bounce_count
     from analytics._sessions(
       array[v_days[1], v_days[cardinality(v_days)]], _session_items.among, _session_items.smallest_group
     ) as session
-    group by 1
+    group by session.person_id, 1
+  ),
+
+  counted as (
+    select
+      by_person.item_id, sum(by_person.session_count) as session_count, count(*) as person_count,
+      sum(by_person.bounce_count) as bounce_count,
+      count(*) filter (where by_person.bounce_count > 0) as bounced_people
+    from by_person
+    group by by_person.item_id
   ),
 
   shown as (

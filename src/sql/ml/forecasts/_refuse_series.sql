@@ -28,3 +28,6 @@ comment on function ml._refuse_series(text, text) is $$
 Raises the reason why a series has no model as an error.
 It is CF004 (too few values), CF007 (constant) or CF001 (not a series, a gap, values out of range).
 $$;
+
+grant execute on function ml._read_series(regclass, text, text, text[]), ml._refuse_series(text, text)
+to insights_analyst, insights_admin, insights_worker;

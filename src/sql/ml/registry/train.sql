@@ -39,7 +39,7 @@ stable
 set extra_float_digits to 1
 as $$
 declare
-  v_summary constant jsonb := ml._model_summary(model_table, array['gbm']);
+  v_model constant ml.tree_model := ml._tree_model(model_table, array['gbm']);
   v_nodes jsonb;
 begin
   execute format(
@@ -51,21 +51,21 @@ begin
     ))
     from %s as grown
     $query$,
-    names, array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')), model_table
+    names, v_model.independent_varnames, model_table
   ) into v_nodes;
   return jsonb_build_object(
-    'kind', 'trees', 'link', link, 'intercept', v_summary -> 'base_score', 'nodes', coalesce(v_nodes, '[]'),
+    'kind', 'trees', 'link', link, 'intercept', v_model.base_score, 'nodes', coalesce(v_nodes, '[]'),
     'features', (
       select jsonb_agg(
         jsonb_build_object('name', feature.name, 'type', feature.type)
         || case when feature.type = 'category' then jsonb_build_object('categories',
-          v_summary -> 'categories' -> feature.quoted) else '{}' end
+          v_model.categories -> feature.quoted) else '{}' end
         order by feature.position
       )
       from rows from (
         unnest(names),
-        jsonb_array_elements_text(v_summary -> 'independent_varnames'),
-        jsonb_array_elements_text(v_summary -> 'independent_vartypes')
+        unnest(v_model.independent_varnames),
+        unnest(v_model.independent_vartypes)
       ) with ordinality as feature (name, quoted, type, position)
     )
   );

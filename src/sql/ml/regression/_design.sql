@@ -6,6 +6,10 @@
  *   y, y_type        expression and type of the dependent variable
  *   x, x_types       expressions and types of the independent variables; with `array` one expression, its element type
  *   groups           the quoted grouping columns
+ *   weights          expression of the rows' weights, and its type (weights_type), as the column `prior`; absent
+ *                    without weights
+ *   offsets          expression that is added to the linear predictor, and its type (offsets_type), as the column
+ *                    `baseline`; absent without offsets
  *   width            number of coefficients, k
  *   exact            whether every value is an integer or a decimal, so that numeric sums are exact sums of the data
  *   clusters         quoted columns whose values identify the clusters of a sandwich, as the column `cluster`
@@ -14,6 +18,7 @@
  *   literals         per coefficient the number written in array[1, ...], else null
  *   candidates       positions of columns that are constant in the first thousand rows and may be an intercept
  *   active           positions of all columns except the literals
+ *   nulls            whether the first thousand rows contain one that is skipped
  *   shift, scale     per coefficient: d = (x - shift) * scale is multiplied and summed; y_shift and y_scale for y
  *
  * Columns far from zero are centred near their medians, and very large or small ones are scaled by powers of two,
@@ -21,11 +26,40 @@
  * and integers stay integers, whose sums are exact. Without a constant column nothing is shifted, since the model would
  * change.
  */
+create or replace function ml._scalar_expression(expression text, relation regclass, what text)
+returns text
+language plpgsql
+as $$
+declare
+  v_expression text;
+begin
+  if expression is null then
+    return null;
+  end if;
+  v_expression := common.expression(expression, relation);
+  if cardinality(common.split_expressions(v_expression)) > 1 then
+    perform common.refuse(
+      'CF001',
+      format('the %s "%s" is more than one expression', left(what, 100), left(expression, 100)),
+      'Name one column, or one expression.'
+    );
+  end if;
+  perform common.numeric_expression(expression, relation, what);
+  return v_expression;
+end;
+$$;
+
+comment on function ml._scalar_expression(text, regclass, text) is $$
+Returns the text of one numeric expression over a relation, after checking it; null for null.
+$$;
+
 create or replace function ml._design(
   source_table text,
   dependent_varname text,
   independent_varname text,
-  grouping_cols text
+  grouping_cols text,
+  weights text default null,
+  offsets text default null
 )
 returns jsonb
 language plpgsql
@@ -49,14 +83,7 @@ declare
   v_array text;
   v_width integer;
 begin
-  if cardinality(common.split_expressions(v_y)) > 1 then
-    perform common.refuse(
-      'CF001',
-      format('the dependent variable "%s" is more than one expression', left(dependent_varname, 100)),
-      'Name one column, or one expression.'
-    );
-  end if;
-  perform common.numeric_expression(dependent_varname, v_relation, 'dependent variable');
+  perform ml._scalar_expression(dependent_varname, v_relation, 'dependent variable');
   -- array[a, b + c] is split into its elements, so that the sums are over plain expressions and no array is built per
   -- row. array[a] || array[b] matches the pattern, too, but its unbalanced brackets make split_expressions fail.
   begin
@@ -66,8 +93,11 @@ begin
   end;
   if v_elements is not null then
     foreach v_element in array v_elements loop
-      perform common.numeric_expression(v_element, v_relation, 'independent variable');
-      v_types := v_types || common.expression_type(v_element, v_relation, 'independent variable');
+      v_element_type := common.expression_type(v_element, v_relation, 'independent variable');
+      if v_element_type <> all (v_numbers) then
+        perform common.numeric_expression(v_element, v_relation, 'independent variable');
+      end if;
+      v_types := v_types || v_element_type;
     end loop;
     v_width := cardinality(v_elements);
   else
@@ -80,7 +110,7 @@ begin
     end if;
     v_x_type := common.expression_type(independent_varname, v_relation, 'independent variable');
     if v_x_type = any (v_numbers) then
-      return ml._design(source_table, dependent_varname, format('array[%s]', v_x), grouping_cols);
+      return ml._design(source_table, dependent_varname, format('array[%s]', v_x), grouping_cols, weights, offsets);
     end if;
     select
       case
@@ -129,7 +159,12 @@ begin
       'Select fewer variables, or reduce them with ml.pca_train.');
   end if;
 
-  return ml._standardized(jsonb_build_object(
+  return ml._standardized(jsonb_strip_nulls(jsonb_build_object(
+    'weights', ml._scalar_expression(weights, v_relation, 'weights'),
+    'weights_type', case when weights is not null then common.expression_type(weights, v_relation, 'weights') end,
+    'offsets', ml._scalar_expression(offsets, v_relation, 'offsets'),
+    'offsets_type', case when offsets is not null then common.expression_type(offsets, v_relation, 'offsets') end
+  )) || jsonb_build_object(
     'relation', v_relation::text,
     'alias', v_alias,
     'y', v_y,
@@ -151,7 +186,7 @@ begin
 end;
 $$;
 
-comment on function ml._design(text, text, text, text) is $$
+comment on function ml._design(text, text, text, text, text, text) is $$
 Returns the design of a regression, after checking names, types and expressions.
 Reads the first thousand rows to centre the columns.
 Errors: CF001 (expression, type), CF002 (unknown; names the nearest), CF004 (no rows), CF005 (not readable), CF008 (too
@@ -173,6 +208,7 @@ declare
   v_count constant integer := cardinality(v_active);
   v_design jsonb := design || jsonb_build_object('active', to_jsonb(v_active));
   v_sample float8[];
+  v_nulls boolean;
   v_shift float8[] := array_fill(0::float8, array[v_width]);
   v_scale float8[] := array_fill(1::float8, array[v_width]);
   v_candidates integer[] := '{}';
@@ -180,33 +216,32 @@ declare
   v_middle float8;
   v_spread float8;
 begin
-  v_sample := (
-    select sample.sums
-    from ml._sums(
-      format(
-        $statement$
-        select null::text, true, count(*), array[%s]
-        from (select * from (%s) as source where row(y%s) is not null limit 1000) as head
-        $statement$,
-        (
-          select string_agg(
-            format(
-              'percentile_disc(0.5) within group (order by %1$s), coalesce(stddev_pop(%1$s), 0), '
-                || '(min(%1$s) = max(%1$s))::int',
-              name
-            ),
-            ', ' order by nth
-          )
-          from unnest(
-            '{y}'::text[] || (select array_agg('x' || position order by position) from unnest(v_active) as position)
-          ) with ordinality as part (name, nth)
-        ),
-        ml._values(v_design, 'float8'),
-        ml._columns_of(v_design, 'x', ', %s', '')
+  select sample.sums, not sample.complete
+  into v_sample, v_nulls
+  from ml._sums(
+    format(
+      $statement$
+      select null::text, not exists (select from (%2$s limit 1000) as head where not (%3$s)), count(*), array[%1$s]
+      from (select * from (%2$s) as source where %3$s limit 1000) as head
+      $statement$,
+      (
+        select string_agg(
+          format(
+            'percentile_disc(0.5) within group (order by %1$s), coalesce(stddev_pop(%1$s), 0), '
+              || '(min(%1$s) = max(%1$s))::int',
+            name
+          ),
+          ', ' order by nth
+        )
+        from unnest(
+          '{y}'::text[] || (select array_agg('x' || position order by position) from unnest(v_active) as position)
+        ) with ordinality as part (name, nth)
       ),
-      (design ->> 'relation')::regclass
-    ) as sample
-  );
+      ml._values(v_design, 'float8'),
+      ml._complete(v_design)
+    ),
+    (design ->> 'relation')::regclass
+  ) as sample;
 
   for i in 1..v_count loop
     if v_sample[3 * i + 3] = 1 and v_sample[3 * i + 1] not in (0, 'NaN', 'Infinity', '-Infinity') then
@@ -237,7 +272,7 @@ begin
     end if;
   end loop;
   return v_design || jsonb_build_object(
-    'shift', to_jsonb(v_shift), 'scale', to_jsonb(v_scale), 'candidates', to_jsonb(v_candidates)
+    'shift', to_jsonb(v_shift), 'scale', to_jsonb(v_scale), 'candidates', to_jsonb(v_candidates), 'nulls', v_nulls
   );
 end;
 $$;
@@ -248,6 +283,7 @@ An approximation is enough, since the coefficients are transformed back exactly.
 $$;
 
 grant execute on function
-  ml._design(text, text, text, text),
+  ml._scalar_expression(text, regclass, text),
+  ml._design(text, text, text, text, text, text),
   ml._standardized(jsonb)
 to insights_analyst, insights_admin, insights_worker;

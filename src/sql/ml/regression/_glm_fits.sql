@@ -28,7 +28,7 @@ begin
     v_least := sums[4 * g - 2];
     v_largest := sums[4 * g - 1];
     if row_counts[g] = 0 then
-      v_failures[g] := 'no row without a null';
+      v_failures[g] := ml._no_rows(design);
     elsif family = 'binomial' and sums[4 * g] > 0 then
       perform common.refuse(
         'CF001',
@@ -146,6 +146,7 @@ create or replace function ml._glm_fits(
   out settled jsonb,
   out key text,
   out row_count bigint,
+  out total_weight float8,
   out skipped bigint,
   out beta float8[],
   out coef float8[],
@@ -166,6 +167,7 @@ declare
   v_intercept constant integer := (v_first.settled ->> 'intercept')::int;
   v_variables constant integer[] := ml._variables(v_first.settled);
   v_size constant integer := cardinality(v_variables);
+  v_own constant boolean := v_intercept is null or design ? 'offsets';
   v_groups constant integer := cardinality(v_first.keys);
   v_spread constant float8[] := array(select jsonb_array_elements_text(v_first.settled -> 'spread')::float8);
   v_mean float8;
@@ -188,6 +190,7 @@ declare
   v_living integer[];
   v_g integer;
   v_at integer;
+  v_unit float8;
   v_value float8;
   v_gain float8;
   v_length float8;
@@ -201,9 +204,10 @@ begin
   );
   v_done := array(select reason is not null from unnest(v_failure) with ordinality as list (reason, nth) order by nth);
 
-  -- With an intercept, step 1 evaluates the model of the mean. Without one, step 0 starts from each row's own value.
+  -- With an intercept, step 1 evaluates the model of the mean. Without one, or with offsets, step 0 starts from each
+  -- row's own value.
   -- Each further step evaluates the model of the step before and improves it.
-  if v_intercept is not null then
+  if not v_own then
     for g in 1..v_groups loop
       if v_failure[g] is null then
         v_beta[(g - 1) * v_size + 1] := ml._glm_linked(
@@ -212,7 +216,7 @@ begin
       end if;
     end loop;
   end if;
-  for iteration in case when v_intercept is null then 0 else 1 end..max_iter loop
+  for iteration in case when v_own then 0 else 1 end..max_iter loop
     v_living := array(select g from generate_series(1, v_groups) as g where not v_done[g]);
     exit when v_living = '{}';
     for v_part in
@@ -229,14 +233,17 @@ begin
           ) end,
           v_variables
         ),
-        v_relation
+        v_relation,
+        true
       ) as part
     loop
       v_g := v_part.g;
+      -- gains and deviances are compared as if the weights had the mean 1
+      v_unit := v_first.mean_weights[v_g];
       if iteration > 0 then
         v_iterations[v_g] := iteration;
         -- outside the range of the link, or a larger deviance: the step is halved
-        if v_part.sums[2] > 0 or v_part.sums[1] > v_deviance[v_g] * (1 + 1e-8) + 1e-12 then
+        if v_part.sums[2] > 0 or v_part.sums[1] > v_deviance[v_g] * (1 + 1e-8) + 1e-12 * v_unit then
           v_halvings[v_g] := v_halvings[v_g] + 1;
           if v_halvings[v_g] > 30 then
             v_done[v_g] := true;
@@ -287,7 +294,7 @@ begin
         v_before[v_at] := v_beta[v_at];
         v_step[v_at] := v_value;
         v_beta[v_at] := v_beta[v_at] + v_value;
-        v_gain := v_gain + v_value * v_part.sums[2 + i];
+        v_gain := v_gain + v_value / v_unit * v_part.sums[2 + i];
         if v_variables[i] > 0 and abs(v_value) * v_spread[v_variables[i]] > v_farthest then
           v_farthest := abs(v_value) * v_spread[v_variables[i]];
           v_column := v_variables[i];
@@ -319,9 +326,9 @@ begin
             when (family, link) in (('binomial', 'logit'), ('poisson', 'log')) then
               least(v_first.row_counts[v_g] * (tolerance / 100) ^ 2, tolerance / 100)
             when family = 'binomial' then (tolerance / 100) ^ 2
-            else (tolerance / 100) ^ 2 * v_part.sums[1] / v_first.row_counts[v_g]
+            else (tolerance / 100) ^ 2 * v_part.sums[1] / v_unit / v_first.row_counts[v_g]
           end)
-          or v_gain <= 1e-24 * v_length
+          or v_gain <= 1e-24 * v_length / v_unit
         then
           v_done[v_g] := true;
           v_good[v_g] := true;
@@ -334,6 +341,7 @@ begin
     settled := v_first.settled;
     key := v_first.keys[g];
     row_count := v_first.row_counts[g];
+    total_weight := v_first.mean_weights[g] * row_count;
     skipped := v_first.skipped[g];
     failure := v_failure[g];
     deviance := nullif(v_deviance[g], 'Infinity');

@@ -123,7 +123,10 @@ declare
   v_carried text := (
     select coalesce(string_agg(', ' || name, '' order by nth), '')
     from unnest(v_columns) with ordinality as list (name, nth)
-  ) || case when design ? 'clusters' then ', cluster' else '' end;
+  ) || case when design ? 'clusters' then ', cluster' else '' end
+    || case when design ? 'weights' then ', prior' else '' end
+    || case when design ? 'offsets' then ', baseline' else '' end;
+  v_prior constant text := case when design ? 'weights' then 'prior * ' else '' end;
   v_source text;
 begin
   -- row: the columns; first: eta; second: mu; third: weight, score and deviance
@@ -155,7 +158,7 @@ begin
       format(
         'fit.nth, row.y%s, %s as eta',
         replace(v_carried, ', ', ', row.'),
-        ml._linear_predictor(variables, 'row.')
+        ml._linear_predictor(variables, 'row.') || case when design ? 'offsets' then ' + row.baseline' else '' end
       ),
       v_source
     ));
@@ -167,8 +170,10 @@ begin
   if family = 'binomial' and link = 'logit' then
     v_source := format('(%s) as third', ml._layer(
       format(
-        'nth, y%s, eta, mu, mu * rest as weight, case when y = 1 then rest else -mu end as score, %s as deviance',
+        'nth, y%1$s, eta, mu, %2$smu * rest as weight, %2$scase when y = 1 then rest else -mu end as score, '
+          || '%2$s(%3$s) as deviance',
         v_carried,
+        v_prior,
         v_terms.deviance
       ),
       v_source
@@ -176,8 +181,8 @@ begin
   else
     v_source := format('(%s) as second', ml._layer(
       format(
-        'nth, y%s, eta, mu, (%s) as slope, (%s) / (%s) as ratio, %s as deviance',
-        v_carried, v_terms.slope, v_terms.slope, v_terms.variance, v_terms.deviance
+        'nth, y%s, eta, mu, (%s) as slope, %s(%s) / (%s) as ratio, %s(%s) as deviance',
+        v_carried, v_terms.slope, v_prior, v_terms.slope, v_terms.variance, v_prior, v_terms.deviance
       ),
       v_source
     ));
@@ -192,7 +197,8 @@ $$;
 
 comment on function ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]) is $$
 Returns the text of the subquery with the rows that one step of Fisher scoring sums.
-It is named `third` and has the group's number, y, the columns, eta, mu, and each row's weight, score and deviance.
+It is named `third` and has the group's number, y, the columns, eta, mu, and each row's weight, score and deviance,
+which are multiplied by its weight in the design.
 $$;
 
 grant execute on function

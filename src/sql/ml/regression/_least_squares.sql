@@ -4,7 +4,7 @@
  * triangle of the sums of products over (y, active columns), row by row.
  */
 create or replace function ml._cross_product(
-  row_count bigint,
+  total_weight float8,
   sums float8[],
   products float8[],
   design jsonb
@@ -15,7 +15,7 @@ immutable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_n constant float8 := row_count;
+  v_n constant float8 := total_weight;
   v_width constant integer := (design ->> 'width')::int;
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
   v_count constant integer := cardinality(v_active);
@@ -46,7 +46,7 @@ begin
 end;
 $$;
 
-comment on function ml._cross_product(bigint, float8[], float8[], jsonb) is $$
+comment on function ml._cross_product(float8, float8[], float8[], jsonb) is $$
 Returns X'X in the caller's units, from the sums and the products of the centred and scaled columns.
 $$;
 
@@ -70,7 +70,7 @@ immutable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_n constant float8 := row_count;
+  v_n float8 := row_count;
   v_width constant integer := (design ->> 'width')::int;
   v_active integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
   v_count constant integer := cardinality(v_active);
@@ -99,6 +99,9 @@ declare
   v_off_centre float8 := 1;
 begin
   trusted := true;
+  if design ? 'weights' then
+    v_n := sums[cardinality(sums)];
+  end if;
   -- the intercept: the first constant that is written or found
   for j in 1..v_width loop
     if v_literal[j] is not null then
@@ -129,7 +132,7 @@ begin
     end if;
   end loop;
   v_size := cardinality(v_used);
-  if v_n < v_width then
+  if row_count < v_width then
     failure := format('%s complete rows for %s columns', row_count, v_width);
     return;
   end if;
@@ -212,7 +215,7 @@ begin
   -- take minutes.
   trusted := v_product[1][1] = 0
     or greatest(v_largest * v_largest_inverse, 1) * greatest(v_off_centre * v_centred[1][1], v_product[1][1]) * 4e-16
-      <= rss * (case when v_n * v_size * v_size < 2e7 then 1e-10 else 1e-6 end);
+      <= rss * (case when row_count::float8 * v_size * v_size < 2e7 then 1e-10 else 1e-6 end);
 
   -- from the columns in use to all columns
   beta := array_fill(0::float8, array[v_width]);
@@ -253,7 +256,7 @@ begin
     intercept, intercept_value
   ) as unscaled;
 
-  condition_no := ml._condition_number(ml._cross_product(row_count, v_sum, v_product, design), inverse);
+  condition_no := ml._condition_number(ml._cross_product(v_n, v_sum, v_product, design), inverse);
 end
 $$;
 
@@ -265,6 +268,6 @@ or collinear columns, fewer rows than columns; null otherwise.
 $$;
 
 grant execute on function
-  ml._cross_product(bigint, float8[], float8[], jsonb),
+  ml._cross_product(float8, float8[], float8[], jsonb),
   ml._least_squares(bigint, float8[], jsonb)
 to insights_analyst, insights_admin, insights_worker;

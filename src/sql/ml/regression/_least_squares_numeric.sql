@@ -18,7 +18,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_digits constant integer := 90;
-  v_n constant numeric := row_count;
+  v_n constant numeric := case when design ? 'weights' then sums[cardinality(sums)] else row_count end;
   v_width constant integer := (design ->> 'width')::int;
   v_literal constant numeric[] := array(select jsonb_array_elements_text(design -> 'literals')::numeric);
   v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);

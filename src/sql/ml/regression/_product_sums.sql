@@ -1,9 +1,12 @@
 create or replace function ml._product_sums(design jsonb, prefix text)
-returns text
+returns text[]
 language sql
 stable
 begin atomic
-  with variable as (
+  with weight as (
+    select case when design ? 'weights' then 'prior * ' else '' end as factor
+  ),
+  variable as (
     select 0 as nth, 'y' as name
     union all
     select nth, prefix || value
@@ -13,18 +16,20 @@ begin atomic
     select
       row_variable.nth as row_nth,
       column_variable.nth as column_nth,
-      format('sum(%s * %s)', row_variable.name, column_variable.name) as term
+      format('sum(%s%s * %s)', weight.factor, row_variable.name, column_variable.name) as term
     from variable as row_variable
     join variable as column_variable on column_variable.nth >= row_variable.nth
+    cross join weight
   )
   select
-    (select string_agg(format('sum(%s)', name), ', ' order by nth) from variable)
-    || ', ' || (select string_agg(term, ', ' order by row_nth, column_nth) from product);
+    (select array_agg(format('sum(%s%s)', factor, name) order by nth) from variable cross join weight)
+    || (select array_agg(term order by row_nth, column_nth) from product)
+    || case when design ? 'weights' then '{sum(prior)}'::text[] end;
 end;
 
 comment on function ml._product_sums(jsonb, text) is $$
-Returns the text of the aggregates that compute the sums and the Gram matrix of a design's columns and y.
-It is a list of array elements.
+Returns the aggregates that compute the sums and the Gram matrix of a design's columns and y.
+The last is the sum of the weights if there are weights.
 $$;
 
 grant execute on function ml._product_sums(jsonb, text) to insights_analyst, insights_admin, insights_worker;

@@ -25,21 +25,31 @@ begin
       format(
         $statement$
         select
-          key || case when width <> %s then format(' with %%s independent variables instead of %s', width) else '' end,
+          key || case
+            when width <> %s then format(' with %%s independent variables instead of %s', width)
+            %s
+            else ''
+          end,
           true,
           1::bigint,
           null::float8[]
-        from (select %s as key, %s as width, source.* from %s as %s cross join lateral (%s) as source) as source
-        where row(y%s) is not null and (%s)
+        from (select %s as key, %s as width, %ssource.* from %s as %s cross join lateral (%s) as source) as source
+        where %s and (%s)
         limit 1
         $statement$,
         design ->> 'width',
         design ->> 'width',
+        case
+          when design ? 'weights' then
+            'when prior = ''NaN'' then format('') has the weight %s'', coalesce(weight, ''null''))'
+          else ''
+        end,
         coalesce(v_key, format('left(%s::text, 200)', design ->> 'alias')),
         case
           when (design ->> 'array')::boolean then format('cardinality(%s)', design -> 'x' ->> 0)
           else design ->> 'width'
         end,
+        case when design ? 'weights' then format('(%s)::text as weight, ', design ->> 'weights') else '' end,
         design ->> 'relation',
         design ->> 'alias',
         -- the same expressions, over the current row
@@ -47,9 +57,11 @@ begin
           ml._values(v_bare, 'float8'),
           -length(format(' from %s as %s', design ->> 'relation', design ->> 'alias'))
         ),
-        ml._columns_of(design, 'x', ', %s', ''),
+        ml._complete(design),
         'y in (''NaN'', ''Infinity'', ''-Infinity'')'
           || ml._columns_of(design, 'x', ' or %s in (''NaN'', ''Infinity'', ''-Infinity'')', '')
+          || case when design ? 'offsets' then ' or baseline in (''NaN'', ''Infinity'', ''-Infinity'')' else '' end
+          || case when design ? 'weights' then ' or prior = ''NaN''' else '' end
       ),
       v_relation
     ) as found
@@ -59,15 +71,24 @@ begin
     case
       when v_row is null then format('a sum over "%s" is not finite', v_relation)
       when v_row ~ 'instead of' then format('row (%s) of "%s"', v_row, v_relation)
+      when v_row ~ '\) has the weight ' then format(
+        'row (%s) of "%s" has the weight %s',
+        substring(v_row from '^(.*)\) has the weight '),
+        v_relation,
+        left(substring(v_row from '^.*\) has the weight (.*)$'), 100)
+      )
       else format('row (%s) of "%s" contains NaN or infinity', v_row, v_relation)
     end,
-    'Only finite numbers can be fitted; use null instead to have the row skipped.'
+    case
+      when v_row ~ '\) has the weight ' then 'Weights are 0, which skips the row, or from 1e-100 to 1e100.'
+      else 'Only finite numbers can be fitted; use null instead to have the row skipped.'
+    end
   );
 end;
 $$;
 
 comment on function ml._refuse_non_finite(jsonb) is $$
-Raises CF001 and names the row that contains NaN, infinity or an array of another length.
+Raises CF001 and names the row that contains NaN, infinity, an array of another length or a weight that is not allowed.
 The row is named by its primary key if it has one.
 Called when a sum is not finite, so that the check costs nothing otherwise.
 $$;

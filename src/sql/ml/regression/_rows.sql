@@ -23,15 +23,16 @@ begin atomic
   end
   from (
     select
-      format('%s%s%s as key, %s as y%s, row(y%s%s) is not null as complete',
+      format('%s%s%s as key, %s as y%s, %s as complete',
         coalesce(grouped.columns || ', ', ''),
         case when design ? 'clusters' then 'cluster, ' else '' end
-          || case when design ? 'status' then 'status, ' else '' end,
+          || case when design ? 'status' then 'status, ' else '' end
+          || case when design ? 'weights' then 'prior, ' else '' end
+          || case when design ? 'offsets' then 'baseline, ' else '' end,
         coalesce('row(' || grouped.columns || ')::text', 'null::text'),
         ml._centred('y', (design ->> 'y_shift')::float8, (design ->> 'y_scale')::float8),
         coalesce(active.columns, ''),
-        ml._columns_of(design, 'x', ', %s', ''),
-        case when design ? 'status' then ', status' else '' end
+        ml._complete(design)
       ) as list,
       format('(%s) as source', ml._values(design, 'float8')) as source,
       -- Plain columns may be inlined: then nothing is computed twice, or only by the one layer above (when the design
@@ -40,7 +41,8 @@ begin atomic
         and coalesce(active.named, true)
         and (
           design ? 'spread'
-          or (design -> 'y_shift', design -> 'y_scale', design ->> 'y_type') = ('0', '1', 'double precision')
+          or not design ? 'weights'
+            and (design -> 'y_shift', design -> 'y_scale', design ->> 'y_type') = ('0', '1', 'double precision')
             and coalesce(active.plain, true)
         ) as plain
     from (
@@ -74,7 +76,7 @@ end;
 
 comment on function ml._rows(jsonb) is $$
 Returns the text of the select that centres and scales a design's rows.
-Its columns: g1 …, key (the group, as text), y, d1 …, complete (none of them is null).
+Its columns: g1 …, prior, baseline, key (the group, as text), y, d1 …, complete (see ml._complete).
 $$;
 
 grant execute on function

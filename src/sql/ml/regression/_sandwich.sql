@@ -26,6 +26,7 @@ declare
     from unnest(variables) with ordinality as list (variable, nth)
     order by nth
   );
+  v_head constant text := 'nth::text as key, true as complete, count(*) as row_count';
   v_squared text := 'score * score';
   v_bread text[];
   v_meat text[];
@@ -65,33 +66,27 @@ begin
   cross join generate_series(1, v_size) as j
   where j >= i;
   if not v_clustered then
-    return format(
-      'select nth::text, true, count(*), array[%s, %s] from %s group by nth',
-      array_to_string(v_bread, ', '),
-      array_to_string(v_meat, ', '),
-      v_source
-    );
+    return ml._sums_statement(v_head, v_bread || v_meat, format('from %s group by nth', v_source));
   end if;
   return format(
     $statement$
-    select nth::text, true, count(*), array[%s, %s]
-    from (select nth, %s, %s from %s group by nth, cluster) as clustered
-    group by nth
+    select meat.key, true, meat.row_count, bread.sums || meat.sums
+    from (%s) as bread (key, complete, row_count, sums)
+    join (%s) as meat (key, complete, row_count, sums) using (key)
     $statement$,
-    (
-      select string_agg(format('sum(b%s)', nth), ', ' order by nth)
-      from generate_series(1, cardinality(v_bread)) as nth
-    ),
-    array_to_string(v_meat, ', '),
-    (
-      select string_agg(format('%s as b%s', term, nth), ', ' order by nth)
-      from unnest(v_bread) with ordinality as list (term, nth)
-    ),
-    (
-      select string_agg(format('sum(score%s) as s%s', term, nth), ', ' order by nth)
-      from unnest(v_terms) with ordinality as list (term, nth)
-    ),
-    v_source
+    ml._sums_statement(v_head, v_bread, format('from %s group by nth', v_source)),
+    ml._sums_statement(
+      v_head,
+      v_meat,
+      format(
+        'from (select nth, %s from %s group by nth, cluster) as clustered group by nth',
+        (
+          select string_agg(format('sum(score%s) as s%s', term, nth), ', ' order by nth)
+          from unnest(v_terms) with ordinality as list (term, nth)
+        ),
+        v_source
+      )
+    )
   );
 end;
 $$;
@@ -155,7 +150,9 @@ create or replace function ml._sandwich(
   grouping_cols text,
   max_iter integer,
   tolerance float8,
-  hc text default 'HC0'
+  hc text default 'HC0',
+  weights text default null,
+  offsets text default null
 )
 returns void
 language plpgsql
@@ -196,7 +193,14 @@ begin
     perform common.refuse('CF001', format('there is no correction "%s"', coalesce(left(hc, 100), 'null')),
       'Choose HC0, HC1, HC2 or HC3.');
   end if;
-  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
+  v_design := ml._design(
+    source_table,
+    case when v_linear then ml._less_offsets(dependent_varname, offsets, source_table) else dependent_varname end,
+    independent_varname,
+    grouping_cols,
+    weights,
+    case when not v_linear then offsets end
+  );
   v_width := (v_design ->> 'width')::int;
   if v_clustered then
     if nullif(btrim(clustervar), '') is null then
@@ -333,16 +337,18 @@ begin
       'num_rows_processed', v_rows,
       'num_missing_rows_skipped', v_skipped,
       'num_all_groups', cardinality(v_result),
-      'num_failed_groups', v_failed
+      'num_failed_groups', v_failed,
+      'weights', weights,
+      'offsets', offsets
     ),
     'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
       || 'clustervar text, grouping_cols text, num_rows_processed bigint, num_missing_rows_skipped bigint, '
-      || 'num_all_groups bigint, num_failed_groups bigint'
+      || 'num_all_groups bigint, num_failed_groups bigint, weights text, offsets text'
   );
 end;
 $$;
 
-comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8, text) is $$
+comment on function ml._sandwich(text, text, text, text, text, text, text, integer, float8, text, text, text) is $$
 Fits a model and writes its coefficients with sandwich standard errors.
 The covariance is B M B, where B is the inverse of the information and M the sum of squared scores (HC0; HC1 times
 n / (n - k); HC2 and HC3 divide each by 1 - leverage or its square) or the sum of squared cluster
@@ -352,5 +358,5 @@ $$;
 grant execute on function
   ml._sandwich_statement(jsonb, text, text, text[], float8[], integer[], text, float8[]),
   ml._sandwich_covariance(float8[], integer),
-  ml._sandwich(text, text, text, text, text, text, text, integer, float8, text)
+  ml._sandwich(text, text, text, text, text, text, text, integer, float8, text, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -5,6 +5,7 @@ create or replace function ml._settled(
   out row_counts bigint[],
   out skipped bigint[],
   out sums float8[],
+  out mean_weights float8[],
   out failure text
 )
 language plpgsql
@@ -24,6 +25,7 @@ begin
   row_counts := '{}';
   skipped := '{}';
   sums := '{}';
+  mean_weights := '{}';
   for v_part in
     select
       part.key,
@@ -37,13 +39,18 @@ begin
           key,
           complete,
           count(*),
-          case when complete then array[sum(y), min(y), max(y), sum(abs(y * (y - 1)))%s] end
+          case when complete then array[%s, min(y), max(y), sum(abs(y * (y - 1)))%s%s] end
         from (%s) as row
         group by key, complete
         $statement$,
-        ml._columns_of(settled, 'd', ', sum(%1$s * %1$s)', ''), ml._rows(settled)
+        case when design ? 'weights' then 'sum(prior * y) / sum(prior) * count(*)' else 'sum(y)' end,
+        ml._columns_of(settled, 'd', ', sum(%1$s * %1$s)', ''),
+        case when design ? 'weights' then ', sum(prior) / count(*)' else ', 1' end
+          || case when design ? 'offsets' then ', sum(baseline)' else '' end,
+        ml._rows(settled)
       ),
-      (design ->> 'relation')::regclass
+      (design ->> 'relation')::regclass,
+      true
     ) as part
     group by part.key
     order by part.key
@@ -55,6 +62,7 @@ begin
     row_counts := row_counts || v_part.complete_count;
     skipped := skipped || v_part.skipped_count;
     sums := sums || coalesce(v_part.sums[1:4], '{0, 0, 0, 0}');
+    mean_weights := mean_weights || v_part.sums[5 + cardinality(v_active)];
     v_total := v_total + v_part.complete_count;
     for i in 1..cardinality(v_active) loop
       v_spreads[v_active[i]] := v_spreads[v_active[i]] + coalesce(v_part.sums[4 + i], 0);
@@ -107,7 +115,8 @@ $$;
 comment on function ml._settled(jsonb) is $$
 Returns a design after the first scan of an iterative fit, with the groups and their row counts.
 The design has the additional keys `intercept`, `intercept_value` and `spread`, and all values are finite. `sums`
-contains per group sum, min, max of y and sum |y (y - 1)|. `failure` names a constant column; null otherwise.
+contains per group the sum of y (with weights, their mean of y times the rows), min, max of y and sum |y (y - 1)|;
+`mean_weights` the mean weight, 1 without weights. `failure` names a constant column; null otherwise.
 $$;
 
 grant execute on function ml._settled(jsonb) to insights_analyst, insights_admin, insights_worker;

@@ -26,7 +26,7 @@ language sql
 stable
 begin atomic
   select format(
-    'select %s%s%s%s as y%s from %s as %s%s',
+    'select %s%s%s%s%s as y%s from %s as %s%s',
     coalesce((
       select string_agg(format('%s as g%s, ', name, position), '' order by position)
       from jsonb_array_elements_text(design -> 'groups') with ordinality as part (name, position)
@@ -36,6 +36,16 @@ begin atomic
       from jsonb_array_elements_text(design -> 'clusters') with ordinality as part (name, nth)
     ) || ')::text as cluster, ',
     '(' || (design ->> 'status') || ')::int::float8 as status, ',
+    concat(
+      -- a weight that is not allowed becomes NaN, which stops the training; ml._refuse_non_finite finds the row then
+      case when design ? 'weights' then format(
+        'case when %1$s between 1e-100 and 1e100 or %1$s = 0 then %1$s else ''NaN'' end as prior, ',
+        ml._cast(design ->> 'weights', design ->> 'weights_type', type)
+      ) end,
+      case when design ? 'offsets' then
+        ml._cast(design ->> 'offsets', design ->> 'offsets_type', type) || ' as baseline, '
+      end
+    ),
     ml._cast(design ->> 'y', design ->> 'y_type', type),
     (
       select string_agg(
@@ -74,7 +84,7 @@ end;
 
 comment on function ml._values(jsonb, text) is $$
 Returns the text of the select that evaluates a design's expressions row by row.
-Its columns: g1 …, y, x1 … (without the literals), as float8 or numeric.
+Its columns: g1 …, prior, baseline, y, x1 … (without the literals), as float8 or numeric.
 $$;
 
 grant execute on function

@@ -8,7 +8,9 @@ create or replace function ml.clustered_variance_logregr(
   max_iter integer default 20,
   optimizer text default 'irls',
   tolerance float8 default 0.0001,
-  verbose_mode boolean default false
+  verbose_mode boolean default false,
+  weights text default null,
+  offsets text default null
 )
 returns void
 language plpgsql
@@ -24,21 +26,22 @@ begin
   end if;
   perform ml._sandwich(
     'clustered_variance_logregr',
-    source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols, max_iter, tolerance
+    source_table, out_table, dependent_varname, independent_varname, clustervar, grouping_cols,
+    max_iter, tolerance, 'HC0', weights, offsets
   );
 end;
 $$;
 
 comment on function ml.clustered_variance_logregr(
-  text, text, text, text, text, text, integer, text, float8, boolean
+  text, text, text, text, text, text, integer, text, float8, boolean, text, text
 ) is $$
 @behavior -*
 Trains a logistic regression with standard errors that allow for correlated rows in a cluster, as MADlib.
 Writes `out_table`: as ml.clustered_variance_linregr, with z_stats.
 Source: Liang and Zeger, Biometrika 73, 1986.
-Errors: as ml.logregr_train.
+`weights` and `offsets` are those of ml.logregr_train. Errors: as ml.logregr_train.
 $$;
 
 grant execute on function
-  ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean)
+  ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean, text, text)
 to insights_analyst, insights_admin, insights_worker;

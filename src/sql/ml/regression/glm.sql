@@ -73,15 +73,17 @@ begin
         select
           key,
           true,
-          sum(times)::bigint,
+          count(*),
           array[sum(times * (case when y > 0 then y * ln(y) else 0 end - y - ml._log_gamma(y + 1)))]
-        from (select key, y, count(*) as times from (%s) as row where complete group by key, y) as tally
+        from (select key, y, %s as times from (%s) as row where complete group by key, y) as tally
         group by key
         $statement$,
+        case when design ? 'weights' then 'sum(prior)' else 'count(*)' end,
         ml._rows(design)
       )
       else format(
-        'select key, true, count(*), array[sum(ln(y))] from (%s) as row where complete group by key',
+        'select key, true, count(*), array[sum(%s)] from (%s) as row where complete group by key',
+        case when family = 'gaussian' then 'ln(prior)' when design ? 'weights' then 'prior * ln(y)' else 'ln(y)' end,
         ml._rows(design)
       ) end,
       (design ->> 'relation')::regclass
@@ -92,7 +94,8 @@ $$;
 
 comment on function ml._glm_constants(jsonb, text) is $$
 Returns the terms of the log likelihood that depend on y only, by group key.
-The log likelihood of the saturated model for counts, the sum of ln y for positive values.
+The log likelihood of the saturated model for counts, the sum of ln y for positive values, the sum of the logarithms of
+the weights for gaussian.
 $$;
 
 create or replace function ml.glm(
@@ -103,7 +106,9 @@ create or replace function ml.glm(
   family_params text,
   grouping_col text default null,
   optim_params text default 'max_iter=100, optimizer=irls, tolerance=1e-6',
-  verbose boolean default false
+  verbose boolean default false,
+  weights text default null,
+  offsets text default null
 )
 returns void
 language plpgsql
@@ -154,7 +159,7 @@ begin
     perform common.refuse('CF001', format('there is no optimizer "%s"', left(v_options ->> 'optimizer', 100)),
       'Use irls.');
   end if;
-  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col);
+  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col, weights, offsets);
   v_width := (v_design ->> 'width')::int;
 
   for v_fit in select * from ml._glm_fits(v_design, v_family, v_link, v_max_iter, v_tolerance) loop
@@ -178,7 +183,9 @@ begin
         case when v_fit.key <> '' then format(' in group %s', left(v_fit.key, 100)) else '' end
         using hint = 'Give a larger max_iter.';
     end if;
-    if v_family <> 'gaussian' and v_family <> 'binomial' and v_constants = '{}' then
+    if (v_family in ('poisson', 'gamma', 'inverse_gaussian') or v_family = 'gaussian' and weights is not null)
+      and v_constants = '{}'
+    then
       v_constants := ml._glm_constants(v_fit.settled, v_family);
     end if;
     v_dispersion := case when v_normal then 1 else v_fit.pearson / nullif(v_fit.row_count - v_width, 0) end;
@@ -187,15 +194,16 @@ begin
       ml._scaled(v_fit.inverse, v_dispersion),
       case when not v_normal then nullif(v_fit.row_count - v_width, 0) end
     );
-    v_shape := case when v_family = 'gamma' then ml._gamma_shape(v_fit.deviance / v_fit.row_count) end;
+    v_shape := case when v_family = 'gamma' then ml._gamma_shape(v_fit.deviance / v_fit.total_weight) end;
     v_likelihood := case v_family
       when 'binomial' then -v_fit.deviance / 2
       when 'gaussian' then -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
+        + coalesce((v_constants ->> v_fit.key)::float8 / 2, 0)
       -- the log likelihood of the saturated model minus half the deviance
       when 'poisson' then (v_constants ->> v_fit.key)::float8 - v_fit.deviance / 2
-      when 'gamma' then v_fit.row_count * (v_shape * ln(v_shape) - v_shape - ml._log_gamma(v_shape))
+      when 'gamma' then v_fit.total_weight * (v_shape * ln(v_shape) - v_shape - ml._log_gamma(v_shape))
         - (v_constants ->> v_fit.key)::float8 - v_shape * v_fit.deviance / 2
-      else -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
+      else -v_fit.total_weight / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.total_weight) + 1)
         - 1.5 * (v_constants ->> v_fit.key)::float8
     end;
     v_result := v_result || jsonb_build_object(
@@ -240,28 +248,34 @@ begin
       'num_all_groups', cardinality(v_result),
       'num_failed_groups', v_failed,
       'total_rows_processed', v_rows,
-      'total_rows_skipped', v_skipped
+      'total_rows_skipped', v_skipped,
+      'weights', weights,
+      'offsets', offsets
     ),
     'method text, source_table text, model_table text, dependent_varname text, independent_varname text, '
       || 'family_params text, grouping_col text, optimizer_params text, num_all_groups bigint, '
-      || 'num_failed_groups bigint, total_rows_processed bigint, total_rows_skipped bigint'
+      || 'num_failed_groups bigint, total_rows_processed bigint, total_rows_skipped bigint, weights text, '
+      || 'offsets text'
   );
 end;
 $$;
 
-comment on function ml.glm(text, text, text, text, text, text, text, boolean) is $$
+comment on function ml.glm(text, text, text, text, text, text, text, boolean, text, text) is $$
 @behavior -*
 Trains a generalized linear model, as MADlib: one model, or one for each value of the grouping columns.
 Iteratively reweighted least squares. `family_params` is, for example, `family=poisson, link=log`. Families and links,
 the first link being the default: gaussian (identity, log, inverse), binomial (logit, probit), poisson (log, identity,
 sqrt), gamma (inverse, identity, log), inverse_gaussian (sqr_inverse, log, identity, inverse). `optim_params`: max_iter,
 tolerance (in hundredths of a standard error).
+`weights` is an expression: the dispersion of a row is divided by its weight (R's `glm`), so with binomial and poisson
+it counts as that many rows; a row of weight 0 is skipped. `offsets` is an expression that is added to the linear
+predictor, such as `ln(days)` for counts over different numbers of days; add it to predictions.
 Writes `model_table`: the grouping columns, coef, log_likelihood (at the maximum likelihood dispersion), std_err,
 z_stats (binomial, poisson) or t_stats (others), p_values, dispersion (Pearson's estimate; 1 for binomial and poisson),
 num_rows_processed, num_rows_skipped, num_iterations, and, not in MADlib, `deviance`, `converged`, `failure`; and
 `<model_table>_summary`.
-Errors: CF001 (family, link, a value the family cannot have), CF002, CF003, CF004 (no rows, one class), CF005, CF007
-(collinear; separated), CF008.
+Errors: CF001 (family, link, a value the family cannot have, a weight that is negative or null), CF002, CF003, CF004 (no
+rows, one class), CF005, CF007 (collinear; separated), CF008.
 Source: McCullagh and Nelder, Generalized Linear Models, 2nd edition, 1989.
 $$;
 
@@ -269,5 +283,5 @@ grant execute on function
   ml._digamma(float8),
   ml._gamma_shape(float8),
   ml._glm_constants(jsonb, text),
-  ml.glm(text, text, text, text, text, text, text, boolean)
+  ml.glm(text, text, text, text, text, text, text, boolean, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -10,19 +10,19 @@ language plpgsql
 as $$
 declare
   v_columns constant text := ml._columns_of(design, 'x', ', %s', '');
+  v_prior constant text := case when design ? 'weights' then ', prior' else '' end;
   v_state text;
   v_message text;
 begin
-  return query execute format(
-    $statement$
-    select key, count(*) filter (where complete), count(*) filter (where not complete), array[%s]
-    from (%s) as row
-    where key = any (%L)
-    group by key
-    $statement$,
-    replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
-    ml._layer(
-      format('y%s, row(y%s) is not null as complete, %s as key', v_columns, v_columns, coalesce(
+  return query execute ml._sums_statement(
+    'key, count(*) filter (where complete) as complete, count(*) filter (where not complete) as row_count',
+    array(
+      select term || ' filter (where complete)'
+      from unnest(ml._product_sums(design, 'x')) with ordinality as list (term, nth)
+      order by nth
+    ),
+    format('from (%s) as row where key = any (%L) group by key', ml._layer(
+      format('y%s%s, %s as complete, %s as key', v_columns, v_prior, ml._complete(design), coalesce(
         (
           select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
           from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)
@@ -31,8 +31,7 @@ begin
         '''''::text'
       )),
       format('(%s) as source', ml._values(design, 'numeric'))
-    ),
-    keys
+    ), keys)
   );
 exception when others then
   get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
@@ -42,6 +41,55 @@ $$;
 
 comment on function ml._numeric_sums(jsonb, text[]) is $$
 Returns the sums of a design in numeric, exactly, for the groups with the given keys (one empty key without groups).
+$$;
+
+create or replace function ml._float8_sums(design jsonb)
+returns table (key text, complete_count bigint, skipped_count bigint, sums float8[])
+language plpgsql
+as $$
+declare
+  v_relation constant regclass := (design ->> 'relation')::regclass;
+begin
+  -- Without groups and nulls, a plain aggregate takes a fifth less time than one that is grouped by completeness.
+  if design -> 'groups' = '[]' and not (design ->> 'nulls')::boolean then
+    return query
+    select null::text, part.row_count, 0::bigint, part.sums
+    from ml._sums(
+      ml._sums_statement(
+        'null::text as key, count(*) = count(*) filter (where complete) as complete, count(*) as row_count',
+        ml._product_sums(design, 'd'),
+        format('from (%s) as row', ml._rows(design))
+      ),
+      v_relation,
+      true
+    ) as part
+    where part.complete
+      and part.row_count > 0;
+    if found then
+      return;
+    end if;
+  end if;
+  return query
+  select
+    part.key,
+    coalesce(sum(part.row_count) filter (where part.complete), 0)::bigint,
+    coalesce(sum(part.row_count) filter (where not part.complete), 0)::bigint,
+    max(part.sums) filter (where part.complete)
+  from ml._sums(
+    ml._sums_statement(
+      'key, complete, count(*) as row_count',
+      ml._product_sums(design, 'd'),
+      format('from (%s) as row group by key, complete', ml._rows(design))
+    ),
+    v_relation,
+    true
+  ) as part
+  group by part.key;
+end;
+$$;
+
+comment on function ml._float8_sums(jsonb) is $$
+Returns the sums of a design in double precision, with the numbers of complete and of skipped rows, by group key.
 $$;
 
 create or replace function ml._linregr_fits(
@@ -63,33 +111,18 @@ returns setof record
 language plpgsql
 as $$
 declare
-  v_relation constant regclass := (design ->> 'relation')::regclass;
   v_doubtful text[] := '{}';
   v_group record;
   v_fit record;
 begin
-  for v_group in
-    select
-      part.key,
-      coalesce(sum(part.row_count) filter (where part.complete), 0)::bigint as complete_count,
-      coalesce(sum(part.row_count) filter (where not part.complete), 0)::bigint as skipped_count,
-      max(part.sums) filter (where part.complete) as sums
-    from ml._sums(
-      format(
-        'select key, complete, count(*), case when complete then array[%s] end from (%s) as row group by key, complete',
-        ml._product_sums(design, 'd'), ml._rows(design)
-      ),
-      v_relation
-    ) as part
-    group by part.key
-  loop
+  for v_group in select * from ml._float8_sums(design) loop
     key := v_group.key;
     row_count := v_group.complete_count;
     skipped := v_group.skipped_count;
     arithmetic := 'float8';
     if row_count = 0 then
       v_fit := null;
-      failure := 'no row without a null';
+      failure := ml._no_rows(design);
       beta := null;
       coef := null;
       inverse := null;
@@ -218,7 +251,9 @@ create or replace function ml.linregr_train(
   dependent_varname text,
   independent_varname text,
   grouping_cols text default null,
-  heteroskedasticity_option boolean default false
+  heteroskedasticity_option boolean default false,
+  weights text default null,
+  offsets text default null
 )
 returns void
 language plpgsql
@@ -229,7 +264,13 @@ set extra_float_digits to 1
 as $$
 declare
   v_output text := common.output_table(out_table, array['_summary']);
-  v_design jsonb := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
+  v_design jsonb := ml._design(
+    source_table,
+    ml._less_offsets(dependent_varname, offsets, source_table),
+    independent_varname,
+    grouping_cols,
+    weights
+  );
   v_width integer := (v_design ->> 'width')::int;
   v_result jsonb[] := '{}';
   v_fits jsonb[] := '{}';
@@ -241,6 +282,10 @@ declare
   v_mean_square float8;
   v_wald record;
 begin
+  if heteroskedasticity_option and weights is not null then
+    perform common.refuse('CF001', 'heteroskedasticity_option is true and there are weights',
+      'Weights assume known variances; to allow for others, use ml.robust_variance_linregr with the weights.');
+  end if;
   for v_fit in select * from ml._linregr_fits(v_design) loop
     v_rows := v_rows + v_fit.row_count;
     v_skipped := v_skipped + v_fit.skipped;
@@ -313,11 +358,13 @@ begin
       'num_missing_rows_skipped', v_skipped,
       'grouping_cols', grouping_cols,
       'num_all_groups', cardinality(v_result),
-      'num_failed_groups', v_failed
+      'num_failed_groups', v_failed,
+      'weights', weights,
+      'offsets', offsets
     ),
     'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
       || 'num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text, '
-      || 'num_all_groups bigint, num_failed_groups bigint'
+      || 'num_all_groups bigint, num_failed_groups bigint, weights text, offsets text'
   );
 end;
 $$;
@@ -387,7 +434,7 @@ comment on function ml._breusch_pagan(jsonb, jsonb) is $$
 Returns Breusch and Pagan's test for heteroskedasticity, in Koenker's form n R^2, by group key.
 $$;
 
-comment on function ml.linregr_train(text, text, text, text, text, boolean) is $$
+comment on function ml.linregr_train(text, text, text, text, text, boolean, text, text) is $$
 @behavior -*
 Trains a linear regression by ordinary least squares, as MADlib.
 One model, or one for each value of the grouping columns.
@@ -398,17 +445,20 @@ bp_stats and bp_p_value (Breusch-Pagan in Koenker's form, with `heteroskedastici
 num_missing_rows_skipped, variance_covariance, and, not in MADlib, `arithmetic` (`float8`, or `numeric` where double
 precision would keep fewer than ten digits) and `failure` (why a group could not be fitted, else null); and
 `<out_table>_summary`. r2 is about the mean when a constant is among the columns, else about zero (as in R and NIST).
+`weights` is an expression: the variance of a row is assumed to be the reciprocal of its weight (R's `lm`); a row of
+weight 0 is skipped. `offsets` is an expression whose coefficient is 1 (r2 is of the rest); add it to predictions.
 One parallel scan; a second one in numeric only where needed. At most 250 columns.
-Errors: CF001 (not a number, not finite: names the row), CF002 (unknown table or column: names the nearest), CF003
-(output exists), CF004 (no rows, fewer than columns), CF005 (not readable), CF007 (constant or collinear column: names
-it), CF008.
+Errors: CF001 (not a number, not finite, a weight that is negative or null: names the row), CF002 (unknown table or
+column: names the nearest), CF003 (output exists), CF004 (no rows, fewer than columns), CF005 (not readable), CF007
+(constant or collinear column: names it), CF008.
 Source: Golub and Van Loan, Matrix Computations; MADlib's linregr_train; certified against NIST StRD.
 $$;
 
 grant execute on function
   ml._numeric_sums(jsonb, text[]),
+  ml._float8_sums(jsonb),
   ml._linregr_fits(jsonb),
   ml._residuals(jsonb, jsonb, text),
   ml._breusch_pagan(jsonb, jsonb),
-  ml.linregr_train(text, text, text, text, text, boolean)
+  ml.linregr_train(text, text, text, text, text, boolean, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -7,7 +7,9 @@ create or replace function ml.logregr_train(
   max_iter integer default 20,
   optimizer text default 'irls',
   tolerance float8 default 0.0001,
-  verbose boolean default false
+  verbose boolean default false,
+  weights text default null,
+  offsets text default null
 )
 returns void
 language plpgsql
@@ -32,7 +34,7 @@ begin
     perform common.refuse('CF001', format('there is no optimizer "%s"', left(optimizer, 100)),
       'Use irls (the same as newton), which converges in a few scans.');
   end if;
-  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
+  v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols, weights, offsets);
   for v_fit in select * from ml._glm_fits(v_design, 'binomial', 'logit', max_iter, tolerance) loop
     v_rows := v_rows + v_fit.row_count;
     v_skipped := v_skipped + v_fit.skipped;
@@ -93,16 +95,18 @@ begin
       'num_failed_groups', v_failed,
       'num_rows_processed', v_rows,
       'num_missing_rows_skipped', v_skipped,
-      'grouping_cols', grouping_cols
+      'grouping_cols', grouping_cols,
+      'weights', weights,
+      'offsets', offsets
     ),
     'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
       || 'optimizer_params text, num_all_groups bigint, num_failed_groups bigint, num_rows_processed bigint, '
-      || 'num_missing_rows_skipped bigint, grouping_cols text'
+      || 'num_missing_rows_skipped bigint, grouping_cols text, weights text, offsets text'
   );
 end;
 $$;
 
-comment on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean) is $$
+comment on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean, text, text) is $$
 @behavior -*
 Trains a logistic regression, as MADlib: one model, or one for each value of the grouping columns.
 Iteratively reweighted least squares; one scan per iteration for all groups. `dependent_varname` is a boolean, 0 and 1,
@@ -111,12 +115,14 @@ are skipped and counted; NaN and infinity are an error.
 Writes `out_table`: the grouping columns, coef, log_likelihood, std_err, z_stats, p_values, odds_ratios, condition_no
 (of the weighted design), num_rows_processed, num_missing_rows_skipped, num_iterations, variance_covariance, and, not in
 MADlib, `converged` and `failure`; and `<out_table>_summary`.
+`weights` is an expression: each row counts as that many rows; a row of weight 0 is skipped. `offsets` is an expression
+that is added to the log odds; add it to predictions.
 `tolerance`: the iteration ends when the distance of the coefficients to the optimum is below a hundredth of it, in
 standard errors.
-Errors: CF001 (not two classes, not a number), CF002, CF003 (output exists), CF004 (no rows, one class only), CF005,
-CF007 (collinear; separated: names the column), CF008.
+Errors: CF001 (not two classes, not a number, a weight that is negative or null), CF002, CF003 (output exists), CF004
+(no rows, one class only), CF005, CF007 (collinear; separated: names the column), CF008.
 Source: McCullagh and Nelder, Generalized Linear Models; separation by Albert and Anderson, Biometrika 71, 1984.
 $$;
 
-grant execute on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean)
+grant execute on function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean, text, text)
 to insights_analyst, insights_admin, insights_worker;

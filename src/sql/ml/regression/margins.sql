@@ -80,6 +80,7 @@ declare
   v_source text;
   v_groups text;
   v_method text;
+  v_weighted text;
   v_relation regclass;
   v_alias text;
   v_width integer;
@@ -105,7 +106,8 @@ begin
   begin
     execute format(
       'select model.coef, model.variance_covariance, summary.independent_varname, summary.source_table,
-         summary.grouping_cols, summary.method
+         summary.grouping_cols, summary.method,
+         coalesce(to_jsonb(summary) ->> ''weights'', to_jsonb(summary) ->> ''offsets'')
        from %s as summary, %s as model
        limit 1',
       common.relation((
@@ -115,7 +117,7 @@ begin
         where class.oid = v_model
       )),
       v_model
-    ) into v_coef, v_covariance, v_x, v_source, v_groups, v_method;
+    ) into v_coef, v_covariance, v_x, v_source, v_groups, v_method, v_weighted;
   exception when undefined_column then
     perform common.refuse('CF001', format('"%s" is not a model of ml.logregr_train', left(model_table, 100)),
       'Give the output table of ml.logregr_train.');
@@ -123,6 +125,10 @@ begin
   if v_method is distinct from 'logregr' or v_coef is null or nullif(v_groups, '') is not null then
     perform common.refuse('CF001', format('"%s" is not a logistic model without groups', left(model_table, 100)),
       'Give the output table of ml.logregr_train; train one table per group.');
+  end if;
+  if v_weighted is not null then
+    perform common.refuse('CF001', format('"%s" was trained with weights or offsets', left(model_table, 100)),
+      'Marginal effects are computed for models without them.');
   end if;
   v_width := cardinality(v_coef);
   v_relation := common.relation(coalesce(margins.source_table, v_source));

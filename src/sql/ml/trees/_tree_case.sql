@@ -5,14 +5,21 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_node record;
-  v_texts text[];
+  v_texts text[] := (select array_fill(null::text, array[max(node) + 1]) from pg_temp._ml_tree_node);
   v_text text;
 begin
-  execute 'select array_fill(null::text, array[max(node) + 1]) from pg_temp._ml_tree_node' into v_texts;
   -- Children have larger numbers than their parents, so going down the numbers every branch is there before it is
   -- needed.
-  for v_node in execute format('select node, feature, cut, codes, missing_left, left_node, right_node, %s as leaf
-      from pg_temp._ml_tree_node order by node desc', leaf) loop
+  for v_node in
+    select node, feature, cut, codes, missing_left, left_node, right_node,
+      case leaf
+        when 'value' then format('%L::float8', value)
+        when 'distribution' then format('%L::float8[]', distribution)
+        when 'scanned' then case when scanned then node::text else 'null::int' end
+      end as leaf
+    from pg_temp._ml_tree_node
+    order by node desc
+  loop
     if v_node.feature is null then
       v_text := v_node.leaf;
     elsif v_texts[v_node.left_node + 1] = v_texts[v_node.right_node + 1] then
@@ -38,7 +45,8 @@ $$;
 
 comment on function ml._tree_case(text) is $$
 Returns the tree in `_ml_tree_node` as nested CASE over the codes f1, f2, ….
-`leaf` is SQL over the node that gives the text of a leaf.
+What it gives a row is the `value` or the `distribution` of its leaf, or, with `scanned`, its node where that is
+scanned.
 $$;
 
 grant execute on function ml._tree_case(text) to insights_analyst, insights_admin, insights_worker;

@@ -27,14 +27,9 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_relation regclass := common.relation(training_table_name);
-  v_count int;
-  v_classifies boolean;
+  v_design ml.tree_design;
 begin
-  if nullif(btrim(grouping_cols), '') is not null then
-    perform common.refuse('CF001', 'forests are not trained by group',
-      'Train one model on a view of each group, or give the groups as a feature.');
-  elsif num_permutations is not null then
+  if num_permutations is not null then
     perform common.refuse('CF001', 'features are not permuted',
       'ml.get_var_importance gives the importance by impurity; leave num_permutations null.');
   elsif null_handling_params is not null then
@@ -45,18 +40,28 @@ begin
       'Give a share above 0, at most 1, and a number as seed.');
   end if;
   perform common.check_count('seed', forest_train.seed, -1000000000000000000, 1000000000000000000);
-  v_count := cardinality(ml._tree_features(v_relation, list_of_features, list_of_features_to_exclude,
-      array[id_col_name, quote_ident(id_col_name)], dependent_variable));
-  v_classifies := common.expression_type(dependent_variable, v_relation, 'dependent variable') not
-    in ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype);
-  perform ml._forest_train(
+  v_design := ml._forest_design(
     'forest_train', training_table_name, output_table_name, id_col_name, dependent_variable, list_of_features,
-    list_of_features_to_exclude,
-    'gini', null, num_trees,
-    coalesce(num_random_features, case when v_classifies then greatest(1, floor(sqrt(v_count))::int)
-      else greatest(1, v_count / 3) end),
-    sample_ratio, max_tree_depth, min_split, min_bucket, num_splits, 0, seed
+    list_of_features_to_exclude, grouping_cols, null
   );
+  v_design.num_bins := num_splits;
+  v_design.num_trees := num_trees;
+  v_design.sample_ratio := sample_ratio;
+  v_design.cp := 0;
+  v_design.seed := seed;
+  v_design.growth.criterion := 'gini';
+  v_design.growth.lambda := 0;
+  v_design.growth.min_gain := 0;
+  v_design.growth.max_depth := max_tree_depth;
+  v_design.growth.min_rows := coalesce(min_bucket, greatest(1, min_split / 3));
+  v_design.growth.min_split := min_split;
+  v_design.growth.min_weight := 1e-12;
+  v_design.growth.features_per_node := coalesce(
+    num_random_features,
+    case when v_design.classifies then greatest(1, floor(sqrt(cardinality(v_design.features)))::int)
+      else greatest(1, cardinality(v_design.features) / 3) end
+  );
+  perform ml._forest_train(v_design);
 end;
 $$;
 
@@ -68,10 +73,10 @@ A random forest, in MADlib's arguments:
 trees on rows drawn with replacement, each split choosing among features drawn at random.
 `num_random_features` is by default the root of the number of features for classes, a third of it for numbers.
 `sample_ratio` is the expected number of times that a row is drawn for a tree. The seed and the ids decide all draws.
-`grouping_cols`, `num_permutations` and `null_handling_params` must be null; `importance` and `verbose` are MADlib's
+`num_permutations` and `null_handling_params` must be null; `importance` and `verbose` are MADlib's
 and change nothing: ml.get_var_importance gives the importance by impurity of any model.
-Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does; there `oob_error` is the share of
-rows (for numbers: the squared error) that the trees which did not see them get wrong.
+Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does, also by groups; there `oob_error` is
+the share of rows (for numbers: the squared error) that the trees which did not see them get wrong.
 Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
 classes).
 Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and Russell, Online bagging and boosting,

@@ -10,29 +10,42 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_summary jsonb := ml._model_summary(model_table, array['gbm', 'tree_train', 'forest_train']);
-  v_model regclass := common.relation(model_table);
+  -- Of a model by groups, the first group.
+  v_model constant ml.tree_model := (
+    select trained from ml._tree_model(model_table, array['gbm', 'tree_train', 'forest_train']) as trained limit 1
+  );
+  v_nodes constant regclass := common.relation(model_table);
   v_output text := common.output_table(output_table);
 begin
   execute format(
     $query$
-    create table %s as
+    create table %1$s as
     select
+      %2$s
       ml._unquoted(feature.name) as feature,
-      coalesce(100 * node.gain / nullif(sum(node.gain) over (), 0), 0) as impurity_var_importance,
+      coalesce(100 * node.gain / nullif(sum(node.gain) over (partition by model.gid), 0), 0) as impurity_var_importance,
       coalesce(node.gain, 0) as gain,
       coalesce(node.splits, 0) as splits,
       coalesce(node.cover, 0) as cover
-    from unnest(%L::text[]) with ordinality as feature (name, position)
+    from %3$s as model
+    cross join lateral unnest(model.independent_varnames) with ordinality as feature (name, position)
     left join (
-      select feature, sum(gain) as gain, count(*) as splits, sum(cover) as cover
-      from %s
+      select %4$s as gid, feature, sum(gain order by tree, node) as gain, count(*) as splits,
+        sum(cover order by tree, node) as cover
+      from %5$s
       where feature is not null
-      group by feature
-    ) as node on node.feature = feature.name
-    order by node.gain desc nulls last, feature.position
+      group by 1, 2
+    ) as node on node.gid = model.gid and node.feature = feature.name
+    where model.failure is null
+    order by model.gid, node.gain desc nulls last, feature.position
     $query$,
-    v_output, array(select jsonb_array_elements_text(v_summary -> 'independent_varnames')), v_model
+    v_output,
+    case when v_model.gid is not null then 'model.gid, ' || v_model.grouping_cols || ',' end,
+    case when v_model.gid is null
+      then format('(select 1 as gid, independent_varnames, null::text as failure from %s)', ml._tree_summary(v_nodes))
+      else ml._tree_summary(v_nodes) end,
+    case when v_model.gid is null then '1' else 'gid' end,
+    v_nodes
   );
 end;
 $$;
@@ -40,8 +53,8 @@ $$;
 comment on function ml.get_var_importance(text, text) is $$
 @behavior -*
 How much each feature of a tree, forest or boosted model improved its training, in MADlib's name.
-Writes `output_table`: `feature`, `impurity_var_importance` (share of the total gain, sums to 100), `gain`, `splits`
-and `cover` (weight of the rows split).
+Writes `output_table`, for a model by groups with `gid` and the grouping columns: `feature`, `impurity_var_importance`
+(share of the total gain, sums to 100), `gain`, `splits` and `cover` (weight of the rows split).
 Gain favours features with many values; ml.gbm_explain explains single predictions. Errors: CF002 (not a model),
 CF003 (`output_table` exists), CF005.
 $$;

@@ -219,3 +219,46 @@ export const putVotes = (database: TestDatabase): Promise<unknown> =>
       i % 10 as learner, 1 as constant
     from generate_series(1, 90) as i
   `);
+
+/** R's mtcars (Henderson and Velleman 1981): mpg, wt, hp, am, cyl, gear, carb, disp and qsec. */
+export const cars: readonly Record<string, number>[] = `
+  21 2.62 110 1 6 4 4 160 16.46, 21 2.875 110 1 6 4 4 160 17.02, 22.8 2.32 93 1 4 4 1 108 18.61,
+  21.4 3.215 110 0 6 3 1 258 19.44, 18.7 3.44 175 0 8 3 2 360 17.02, 18.1 3.46 105 0 6 3 1 225 20.22,
+  14.3 3.57 245 0 8 3 4 360 15.84, 24.4 3.19 62 0 4 4 2 146.7 20, 22.8 3.15 95 0 4 4 2 140.8 22.9,
+  19.2 3.44 123 0 6 4 4 167.6 18.3, 17.8 3.44 123 0 6 4 4 167.6 18.9, 16.4 4.07 180 0 8 3 3 275.8 17.4,
+  17.3 3.73 180 0 8 3 3 275.8 17.6, 15.2 3.78 180 0 8 3 3 275.8 18, 10.4 5.25 205 0 8 3 4 472 17.98,
+  10.4 5.424 215 0 8 3 4 460 17.82, 14.7 5.345 230 0 8 3 4 440 17.42, 32.4 2.2 66 1 4 4 1 78.7 19.47,
+  30.4 1.615 52 1 4 4 2 75.7 18.52, 33.9 1.835 65 1 4 4 1 71.1 19.9, 21.5 2.465 97 0 4 3 1 120.1 20.01,
+  15.5 3.52 150 0 8 3 2 318 16.87, 15.2 3.435 150 0 8 3 2 304 17.3, 13.3 3.84 245 0 8 3 4 350 15.41,
+  19.2 3.845 175 0 8 3 2 400 17.05, 27.3 1.935 66 1 4 4 1 79 18.9, 26 2.14 91 1 4 5 2 120.3 16.7,
+  30.4 1.513 113 1 4 5 2 95.1 16.9, 15.8 3.17 264 1 8 5 4 351 14.5, 19.7 2.77 175 1 6 5 6 145 15.5,
+  15 3.57 335 1 8 5 8 301 14.6, 21.4 2.78 109 1 4 4 2 121 18.6
+`
+  .trim()
+  .split(/,\s*/)
+  .map((line, i) => {
+    const [mpg, wt, hp, am, cyl, gear, carb, disp, qsec] = line.trim().split(" ").map(Number) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    return { id: i + 1, mpg, wt, hp, am, cyl, gear, carb, disp, qsec };
+  });
+export const carColumns =
+  "id int primary key, mpg float8, wt float8, hp float8, am int, cyl int, gear int, carb int, disp float8, qsec numeric";
+
+/** Makes lab.indicator: 250 groups of five rows, of which two or three are `yes`; x is 1 and an indicator per group but the first. */
+export const putIndicators = (database: TestDatabase): Promise<unknown> =>
+  database.query(`
+    create table lab.indicator as
+    select g, i <= 2 + g % 2 as yes, g + i as value,
+      array(select (place in (1, g))::int::float8 from generate_series(1, 250) as place order by place) as x
+    from generate_series(1, 250) as g
+    cross join generate_series(1, 5) as i
+  `);

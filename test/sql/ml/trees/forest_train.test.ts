@@ -74,6 +74,52 @@ describe("forest_train", () => {
   });
 });
 
+describe("by groups", () => {
+  test("each group has the forest that it has alone", async () => {
+    await database.query(`
+      create table lab.terms as
+      select id, 1 + id % 3 as term, hashint4(id) % 40 as x, hashint4(id + 1000) % 40 as z,
+        chr(97 + abs(hashint4(id) % 40 + hashint4(id + 3000) % 30) / (12 + id % 3 * 6)) as class
+      from generate_series(1, 900) as id`);
+    const options = "num_trees => 5, max_tree_depth => 6, min_split => 4, seed => 8";
+    await database.query(
+      `select ml.forest_train('lab.terms', 'lab.grouped', 'id', 'class', 'x, z', null, 'term', ${options})`,
+    );
+    await database.query("select ml.forest_predict('lab.grouped', 'lab.terms', 'lab.grouped_out', 'prob')");
+    const levels: string[] = await database.value("select array_agg(distinct class order by class) from lab.terms");
+    for (const term of [1, 2, 3]) {
+      await database.query("drop table if exists lab.alone, lab.alone_summary, lab.alone_out");
+      await database.query("drop view if exists lab.part");
+      await database.query(`create view lab.part as select id, x, z, class from lab.terms where term = ${term}`);
+      await database.query(
+        `select ml.forest_train('lab.part', 'lab.alone', 'id', 'class', 'x, z', null, null, ${options})`,
+      );
+      await database.query("select ml.forest_predict('lab.alone', 'lab.part', 'lab.alone_out', 'prob')");
+      expect(
+        await database.rows(
+          `select to_jsonb(grown) - array['gid', 'term'] as row from lab.grouped as grown where term = ${term} order by tree, node`,
+        ),
+      ).toEqual(await database.rows("select to_jsonb(grown) as row from lab.alone as grown order by tree, node"));
+      const measures = "oob_error, num_rows_processed, dependent_var_levels, independent_vartypes, categories";
+      expect(await database.rows(`select ${measures} from lab.grouped_summary where term = ${term}`)).toEqual(
+        await database.rows(`select ${measures} from lab.alone_summary`),
+      );
+      // A class that the group does not have is impossible.
+      const alone = await database.rows<Record<string, number>>("select * from lab.alone_out order by id");
+      expect(
+        await database.rows("select * from lab.grouped_out where id in (select id from lab.part) order by id"),
+      ).toEqual(
+        alone.map((row) =>
+          Object.fromEntries([
+            ["id", row["id"]],
+            ...levels.map((level) => [`estimated_prob_${level}`, row[`estimated_prob_${level}`] ?? 0]),
+          ]),
+        ),
+      );
+    }
+  });
+});
+
 describe("invalid input is refused by name", () => {
   test("arguments, data and models", async () => {
     const refuse = async (call: string): Promise<string | undefined> =>

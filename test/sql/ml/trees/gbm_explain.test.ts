@@ -106,3 +106,18 @@ test("names are given without quotes, as they are stored", async () => {
     expect(important.map(({ feature }) => feature).sort()).toEqual(["select", "ünï"]);
   }
 });
+
+test("explains the score of each class of a softmax model", async () => {
+  await load(population(200));
+  await train(", objective => 'softmax', num_trees => 4", "lab.rows", "least(greatest(round(y), 0), 2)::int");
+  await database.query("drop table if exists lab.moved, lab.scores");
+  await database.query("select ml.gbm_explain('lab.model', 'lab.rows', 'lab.moved')");
+  await database.query("select ml.gbm_predict('lab.model', 'lab.rows', 'lab.scores', 'raw')");
+  const rows = await database.rows<{ contributions: number; score: number }>(`
+    select sum(contribution) as contributions, min(prediction[class::int + 1]) as score
+    from lab.moved
+    join lab.scores using (id)
+    group by id, class`);
+  expect(rows.length).toBe(600);
+  for (const row of rows) expect(row.contributions).toBeCloseTo(row.score, 10);
+});

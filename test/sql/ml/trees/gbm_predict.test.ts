@@ -21,6 +21,27 @@ describe("boosting", () => {
     expect(await predict()).toEqual(probabilities);
   });
 
+  test("gives the most probable of several classes, and the probability of each", async () => {
+    await load(population(300));
+    await train(
+      ", objective => 'softmax', num_trees => 5",
+      "lab.rows",
+      "(case when y > 2 then 20 when y > 1 then 3 end)",
+    );
+    await database.query("drop table if exists lab.shares, lab.classes");
+    await database.query("select ml.gbm_predict('lab.model', 'lab.rows', 'lab.shares', 'prob')");
+    await database.query("select ml.gbm_predict('lab.model', 'lab.rows', 'lab.classes')");
+    const rows = await database.rows<{ estimated_prob_3: number; estimated_prob_20: number; prediction: number }>(
+      "select * from lab.shares join lab.classes using (id)",
+    );
+    expect(rows.length).toBe(300);
+    for (const row of rows) {
+      expect(row.estimated_prob_3 + row.estimated_prob_20).toBeCloseTo(1, 12);
+      expect(row.prediction).toBe(row.estimated_prob_3 > row.estimated_prob_20 ? 3 : 20);
+    }
+    expect(new Set(rows.map((row) => row.prediction))).toEqual(new Set([3, 20]));
+  });
+
   test("sends what it never saw the way that each split learned", async () => {
     await load(population(500));
     await train(", num_trees => 10");

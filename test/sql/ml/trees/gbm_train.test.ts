@@ -177,6 +177,126 @@ describe("boosting", () => {
   });
 });
 
+describe("several classes", () => {
+  /** The rows of an example: one number and one of three classes. */
+  const example: [number, string][] = [
+    [1, "p"],
+    [2, "p"],
+    [3, "q"],
+    [4, "p"],
+    [5, "q"],
+    [6, "q"],
+    [7, "r"],
+    [8, "q"],
+    [9, "r"],
+  ];
+  const classes = ["p", "q", "r"];
+  const rate = 0.5;
+  const lambda = 2;
+
+  /** Rounds of stumps by the formulas of XGBoost's multi:softprob: a table of scores, one row per row and one column per class. */
+  function rounds(count: number): { scores: number[][]; gains: number[]; loss: number } {
+    const shares = classes.map((level) => example.filter(([, y]) => y === level).length / example.length);
+    const scores = example.map(() => shares.map(Math.log));
+    const gains: number[] = [];
+    for (let round = 0; round < count; round++) {
+      const chances = scores.map((row) => {
+        const whole = row.reduce((sum, score) => sum + Math.exp(score), 0);
+        return row.map((score) => Math.exp(score) / whole);
+      });
+      for (const [k, level] of classes.entries()) {
+        const gradient = example.map(([, y], i) => (chances[i]?.[k] ?? 0) - (y === level ? 1 : 0));
+        const curvature = example.map((_, i) => 2 * (chances[i]?.[k] ?? 0) * (1 - (chances[i]?.[k] ?? 0)));
+        const part = (from: number, to: number): [number, number] => [
+          gradient.slice(from, to).reduce((sum, value) => sum + value, 0),
+          curvature.slice(from, to).reduce((sum, value) => sum + value, 0),
+        ];
+        const score = ([g, h]: [number, number]): number => g ** 2 / (h + lambda);
+        const gain = (cut: number): number => score(part(0, cut)) + score(part(cut, 9)) - score(part(0, 9));
+        const cut = Array.from({ length: 8 }, (_, i) => i + 1).reduce(
+          (best, one) => (gain(one) > gain(best) ? one : best),
+          1,
+        );
+        gains.push(gain(cut));
+        for (const [i, row] of scores.entries()) {
+          const [g, h] = i < cut ? part(0, cut) : part(cut, 9);
+          row[k] = (row[k] ?? 0) - (rate * g) / (h + lambda);
+        }
+      }
+    }
+    const loss = mean(
+      example.map(([, y], i) => {
+        const row = scores[i] ?? [];
+        return Math.log(row.reduce((sum, score) => sum + Math.exp(score), 0)) - (row[classes.indexOf(y)] ?? 0);
+      }),
+    );
+    return { scores, gains, loss };
+  }
+
+  test("are boosted by softmax: the gains, scores and losses of its formulas", async () => {
+    await database.query("create table lab.three (id int, x float8, level text)");
+    for (const [x, level] of example)
+      await database.query("insert into lab.three values ($1::int, $1::int, $2)", [x, level]);
+    await database.query(
+      `select ml.gbm_train('lab.three', 'lab.soft', 'id', 'level', 'x', num_trees => 3, learning_rate => ${rate},
+        max_depth => 1, min_rows => 1, lambda => ${lambda}, min_child_weight => 0)`,
+    );
+    const expected = rounds(3);
+    const gains = await database.rows<{ gain: number }>(
+      "select gain from lab.soft where node = 0 order by tree, class",
+    );
+    expect(gains.length).toBe(9);
+    for (const [i, { gain }] of gains.entries()) expect(gain).toBeCloseTo(expected.gains[i] ?? 0, 10);
+    await database.query("select ml.gbm_predict('lab.soft', 'lab.three', 'lab.soft_raw', 'raw')");
+    const raw = await database.rows<{ prediction: number[] }>("select prediction from lab.soft_raw order by id");
+    for (const [i, { prediction }] of raw.entries())
+      for (const [k, score] of prediction.entries()) expect(score).toBeCloseTo(expected.scores[i]?.[k] ?? 0, 10);
+    expect(
+      await database.rows("select objective, dependent_var_levels, num_trees, base_score from lab.soft_summary"),
+    ).toEqual([{ objective: "softmax", dependent_var_levels: classes, num_trees: 3, base_score: null }]);
+    const losses: number[] = await database.value("select training_loss from lab.soft_summary");
+    for (const [i, loss] of losses.entries()) expect(loss).toBeCloseTo(rounds(i + 1).loss, 10);
+    await database.query("select ml.get_var_importance('lab.soft', 'lab.soft_why')");
+    expect(await database.value("select gain from lab.soft_why")).toBeCloseTo(
+      expected.gains.reduce((sum, gain) => sum + gain, 0),
+      9,
+    );
+  });
+
+  test("two classes of softmax have the probabilities of a logistic model", async () => {
+    // With two classes both scores move by the same amount in opposite directions, so their difference is a logistic score.
+    await load(population(400).map((one) => ({ ...one, y: one.y > 1 ? 1 : 0 })));
+    await database.query("drop table if exists lab.two, lab.two_summary, lab.two_out");
+    await database.query(
+      "select ml.gbm_train('lab.rows', 'lab.two', 'id', 'y::int', 'a, b, c', objective => 'softmax', num_trees => 10, lambda => 0)",
+    );
+    await train(", objective => 'logistic', num_trees => 10, lambda => 0");
+    const logistic = await predict("'prob'");
+    await database.query("select ml.gbm_predict('lab.two', 'lab.rows', 'lab.two_out', 'prob')");
+    const soft = await database.rows<{ estimated_prob_0: number; estimated_prob_1: number }>(
+      "select * from lab.two_out order by id",
+    );
+    for (const [i, row] of soft.entries()) {
+      expect(row.estimated_prob_0 + row.estimated_prob_1).toBeCloseTo(1, 12);
+      expect(row.estimated_prob_1).toBeCloseTo(logistic[i] ?? Number.NaN, 10);
+    }
+  });
+
+  test("a class without rows to train on, or one class only, is refused", async () => {
+    for (const [where, more] of [
+      ["level = 'p'", ""],
+      ["true", ", validation => 'level = ''r'''"],
+    ]) {
+      await database.query(`create or replace view lab.some as select * from lab.three where ${where}`);
+      expect(
+        await database.rejects(
+          `select ml.gbm_train('lab.some', 'lab.refused', 'id', 'level', 'x', min_rows => 1 ${more})`,
+        ),
+      ).toMatchObject({ code: "CF004" });
+    }
+  });
+});
+
 describe("invalid input is refused by name, and leaves nothing behind", () => {
   const refused = async (
     more: string,
@@ -212,7 +332,7 @@ describe("invalid input is refused by name, and leaves nothing behind", () => {
     }
     expect(await refused("", "lab.row")).toEqual({ code: "CF002", hint: 'Did you mean "lab.rows"?' });
     expect(await refused("", "lab.rows", "weigth")).toEqual({ code: "CF002", hint: 'Did you mean "weight"?' });
-    expect((await refused("", "lab.rows", "c")).code).toBe("CF001");
+    expect((await refused(", objective => 'logistic'", "lab.rows", "c")).code).toBe("CF001");
     expect((await refused("", "lab.rows", "y", "a, d")).code).toBe("CF002");
     expect((await refused("", "lab.rows", "y", "a); drop table lab.rows; --")).code).toBe("CF001");
     expect((await refused(", objective => 'logistic'")).code).toBe("CF001");

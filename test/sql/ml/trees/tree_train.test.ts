@@ -128,14 +128,110 @@ describe("tree_train", () => {
   });
 });
 
+describe("by groups", () => {
+  const options = "max_depth => 4, min_split => 2, min_bucket => 1, pruning_params => 'cp=0.05'";
+
+  test("each group has the tree that it has alone", async () => {
+    await database.query(`
+      create table lab.courses as
+      select id, (array['a', 'b', null])[1 + id % 3] as course, case when id % 2 = 0 then 1 else 2.5 end as term,
+        hashint4(id) % 50 / 7.0::float8 as x, nullif(abs(hashint4(id + 100)) % 7, 0) as z, chr(97 + abs(hashint4(id + 200)) % 4) as c,
+        hashint4(id) % 50 / 7.0::float8 + (hashint4(id + 300) % 100) / 40.0::float8 as y
+      from generate_series(1, 600) as id`);
+    await database.query(
+      `select ml.tree_train('lab.courses', 'lab.grouped', 'id', 'y', '*', null, 'gini', 'course, term', null, ${options})`,
+    );
+    await database.query("select ml.tree_predict('lab.grouped', 'lab.courses', 'lab.grouped_out')");
+    await database.query("select ml.get_var_importance('lab.grouped', 'lab.grouped_why')");
+    const groups = await database.rows<{ gid: number; course: string | null; term: string; failure: string | null }>(
+      "select gid, course, term, failure from lab.grouped_summary order by gid",
+    );
+    expect(groups.map((group) => [group.gid, group.course, group.term, group.failure])).toEqual(
+      ["a", "b", null].flatMap((course, i) => [
+        [2 * i + 1, course, "1", null],
+        [2 * i + 2, course, "2.5", null],
+      ]),
+    );
+    for (const { gid, course, term } of groups) {
+      await database.query("drop table if exists lab.alone, lab.alone_summary, lab.alone_out, lab.alone_why");
+      await database.query("drop view if exists lab.part");
+      await database.query(
+        `create view lab.part as select id, x, z, c, y from lab.courses
+         where term = ${term} and course is not distinct from ${course === null ? "null" : `'${course}'`}`,
+      );
+      await database.query(
+        `select ml.tree_train('lab.part', 'lab.alone', 'id', 'y', '*', null, 'gini', null, null, ${options})`,
+      );
+      await database.query("select ml.tree_predict('lab.alone', 'lab.part', 'lab.alone_out')");
+      await database.query("select ml.get_var_importance('lab.alone', 'lab.alone_why')");
+      const grouped = (table: string, order: string): Promise<unknown[]> =>
+        database.rows(
+          `select row from (select to_jsonb(one) - array['gid', 'course', 'term'] as row from lab.grouped${table} as one
+           where gid = ${gid}) as listed order by ${order}`,
+        );
+      const alone = (table: string, order: string): Promise<unknown[]> =>
+        database.rows(
+          `select row from (select to_jsonb(one) as row from lab.alone${table} as one) as listed order by ${order}`,
+        );
+      expect(await grouped("", "(row ->> 'node')::int")).toEqual(await alone("", "(row ->> 'node')::int"));
+      expect(await grouped("_why", "row ->> 'feature'")).toEqual(await alone("_why", "row ->> 'feature'"));
+      expect(
+        await database.rows("select * from lab.grouped_out where id in (select id from lab.part) order by id"),
+      ).toEqual(await database.rows("select * from lab.alone_out order by id"));
+    }
+    expect(await database.value("select count(*)::int from lab.grouped_out")).toBe(600);
+  });
+
+  test("a group without a model has the reason, and its rows no prediction", async () => {
+    await database.query(
+      `select ml.tree_train('lab.golf', 'lab.outlooks', 'id', '"class"', 'temperature, humidity, windy', null, 'gini', 'outlook', null,
+        min_split => 2, min_bucket => 1)`,
+    );
+    expect(
+      await database.rows(
+        `select outlook, dependent_var_levels, num_rows_processed::int as rows, failure, (select count(*)::int from lab.outlooks as node where node.gid = summary.gid) > 1 as grown
+         from lab.outlooks_summary as summary order by gid`,
+      ),
+    ).toEqual([
+      {
+        outlook: "overcast",
+        dependent_var_levels: null,
+        rows: null,
+        failure: '""class"" holds one class only, Play',
+        grown: false,
+      },
+      { outlook: "rain", dependent_var_levels: ["Don't Play", "Play"], rows: 5, failure: null, grown: true },
+      { outlook: "sunny", dependent_var_levels: ["Don't Play", "Play"], rows: 5, failure: null, grown: true },
+    ]);
+    await database.query(
+      "create view lab.days as select * from lab.golf union all select 15, 'snow', 1, 1, false, null",
+    );
+    await database.query("select ml.tree_predict('lab.outlooks', 'lab.days', 'lab.outlooks_out')");
+    expect(
+      (await database.rows("select estimated_class from lab.outlooks_out order by id")).map(
+        (row) => row["estimated_class"],
+      ),
+    ).toEqual([...golf.map((day) => (day[1] === "overcast" ? null : day[5])), null]);
+  });
+});
+
 describe("invalid input is refused by name", () => {
   test("arguments, data and models", async () => {
     const refuse = async (call: string): Promise<string | undefined> =>
       (await database.rejects(`select ml.${call}`)).code;
     expect(await refuse(`tree_train('lab.golf', 'lab.bad', 'id', '"class"', 'outlook', null, 'mse')`)).toBe("CF001");
     expect(
-      await refuse(`tree_train('lab.golf', 'lab.bad', 'id', '"class"', 'outlook', grouping_cols => 'windy')`),
+      await refuse(`tree_train('lab.golf', 'lab.bad', 'id', '"class"', 'outlook', grouping_cols => 'winds')`),
+    ).toBe("CF002");
+    await database.query("create view lab.noded as select *, windy as node from lab.golf");
+    expect(
+      await refuse(`tree_train('lab.noded', 'lab.bad', 'id', '"class"', 'outlook', grouping_cols => 'node')`),
     ).toBe("CF001");
+    // Each outlook but rain has one class among the windy days; overcast has one class on all days.
+    await database.query("create view lab.overcast as select * from lab.golf where outlook = 'overcast'");
+    expect(
+      await refuse(`tree_train('lab.overcast', 'lab.bad', 'id', '"class"', 'humidity', grouping_cols => 'windy')`),
+    ).toBe("CF004");
     expect(
       await refuse(`tree_train('lab.golf', 'lab.bad', 'id', '"class"', 'outlook', pruning_params => 'n_folds=3')`),
     ).toBe("CF001");

@@ -23,8 +23,4 @@ comment on function ml._check_output_columns(text[], text[]) is $$
 Refuses grouping columns that have the name of an output column of a trainer. Error CF001.
 $$;
 
-grant execute on function
-  ml._read_series(regclass, text, text, text[]),
-  ml._refuse_series(text, text),
-  ml._check_output_columns(text[], text[])
-to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._check_output_columns(text[], text[]) to insights_analyst, insights_admin, insights_worker;

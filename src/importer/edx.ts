@@ -1,0 +1,171 @@
+import { RowIdentity } from "./identity.ts";
+import type { Message } from "./message.ts";
+import { type Problem, shown } from "./problem.ts";
+import { readObjects } from "./segment.ts";
+import type { Reader } from "./table.ts";
+import { Times } from "./time.ts";
+
+/*
+ * Tracking logs of Open edX, one JSON object per line, in both shapes: the log file (`time`, `event`) and the event of
+ * the bus or of Segment (`timestamp`, `data`). An `event` of a browser is a text that contains JSON. Items have the keys
+ * of the platform: `course-v1:…` for courses, `block-v1:…` for what they contain.
+ */
+
+type Json = Record<string, unknown>;
+
+/** Our names of events (docs/events.md). Others keep the platform's name. */
+const NAMES: Readonly<Record<string, string>> = {
+  "edx.course.enrollment.activated": "Course Enrolled",
+  "edx.course.enrollment.deactivated": "Course Dropped",
+  "edx.certificate.created": "Course Completed",
+  "edx.course.completed": "Course Completed",
+  "edx.forum.thread.created": "Message Posted",
+  "edx.forum.response.created": "Message Posted",
+  "edx.forum.comment.created": "Message Posted",
+  "edx.forum.searched": "Search Performed",
+  "edx.special_exam.proctored.attempt.started": "Task Started",
+  "edx.special_exam.proctored.attempt.submitted": "Task Submitted",
+  "edx.special_exam.timed.attempt.started": "Task Started",
+  "edx.special_exam.timed.attempt.submitted": "Task Submitted",
+  "openassessmentblock.create_submission": "Task Submitted",
+  load_video: "Video Loaded",
+  "edx.video.loaded": "Video Loaded",
+  play_video: "Video Playback Started",
+  "edx.video.played": "Video Playback Started",
+  pause_video: "Video Playback Paused",
+  "edx.video.paused": "Video Playback Paused",
+  seek_video: "Video Playback Seek Completed",
+  "edx.video.position.changed": "Video Playback Seek Completed",
+  stop_video: "Video Playback Completed",
+  "edx.video.stopped": "Video Playback Completed",
+  problem_check: "Task Submitted",
+};
+
+/** Events that open and show something: page views. */
+const VIEWS = new Set([
+  "edx.forum.thread.viewed",
+  "edx.ui.lms.outline.selected",
+  "edx.ui.lms.sequence.next_selected",
+  "edx.ui.lms.sequence.previous_selected",
+  "edx.ui.lms.sequence.tab_selected",
+  "page_view",
+  "seq_goto",
+  "seq_next",
+  "seq_prev",
+  "textbook.pdf.page.navigated",
+]);
+
+const KINDS: Readonly<Record<string, string>> = {
+  chapter: "module",
+  discussion: "discussion",
+  openassessment: "task",
+  problem: "task",
+  video: "video",
+};
+
+/** Fields that are not stored: texts of learners, and the state of the platform. Others are kept if they are single values. */
+const UNUSED = new Set([
+  "answers",
+  "submission",
+  "state",
+  "correct_map",
+  "body",
+  "code",
+  "id",
+  "problem_id",
+  "user_id",
+]);
+const LONGEST_VALUE = 500;
+
+export function edxReader(): Reader {
+  return (lines) => {
+    const identity = new RowIdentity("edx");
+    const times = new Times({ timeZone: "UTC" });
+    const read = (value: Json): Message | Problem => {
+      const context = objectOf(value["context"]);
+      const name = textOf(value["name"]) ?? textOf(value["event_type"]);
+      if (name === undefined) return { what: "no name", value: shown(JSON.stringify(value)), hint: HINT };
+      const person = textOf(context["user_id"]) ?? textOf(value["user_id"]) ?? textOf(value["username"]);
+      if (person === undefined) return { what: "no user", isLeftOut: true };
+      const at = textOf(value["time"]) ?? textOf(value["timestamp"]);
+      if (at === undefined) return { what: "no time", value: shown(JSON.stringify(value)), hint: HINT };
+      const time = times.read(at);
+      if (typeof time !== "number") return { ...time, what: `time: ${time.what}` };
+      const data = payloadOf(value["event"] ?? value["data"]);
+      const properties = propertiesOf(name, context, data);
+      const base = {
+        messageId: textOf(value["id"]) ?? textOf(value["uuid"]) ?? identity.idOf([JSON.stringify(value)]),
+        userId: person,
+        timestamp: new Date(time).toISOString(),
+        properties,
+      };
+      // Requests of the server have the path as their name.
+      return VIEWS.has(name) || name.startsWith("/")
+        ? { ...base, type: "page", name: name.startsWith("/") ? "Page requested" : name }
+        : { ...base, type: "track", event: NAMES[name] ?? name };
+    };
+    return readObjects(lines, (value) => [read(value)]);
+  };
+}
+
+const HINT = "a line of a tracking log has name, context, time and event (or timestamp and data)";
+
+function propertiesOf(name: string, context: Json, data: Json): Record<string, unknown> {
+  const course = textOf(context["course_id"]) ?? textOf(data["course_id"]);
+  const module = objectOf(context["module"]);
+  const block = blockOf(name, course, module, data);
+  const isCourse = block === undefined;
+  const item = block ?? (course === "" ? undefined : course);
+  const kind = isCourse
+    ? "course"
+    : (KINDS[/\+type@(\w+)\+|^i4x:\/\/[^/]+\/[^/]+\/(\w+)\//.exec(block)?.slice(1).find(Boolean) ?? ""] ?? "page");
+  const kept = Object.entries(data).filter(
+    ([key, value]) =>
+      !UNUSED.has(key) &&
+      key !== "course_id" &&
+      (typeof value === "number" ||
+        typeof value === "boolean" ||
+        (typeof value === "string" && value !== "" && value.length <= LONGEST_VALUE)),
+  );
+  const [grade, most] = [data["grade"], data["max_grade"]];
+  const position = data["currentTime"] ?? data["current_time"] ?? data["new_time"];
+  return {
+    ...Object.fromEntries(kept),
+    ...(item === undefined ? {} : { item, itemKind: kind }),
+    ...(item !== undefined && !isCourse && course !== undefined ? { parent: course } : {}),
+    ...(textOf(module["display_name"]) === undefined || isCourse ? {} : { itemTitle: module["display_name"] }),
+    ...(typeof grade === "number" && typeof most === "number" && most > 0 ? { score: grade / most } : {}),
+    ...(typeof data["attempts"] === "number" ? { attempt: data["attempts"] } : {}),
+    ...(typeof position === "number" ? { position } : {}),
+  };
+}
+
+/** The key of the block that an event is about. Events of videos have its last part alone. */
+function blockOf(name: string, course: string | undefined, module: Json, data: Json): string | undefined {
+  const given =
+    textOf(module["usage_key"]) ?? textOf(data["problem_id"]) ?? textOf(data["usage_key"]) ?? textOf(data["id"]);
+  if (given === undefined) return undefined;
+  if (/^(block-v1:|i4x:\/\/)/.test(given)) return given;
+  const run = /^course-v1:(.+)$/.exec(course ?? "")?.[1];
+  return /video/.test(name) && run !== undefined && /^[\w-]+$/.test(given)
+    ? `block-v1:${run}+type@video+block@${given}`
+    : undefined;
+}
+
+function payloadOf(value: unknown): Json {
+  if (typeof value !== "string") return objectOf(value);
+  try {
+    return objectOf(JSON.parse(value));
+  } catch {
+    // Old events of browsers hold form data.
+    return {};
+  }
+}
+
+const objectOf = (value: unknown): Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === "number") return String(value);
+  return typeof value === "string" && value !== "" ? value : undefined;
+}

@@ -1,0 +1,20 @@
+create or replace function ml._complete(design jsonb)
+returns text
+language sql
+stable
+begin atomic
+  select format(
+    'row(y%s%s%s) is not null%s',
+    ml._columns_of(design, 'x', ', %s', ''),
+    case when design ? 'status' then ', status' else '' end,
+    case when design ? 'offsets' then ', baseline' else '' end,
+    -- NaN, which stands for a weight that is not allowed, is larger than all numbers
+    case when design ? 'weights' then ' and prior > 0' else '' end
+  );
+end;
+
+comment on function ml._complete(jsonb) is $$
+Returns the text of the condition on ml._values that a row is fitted: none of its values is null, its weight is not 0.
+$$;
+
+grant execute on function ml._complete(jsonb) to insights_analyst, insights_admin, insights_worker;
