@@ -107,6 +107,7 @@ const environment = z.object({
   INSIGHTS_DATABASE_PORT: optional(port),
   INSIGHTS_JWT_SECRET: optional(z.string().min(32, "expected at least 32 characters")),
   INSIGHTS_JWKS_URL: optional(z.url()),
+  INSIGHTS_CANVAS_JWKS_URL: optional(z.url()),
   INSIGHTS_JWT_ISSUER: optional(z.string()),
   INSIGHTS_JWT_AUDIENCE: optional(z.string()),
   INSIGHTS_JWT_ROLE_CLAIM: optional(claimPath),
@@ -162,6 +163,8 @@ export interface Config {
   jwtSecret: string | undefined;
   /** URL of the identity provider's keys; replaces `jwtSecret`. */
   jwksUrl: string | undefined;
+  /** URL of the keys by which Canvas signs Live Events; with it, they must be signed. */
+  canvasJwksUrl: string | undefined;
   /** Required values of the claims "iss" and "aud"; an audience is required with `jwksUrl`. */
   jwtIssuer: string | undefined;
   jwtAudience: string | undefined;
@@ -232,6 +235,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     databasePort: value.INSIGHTS_DATABASE_PORT,
     jwtSecret: value.INSIGHTS_JWT_SECRET,
     jwksUrl: value.INSIGHTS_JWKS_URL,
+    canvasJwksUrl: value.INSIGHTS_CANVAS_JWKS_URL,
     jwtIssuer: value.INSIGHTS_JWT_ISSUER,
     jwtAudience: value.INSIGHTS_JWT_AUDIENCE,
     jwtRoleClaim: value.INSIGHTS_JWT_ROLE_CLAIM,

@@ -132,6 +132,7 @@ export const canvasRoutes: readonly Route[] = [
     method: "POST",
     path: /^\/canvas\/?$/,
     key: "headers",
+    signed: true,
     messages: canvasMessages,
     answer: () => ({ status: 200 }),
     statuses: {},

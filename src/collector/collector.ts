@@ -11,6 +11,7 @@ import type { Decoder } from "./decode.ts";
 import { type Answer, asSent, type Call, type Route } from "./dialect.ts";
 import { posthogRoutes } from "./posthog.ts";
 import { segmentRoutes } from "./segment.ts";
+import type { Verify } from "./signatures.ts";
 import { snowplowRoutes } from "./snowplow.ts";
 import type { Store } from "./store.ts";
 
@@ -81,6 +82,7 @@ export function createCollector({
   measurements,
   features,
   recognize,
+  verify,
 }: {
   admission: Admission;
   bodies: Bodies;
@@ -90,18 +92,20 @@ export function createCollector({
   features: Features;
   /** Reads the cookie of a browser, or sets one. */
   recognize(admitted: Admitted, request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** Verifies signed bodies; undefined: they are accepted by their write key. */
+  verify: Verify | undefined;
 }): Collector {
   /** The body as it was received. */
   async function receive(
     request: IncomingMessage,
     response: ServerResponse,
     { sender: { role, person, address }, key }: Admitted,
-    isUnknown: boolean,
+    { isUnknown, isSigned }: { isUnknown: boolean; isSigned: boolean },
   ): Promise<unknown> {
     const server = key?.level === "server";
     const body = await bodies.read(request, response, { role, person, address, server, isUnknown });
     measurements.received(request);
-    return await decoder.decode(body, response);
+    return await decoder.decode(body, response, isSigned ? verify : undefined);
   }
 
   /** Whether a key has the scope to read features; a key for events alone is accepted, and reads none. */
@@ -136,7 +140,10 @@ export function createCollector({
         : route.key === "bearer"
           ? await admission.admitWith(request, bearerOf(request))
           : undefined;
-      const body = await receive(request, response, admitted ?? admission.unknown(request), admitted === undefined);
+      const body = await receive(request, response, admitted ?? admission.unknown(request), {
+        isUnknown: admitted === undefined,
+        isSigned: route.signed === true,
+      });
       if (admitted?.key === undefined) {
         const key = route.keyOf?.(body);
         if (key !== undefined && route.reads === true) {

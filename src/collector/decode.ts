@@ -3,10 +3,11 @@ import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { BusyError } from "../api/connections.ts";
 import { BodyError } from "./dialect.ts";
+import type { Verify } from "./signatures.ts";
 
 /*
  * Decodes a body by its first bytes, whatever its headers state: clients send gzip without Content-Encoding, and JSON as
- * text/plain or as a form, or sign it (JWS): the write key decides who may send, and the signature is not verified. What a body takes once it is decompressed is known before, from its last four bytes, and
+ * text/plain or as a form, or sign it (JWS). The size of a decompressed body is known before, from its last four bytes, and
  * limited for each and for all together.
  */
 
@@ -20,8 +21,11 @@ export const bounds = {
 const inflate = promisify(gunzip);
 
 export interface Decoder {
-  /** The JSON value of a body. Rejects with a `BodyError` or a `BusyError`. */
-  decode(body: Buffer, response: ServerResponse): Promise<unknown>;
+  /**
+   * The JSON value of a body. Rejects with a `BodyError` or a `BusyError`. With `verify`, a body must be signed; without
+   * it, the write key alone decides who may send.
+   */
+  decode(body: Buffer, response: ServerResponse, verify?: Verify): Promise<unknown>;
 }
 
 const notJson = (text: string): BodyError => {
@@ -76,7 +80,7 @@ export function createDecoder(checkJson: (bytes: Uint8Array) => void): Decoder {
   }
 
   return {
-    async decode(body, response) {
+    async decode(body, response, verify) {
       const zipped = body[0] === 0x1f && body[1] === 0x8b;
       let bytes = zipped ? await decompress(body, response) : body;
       // A form with the field `data`, in base64: older clients of PostHog.
@@ -85,7 +89,8 @@ export function createDecoder(checkJson: (bytes: Uint8Array) => void): Decoder {
         const data = Buffer.from(new URLSearchParams(bytes.toString("utf8")).get("data") ?? "", "base64");
         bytes = data[0] === 0x1f && data[1] === 0x8b ? await decompress(data, response) : data;
       }
-      const [, claims] = /^ey[\w-]+\.([\w-]+)\.[\w-]*$/.exec(bytes.toString("latin1").trim()) ?? [];
+      const [signed, claims] = /^ey[\w-]+\.([\w-]+)\.[\w-]*$/.exec(bytes.toString("latin1").trim()) ?? [];
+      await verify?.(signed);
       return parse(claims === undefined ? bytes : Buffer.from(claims, "base64url"));
     },
   };

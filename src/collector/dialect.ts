@@ -87,6 +87,8 @@ export interface Route {
   readonly key: "headers" | "body" | "bearer" | "path" | "none";
   /** The write key in the body of a client that sends none in the headers. */
   keyOf?(body: unknown): string | undefined;
+  /** Whether its bodies are signed, where the server has the keys of the signer. */
+  readonly signed?: boolean;
   /** Whether it reads features, and stores nothing. */
   readonly reads?: boolean;
   /** The messages of a request with a body. */

@@ -1,4 +1,8 @@
-import { beforeEach, describe, expect, test } from "vitest";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { CompactSign, exportJWK, generateKeyPair } from "jose";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { testApi } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 
@@ -206,6 +210,71 @@ describe("Live Events of Canvas", () => {
     const claims = Buffer.from(JSON.stringify(event("logged_in", {}))).toString("base64url");
     expect(await send("/canvas", `eyJhbGciOiJSUzI1NiJ9.${claims}.c2ln`, headers)).toEqual([200, ""]);
     expect(await stored()).toMatchObject([{ event: "Signed In", who: "21070000000000098" }]);
+  });
+
+  describe("with the keys of Canvas", async () => {
+    const pairOf = async (kid: string) => ({ kid, ...(await generateKeyPair("RS256")) });
+    const [present, former, other] = [await pairOf("present"), await pairOf("former"), await pairOf("other")];
+    let isAway = false;
+    const keys = createServer(async (_request, response) => {
+      const list = [present, former].map(async (pair) => ({
+        ...(await exportJWK(pair.publicKey)),
+        kid: pair.kid,
+        alg: "RS256",
+      }));
+      if (isAway) response.writeHead(500).end();
+      else response.end(JSON.stringify({ keys: await Promise.all(list) }));
+    });
+    await once(keys.listen(0, "127.0.0.1"), "listening");
+    afterAll(() => keys.close());
+    const { port } = keys.address() as AddressInfo;
+    const strict = await testApi(database, { INSIGHTS_CANVAS_JWKS_URL: `http://127.0.0.1:${port}/jwks` });
+    const sign = (pair: typeof present, payload: unknown): Promise<string> =>
+      new CompactSign(new TextEncoder().encode(JSON.stringify(payload)))
+        .setProtectedHeader({ alg: "RS256", kid: pair.kid })
+        .sign(pair.privateKey);
+    const post = async (body: string): Promise<[number, string | undefined]> => {
+      const response = await fetch(`${strict.url}/canvas`, { method: "POST", headers, body });
+      const text = await response.text();
+      return [response.status, text === "" ? undefined : JSON.parse(text).errors[0].extensions.code];
+    };
+
+    test("an event that is signed by the present or the former key is stored, once", async () => {
+      const [one, two] = [event("logged_in", { by: 1 }), event("logged_in", { by: 2 })];
+      for (const body of [await sign(present, one), await sign(former, two), await sign(present, two)]) {
+        expect(await post(body)).toEqual([200, undefined]);
+      }
+      expect(await stored()).toHaveLength(2);
+    });
+
+    test("others are refused, and nothing of them is stored", async () => {
+      const payload = event("logged_in", {});
+      const signed = await sign(present, payload);
+      const [header = "", , signature = ""] = signed.split(".");
+      const claims = Buffer.from(JSON.stringify(event("logged_out", {}))).toString("base64url");
+      const none = Buffer.from(JSON.stringify({ alg: "none" })).toString("base64url");
+      const secret = Buffer.from(JSON.stringify({ alg: "HS256", kid: present.kid })).toString("base64url");
+      for (const body of [
+        JSON.stringify(payload),
+        await sign(other, payload),
+        `${header}.${claims}.${signature}`,
+        `${header}.${claims}.`,
+        `${none}.${claims}.`,
+        `${secret}.${claims}.${signature}`,
+      ]) {
+        expect(await post(body)).toEqual([401, "CF005"]);
+      }
+      expect(await stored()).toEqual([]);
+    });
+
+    test("while the keys cannot be fetched, the answer is 503, so that Canvas sends it again", async () => {
+      const { url: away } = await testApi(database, { INSIGHTS_CANVAS_JWKS_URL: `http://127.0.0.1:${port}/jwks` });
+      isAway = true;
+      const body = await sign(present, event("logged_in", {}));
+      const response = await fetch(`${away}/canvas`, { method: "POST", headers, body });
+      isAway = false;
+      expect([response.status, response.headers.has("retry-after")]).toEqual([503, true]);
+    });
   });
 
   test.each([

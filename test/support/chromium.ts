@@ -71,10 +71,11 @@ async function openPage(address: string, browser: Send, background: boolean): Pr
   });
   for (const domain of ["Page", "Log", "Runtime", "Audits"]) await send(`${domain}.enable`);
   const evaluate = async (expression: string): Promise<unknown> => {
-    const { result } = (await send("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true })) as {
-      result?: { value?: unknown };
-    };
-    return result?.value;
+    // Undefined, when the page was left in between.
+    const answer = (await send("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true })) as
+      | { result?: { value?: unknown } }
+      | undefined;
+    return answer?.result?.value;
   };
   return {
     complaints,
