@@ -1,0 +1,212 @@
+/*
+ * Events per second through the routes of the collector, compared with track.ingest alone and with a bare insert, and
+ * the server's memory while many times as much arrives.
+ *
+ * DATABASE_URL=postgres://… npm exec -- node bench/collector.ts [seconds] [times]
+ *
+ * The API is a process of its own, with the database and the senders on the same machine. Four ways of sending take
+ * turns, a second each, so that other work of the machine slows down all of them: Segment's route with batches of 20 events and
+ * with one event per request, `track.ingest` with 1,000 messages per call on two connections, and "insert … select from
+ * unnest" of 1,000 rows into a table without an index but the key. Of the server and the senders the processor time is
+ * shown too: it does not depend on what else runs. Then `times` as many connections send batches at once.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { Agent, type IncomingMessage, request } from "node:http";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import pg from "pg";
+import { packageRoot } from "../src/paths.ts";
+import { benchDatabase } from "./database.ts";
+
+const seconds = Number(process.argv[2] ?? 10);
+const times = Number(process.argv[3] ?? 10);
+const connections = { batches: 50, single: 200 };
+
+let count = 0;
+const message = (): object => {
+  count += 1;
+  return {
+    type: "track",
+    event: "Task Submitted",
+    userId: `person ${count % 1000}`,
+    messageId: `${process.pid}-${count}`,
+    timestamp: new Date().toISOString(),
+    properties: { item: `task-${count % 100}`, score: (count % 11) / 10 },
+  };
+};
+const list = (length: number): object[] => Array.from({ length }, message);
+
+async function startApi(database: string): Promise<{ child: ChildProcess; port: number }> {
+  const child = spawn(process.execPath, [join(packageRoot, "src/cli.ts"), "api"], {
+    env: { DATABASE_URL: database, PORT: "0", INSIGHTS_ADDRESS_RATE: "1000000" },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  for await (const line of child.stdout) {
+    const port = /http:\S+:(\d+)\/graphql/.exec(String(line))?.[1];
+    if (port !== undefined) return { child, port: Number(port) };
+  }
+  throw new Error("the API did not start");
+}
+
+/** Megabytes of memory of a process now and at most, and its seconds of processor time, on Linux. */
+async function stateOf({ pid }: ChildProcess): Promise<{ memory: number; most: number; processor: number }> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  const [user = 0, system = 0] = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .slice(11, 13)
+    .map(Number);
+  const read = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1]) / 1000;
+  return { memory: read("VmRSS"), most: read("VmHWM"), processor: (user + system) / 100 };
+}
+
+const { client, name, url, close } = await benchDatabase();
+await client.query("create table public.bare (event_id bigint primary key, received_at timestamptz, message jsonb)");
+const { rows: keys } = await client.query<{ write_key: string; hash: string }>(
+  `select write_key, encode(sha256(convert_to(write_key, 'UTF8')), 'hex') as hash
+   from track.create_write_key('bench', 'server', requests_per_minute => 1000000)`,
+);
+const [{ write_key: key, hash } = { write_key: "", hash: "" }] = keys;
+const api = await startApi(url);
+
+async function post(agent: Agent, messages: object[]): Promise<number> {
+  const text = JSON.stringify({ batch: messages, sentAt: new Date().toISOString() });
+  const sent = request({
+    port: api.port,
+    host: "127.0.0.1",
+    path: "/v1/batch",
+    method: "POST",
+    agent,
+    headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text), "x-write-key": key },
+  });
+  sent.end(text);
+  const [answer] = (await once(sent, "response")) as [IncomingMessage];
+  answer.resume();
+  await once(answer, "end");
+  return answer.statusCode ?? 0;
+}
+
+interface Way {
+  /** Events that it stored. */
+  events: number;
+  spent: number;
+  /** Milliseconds of each request. */
+  latencies: number[];
+  /** Seconds of processor time of the server. */
+  processor: number;
+}
+const ways: Record<string, Way> = {};
+
+/** Runs `width` senders for a second. */
+async function turn(label: string, width: number, send: () => Promise<number>): Promise<void> {
+  const way = ways[label] ?? { events: 0, spent: 0, latencies: [], processor: 0 };
+  ways[label] = way;
+  const before = await stateOf(api.child);
+  const began = performance.now();
+  const sender = async (): Promise<void> => {
+    while (performance.now() - began < 1000) {
+      const started = performance.now();
+      const events = await send();
+      way.events += events;
+      way.latencies.push(performance.now() - started);
+    }
+  };
+  await Promise.all(Array.from({ length: width }, sender));
+  way.spent += (performance.now() - began) / 1000;
+  way.processor += (await stateOf(api.child)).processor - before.processor;
+}
+
+const agent = new Agent({ keepAlive: true });
+const stored = async (length: number): Promise<number> => {
+  const status = await post(agent, list(length));
+  if (status !== 200) throw new Error(`answered ${status}`);
+  return length;
+};
+const pool = new pg.Pool({ connectionString: url, max: 2 });
+const ingest = async (): Promise<number> => {
+  const own = await pool.connect();
+  try {
+    await own.query("begin");
+    await own.query("select set_config('insights.write_key', $1, true)", [hash]);
+    await own.query("select errors from track.ingest(to_jsonb($1::text))", [JSON.stringify(list(1000))]);
+    await own.query("commit");
+  } finally {
+    own.release();
+  }
+  return 1000;
+};
+const bare = async (): Promise<number> => {
+  const messages = list(1000);
+  await pool.query("insert into public.bare select * from unnest($1::bigint[], $2::timestamptz[], $3::jsonb[])", [
+    messages.map((_each, index) => count - index),
+    messages.map(() => new Date()),
+    messages.map((each) => JSON.stringify(each)),
+  ]);
+  return 1000;
+};
+
+const labels = {
+  batches: `/v1/batch, 20 events a request, ${connections.batches} connections`,
+  single: `/v1/batch, 1 event a request, ${connections.single} connections`,
+  ingest: "track.ingest, 1,000 messages, 2 connections",
+  bare: "insert, 1,000 rows, 2 connections",
+};
+for (let round = -1; round < seconds; round += 1) {
+  await turn(labels.batches, connections.batches, () => stored(20));
+  await turn(labels.single, connections.single, () => stored(1));
+  await turn(labels.ingest, 2, ingest);
+  await turn(labels.bare, 2, bare);
+  // The first round is a warm-up.
+  if (round === -1) for (const label of Object.keys(ways)) delete ways[label];
+}
+
+const quantile = (values: number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(share * (values.length - 1))] ?? Number.NaN;
+const peer = ways[labels.ingest];
+console.log(`${name}: ${seconds} rounds of a second each`);
+for (const [label, { events, spent, latencies, processor }] of Object.entries(ways)) {
+  const rate = events / spent;
+  const ratio = peer === undefined ? Number.NaN : rate / (peer.events / peer.spent);
+  const ofServer = label.startsWith("/v1")
+    ? `, server ${((1_000_000 * processor) / events).toFixed(0)} µs per event`
+    : "";
+  console.log(
+    `${label.padEnd(52)} ${Math.round(rate).toLocaleString("en").padStart(8)} events/s  ${ratio.toFixed(2)} of track.ingest, ` +
+      `p50 ${quantile(latencies, 0.5).toFixed(0)} ms, p99 ${quantile(latencies, 0.99).toFixed(0)} ms${ofServer}`,
+  );
+}
+
+const calm = await stateOf(api.child);
+const flood = new Agent({ keepAlive: true });
+const answers: Record<string, number> = {};
+const until = performance.now() + 8000;
+let highest = 0;
+const watch = (async () => {
+  while (performance.now() < until) {
+    highest = Math.max(highest, (await stateOf(api.child)).memory);
+    await wait(100);
+  }
+})();
+const senders = Array.from({ length: times * connections.batches }, async () => {
+  while (performance.now() < until) {
+    const status = await post(flood, list(200)).catch(() => 0);
+    answers[status] = (answers[status] ?? 0) + 1;
+  }
+});
+await Promise.all([watch, ...senders]);
+await wait(2000);
+const after = await stateOf(api.child);
+console.log(
+  `${times * connections.batches} connections with 200 events a request for 8 s: memory ${calm.memory.toFixed(0)} MB before, ` +
+    `${highest.toFixed(0)} MB at most, ${after.memory.toFixed(0)} MB after; answers ${JSON.stringify(answers)}`,
+);
+
+agent.destroy();
+flood.destroy();
+api.child.kill();
+await once(api.child, "exit");
+await pool.end();
+await close();
