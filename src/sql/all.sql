@@ -156,6 +156,7 @@
 --!include ml/trees/_gauss_legendre.sql
 --!include ml/trees/gbm_explain.sql
 --!include ml/trees/get_var_importance.sql
+--!include ml/trees/_forest_design.sql
 --!include ml/trees/_forest_train.sql
 --!include ml/trees/_forest_predict.sql
 --!include ml/trees/tree_train.sql

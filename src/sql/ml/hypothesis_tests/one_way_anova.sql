@@ -214,7 +214,8 @@ One-way analysis of variance: do all groups have the same mean?
 them; `p_value` is the probability of one that is at least as high. Rows with a NULL are left out; null without rows.
 A mean square without degrees of freedom is null, statistic and p-value also where all values within the groups are
 equal. Error CF001 for NaN, infinity and values above 1e100, CF008 for more than 1,000 groups; the time per row grows
-with their number: for more than some tens, ml.one_way_anova_by_group is faster. MADlib's `one_way_anova`; R's `oneway.test(…, var.equal = TRUE)`.
+with their number: for more than some tens, `ml.one_way_anova_by_group` is faster. MADlib's `one_way_anova`; R's
+`oneway.test(…, var.equal = TRUE)`.
 $$;
 
 grant execute on function ml.one_way_anova(int, float8)
