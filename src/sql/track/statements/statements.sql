@@ -1,36 +1,3 @@
-create or replace function track._refers_to(source smallint, reference uuid, keys bigint[])
-returns boolean
-language plpgsql
-stable
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return exists (
-    with recursive target as (
-      select statement.reference_id, statement.keys, 1 as depth
-      from track.statement
-      where statement.source_id = _refers_to.source
-        and statement.statement_id = _refers_to.reference
-      union all
-      select next.reference_id, next.keys, target.depth + 1
-      from target
-      join track.statement as next
-        on next.source_id = _refers_to.source
-        and next.statement_id = target.reference_id
-      where target.depth < 10
-    )
-
-    select
-    from target
-    where target.keys @> _refers_to.keys
-  );
-end;
-$$;
-
-comment on function track._refers_to(smallint, uuid, bigint[]) is $$
-Returns whether a statement, or one that it refers to, at most ten of them, is found by all of the given keys.
-$$;
-
 create or replace function track._queried_keys(query jsonb, source smallint)
 returns bigint[]
 language sql
@@ -91,12 +58,29 @@ begin
     case
       when v_keys = '{}' then format(v_part, '$2 is not null')
       else format(
-        '(%s) union all (%s) order by stored_at %s limit $6',
+        'with recursive reference as (
+          select referring.statement_id
+          from track.statement as target
+          join track.statement as referring
+            on referring.source_id = target.source_id
+            and referring.reference_id = target.statement_id
+          where target.source_id = $1
+            and referring.reference_id is not null
+            and target.keys @> $2
+          union
+          select referring.statement_id
+          from reference
+          join track.statement as referring
+            on referring.source_id = $1
+            and referring.reference_id = reference.statement_id
+        )
+
+        (%s) union all (%s) order by stored_at %s limit $6',
         format(v_part, 'statement.keys @> $2'),
         format(
           v_part,
-          'statement.reference_id is not null and not statement.keys @> $2
-            and track._refers_to($1, statement.reference_id, $2)'
+          'statement.statement_id = any (array(select reference.statement_id from reference))
+            and not statement.keys @> $2'
         ),
         case when v_ascending then 'asc' else 'desc' end
       )
@@ -108,7 +92,7 @@ end;
 $$;
 
 comment on function track._page_of_statements(jsonb, smallint, int) is $$
-Returns the first statements of a query. Those that refer to a statement which is found are found, too.
+Returns the first statements of a query. Those that refer to a statement with its keys are found, too.
 $$;
 
 create or replace function track._consistent_through(source smallint)
@@ -121,8 +105,10 @@ declare
   v_through timestamptz;
 begin
   -- Without a writer at this moment, later ones store later times.
-  if pg_try_advisory_xact_lock_shared(hashtext('track.statement'), _consistent_through.source) then
-    return clock_timestamp();
+  if pg_try_advisory_lock_shared(hashtext('track.statement'), _consistent_through.source) then
+    v_through := clock_timestamp();
+    perform pg_advisory_unlock_shared(hashtext('track.statement'), _consistent_through.source);
+    return v_through;
   end if;
   select max(statement.stored_at) into v_through
   from track.statement
