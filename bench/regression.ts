@@ -157,7 +157,7 @@ console.log(
 
 const statement = (
   await client.query<{ text: string }>(
-    `select format('explain (costs off) select count(*), count(*) filter (where complete), array[%s] from (%s) as row', ml._product_sums(design, 'd'), ml._rows(design)) as text
+    `select format('explain (costs off) select count(*), count(*) filter (where complete), array[%s] from (%s) as row', array_to_string(ml._product_sums(design, 'd'), ', '), ml._rows(design)) as text
      from ml._design('public.sample', 'y', '${array}', null) as design`,
   )
 ).rows[0]?.text;

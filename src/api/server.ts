@@ -7,6 +7,7 @@ import { createDecoder } from "../collector/decode.ts";
 import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
 import { createVerify } from "../collector/signatures.ts";
 import { createStore, FullError } from "../collector/store.ts";
+import { createXapi, isXapi, resourceOf, XapiError, xapiPreflight, xapiRoutes } from "../collector/xapi/xapi.ts";
 import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { createLatencies } from "../metrics/latencies.ts";
@@ -69,11 +70,21 @@ function routeOf(url: string): string {
   if (Object.hasOwn(pages, path)) return "/";
   if (featureKey(path) !== undefined) return "/api/features";
   if (path === browserClientPath) return "/insights";
+  const xapi = resourceOf(path);
+  if (xapi !== undefined) return `/xapi/${xapi}`;
   return routesOf(path)[0]?.name ?? "other";
 }
 
 /** Routes that are operations themselves. */
-const timed: ReadonlySet<string> = new Set(["/", "/healthz", "/me", "/api/features", browserClientPath, ...routeNames]);
+const timed: ReadonlySet<string> = new Set([
+  "/",
+  "/healthz",
+  "/me",
+  "/api/features",
+  browserClientPath,
+  ...routeNames,
+  ...xapiRoutes,
+]);
 
 const pageHeaders = {
   "content-security-policy":
@@ -215,6 +226,9 @@ export async function startApi(
     learner: config.learnerBytes,
     others: limits.bytes,
   });
+  const decoder = createDecoder(checkJson);
+  const runOfRequests = createRun(pool, maxWait);
+  const xapi = createXapi({ admission, bodies, decoder, measurements, addresses, gate, run: runOfRequests });
   const collector = createCollector({
     admission,
     bodies,
@@ -222,8 +236,8 @@ export async function startApi(
     features,
     recognize: recognizeClient,
     verify: config.canvasJwksUrl === undefined ? undefined : createVerify(config.canvasJwksUrl),
-    decoder: createDecoder(checkJson),
-    store: createStore(createRun(pool, maxWait), gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
+    decoder,
+    store: createStore(runOfRequests, gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
   });
   const health = createHealthCheck(healthPool, database.embedded);
 
@@ -235,7 +249,10 @@ export async function startApi(
     { counted = false, statuses = {} }: { counted?: boolean; statuses?: Statuses } = {},
   ): void {
     const told =
-      error instanceof AuthenticationError || error instanceof RateError || error instanceof BodyError
+      error instanceof AuthenticationError ||
+      error instanceof RateError ||
+      error instanceof BodyError ||
+      error instanceof XapiError
         ? error
         : error instanceof TooLargeError
           ? { statusCode: 413, message: error.message, code: error.code, hint: error.hint }
@@ -248,7 +265,7 @@ export async function startApi(
     else if (statusCode === 429 || statusCode === 503)
       response.setHeader("retry-after", error instanceof FullError ? 1 : 5);
     if (counted) refusals.count(admission.sourceOf(request), code);
-    if (request.method === "POST" || error instanceof RateError) {
+    if (request.method === "POST" || request.method === "PUT" || error instanceof RateError) {
       const isDirect = !addresses.isForwarded(request);
       refuse(request, response, statusCode, problem(message, code, hint ?? ""), { isDirect });
     } else answer(response, statusCode, problem(message, code, hint ?? ""));
@@ -379,6 +396,24 @@ export async function startApi(
     }
   }
 
+  /** Answers xAPI clients: see `src/collector/xapi`. */
+  async function answerXapi(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    allowPage(request, response);
+    response.setHeader(
+      "access-control-expose-headers",
+      "etag, last-modified, x-experience-api-consistent-through, x-experience-api-version, retry-after",
+    );
+    if (request.method === "OPTIONS") {
+      response.writeHead(204, xapiPreflight).end();
+      return;
+    }
+    try {
+      await xapi.handle(request, response);
+    } catch (error) {
+      refuseFor(error, request, response, { counted: request.method === "POST" || request.method === "PUT" });
+    }
+  }
+
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = request.url ?? "/";
     // A year; not for other hosts of the domain, which are not ours to decide.
@@ -398,6 +433,10 @@ export async function startApi(
       checkNoKeyInUrl(url);
     } catch (error) {
       refuseFor(error, request, response);
+      return;
+    }
+    if (isXapi(path)) {
+      await answerXapi(request, response);
       return;
     }
     const known = routesOf(path);

@@ -381,6 +381,9 @@ const checks: Record<string, Check> = {
          select (to_jsonb(consumer) ->> 'reads_set') || '(text)' from track.consumer
          where to_jsonb(consumer) ->> 'reads_set' is not null
          union all
+         select (to_jsonb(consumer) ->> 'incomplete_sets') || '()' from track.consumer
+         where to_jsonb(consumer) ->> 'incomplete_sets' is not null
+         union all
          select members || '(text, bigint[])' from track.person_set where members is not null
          union all
          select function_name || '(bigint[])' from privacy.listener

@@ -5,7 +5,7 @@ import { requireIngest } from "../importer/deliver.ts";
 import { caliperReader, canvasReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
 import { type ImportOptions, importFile, type Summary } from "../importer/import.ts";
-import { type Input, openInput } from "../importer/input.ts";
+import { checkCompressed, type Input, openInput } from "../importer/input.ts";
 import { linesOf } from "../importer/lines.ts";
 import type { Message } from "../importer/message.ts";
 import { moodleReader } from "../importer/moodle.ts";
@@ -119,7 +119,11 @@ async function run(file: string, reader: Reader, options: Common): Promise<void>
   const rejects = new Rejects(options.show, options.rejects);
   let input: Input | undefined;
   try {
-    if (reader.scan !== undefined && file !== "-") await scan(file, reader.scan);
+    // A stream can be read once.
+    if (file !== "-") {
+      await checkCompressed(file);
+      if (reader.scan !== undefined) await scan(file, reader.scan);
+    }
     input = await openInput(file);
     const importing = {
       input,

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { pipeline, Readable } from "node:stream";
+import { TextDecoder } from "node:util";
 import { createGunzip } from "node:zlib";
 import { ImportError, reason } from "./problem.ts";
 
@@ -10,6 +11,7 @@ export interface Input {
   /** Bytes read from the file itself so far, and its size; the size of standard input is unknown. */
   read: () => number;
   size: number | undefined;
+  isCompressed: boolean;
   /** Closes the file, read to its end or not; an open pipe would keep the process running. */
   close: () => Promise<void>;
 }
@@ -30,8 +32,6 @@ const FOREIGN: readonly { magic: readonly number[]; name: string; hint: string }
   },
   { magic: [0x42, 0x5a, 0x68], name: "compressed with bzip2", hint: "pipe it: bzip2 -dc FILE | insights import … -" },
   { magic: [0x50, 0x41, 0x52, 0x31], name: "a Parquet file", hint: "convert it to CSV" },
-  { magic: [0xff, 0xfe], name: "UTF-16 text", hint: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
-  { magic: [0xfe, 0xff], name: "UTF-16 text", hint: "pipe it: iconv -f UTF-16 -t UTF-8 FILE | insights import … -" },
 ];
 const GZIP = [0x1f, 0x8b] as const;
 
@@ -83,7 +83,50 @@ async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefine
     }
   }
   const packed = GZIP.every((byte, index) => beginning[index] === byte);
-  return { bytes: packed ? gunzip(whole(), name) : whole(), read: () => read, size, close };
+  return { bytes: utf8(packed ? gunzip(whole(), name) : whole()), read: () => read, size, isCompressed: packed, close };
+}
+
+/** UTF-16 as UTF-8: with a byte order mark, or where each second byte of the first two characters is 0. */
+async function* utf8(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let decoder: TextDecoder | undefined;
+  let head: Uint8Array | undefined = new Uint8Array();
+  for await (const chunk of bytes) {
+    let part = chunk;
+    if (head !== undefined) {
+      head = Buffer.concat([head, chunk]);
+      if (head.length < 4) continue;
+      decoder = decoderOf(head);
+      [part, head] = [head, undefined];
+    }
+    yield decoder === undefined ? part : Buffer.from(decoder.decode(part, { stream: true }));
+  }
+  if (head !== undefined) yield head;
+  if (decoder !== undefined) yield Buffer.from(decoder.decode());
+}
+
+function decoderOf([a = 0, b = 0, c = 0, d = 0]: Uint8Array): TextDecoder | undefined {
+  if ((a === 0xff && b === 0xfe) || (a !== 0 && b === 0 && c !== 0 && d === 0)) return new TextDecoder("utf-16le");
+  if ((a === 0xfe && b === 0xff) || (a === 0 && b !== 0 && c === 0 && d !== 0)) return new TextDecoder("utf-16be");
+  return undefined;
+}
+
+/**
+ * Fails if a file that is compressed with gzip is damaged: only its end shows it, when a part of the rows would have been
+ * stored. A file that is cut off passes: the rows before its end are right.
+ */
+export async function checkCompressed(path: string): Promise<void> {
+  const input = await openInput(path);
+  if (!input.isCompressed) return await input.close();
+  try {
+    for await (const _ of input.bytes);
+  } catch (error) {
+    if (!(error instanceof ImportError) || !error.message.includes("damaged")) throw error;
+    if (!/unexpected end of file/.test(error.message)) {
+      throw new ImportError(error.message, "nothing of it is stored; get the complete file again");
+    }
+  } finally {
+    await input.close();
+  }
 }
 
 async function* gunzip(packed: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {

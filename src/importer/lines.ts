@@ -13,7 +13,8 @@ const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
 /**
- * Splits a stream into lines. A line that is too long is skipped while it is read: memory is bounded by the limit, not
+ * Splits a stream into lines, which end with a line feed, or, in a file without any, with a carriage return. A line that
+ * is too long is skipped while it is read: memory is bounded by the limit, not
  * by the file.
  */
 export async function* linesOf(stream: AsyncIterable<Uint8Array>, longest = LONGEST_LINE): AsyncGenerator<Line[]> {
@@ -34,10 +35,12 @@ export async function* linesOf(stream: AsyncIterable<Uint8Array>, longest = LONG
     if (length > longest) parts = [];
     else if (part.length > 0) parts.push(part);
   };
-  for await (const chunk of stream) {
+  let mark: number | undefined;
+  for await (const chunk of beginning(stream)) {
     const lines: Line[] = [];
     let start = 0;
-    for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
+    mark ??= chunk.includes(LINE_FEED) || !chunk.includes(CARRIAGE_RETURN) ? LINE_FEED : CARRIAGE_RETURN;
+    for (let end = chunk.indexOf(mark); end !== -1; end = chunk.indexOf(mark, start)) {
       take(chunk.subarray(start, end));
       lines.push(finish());
       start = end + 1;
@@ -46,6 +49,22 @@ export async function* linesOf(stream: AsyncIterable<Uint8Array>, longest = LONG
     if (lines.length > 0) yield lines;
   }
   if (length > 0) yield [finish()];
+}
+
+/** The stream, whose first chunk has a line feed, is 64 kB, or is all. */
+async function* beginning(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let head: Uint8Array | undefined = new Uint8Array();
+  for await (const chunk of stream) {
+    if (head === undefined) {
+      yield chunk;
+      continue;
+    }
+    head = Buffer.concat([head, chunk]);
+    if (!chunk.includes(LINE_FEED) && head.length < 65_536) continue;
+    yield head;
+    head = undefined;
+  }
+  if (head !== undefined && head.length > 0) yield head;
 }
 
 /** Spreadsheets start UTF-8 with a byte order mark, which does not belong to the name of the first column. */

@@ -69,6 +69,23 @@ describe("well-formed CSV", () => {
   });
 });
 
+test("lines end with a carriage return in a file without line feeds, whatever its chunks", async () => {
+  async function* parts(text: string, size: number): AsyncGenerator<Uint8Array> {
+    for (let start = 0; start < text.length; start += size) yield Buffer.from(text.slice(start, start + size));
+  }
+  const linesIn = async (text: string, size: number): Promise<string[]> => {
+    const found: string[] = [];
+    for await (const lines of linesOf(parts(text, size))) found.push(...lines.map(({ bytes }) => String(bytes)));
+    return found;
+  };
+  for (const size of [1, 2, 3, 100]) {
+    expect(await linesIn("a,b\r1,2\r3,4", size)).toEqual(["a,b", "1,2", "3,4"]);
+    expect(await linesIn("a,b\r\n1,2\r\n", size)).toEqual(["a,b", "1,2"]);
+    expect(await linesIn('a,b\n"1\r1",2\n', size)).toEqual(["a,b", '"1\r1",2']);
+    expect(await linesIn("a,b", size)).toEqual(["a,b"]);
+  }
+});
+
 describe("damaged CSV", () => {
   test("an unpaired quote rejects its own line and no other", async () => {
     const rows = await read('a,b\n1,2\n"3,4\n5,6\n"7",8\n9,10\n');

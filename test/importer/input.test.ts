@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
-import { type Input, openInput } from "../../src/importer/input.ts";
+import { checkCompressed, type Input, openInput } from "../../src/importer/input.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "insights-input-"));
 afterAll(() => rm(directory, { recursive: true }));
@@ -58,6 +58,30 @@ describe("input", () => {
     await expect(openInput(join(directory, "missing.csv"))).rejects.toThrow(/cannot open .*missing\.csv/);
     await expect(openInput(directory)).rejects.toThrow(/is a directory/);
     await expect(openInput(await file("book.csv", Buffer.from("PK\x03\x04…")))).rejects.toThrow(/zip archive/);
-    await expect(openInput(await file("wide.csv", Buffer.from("\ufeffa,b\n", "utf16le")))).rejects.toThrow(/UTF-16/);
+  });
+
+  test("UTF-16 becomes UTF-8, in both orders of bytes, with a mark and without, compressed or not", async () => {
+    const text = "Zeit,Name\r\n2024,\u5b66\u7fd2 \ud83c\udf93\r\n";
+    const little = (mark: string): Buffer => Buffer.from(mark + text, "utf16le");
+    for (const mark of ["\ufeff", ""]) {
+      for (const bytes of [little(mark), little(mark).swap16()]) {
+        expect(await content(await openInput(await file("wide.csv", bytes)))).toBe(text);
+        expect(await content(await openInput(await file("wide.csv.gz", gzipSync(bytes))))).toBe(text);
+        expect(await content(await openInput("-", drip(bytes)))).toBe(text);
+      }
+    }
+  });
+
+  test("a compressed file that is damaged in its middle is refused whole, one that is cut off is not", async () => {
+    const packed = gzipSync(text);
+    const damaged = Buffer.from(packed);
+    damaged.writeUInt32LE(damaged.readUInt32LE(packed.length - 8) ^ 1, packed.length - 8);
+    await expect(checkCompressed(await file("damaged.gz", damaged))).rejects.toMatchObject({
+      message: expect.stringContaining("damaged.gz is truncated or damaged"),
+      hint: "nothing of it is stored; get the complete file again",
+    });
+    await checkCompressed(await file("cut.gz", packed.subarray(0, packed.length - 2_000)));
+    await checkCompressed(await file("whole.gz", packed));
+    await checkCompressed(await file("plain.csv", text));
   });
 });

@@ -214,6 +214,39 @@ const samples: Record<string, Record<string, string>> = {
     project: "'lab.attack'",
     parameters: "'{}'",
   },
+  "track.delete_documents": {
+    place: `'{"kind": "state", "activity": "urn:a", "agent": {"openid": "urn:ada"}, "id": "x"}'`,
+    if_match: "''",
+    if_none_match: "''",
+  },
+  "track.statement_activity": { activity: "'urn:a'" },
+  "track.statement_agent": { agent: `'{"openid": "urn:ada"}'` },
+  "track.statement_attachments": { hashes: "array[repeat('0', 64)]" },
+  "track.statements": { query: `'{"verb": "urn:v", "agent": {"openid": "urn:ada"}}'` },
+  "track.store_document": {
+    place: `'{"kind": "state", "activity": "urn:a", "agent": {"openid": "urn:ada"}, "id": "x"}'`,
+    contents: "'1'",
+    content_type: "'text/plain'",
+    merges: "false",
+    if_match: "''",
+    if_none_match: "''",
+  },
+  "track.store_statements": {
+    batch: `'{"statements": [{
+      "statement": {
+        "id": "00000000-0000-4000-8000-000000000001", "actor": {"openid": "urn:ada"}, "verb": {"id": "urn:v"},
+        "object": {"id": "urn:a"}
+      },
+      "event": {"type": "track", "event": "Task Completed"}
+    }]}'`,
+  },
+  "track.stored_document": {
+    place: `'{"kind": "state", "activity": "urn:a", "agent": {"openid": "urn:ada"}, "id": "x"}'`,
+  },
+  "track.stored_documents": {
+    place: `'{"kind": "state", "activity": "urn:a", "agent": {"openid": "urn:ada"}, "id": "x"}'`,
+    since: "null",
+  },
   "privacy.publish_text": {
     purpose: "'analytics'",
     version: "'attacked'",

@@ -287,8 +287,17 @@ describe("functions", () => {
       "recommend.serve_items",
       "recommend.trending",
       "track.current_person_id",
+      "track.delete_documents",
       "track.ingest",
       "track.sign_in",
+      "track.statement_activity",
+      "track.statement_agent",
+      "track.statement_attachments",
+      "track.statements",
+      "track.store_document",
+      "track.store_statements",
+      "track.stored_document",
+      "track.stored_documents",
     ]);
   });
 
@@ -332,6 +341,8 @@ describe("functions", () => {
       "track.record_my_consent",
       "track.record_my_consents",
       "track.sign_in",
+      "track.store_document",
+      "track.store_statements",
       "track.subject",
       "track.subject_of",
       "track.trait_changes",

@@ -193,6 +193,52 @@ export async function makeCanaryWorld(database: TestDatabase): Promise<void> {
   await runMigrations({ connectionString: database.url(), schema: "insights_queue" });
 }
 
+/** xAPI: statements of the person and about her, and documents. */
+async function storeCanaryStatements(database: TestDatabase, word: string): Promise<void> {
+  const agent = { name: `${word}-actor`, account: { homePage: "https://campus.example", name: userOf(word) } };
+  const idOf = (number: number): string =>
+    createHash("md5")
+      .update(`${word} ${number}`)
+      .digest("hex")
+      .replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  const own = {
+    actor: agent,
+    verb: { id: `https://verbs.example/${word}-verb`, display: { en: `${word}-display` } },
+    object: { id: `https://campus.example/${word}-activity`, definition: { name: { en: `${word}-activity-name` } } },
+    result: { response: `${word}-response`, extensions: { [`urn:${word}-extension`]: [`${word}-extended`] } },
+    context: { platform: `${word}-platform`, instructor: { mbox: "mailto:instructor@campus.example" } },
+    attachments: [{ sha2: createHash("sha256").update(word).digest("hex"), display: { en: `${word}-attachment` } }],
+  };
+  const other = (fields: object): object => ({
+    actor: { account: { homePage: "https://campus.example", name: "ida" } },
+    verb: { id: "https://verbs.example/attended" },
+    object: { id: "course-drama" },
+    ...fields,
+  });
+  const statements = [
+    own,
+    other({ context: { instructor: agent } }),
+    other({ object: { objectType: "Agent", ...agent } }),
+    other({
+      object: { objectType: "SubStatement", actor: agent, verb: { id: "urn:plan" }, object: { id: "course-drama" } },
+    }),
+  ];
+  const item = `${word}-activity`;
+  await database.query("select track.store_statements($1)", [
+    JSON.stringify({
+      statements: statements.map((statement, number) => ({
+        statement: { ...statement, id: idOf(number), timestamp: "2026-01-07T09:00:00Z" },
+        event: number === 0 ? { type: "track", event: `${word} statement`, properties: { item } } : null,
+      })),
+      attachments: { [own.attachments[0]?.sha2 ?? ""]: Buffer.from(word).toString("base64") },
+    }),
+  ]);
+  await database.query("select track.store_document($1, convert_to($2, 'UTF8'), 'text/plain')", [
+    JSON.stringify({ kind: "state", activity: `urn:${word}-place`, agent, id: `${word}-state` }),
+    `${word}-contents`,
+  ]);
+}
+
 /** Stores the person of a word: her messages, and what the application and its administrators do with her. */
 export async function makeCanary(database: TestDatabase, word: string): Promise<void> {
   const user = userOf(word);
@@ -210,6 +256,8 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
   ]);
   const refused = await ingest(database, refusedOf(word));
   if (refused.accepted !== 0) throw new Error(`accepted: ${JSON.stringify(refused)}`);
+
+  await storeCanaryStatements(database, word);
 
   // Clients: herself, and browsers without proof.
   const click = (messageId: string, fields: object): object => ({

@@ -1201,10 +1201,11 @@ comment on column analytics.cohort.evaluated_at is $$
 Time at which all people were last computed. Changes since then were applied person by person.
 $$;
 
-insert into track.consumer (consumer, position, refresh, inputs, description, reads_set)
+insert into track.consumer (consumer, position, refresh, inputs, description, reads_set, incomplete_sets)
 values (
   'analytics.cohort', 100, 'analytics.refresh_cohort_people', '{event,enrolment,decision,identity,trait,set}',
-  'The people of live cohorts and segments, after all data that their rules read.', 'analytics.reads_set'
+  'The people of live cohorts and segments, after all data that their rules read.', 'analytics.reads_set',
+  'analytics.incomplete_sets'
 );
 
 insert into track.person_set (name, description, members, consumer)

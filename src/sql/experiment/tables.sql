@@ -731,10 +731,10 @@ comment on column experiment.slot.ends_at is $$End of the experiment; `infinity`
 comment on column experiment.slot.before_period is $$Period before the exposure.$$;
 comment on column experiment.slot.is_stepped is $$Whether `track.step` has all that the outcome needs.$$;
 
-insert into track.consumer (consumer, position, refresh, inputs, description, reads_set)
+insert into track.consumer (consumer, position, refresh, inputs, description, reads_set, incomplete_sets)
 values (
   'experiment.exposure', 101, 'experiment.refresh_exposures', '{event,decision,identity,trait,set}',
-  'The exposures of people to experiments, with their outcomes.', 'experiment.reads_set'
+  'The exposures of people to experiments, with their outcomes.', 'experiment.reads_set', 'experiment.incomplete_sets'
 );
 
 insert into privacy.handler (room, position, erase_function, description)

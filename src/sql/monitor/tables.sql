@@ -1383,7 +1383,9 @@ Probability of an index of this size when nothing has moved.
 $$;
 comment on column monitor.score_shift.verdict is $$
 `stable` (below 0.1), `shifting`, `drifted` (from 0.25 on) or `unknown`.
-Unknown: the rows are so few that the index would be 0.1 by chance alone, with a probability of more than 5 %.
+Unknown: the rows are so few that the index would be 0.1 by chance alone, with a probability of more than 5 %. Of so few
+rows, the part of the index that chance does not explain on average decides, with at least 50 people in both periods and
+a p-value of at most 0.001.
 $$;
 
 create type monitor.score_figures as (

@@ -133,6 +133,54 @@ values
     'Identity with which the event was sent.', null
   ),
   ('track', 'event', 'properties', 'behaviour', 'analytics', 'deleted', 'Properties of the event.', null),
+  (
+    'track', 'statement', 'statement_id', 'behaviour', 'analytics', 'deleted', 'Id of an xAPI statement of the person.',
+    null
+  ),
+  (
+    'track', 'statement', 'statement', 'behaviour', 'analytics', 'deleted',
+    'The xAPI statement as it was sent, with its names and addresses. In those of others, the person is replaced.',
+    null
+  ),
+  (
+    'track', 'statement', 'keys', 'identity', 'analytics', 'deleted',
+    'Hashes of the agents of the statement, by which clients find it.', null
+  ),
+  (
+    'track', 'statement', 'people', 'identity', 'analytics', 'deleted',
+    'Hashes of the names of people in the statement.', null
+  ),
+  (
+    'track', 'statement', 'reference_id', 'behaviour', 'analytics', 'deleted',
+    'Id of a statement that this one refers to.', null
+  ),
+  ('track', 'statement', 'event_ids', 'behaviour', 'analytics', 'deleted', 'Events of the statement.', null),
+  ('track', 'statement', 'identity_ids', 'identity', 'analytics', 'deleted', 'Identities of these events.', null),
+  (
+    'track', 'statement_attachment', 'hash', 'behaviour', 'analytics', 'deleted',
+    'Hash of an attachment. Deleted when only statements of the person have it.', null
+  ),
+  (
+    'track', 'statement_attachment', 'contents', 'behaviour', 'analytics', 'deleted',
+    'Attachment of a statement. Deleted when only statements of the person have it.', null
+  ),
+  ('track', 'client_document', 'document_hash', 'identity', 'service', 'deleted', 'Hash of its place.', null),
+  (
+    'track', 'client_document', 'scope', 'identity', 'service', 'deleted',
+    'Hash of the person and the activity of the document.', null
+  ),
+  ('track', 'client_document', 'person', 'identity', 'service', 'deleted', 'Hash of the name of the person.', null),
+  (
+    'track', 'client_document', 'registration', 'behaviour', 'service', 'deleted', 'Registration for an activity.', null
+  ),
+  (
+    'track', 'client_document', 'place', 'identity', 'service', 'deleted',
+    'Agent, activity and id of the document.', null
+  ),
+  (
+    'track', 'client_document', 'contents', 'behaviour', 'service', 'deleted',
+    'State of an activity, or a profile, as the client stored it.', null
+  ),
   ('track', 'session', 'person_id', 'person', 'analytics', 'deleted', 'Person that was active.', null),
   ('track', 'session', 'session_id', 'behaviour', 'analytics', 'deleted', 'First event of the session.', null),
   ('track', 'session', 'view_event_ids', 'behaviour', 'analytics', 'deleted', 'Events of the page views.', null),
@@ -265,13 +313,14 @@ from (
     ('track', 'changed', '{changed_id}', 'Random keys.'),
     ('track', 'changed', '{consumer}', 'Names of functions, tables or tasks of the installation.'),
     (
-      'track', 'consumer', '{consumer,refresh,inputs,description,reads_set}',
+      'track', 'consumer', '{consumer,refresh,inputs,description,reads_set,incomplete_sets}',
       'Names of functions, tables or tasks of the installation.'
     ),
     (
       'track', 'person_set', '{name,description,members,consumer}',
       'Name and definition of a set; its members are in other tables.'
     ),
+    ('track', 'client_document', '{kind,content_type}', 'Kind and media type.'),
     ('track', 'person_set_member', '{name}', 'Name of the set.'),
     ('track', 'person_set_block', '{name}', 'Name of the set.'),
     (

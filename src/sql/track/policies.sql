@@ -199,3 +199,13 @@ using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id
 drop policy if exists own on privacy.person_age;
 create policy own on privacy.person_age for select to insights_learner
 using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
+
+/* Only functions write and read statements and documents, for the source that sent them; administrators read them. */
+grant select on track.statement, track.statement_attachment, track.client_document to insights_admin;
+
+drop policy if exists all_people on track.statement;
+create policy all_people on track.statement for select to insights_admin using (true);
+drop policy if exists all_people on track.statement_attachment;
+create policy all_people on track.statement_attachment for select to insights_admin using (true);
+drop policy if exists all_people on track.client_document;
+create policy all_people on track.client_document for select to insights_admin using (true);

@@ -133,3 +133,27 @@ test("a version that is made worse is found, rolled back, and the figures recove
   expect((after?.click_rate ?? 0) / (before?.click_rate ?? 1)).toBeGreaterThan(0.85);
   expect((worse?.click_rate ?? 1) / (before?.click_rate ?? 1)).toBeLessThan(0.85);
 });
+
+test("scores that move without a new version are found by their drift", async () => {
+  const drift = () =>
+    database.as("insights_admin", {}, (db) =>
+      db.rows<{ verdict: string; p_value: number; reference_mean: number; score_mean: number }>(
+        `select verdict, p_value, reference_mean, score_mean
+         from monitor.score_drift(now() - interval '36 hours', reference => '3 days') where name = $1 and basis = 'model'`,
+        [String(good)],
+      ),
+    );
+  const [still] = await drift();
+  expect(still?.verdict).not.toBe("drifted");
+  // A job that was to refresh the weights of the deployed version has left out their normalization.
+  await database.query(
+    `update recommend.neighbours set weights = array(select weight * 4 from unnest(weights) with ordinality as e (weight, n) order by n)
+     from ml.model where model.model_id = neighbours.model_id and model.version = $1`,
+    [good],
+  );
+  await day();
+  const [moved] = await drift();
+  expect(moved).toMatchObject({ verdict: "drifted" });
+  expect(moved?.p_value).toBeLessThan(0.001);
+  expect((moved?.score_mean ?? 0) / (moved?.reference_mean ?? 1)).toBeGreaterThan(1.5);
+});

@@ -174,6 +174,14 @@ test("each column of the data map that is about the person is in a row of the ex
     "privacy.export_log.identity_id": "exported_at",
     "privacy.disclosure.identity_id": "identity",
     "analytics.cluster_member.name": "cluster",
+    "track.client_document.document_hash": "place",
+    "track.client_document.person": "place",
+    "track.client_document.scope": "place",
+    "track.statement.event_ids": "statement",
+    "track.statement.identity_ids": "statement",
+    "track.statement.keys": "statement",
+    "track.statement.people": "statement",
+    "track.statement.reference_id": "statement",
   };
   const columns = await database.rows<{ relation: string; name: string }>(
     `select schema_name || '.' || table_name as relation, column_name as name from privacy.data_map

@@ -9,7 +9,14 @@ declare
   v_elements text[];
 begin
   -- A number stays a number, also where a pivot has named a column after it.
-  if v_expression !~ '^[-+.0-9''"]' and v_expression = any (common.columns(relation)) then
+  if v_expression !~ '^[-+.0-9''"]' and exists (
+    select
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = expression.relation
+      and attribute.attname = v_expression
+      and attribute.attnum > 0
+      and not attribute.attisdropped
+  ) then
     return quote_ident(v_expression);
   end if;
   v_inside := substring(v_expression from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$');

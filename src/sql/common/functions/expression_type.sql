@@ -8,7 +8,6 @@ language plpgsql
 stable
 as $$
 declare
-  v_columns text[] := common.columns(relation);
   v_expression constant text := common.expression(expression, relation);
   v_words text;
   v_type regtype;
@@ -16,6 +15,20 @@ declare
   v_name text;
   v_message text;
 begin
+  v_type := (
+    select attribute.atttypid
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = expression_type.relation
+      and attribute.attname = v_expression
+      and attribute.attnum > 0
+      and not attribute.attisdropped
+      and v_expression ~ '^[a-z_][a-z_0-9]*$'
+      and has_table_privilege(expression_type.relation, 'select')
+  );
+  if v_type is not null then
+    -- a readable column needs no statement
+    return common.base_type(v_type);
+  end if;
   if expression is null or btrim(expression) = '' then
     perform common.refuse('CF001', format('the %s is null or empty', left(role, 100)),
       format('Name a column of %s or an expression over its columns.', relation));
@@ -45,8 +58,8 @@ begin
         'CF002',
         format('%s: "%s" has no column "%s"', left(role, 100), relation, left(v_name, 100)),
         coalesce(
-          'Did you mean "' || common.nearest_name(v_name, v_columns) || '"?',
-          format('Its columns are %s.', array_to_string(v_columns, ', '))
+          'Did you mean "' || common.nearest_name(v_name, common.columns(relation)) || '"?',
+          format('Its columns are %s.', array_to_string(common.columns(relation), ', '))
         )
       );
     when insufficient_privilege then

@@ -80,6 +80,7 @@ begin
 
   -- Refuses an unknown set with the nearest name.
   perform track.is_in_person_set(v_given ->> 'population', 0);
+  perform track.check_sets(array[v_given ->> 'population', substr(v_given ->> 'strata', 5)]);
   if v_given ? 'strata' then
     perform experiment._check_strata(v_given ->> 'strata');
   end if;

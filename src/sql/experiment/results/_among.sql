@@ -7,6 +7,7 @@ as $$
 declare
   v_terms constant text[] := regexp_split_to_array(btrim(left(_among.among, 1001)), '\s*&\s*');
   v_invalid text;
+  v_names text[];
 begin
   select term.term into v_invalid
   from unnest(v_terms) as term (term)
@@ -20,7 +21,9 @@ begin
     );
   end if;
 
-  perform experiment.check_sets(array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)));
+  v_names := array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term));
+  perform experiment.check_sets(v_names);
+  perform track.check_sets(v_names);
   return query
   with term as materialized (
     select entry.position, entry.term like '~%' as is_left_out, btrim(ltrim(entry.term, '~')) as name
@@ -53,7 +56,7 @@ comment on function experiment._among(text) is $$
 @behavior -*
 Returns the people of an expression of sets: names with `&` between them, and `~` before those to leave out.
 Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF010 for variations whose
-people were deleted by retention.
+people were deleted by retention, and cohorts that read them.
 $$;
 
 grant execute on function experiment._among(text) to insights_reader;

@@ -149,6 +149,19 @@ begin
         )
       end,
       case
+        when v_result.as_of is null
+          and concat((experiment).population, ' ', (experiment).strata) ~ '(^| set\.)(arm|cohort|segment)\.'
+        then (
+          select format(
+            'The set "%s" reads people who were deleted by a rule of retention: results are those of the others.',
+            min(incomplete.name)
+          )
+          from track.incomplete_sets() as incomplete (name)
+          where incomplete.name in ((experiment).population, substr((experiment).strata, 5))
+          having count(*) > 0
+        )
+      end,
+      case
         when v_oldest > (experiment).started_at and v_result.as_of is null then format(
           'Events before %s were deleted by a rule of retention: exposures and outcomes since the start are missing.',
           to_char(v_oldest at time zone 'UTC', 'YYYY-MM-DD')

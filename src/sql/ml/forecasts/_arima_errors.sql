@@ -46,10 +46,11 @@ begin
   end if;
   -- The likelihood falls with the sum of squares of these: errors over their deviations, times the mean deviation.
   select exp(avg(ln(deviation))) into v_scale from unnest(v_fit.deviations) as deviation;
-  for v_step in 1..cardinality(series) loop
-    v_fit.residuals[v_step] := v_fit.residuals[v_step] / v_fit.deviations[v_step] * v_scale;
-  end loop;
-  return v_fit.residuals;
+  return array(
+    select entry.residual / entry.deviation * v_scale
+    from unnest(v_fit.residuals, v_fit.deviations) with ordinality as entry (residual, deviation, place)
+    order by entry.place
+  );
 end;
 $$;
 

@@ -26,6 +26,8 @@ declare
   v_last_spread float8;
   v_error float8;
   v_value float8;
+  v_level float8;
+  v_share float8;
   v_settled boolean := false;
 begin
   if v_start is null then
@@ -52,20 +54,17 @@ begin
       end loop;
     else
       deviations[v_step] := sqrt(v_spread);
-      v_value := v_state[1];
-      for i in 1..v_size loop
-        v_state[i] := v_phi[i] * v_value + v_state[i + 1] + v_gain[i] * (v_error / v_spread);
-      end loop;
+      v_level := v_state[1];
+      v_share := v_error / v_spread;
       v_first := v_change[1];
       v_last_spread := v_spread;
       v_spread := v_spread + v_weight * v_first * v_first;
       for i in 1..v_size loop
+        v_state[i] := v_phi[i] * v_level + v_state[i + 1] + v_gain[i] * v_share;
         v_value := v_phi[i] * v_first + v_change[i + 1];
         v_gain[i] := v_gain[i] + v_weight * v_first * v_value;
-        v_change[i] := v_value - v_gain[i] / v_spread * v_first;
-        if abs(v_change[i]) < 1e-100 then
-          v_change[i] := 0;
-        end if;
+        v_value := v_value - v_gain[i] / v_spread * v_first;
+        v_change[i] := case when abs(v_value) < 1e-100 then 0 else v_value end;
       end loop;
       v_weight := v_weight * (1 + v_weight * v_first * v_first / v_last_spread);
       v_settled := v_spread - 1 < 1e-13;

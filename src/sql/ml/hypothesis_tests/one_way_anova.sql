@@ -164,9 +164,6 @@ declare
   v_rows float8;
   v_within float8;
   v_between float8;
-  v_df_between constant bigint := state[1] - 1;
-  v_df_within bigint;
-  v_root float8;
 begin
   if state[1] = 0 then
     return null;
@@ -195,20 +192,7 @@ begin
   into v_rows, v_within, v_between
   from centred;
 
-  v_df_within := v_rows - state[1];
-  if v_df_between > 0 and v_df_within > 0 and v_within > 0 then
-    v_root := sqrt(v_between / v_df_between) / sqrt(v_within / v_df_within);
-  end if;
-  return (
-    v_between,
-    v_within,
-    v_df_between,
-    v_df_within,
-    v_between / nullif(v_df_between, 0),
-    v_within / nullif(v_df_within, 0),
-    case when v_root is not null then ml._finite_range(v_root) * ml._finite_range(v_root) end,
-    ml._fisher_f_p_value(v_root, v_df_between, v_df_within)
-  )::ml.one_way_anova_result;
+  return ml._one_way_anova_result(v_between, v_within, state[1], v_rows);
 end;
 $$;
 
@@ -230,7 +214,7 @@ One-way analysis of variance: do all groups have the same mean?
 them; `p_value` is the probability of one that is at least as high. Rows with a NULL are left out; null without rows.
 A mean square without degrees of freedom is null, statistic and p-value also where all values within the groups are
 equal. Error CF001 for NaN, infinity and values above 1e100, CF008 for more than 1,000 groups; the time per row grows
-with their number. MADlib's `one_way_anova`; R's `oneway.test(…, var.equal = TRUE)`.
+with their number: for more than some tens, ml.one_way_anova_by_group is faster. MADlib's `one_way_anova`; R's `oneway.test(…, var.equal = TRUE)`.
 $$;
 
 grant execute on function ml.one_way_anova(int, float8)

@@ -398,6 +398,30 @@ begin
     );
   end if;
 
+  -- The diagonal of the inverse is at least 1 / entry.
+  if exists (select from unnest(v_diagonal) as entry where entry not between 1e-36 and 1e36) then
+    perform common.refuse(
+      'CF007',
+      format(
+        'the diagonal holds %s, too %s to be inverted in single precision',
+        (select entry::real from unnest(v_diagonal) as entry where entry not between 1e-36 and 1e36 limit 1),
+        case when exists (select from unnest(v_diagonal) as entry where entry > 1e36) then 'large' else 'small' end
+      ),
+      'Use other units, so that the entries are between 1e-36 and 1e36.'
+    );
+  end if;
+  -- |m_ij| < sqrt(m_ii m_jj) in a positive definite matrix; rows far beyond it could not be scaled.
+  if (
+    select max(vector_norm(row_.v) / sqrt(v_diagonal[row_.n]))
+    from unnest(v_matrix) with ordinality as row_ (v, n)
+  ) > 2 * sqrt((select sum(entry) from unnest(v_diagonal) as entry)) then
+    perform common.refuse(
+      'CF007',
+      'the matrix is not positive definite: an entry is larger than the diagonal allows',
+      'Covariance, Gram and kernel matrices have a positive diagonal; a ridge on it makes them invertible.'
+    );
+  end if;
+
   -- Scaled to ones on the diagonal, so that the size of a pivot does not depend on the units of the rows.
   v_scale := array(select 1 / sqrt(entry) from unnest(v_diagonal) as entry)::vector;
   v_inverse := array(

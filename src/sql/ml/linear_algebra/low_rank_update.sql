@@ -37,6 +37,9 @@ begin
   end if;
   if exists (select from unnest(factors) as factor where (factor <> 0 and abs(factor) < 'infinity') is not true) then
     perform common.refuse('CF001', 'a factor is 0, null or not finite', 'Leave out columns with a factor of 0.');
+  elsif exists (select from unnest(factors) as factor where abs(factor) not between 1e-36 and 1e36) then
+    perform common.refuse('CF001', 'a factor is not between 1e-36 and 1e36 in absolute value',
+      'The matrices are of single precision: use other units.');
   end if;
   if v_rank = 0 then
     return inverse;
@@ -51,7 +54,9 @@ begin
   end if;
 
   -- (A + U C Uᵀ)⁻¹ = P - P U (C⁻¹ + Uᵀ P U)⁻¹ Uᵀ P. First UᵀP, one row per column of U: P is symmetric.
+  perform ml._check_product(columns, inverse);
   v_products := ml._product(columns, inverse);
+  perform ml._check_product(v_products, columns);
   v_inner := array(
     select unnest(row_.v::real[])::float8 from unnest(ml._product(v_products, columns)) with ordinality as row_ (v, n)
   );
@@ -136,7 +141,7 @@ Returns the inverse of A + Σ factor · u uᵀ, over columns u, from the inverse
 One pass for several changes where `ml.rank_one_update` makes one for each: rows of people that arrive, change or leave,
 and elements of the diagonal. At most 256 columns. With more than 6 the time hardly depends on their number.
 Shapes: n × n, m columns of n entries and m factors give n × n. Single precision, as `ml.rank_one_update`.
-Errors: CF001 (shapes, factors), CF004 (no rows), CF007 (the result would not be invertible), CF008 (columns).
+Errors: CF001 (shapes, factors), CF004 (no rows), CF007 (not invertible, too large), CF008 (columns).
 Source: Woodbury, Inverting modified matrices, Princeton Statistical Research Group, Memorandum 42, 1950.
 $$;
 

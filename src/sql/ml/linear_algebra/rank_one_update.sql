@@ -32,6 +32,8 @@ begin
       'Give 1 to add x xᵀ, -1 to subtract it.');
   end if;
 
+  perform ml._check_product(inverse, array[x]);
+
   -- (A + w x xᵀ)⁻¹ = P - w P x xᵀ P / (1 + w xᵀ P x)
   v_product := (ml.transpose(ml._product(inverse, array[x])))[1];
   v_quadratic := 1 - weight * (x <#> v_product);
@@ -55,7 +57,8 @@ comment on function ml.rank_one_update(vector[], vector, float8) is $$
 Returns the inverse of A + weight · x xᵀ from the inverse of A, in n² steps where a new inversion takes n³.
 With `inverse` = (XᵀX + λI)⁻¹ and `x` the row of a learner, weight 1 is exact learning and weight -1 exact unlearning.
 Shapes: n × n and n give n × n. Single precision: after some thousands of updates, invert the matrix again.
-Errors: CF001 (shapes, weight), CF004 (no rows), CF007 (the result would not be positive definite).
+Errors: CF001 (shapes, weight), CF004 (no rows), CF007 (the result would not be positive
+definite, or is too large).
 Source: Sherman and Morrison, Adjustment of an inverse matrix corresponding to a change in one element of a given
 matrix,
 Annals of Mathematical Statistics 21, 1950.

@@ -8,7 +8,8 @@ create or replace function ml.encode_categorical_variables(
   value_to_drop text default null,
   encode_null boolean default false,
   output_type text default 'column',
-  output_dictionary boolean default false
+  output_dictionary boolean default false,
+  distributed_by text default null
 )
 returns void
 language plpgsql
@@ -185,7 +186,7 @@ end;
 $$;
 
 comment on function ml.encode_categorical_variables(
-  text, text, text, text, text, text, text, boolean, text, boolean
+  text, text, text, text, text, text, text, boolean, text, boolean, text
 ) is $$
 @behavior -*
 Encodes categories as columns of 0 and 1, in MADlib's arguments.
@@ -196,10 +197,10 @@ or a list such as `sex=2, rings=0.5`), the rest together as `<column>__misc__`.
 `encode_null` adds `<column>_null`. Names are `<column>_<value>`; where one is too long, or with `output_dictionary`,
 they are numbered and `<output_table>_dictionary` (`encoded_column_name`, `index`, `variable`, `value`) explains what
 they
-mean. `output_type` `array` gives one int[] `encoded`.
+mean. `output_type` `array` gives one int[] `encoded`. `distributed_by` is MADlib's and changes nothing.
 Errors: CF001, CF002 (unknown column or value), CF003 (a table exists), CF004 (empty), CF005, CF008 (over 1,500
 columns).
 $$;
 
 grant execute on function ml.encode_categorical_variables(text, text, text, text, text, text, text, boolean, text,
-  boolean) to insights_analyst, insights_admin, insights_worker;
+  boolean, text) to insights_analyst, insights_admin, insights_worker;

@@ -6,7 +6,9 @@ create or replace function ml.summary(
   get_distinct boolean default true,
   get_quartiles boolean default true,
   ntile_array float8[] default null,
-  how_many_mfv int default 10
+  how_many_mfv int default 10,
+  get_estimates boolean default true,
+  n_cols_per_run int default 15
 )
 returns void
 language plpgsql
@@ -136,7 +138,7 @@ exception when numeric_value_out_of_range then
 end;
 $$;
 
-comment on function ml.summary(text, text, text, text, boolean, boolean, float8[], int) is $$
+comment on function ml.summary(text, text, text, text, boolean, boolean, float8[], int, boolean, int) is $$
 @behavior -*
 Writes summary statistics of the columns of a table, in MADlib's columns:
 one row per column and value of a grouping column.
@@ -144,9 +146,10 @@ Writes `output_table`: `group_by`, `group_by_value`, `target_column`, `column_nu
 `distinct_values` (exact), `missing_values`, `blank_values`, `fraction_missing`, `fraction_blank`, `positive_values`,
 `negative_values`, `zero_values`, `mean`, `variance`, `confidence_interval` (95 % of the mean), `min`, `max`,
 `first_quartile`, `median`, `third_quartile`, `quantile_array` (at the shares of `ntile_array`),
-`most_frequent_values`, `mfv_frequencies`. For text the numbers are those of its length. Errors: CF001, CF002, CF003
-(`output_table` exists), CF004 (empty), CF005.
+`most_frequent_values`, `mfv_frequencies`. For text the numbers are those of its length. `get_estimates` and
+`n_cols_per_run` are MADlib's and change nothing: counts and quantiles are exact, columns are read in one scan.
+Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (empty), CF005.
 $$;
 
-grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int)
+grant execute on function ml.summary(text, text, text, text, boolean, boolean, float8[], int, boolean, int)
   to insights_analyst, insights_admin, insights_worker;

@@ -26,33 +26,6 @@
  * and integers stay integers, whose sums are exact. Without a constant column nothing is shifted, since the model would
  * change.
  */
-create or replace function ml._scalar_expression(expression text, relation regclass, what text)
-returns text
-language plpgsql
-as $$
-declare
-  v_expression text;
-begin
-  if expression is null then
-    return null;
-  end if;
-  v_expression := common.expression(expression, relation);
-  if cardinality(common.split_expressions(v_expression)) > 1 then
-    perform common.refuse(
-      'CF001',
-      format('the %s "%s" is more than one expression', left(what, 100), left(expression, 100)),
-      'Name one column, or one expression.'
-    );
-  end if;
-  perform common.numeric_expression(expression, relation, what);
-  return v_expression;
-end;
-$$;
-
-comment on function ml._scalar_expression(text, regclass, text) is $$
-Returns the text of one numeric expression over a relation, after checking it; null for null.
-$$;
-
 create or replace function ml._design(
   source_table text,
   dependent_varname text,
@@ -93,8 +66,11 @@ begin
   end;
   if v_elements is not null then
     foreach v_element in array v_elements loop
-      perform common.numeric_expression(v_element, v_relation, 'independent variable');
-      v_types := v_types || common.expression_type(v_element, v_relation, 'independent variable');
+      v_element_type := common.expression_type(v_element, v_relation, 'independent variable');
+      if v_element_type <> all (v_numbers) then
+        perform common.numeric_expression(v_element, v_relation, 'independent variable');
+      end if;
+      v_types := v_types || v_element_type;
     end loop;
     v_width := cardinality(v_elements);
   else
@@ -280,7 +256,6 @@ An approximation is enough, since the coefficients are transformed back exactly.
 $$;
 
 grant execute on function
-  ml._scalar_expression(text, regclass, text),
   ml._design(text, text, text, text, text, text),
   ml._standardized(jsonb)
 to insights_analyst, insights_admin, insights_worker;

@@ -233,7 +233,8 @@ begin
           ) end,
           v_variables
         ),
-        v_relation
+        v_relation,
+        true
       ) as part
     loop
       v_g := v_part.g;

@@ -38,11 +38,13 @@ begin
     ),
     v_source
   ));
-  return format(
-    'select %s, true, count(*), array[sum(deviance), (count(*) - count(mu))::float8, %s%s] from %s%s',
-    case when design -> 'groups' = '[]' then '''1''' else 'nth::text' end,
-    (
-      select string_agg(term, ', ' order by kind, row_place, column_place)
+  return ml._sums_statement(
+    format(
+      '%s as key, true as complete, count(*) as row_count',
+      case when design -> 'groups' = '[]' then '''1''' else 'nth::text' end
+    ),
+    '{sum(deviance), (count(*) - count(mu))::float8}'::text[] || (
+      select array_agg(term order by kind, row_place, column_place)
       from (
         select 1 as kind, place as row_place, 0::bigint as column_place,
           case when variable = 0 then 'sum(score)' else format('sum(score * d%s)', variable) end as term
@@ -58,13 +60,10 @@ begin
         join unnest(variables) with ordinality as column_list (variable, place)
           on column_list.place >= row_list.place
       ) as every_term
-    ),
-    case
-      when beta is not null and family not in ('binomial', 'poisson') then ', sum(score * score / weight)'
-      else ''
+    ) || case
+      when beta is not null and family not in ('binomial', 'poisson') then '{sum(score * score / weight)}'::text[]
     end,
-    v_source,
-    case when design -> 'groups' = '[]' then '' else ' group by nth' end
+    format('from %s%s', v_source, case when design -> 'groups' = '[]' then '' else ' group by nth' end)
   );
 end;
 $$;

@@ -1,5 +1,5 @@
 create or replace function ml._product_sums(design jsonb, prefix text)
-returns text
+returns text[]
 language sql
 stable
 begin atomic
@@ -22,14 +22,14 @@ begin atomic
     cross join weight
   )
   select
-    (select string_agg(format('sum(%s%s)', factor, name), ', ' order by nth) from variable cross join weight)
-    || ', ' || (select string_agg(term, ', ' order by row_nth, column_nth) from product)
-    || case when design ? 'weights' then ', sum(prior)' else '' end;
+    (select array_agg(format('sum(%s%s)', factor, name) order by nth) from variable cross join weight)
+    || (select array_agg(term order by row_nth, column_nth) from product)
+    || case when design ? 'weights' then '{sum(prior)}'::text[] end;
 end;
 
 comment on function ml._product_sums(jsonb, text) is $$
-Returns the text of the aggregates that compute the sums and the Gram matrix of a design's columns and y.
-It is a list of array elements, the last of which is the sum of the weights if there are weights.
+Returns the aggregates that compute the sums and the Gram matrix of a design's columns and y.
+The last is the sum of the weights if there are weights.
 $$;
 
 grant execute on function ml._product_sums(jsonb, text) to insights_analyst, insights_admin, insights_worker;

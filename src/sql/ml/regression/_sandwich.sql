@@ -26,6 +26,7 @@ declare
     from unnest(variables) with ordinality as list (variable, nth)
     order by nth
   );
+  v_head constant text := 'nth::text as key, true as complete, count(*) as row_count';
   v_squared text := 'score * score';
   v_bread text[];
   v_meat text[];
@@ -65,33 +66,27 @@ begin
   cross join generate_series(1, v_size) as j
   where j >= i;
   if not v_clustered then
-    return format(
-      'select nth::text, true, count(*), array[%s, %s] from %s group by nth',
-      array_to_string(v_bread, ', '),
-      array_to_string(v_meat, ', '),
-      v_source
-    );
+    return ml._sums_statement(v_head, v_bread || v_meat, format('from %s group by nth', v_source));
   end if;
   return format(
     $statement$
-    select nth::text, true, count(*), array[%s, %s]
-    from (select nth, %s, %s from %s group by nth, cluster) as clustered
-    group by nth
+    select meat.key, true, meat.row_count, bread.sums || meat.sums
+    from (%s) as bread (key, complete, row_count, sums)
+    join (%s) as meat (key, complete, row_count, sums) using (key)
     $statement$,
-    (
-      select string_agg(format('sum(b%s)', nth), ', ' order by nth)
-      from generate_series(1, cardinality(v_bread)) as nth
-    ),
-    array_to_string(v_meat, ', '),
-    (
-      select string_agg(format('%s as b%s', term, nth), ', ' order by nth)
-      from unnest(v_bread) with ordinality as list (term, nth)
-    ),
-    (
-      select string_agg(format('sum(score%s) as s%s', term, nth), ', ' order by nth)
-      from unnest(v_terms) with ordinality as list (term, nth)
-    ),
-    v_source
+    ml._sums_statement(v_head, v_bread, format('from %s group by nth', v_source)),
+    ml._sums_statement(
+      v_head,
+      v_meat,
+      format(
+        'from (select nth, %s from %s group by nth, cluster) as clustered group by nth',
+        (
+          select string_agg(format('sum(score%s) as s%s', term, nth), ', ' order by nth)
+          from unnest(v_terms) with ordinality as list (term, nth)
+        ),
+        v_source
+      )
+    )
   );
 end;
 $$;

@@ -49,7 +49,8 @@ begin
           || case when design ? 'offsets' then ', sum(baseline)' else '' end,
         ml._rows(settled)
       ),
-      (design ->> 'relation')::regclass
+      (design ->> 'relation')::regclass,
+      true
     ) as part
     group by part.key
     order by part.key

@@ -1,6 +1,7 @@
 create or replace function ml._sums(
   statement text,
-  relation regclass
+  relation regclass,
+  checked boolean default false
 )
 returns table (key text, complete boolean, row_count bigint, sums float8[])
 language plpgsql
@@ -14,8 +15,10 @@ declare
 begin
   -- A cursor accepts one statement only, and opening it executes nothing. The statement itself is run by execute, since
   -- a cursor does not allow a parallel plan.
-  open v_cursor no scroll for execute statement;
-  close v_cursor;
+  if not checked then
+    open v_cursor no scroll for execute statement;
+    close v_cursor;
+  end if;
   return query execute statement;
 exception when others then
   get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
@@ -23,10 +26,11 @@ exception when others then
 end;
 $$;
 
-comment on function ml._sums(text, regclass) is $$
+comment on function ml._sums(text, regclass, boolean) is $$
 Runs one generated statement of sums with the caller's rights and returns its rows.
-In parallel, if the planner chooses so.
+In parallel, if the planner chooses so. `checked`: the same expressions were in a statement before, so that they need
+not be planned twice.
 Just-in-time compilation is off: for a hundred small aggregates it costs more than it saves.
 $$;
 
-grant execute on function ml._sums(text, regclass) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._sums(text, regclass, boolean) to insights_analyst, insights_admin, insights_worker;

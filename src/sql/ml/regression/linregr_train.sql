@@ -14,15 +14,14 @@ declare
   v_state text;
   v_message text;
 begin
-  return query execute format(
-    $statement$
-    select key, count(*) filter (where complete), count(*) filter (where not complete), array[%s]
-    from (%s) as row
-    where key = any (%L)
-    group by key
-    $statement$,
-    replace(ml._product_sums(design, 'x'), ')', ') filter (where complete)'),
-    ml._layer(
+  return query execute ml._sums_statement(
+    'key, count(*) filter (where complete) as complete, count(*) filter (where not complete) as row_count',
+    array(
+      select term || ' filter (where complete)'
+      from unnest(ml._product_sums(design, 'x')) with ordinality as list (term, nth)
+      order by nth
+    ),
+    format('from (%s) as row where key = any (%L) group by key', ml._layer(
       format('y%s%s, %s as complete, %s as key', v_columns, v_prior, ml._complete(design), coalesce(
         (
           select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
@@ -32,8 +31,7 @@ begin
         '''''::text'
       )),
       format('(%s) as source', ml._values(design, 'numeric'))
-    ),
-    keys
+    ), keys)
   );
 exception when others then
   get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
@@ -57,11 +55,13 @@ begin
     return query
     select null::text, part.row_count, 0::bigint, part.sums
     from ml._sums(
-      format(
-        'select null::text, count(*) = count(*) filter (where complete), count(*), array[%s] from (%s) as row',
-        ml._product_sums(design, 'd'), ml._rows(design)
+      ml._sums_statement(
+        'null::text as key, count(*) = count(*) filter (where complete) as complete, count(*) as row_count',
+        ml._product_sums(design, 'd'),
+        format('from (%s) as row', ml._rows(design))
       ),
-      v_relation
+      v_relation,
+      true
     ) as part
     where part.complete
       and part.row_count > 0;
@@ -76,11 +76,13 @@ begin
     coalesce(sum(part.row_count) filter (where not part.complete), 0)::bigint,
     max(part.sums) filter (where part.complete)
   from ml._sums(
-    format(
-      'select key, complete, count(*), case when complete then array[%s] end from (%s) as row group by key, complete',
-      ml._product_sums(design, 'd'), ml._rows(design)
+    ml._sums_statement(
+      'key, complete, count(*) as row_count',
+      ml._product_sums(design, 'd'),
+      format('from (%s) as row group by key, complete', ml._rows(design))
     ),
-    v_relation
+    v_relation,
+    true
   ) as part
   group by part.key;
 end;

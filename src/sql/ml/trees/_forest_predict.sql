@@ -39,10 +39,10 @@ begin
               when place = v_classes then format('greatest(%s, 0)', v_last)
               else coalesce('p' || place, '0::float8')
             end,
-            left('estimated_prob_' || class, 63)
+            column_name
           ), ', ' order by position
         )
-        from unnest(levels) with ordinality as level (class, position)
+        from unnest(levels, ml._class_columns(levels)) with ordinality as level (class, column_name, position)
         cross join lateral array_position(model.dependent_var_levels, class) as place
       )
     end,

@@ -100,7 +100,7 @@ begin
     execute format(
       $query$
       create temp table _ml_tree_work on commit drop as
-      select key, y, weight, bag > 0 and weight > 0 as used, %1$s, weight * bag as h, %2$s, %3$s
+      select bag > 0 and weight > 0 as used, %1$s, weight * bag as h, %3$s, key, y, weight, %2$s
       from (
         select key, y, weight, %4$s as bag, %5$s, %3$s
         from (select *, hashint8extended(key, %6$s) & 1073741823 as lot from pg_temp._ml_tree_row offset 0) as drawn
@@ -124,6 +124,7 @@ $$;
 
 comment on function ml._forest_bag(ml.tree_design, ml.tree_fit, int) is $$
 Makes the rows of one tree, `_ml_tree_work`, of the rows of its group: all of them, or for a forest copies of some.
+The columns that each level scans come first, so that the others are not read.
 A forest keeps with each row the number of trees that did not see it, `votes`, and the sums of their answers v1, ….
 $$;
 

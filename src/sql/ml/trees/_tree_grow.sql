@@ -11,22 +11,25 @@ set search_path to pg_catalog, pg_temp
 set client_min_messages to warning
 as $$
 begin
-  drop table if exists pg_temp._ml_tree_node, pg_temp._ml_tree_histogram, pg_temp._ml_tree_split;
-  create temp table _ml_tree_node (
+  create temp table if not exists _ml_tree_node (
     node int, parent int, depth int,
     feature int, cut int, codes int[], missing_left boolean, left_node int, right_node int, gain float8,
     s float8[], h float8, n bigint,
     value float8, distribution float8[],
     open boolean, scanned boolean
   ) on commit drop;
-  create temp table _ml_tree_split (
+  create temp table if not exists _ml_tree_split (
     node int, depth int,
     feature int, cut int, codes int[], missing_left boolean, left_node int, gain float8,
     ls float8[], lh float8, ln float8,
     rs float8[], rh float8, rn float8
   ) on commit drop;
-  execute format('create temp table _ml_tree_histogram (node int, code int, %s, h float8, n float8) on commit drop',
-    ml._each(outputs, 's# float8'));
+  -- Groups that have as many classes as the last one use its table.
+  if cardinality(common.columns(to_regclass('pg_temp._ml_tree_histogram'))) is distinct from outputs + 4 then
+    drop table if exists pg_temp._ml_tree_histogram;
+    execute format('create temp table _ml_tree_histogram (node int, code int, %s, h float8, n float8) on commit drop',
+      ml._each(outputs, 's# float8'));
+  end if;
 end;
 $$;
 

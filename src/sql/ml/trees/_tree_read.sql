@@ -8,6 +8,7 @@ declare
   v_label text := common.expression(design.dependent, design.relation);
   v_columns text[] := '{}';
   v_type regtype;
+  v_groups bigint;
 begin
   if design.num_bins is null or design.num_bins not between 2 and 500 then
     perform common.refuse('CF001', format('%s bins', coalesce(design.num_bins::text, 'null')),
@@ -17,7 +18,8 @@ begin
       'Trees take up to 1500 features.');
   end if;
   drop table if exists pg_temp._ml_tree_source, pg_temp._ml_tree_group, pg_temp._ml_tree_fit, pg_temp._ml_tree_feature,
-    pg_temp._ml_tree_row, pg_temp._ml_tree_work;
+    pg_temp._ml_tree_row, pg_temp._ml_tree_work, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram,
+    pg_temp._ml_tree_split;
   create temp table _ml_tree_fit of ml.tree_fit on commit drop;
   create temp table _ml_tree_feature (
     feature int primary key,
@@ -75,6 +77,12 @@ begin
         from unnest(design.groups) with ordinality as listed (name, place)
       )
     );
+    get diagnostics v_groups = row_count;
+    -- Each tree takes locks until the end of the transaction.
+    if v_groups * design.num_trees > 10000 then
+      perform common.refuse('CF008', format('%s groups of %s trees', v_groups, design.num_trees),
+        'Up to 10000 trees are trained at once: train parts of the groups, or fewer trees.');
+    end if;
     alter table pg_temp._ml_tree_group alter column gid set not null;
     create index on pg_temp._ml_tree_source (gid);
     analyze pg_temp._ml_tree_source;
@@ -92,7 +100,7 @@ Reads the rows of a training into temporary tables, once.
 `_ml_tree_source` has key, y (as text where it is a class), weight, valid and the features x1, x2, …; with grouping
 columns also `gid`, and `_ml_tree_group` has one row per group. `_ml_tree_feature` has the features, not yet cut into
 bins, `_ml_tree_fit` is empty.
-Errors: CF001, CF002, CF005, CF007 (overflow), CF008 (too many features).
+Errors: CF001, CF002, CF005, CF007 (overflow), CF008 (too many features or groups).
 $$;
 
 grant execute on function ml._tree_read(ml.tree_design) to insights_analyst, insights_admin, insights_worker;

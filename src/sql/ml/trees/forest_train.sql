@@ -78,7 +78,7 @@ and change nothing: ml.get_var_importance gives the importance by impurity of an
 Writes `output_table_name` and `<output_table_name>_summary` as ml.tree_train does, also by groups; there `oob_error` is
 the share of rows (for numbers: the squared error) that the trees which did not see them get wrong.
 Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
-classes).
+classes, over 10,000 trees in all groups).
 Source: Breiman, Random forests, Machine Learning 45, 2001; draws after Oza and Russell, Online bagging and boosting,
 2001.
 $$;

@@ -47,10 +47,10 @@ begin
       )
       else (
         select string_agg(
-          format('exp(greatest(score%s - greatest(%s), -700)) / (%s) as %I', place, v_names, v_shares,
-            left('estimated_prob_' || class, 63)), ', ' order by place
+          format('exp(greatest(score%s - greatest(%s), -700)) / (%s) as %I', place, v_names, v_shares, name), ', '
+            order by place
         )
-        from unnest(v_classes) with ordinality as level (class, place)
+        from unnest(ml._class_columns(v_classes)) with ordinality as level (name, place)
       )
     end,
     array_to_string(v_scores, ', '),

@@ -152,10 +152,9 @@ begin
   execute format(
     $query$
     create temp table _ml_tree_work on commit drop as
-    select key, y, weight, valid, %s, not valid %s as used, %s, %s
+    select not valid %s as used, %s, %s, key, y, weight, valid, %s
     from %s
     $query$,
-    v_scores,
     case when boosting.row_sample < 1 then format('and hashint8extended(key, %s) & 1048575 < %s',
       design.seed + tree, (boosting.row_sample * 1048576)::bigint) else '' end,
     case boosting.objective
@@ -166,6 +165,7 @@ begin
         weight * greatest(2 * (e# / total) * (1 - e# / total), 1e-16) as h#')
     end,
     fit.codes,
+    v_scores,
     v_scored
   );
   drop table pg_temp._ml_tree_row;

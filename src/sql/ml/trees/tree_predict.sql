@@ -15,6 +15,7 @@ comment on function ml.tree_predict(text, text, text, text) is $$
 Predictions of a model of ml.tree_train for every row of a table, in one statement.
 Writes `output_table`: the id column and `estimated_<dependent variable>`, or with type `prob` one column
 `estimated_prob_<class>` a class.
+The column of a class of more than 48 bytes is named by its MD5 hash.
 A row is predicted by the tree of its group; where that has none, the prediction is null.
 Errors: CF001 (type), CF002 (not a model, a missing column), CF003 (`output_table` exists), CF005.
 $$;

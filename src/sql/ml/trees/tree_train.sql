@@ -12,7 +12,9 @@ create or replace function ml.tree_train(
   min_split int default 20,
   min_bucket int default null,
   num_splits int default 20,
-  pruning_params text default null
+  pruning_params text default null,
+  null_handling_params text default null,
+  verbose_mode boolean default false
 )
 returns void
 language plpgsql
@@ -27,6 +29,10 @@ declare
     list_of_features_to_exclude, grouping_cols, weights
   );
 begin
+  if null_handling_params is not null then
+    perform common.refuse('CF001', format('null_handling_params "%s"', left(null_handling_params, 100)),
+      'Missing values go the way that each split learned; leave it null.');
+  end if;
   v_design.num_bins := num_splits;
   v_design.num_trees := 1;
   v_design.cp := 0;
@@ -49,22 +55,25 @@ begin
 end;
 $$;
 
-comment on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int, text) is $$
+comment on function ml.tree_train(
+  text, text, text, text, text, text, text, text, text, int, int, int, int, text, text, boolean
+) is $$
 @behavior -*
 A decision tree:
 classes for a boolean, integer or text dependent variable, numbers for the others, in MADlib's arguments.
 `split_criterion`: `gini`, `entropy` or `misclassification` (numbers: least squares). `min_bucket` is a third of
 `min_split` by default, `num_splits` the number of bins of a numeric feature (2 to 500). `pruning_params` is `cp=…`:
 branches that lower the root's impurity by less than this share a split are cut, weakest first. Features: see
-ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits.
+ml.gbm_train; missing values go the way that each split learned, there are no surrogate splits, so that
+`null_handling_params` must be null. `verbose_mode` is MADlib's and changes nothing.
 Writes `output_table_name`, one row per node (as ml.gbm_train; leaves have `value` or, for classes, `distribution` in
 the order of `dependent_var_levels`), and `<output_table_name>_summary`.
 With `grouping_cols` each group has the tree that it would have alone: the tables begin with `gid`, the number of the
 group, and the grouping columns, the summary has a row per group, and the reason in `failure` for one without a tree.
 Errors: CF001, CF002, CF003 (a table exists), CF004 (no rows, one class, nothing varies), CF005, CF008 (over 100
-classes).
+classes, over 10,000 trees in all groups).
 Source: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984.
 $$;
 
 grant execute on function ml.tree_train(text, text, text, text, text, text, text, text, text, int, int, int, int,
-  text) to insights_analyst, insights_admin, insights_worker;
+  text, text, boolean) to insights_analyst, insights_admin, insights_worker;

@@ -3,7 +3,10 @@ create or replace function ml.pca_train(
   out_table text,
   row_id text,
   components_param float8,
-  use_correlation boolean default false
+  grouping_cols text default null,
+  lanczos_iter int default null,
+  use_correlation boolean default false,
+  result_summary_table text default null
 )
 returns void
 language plpgsql
@@ -31,7 +34,13 @@ declare
   v_total float8;
   v_components int;
 begin
-  if components_param is null or not (components_param > 0 and components_param < 1e9) then
+  if nullif(btrim(grouping_cols), '') is not null then
+    perform common.refuse('CF001', 'components are not computed by group',
+      'Train one table on a view of each group; leave grouping_cols null.');
+  elsif result_summary_table is not null then
+    perform common.refuse('CF001', format('result_summary_table "%s"', left(result_summary_table, 100)),
+      'The table <out_table>_mean has the numbers of rows; leave it null.');
+  elsif components_param is null or not (components_param > 0 and components_param < 1e9) then
     perform common.refuse('CF001', format('components_param %s', coalesce(components_param::text, 'null')),
       'Give a number of components, or a share of the variance below 1.');
   end if;
@@ -134,12 +143,13 @@ exception when numeric_value_out_of_range then
 end;
 $$;
 
-comment on function ml.pca_train(text, text, text, float8, boolean) is $$
+comment on function ml.pca_train(text, text, text, float8, text, int, boolean, text) is $$
 @behavior -*
 Principal components of rows, in MADlib's columns.
 The source has `row_id` and a column of arrays or vectors (`row_vec`, or the first such), or one column per dimension.
 `components_param` is a number of components, or below 1 the share of the variance that they reach. With
-`use_correlation` dimensions are scaled to unit variance.
+`use_correlation` dimensions are scaled to unit variance. `lanczos_iter` is MADlib's and changes nothing, since the
+decomposition is exact; `grouping_cols` and `result_summary_table` must be null.
 Writes `out_table`: `row_id` (1 = largest), `principal_components` (unit length, largest entry positive), `std_dev`,
 `proportion` of the variance; and `<out_table>_mean`: `column_mean`, `column_scale`, `num_rows_processed`,
 `num_missing_rows_skipped`. Rows without a vector are left out.
@@ -148,5 +158,5 @@ has no correlation), CF008 (over 200 dimensions).
 Source: Pearson, On lines and planes of closest fit, 1901; Jolliffe, Principal Component Analysis, 2002.
 $$;
 
-grant execute on function ml.pca_train(text, text, text, float8, boolean)
+grant execute on function ml.pca_train(text, text, text, float8, text, int, boolean, text)
   to insights_analyst, insights_admin, insights_worker;

@@ -40,6 +40,7 @@ begin
     cross join lateral track.person_set_blocks(person_set.name) as stored
     where _listed_sums.by = 'segment'
       and person_set.name like 'segment.%'
+      and person_set.name not in (select incomplete.name from track.incomplete_sets() as incomplete (name))
   ),
 
   known as materialized (
@@ -230,7 +231,8 @@ $$;
 comment on function monitor._listed_sums(timestamptz, timestamptz, text, text, boolean, int) is $$
 @behavior -*
 Counts the rows of recorded lists of a kind: by group and person, by group, rank and bucket of people, and by item.
-The group is that of `monitor.relevance`: one per segment of the person with `by` segment. Of the first 20 ranks.
+The group is that of `monitor.relevance`: one per segment of the person with `by` segment,
+without those of which retention has deleted people. Of the first 20 ranks.
 `smallest_group`: of counted people, without weeks of a group and without items of a group that have fewer; null: all.
 $$;
 

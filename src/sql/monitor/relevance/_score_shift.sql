@@ -134,7 +134,17 @@ begin
     monitor._shown_rate(1 - ml.chi_squared_cdf(compared.index / compared.scale, compared.bins - 1),
       _score_shift.smallest_group),
     case
-      when 1 - ml.chi_squared_cdf(0.1 / compared.scale, compared.bins - 1) <= 0.05 is not true then 'unknown'
+      -- So few rows that chance alone may move them by 0.1: only what chance does not explain.
+      when 1 - ml.chi_squared_cdf(0.1 / compared.scale, compared.bins - 1) <= 0.05 is not true then
+        case
+          when 1 - ml.chi_squared_cdf(compared.index / compared.scale, compared.bins - 1) <= 0.001 is not true
+            or compared.index - (compared.bins - 1) * compared.scale < 0.1
+            -- The p-value is that of many people.
+            or least(compared.former_people, compared.people) < 50
+            then 'unknown'
+          when compared.index - (compared.bins - 1) * compared.scale < 0.25 then 'shifting'
+          else 'drifted'
+        end
       when compared.index < 0.1 then 'stable'
       when compared.index < 0.25 then 'shifting'
       else 'drifted'

@@ -9,10 +9,12 @@ begin
   return query select * from track._export_application(subject);
   return query select * from track._export_events(subject);
   return query select * from track._export_rollups(subject);
+  return query select * from track._export_statements(subject);
 end;
 $$;
 
 comment on function track.export(privacy.subject) is $$
 @behavior -*
-Returns the identities, traits, events, sessions, enrolments, sets and rollups of a person, for `privacy.export_person`.
+Returns all data of a person in this room, for `privacy.export_person`.
+These are the identities, traits, events, sessions, enrolments, sets, rollups and xAPI statements.
 $$;

@@ -37,6 +37,7 @@ begin
   from unnest(v_people) as entry (person_id);
   perform track._refresh_sessions_of(v_people);
 
+  return query select erased.* from track._erase_statements(subject) as erased;
   return next privacy.erase_rows('track.trait', 'person_id', v_people);
   return next privacy.erase_rows('track.trait_history', 'person_id', v_people);
   return next privacy.erase_rows('track.enrolment', 'person_id', v_people);

@@ -1,42 +1,12 @@
 import { beforeAll, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../../support/database.ts";
-import { refresh } from "../../track/messages.ts";
-import { at, move, send, start, viewed } from "../experiments.ts";
+import { makeEnded } from "../ended.ts";
+import { at } from "../experiments.ts";
 
 const database = await testDatabase();
 const incomplete = "select incomplete_sets from experiment.incomplete_sets()";
 
-beforeAll(async () => {
-  const people = Array.from({ length: 12 }, (_, i) => `person${i}`);
-  await send(
-    database,
-    people.map((person) => ({ person, event: "Course Viewed", day: 1 })),
-  );
-  await database.query("select experiment.define_metric('views', 'proportion', '{Course Viewed}')");
-  for (const key of ["new-page", "other"]) {
-    await start(database, { key, goals: ["views"] }, 5);
-    await send(
-      database,
-      people.map((person, i) => viewed(person, key, i % 2, 6)),
-    );
-  }
-  await send(
-    database,
-    people.slice(0, 6).map((person) => ({ person, event: "Course Finished", day: 7 })),
-  );
-  await move(database, "new-page", 5, 20);
-  await refresh(database);
-  await database.query("select experiment.keep_results('new-page')");
-  await database.query(`
-    select
-      analytics.define_cohort('live', '{"set": "arm.new_page.treatment"}'),
-      analytics.define_cohort('fixed', '{"set": "arm.new_page.treatment"}', is_live => false),
-      analytics.define_cohort('unrelated', '{"set": "arm.other.treatment"}')`);
-  await database.query(
-    `select analytics.define_cohort('nested', '{"any": [{"set": "counted"}, {"all": [{"set": "cohort.live"}]}]}')`,
-  );
-  await refresh(database);
-});
+beforeAll(() => makeEnded(database));
 
 const readers = {
   among: "select * from analytics.retention('Course Viewed', among => 'cohort.nested & counted')",

@@ -31,4 +31,17 @@ describe("distribution functions with a closed form", () => {
       expect(digits(await value("ml._normal_p_value($1)", x), 2 * tail)).toBeGreaterThan(11);
     }
   });
+
+  test("null stays null, NaN stays NaN, and what is too large is bounded", async () => {
+    expect(
+      await database.rows(
+        "select ml._finite_range(x) as y from unnest(array[null, 'NaN', 'Infinity', '-Infinity', 1e-200, -2.5]::float8[]) with ordinality as t (x, place) order by place",
+      ),
+    ).toEqual([null, Number.NaN, 1e100, -1e100, 0, -2.5].map((y) => ({ y })));
+    expect(
+      await database.rows(
+        "select (ml._chi2_test(null, 3, 2)).p_value as chi2, (ml._t_test(null, 1, 2)).p_value_two_sided as t, ml.normal_cdf(null) as normal",
+      ),
+    ).toEqual([{ chi2: null, t: null, normal: null }]);
+  });
 });

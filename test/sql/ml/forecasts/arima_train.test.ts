@@ -123,6 +123,52 @@ describe("gaps, units and groups", () => {
     expect(await summary()).toMatchObject({ num_rows_processed: "200", num_missing_rows_skipped: "200" });
   });
 
+  test.each(["css", "ml"] as const)("each group has the model that it has alone, by %s", async (method) => {
+    await database.query("drop table if exists lab.courses cascade");
+    await database.query(
+      `create table lab.courses as
+       select course, day, (course * sin(day * day) + cos(course * day))::float8 as y
+       from generate_series(1, 3) as course, generate_series(1, 60) as day`,
+    );
+    const tables = ["", "_summary", "_residual"];
+    const dropAll = async (): Promise<void> => {
+      for (const name of ["grouped", "alone"])
+        await database.query(
+          `drop table if exists ${[...tables, "_ahead"].map((suffix) => `lab.${name}${suffix}`).join(", ")}`,
+        );
+    };
+    await dropAll();
+    await database.query(
+      `select ml.arima_train('lab.courses', 'lab.grouped', 'day', 'y', 'course', true, array[1, 0, 1], null, '${method}')`,
+    );
+    await database.query("select ml.arima_forecast('lab.grouped', 'lab.grouped_ahead', 5)");
+    for (const course of [1, 2, 3]) {
+      await database.query(
+        `create or replace view lab.one_course as select day, y from lab.courses where course = ${course}`,
+      );
+      await database.query("drop table if exists lab.alone, lab.alone_summary, lab.alone_residual, lab.alone_ahead");
+      await database.query(
+        `select ml.arima_train('lab.one_course', 'lab.alone', 'day', 'y', null, true, array[1, 0, 1], null, '${method}')`,
+      );
+      await database.query("select ml.arima_forecast('lab.alone', 'lab.alone_ahead', 5)");
+      for (const suffix of [...tables, "_ahead"]) {
+        const rows = async (table: string, where: string): Promise<string[]> =>
+          (
+            await database.rows<{ row: string }>(
+              `select (to_jsonb(one) - array['course', 'exec_time', 'input_table'])::text as row
+               from lab.${table}${suffix} as one ${where}`,
+            )
+          )
+            .map(({ row }) => row)
+            .sort();
+        const alone = await rows("alone", "");
+        expect(alone.length).toBeGreaterThan(0);
+        expect(await rows("grouped", `where course = ${course}`)).toEqual(alone);
+      }
+    }
+    await dropAll();
+  });
+
   test("a bad group has its reason, and the others their model", async () => {
     await database.query(
       "drop table if exists lab.many cascade; create table lab.many (course text, day int, y float8)",

@@ -24,6 +24,12 @@ describe("encode_categorical_variables", () => {
       "encode_categorical_variables('lab.shells', 'lab.made', 'sex, rings', null, 'id', null, 'sex=M, rings=10', true)",
     );
     expect(dummy[3]).toEqual({ id: 4, sex_F: 0, sex_I: 0, sex_null: 1, rings_9: 0, rings_null: 0 });
+    // MADlib's arguments in MADlib's order.
+    expect(
+      await make(
+        "encode_categorical_variables('lab.shells', 'lab.made', 'sex, rings', null, 'id', null, 'sex=M, rings=10', true, 'column', false, 'id')",
+      ),
+    ).toEqual(dummy);
     const top = await make("encode_categorical_variables('lab.shells', 'lab.made', 'sex', null, 'id', '1')");
     expect(top).toEqual(
       [1, 2, 3, 4, 5].map((id) => ({

@@ -58,6 +58,10 @@ describe("summary", () => {
       ["kind", "b", "3", 2.5],
     ]);
     expect((await make("summary('lab.things', 'lab.made')")).length).toBe(3);
+    // MADlib's arguments in MADlib's order.
+    expect(await make("summary('lab.things', 'lab.made', 'size', 'kind', true, true, null, 10, false, 15)")).toEqual(
+      grouped,
+    );
   });
 
   test("refuses what it cannot summarize, by name", async () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { dataset, hasDataset } from "../../../support/datasets.ts";
 import { lab, load } from "../../../support/lab.ts";
 import { digits, fewestDigits } from "../../../support/numbers.ts";
-import { exactLeastSquares, published, train } from "./regression.ts";
+import { exactLeastSquares, published, putIndicators, train } from "./regression.ts";
 
 const database = await lab();
 
@@ -467,6 +467,24 @@ describe("what a row is", () => {
   });
 });
 
+test.skipIf(!database.native)(
+  "two hundred and fifty columns are fitted, the most that are allowed",
+  async () => {
+    await putIndicators(database);
+    const wide = await only("lab.indicator", "value", "x");
+    expect(
+      fewestDigits(
+        wide.coef,
+        wide.coef.map((_, j) => (j === 0 ? 4 : j)),
+      ),
+    ).toBeGreaterThan(9);
+    // each group has the variance 2.5, with 1,000 degrees of freedom
+    expect(digits(wide.std_err[0] ?? 0, Math.sqrt(2.5 / 5))).toBeGreaterThan(9);
+    expect(digits(wide.std_err[249] ?? 0, Math.sqrt((2 * 2.5) / 5))).toBeGreaterThan(9);
+  },
+  120_000,
+);
+
 test("a null after the first thousand rows is skipped and counted", async () => {
   await database.query(`
     create table lab.late_null as
@@ -621,7 +639,7 @@ test.skipIf(!database.native)("the scan is parallel (needs parallel workers)", a
     "create table lab.large as select i as id, random() as x, random() as y from generate_series(1, 300000) as i; analyze lab.large",
   );
   const statement = await database.value<string>(
-    `select format('explain (costs off) select key, complete, array[%s] from (%s) as row group by key, complete', ml._product_sums(design, 'd'), ml._rows(design))
+    `select format('explain (costs off) select key, complete, array[%s] from (%s) as row group by key, complete', array_to_string(ml._product_sums(design, 'd'), ', '), ml._rows(design))
      from ml._design('lab.large', 'y', 'array[1, x, x * x]', null) as design`,
   );
   const plan = (await database.rows<Record<string, string>>(statement)).map((row) => Object.values(row)[0]).join("\n");

@@ -252,3 +252,13 @@ export const cars: readonly Record<string, number>[] = `
   });
 export const carColumns =
   "id int primary key, mpg float8, wt float8, hp float8, am int, cyl int, gear int, carb int, disp float8, qsec numeric";
+
+/** Makes lab.indicator: 250 groups of five rows, of which two or three are `yes`; x is 1 and an indicator per group but the first. */
+export const putIndicators = (database: TestDatabase): Promise<unknown> =>
+  database.query(`
+    create table lab.indicator as
+    select g, i <= 2 + g % 2 as yes, g + i as value,
+      array(select (place in (1, g))::int::float8 from generate_series(1, 250) as place order by place) as x
+    from generate_series(1, 250) as g
+    cross join generate_series(1, 5) as i
+  `);

@@ -56,3 +56,20 @@ describe("invalid input is refused by name", () => {
     ).toBe(true);
   });
 });
+
+test("classes that are too long for the name of a column have columns of their own", async () => {
+  await database.query(
+    "create table lab.wordy as select id, id % 3 as x, repeat('é', 30) || id % 3 as level from generate_series(1, 60) as id",
+  );
+  await database.query("select ml.forest_train('lab.wordy', 'lab.words', 'id', 'level', 'x', num_trees => 3)");
+  await database.query("select ml.forest_predict('lab.words', 'lab.wordy', 'lab.words_out', 'prob')");
+  expect(
+    await database.value(
+      "select array_agg(attname::text order by attname) from pg_attribute where attrelid = 'lab.words_out'::regclass and attnum > 1",
+    ),
+  ).toEqual(
+    await database.value(
+      "select array_agg('estimated_prob_' || md5(level) order by md5(level)) from (select distinct level from lab.wordy) as held",
+    ),
+  );
+});

@@ -121,6 +121,15 @@ describe("by groups", () => {
 });
 
 describe("invalid input is refused by name", () => {
+  test("more trees than one transaction can hold", async () => {
+    await database.query("create view lab.each as select id, id as own, x, class from lab.terms");
+    expect(
+      await database.rejects(
+        "select ml.forest_train('lab.each', 'lab.bad', 'id', 'class', 'x', null, 'own', num_trees => 12)",
+      ),
+    ).toMatchObject({ code: "CF008", message: "900 groups of 12 trees" });
+  });
+
   test("arguments, data and models", async () => {
     const refuse = async (call: string): Promise<string | undefined> =>
       (await database.rejects(`select ml.${call}`)).code;

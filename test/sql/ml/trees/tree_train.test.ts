@@ -128,6 +128,20 @@ describe("tree_train", () => {
   });
 });
 
+test("takes MADlib's arguments in MADlib's order", async () => {
+  await database.query("drop table if exists lab.model, lab.model_summary");
+  await database.query(
+    `select ml.tree_train('lab.golf', 'lab.model', 'id', '"class"', 'outlook, temperature, windy', null, 'gini', null, null,
+      5, 3, 1, 10, 'cp=0.1', null, false)`,
+  );
+  expect(await database.value("select parameters ->> 'max_depth' from lab.model_summary")).toBe("5");
+  expect(
+    await database.rejects(
+      `select ml.tree_train('lab.golf', 'lab.bad', 'id', '"class"', 'outlook', null_handling_params => 'max_surrogates=2')`,
+    ),
+  ).toMatchObject({ code: "CF001" });
+});
+
 describe("by groups", () => {
   const options = "max_depth => 4, min_split => 2, min_bucket => 1, pruning_params => 'cp=0.05'";
 

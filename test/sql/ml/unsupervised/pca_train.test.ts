@@ -67,9 +67,11 @@ describe("pca_train", () => {
 
   test("of correlations does not mind the unit of a dimension", async () => {
     await load(tutorial);
-    const plain = await components("2", ", true");
+    const plain = await components("2", ", use_correlation => true");
+    // MADlib's arguments in MADlib's order.
+    expect(await components("2", ", null, 0, true, null")).toEqual(plain);
     await load(tutorial.map(([x, y]) => [(x ?? 0) * 1000, y ?? 0]));
-    const scaled = await components("2", ", true");
+    const scaled = await components("2", ", use_correlation => true");
     for (const [i, one] of scaled.entries()) expect(one.std_dev).toBeCloseTo(plain[i]?.std_dev ?? Number.NaN, 9);
     expect(plain.reduce((sum, one) => sum + one.std_dev ** 2, 0)).toBeCloseTo(2, 9);
   });
@@ -79,6 +81,8 @@ describe("pca_train", () => {
     await components("2");
     expect(await refuse("pca_train('lab.points', 'lab.pca', 'id', 1)")).toBe("CF003");
     expect(await refuse("pca_train('lab.points', 'lab.other', 'id', 3)")).toBe("CF001");
+    expect(await refuse("pca_train('lab.points', 'lab.other', 'id', 1, 'id')")).toBe("CF001");
+    expect(await refuse("pca_train('lab.points', 'lab.other', 'id', 1, null, 0, false, 'lab.about')")).toBe("CF001");
     expect(await refuse("pca_train('lab.points', 'lab.other', 'idd', 1)")).toBe("CF002");
     await load([[1, 2]]);
     expect(await refuse("pca_train('lab.points', 'lab.other', 'id', 1)")).toBe("CF004");
@@ -87,7 +91,7 @@ describe("pca_train", () => {
       [2, 2],
       [5, 2],
     ]);
-    expect(await refuse("pca_train('lab.points', 'lab.other', 'id', 1, true)")).toBe("CF007");
+    expect(await refuse("pca_train('lab.points', 'lab.other', 'id', 1, use_correlation => true)")).toBe("CF007");
     expect((await components("0.9")).length).toBe(1);
     await load([
       [1, 2],
