@@ -149,8 +149,8 @@ const bare = async (): Promise<number> => {
 };
 
 const labels = {
-  batches: `/v1/batch, 20 events a request, ${connections.batches} connections`,
-  single: `/v1/batch, 1 event a request, ${connections.single} connections`,
+  batches: `/v1/batch, 20 events per request, ${connections.batches} connections`,
+  single: `/v1/batch, 1 event per request, ${connections.single} connections`,
   ingest: "track.ingest, 1,000 messages, 2 connections",
   bare: "insert, 1,000 rows, 2 connections",
 };
@@ -200,7 +200,7 @@ await Promise.all([watch, ...senders]);
 await wait(2000);
 const after = await stateOf(api.child);
 console.log(
-  `${times * connections.batches} connections with 200 events a request for 8 s: memory ${calm.memory.toFixed(0)} MB before, ` +
+  `${times * connections.batches} connections with 200 events per request for 8 s: memory ${calm.memory.toFixed(0)} MB before, ` +
     `${highest.toFixed(0)} MB at most, ${after.memory.toFixed(0)} MB after; answers ${JSON.stringify(answers)}`,
 );
 
