@@ -217,7 +217,7 @@ comment on column track.statement.is_voided is $$Whether another one has voided 
 comment on column track.statement.bytes is $$Length of its JSON text in bytes.$$;
 comment on column track.statement.attachment_bytes is $$Length of its attachments in bytes.$$;
 comment on column track.statement.occurred_at is $$Time of its events; null when it has none.$$;
-comment on column track.statement.event_ids is $$Its events: one, or one per member of a group; none for a voiding one.$$;
+comment on column track.statement.event_ids is $$Its events: one per person; none where it voids another one.$$;
 comment on column track.statement.identity_ids is $$Identities of its events.$$;
 
 create unique index statement_stored on track.statement (source_id, stored_at);
@@ -264,7 +264,7 @@ $$;
 comment on column track.client_document.source_id is $$Source of the document.$$;
 comment on column track.client_document.document_hash is $$Hash of its place.$$;
 comment on column track.client_document.kind is $$`state`, `agent` or `activity` (profiles).$$;
-comment on column track.client_document.scope is $$Hash of the activity and the person, by which documents are listed.$$;
+comment on column track.client_document.scope is $$Hash of activity and person, by which documents are listed.$$;
 comment on column track.client_document.person is $$
 Hash of the name of the person (`track._people_keys`); null for the profile of an activity.
 $$;
@@ -432,21 +432,3 @@ Unknown: the rows are so few that the index would be 0.1 by chance alone, with a
 rows, the part of the index that chance does not explain on average decides, with at least 50 people in both periods and
 a p-value of at most 0.001.
 $$;
-
-
-
--- Weights and offsets in regressions.
-drop function ml._design(text, text, text, text);
-drop function ml._settled(jsonb);
-drop function ml._cross_product(bigint, float8[], float8[], jsonb);
-drop function ml._glm_fits(jsonb, text, text, integer, float8);
-drop function ml._sandwich(text, text, text, text, text, text, text, integer, float8, text);
-drop function ml.linregr_train(text, text, text, text, text, boolean);
-drop function ml.logregr_train(text, text, text, text, text, integer, text, float8, boolean);
-drop function ml.glm(text, text, text, text, text, text, text, boolean);
-drop function ml.robust_variance_linregr(text, text, text, text, text, boolean, text);
-drop function ml.robust_variance_logregr(text, text, text, text, text, integer, text, float8, boolean, text);
-drop function ml.clustered_variance_linregr(text, text, text, text, text, text);
-drop function ml.clustered_variance_logregr(text, text, text, text, text, text, integer, text, float8, boolean);
-drop function ml._product_sums(jsonb, text);
-drop function ml._sums(text, regclass);

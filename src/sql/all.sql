@@ -141,8 +141,11 @@
 --!include ml/trees/_tree_read.sql
 --!include ml/trees/_tree_bin.sql
 --!include ml/trees/_tree_case.sql
+--!include ml/trees/_tree_workspace.sql
 --!include ml/trees/_tree_grow.sql
 --!include ml/trees/_tree_prune.sql
+--!include ml/trees/_tree_table.sql
+--!include ml/trees/_tree_publish.sql
 --!include ml/trees/_tree_write.sql
 --!include ml/trees/_tree_inputs.sql
 --!include ml/trees/_tree_summary.sql
@@ -540,7 +543,9 @@
 --!include track/ingest/_item_kind.sql
 --!include track/ingest/describe_message.sql
 --!include track/ingest/decision.sql
---!include track/ingest/message_keys.sql
+--!include track/ingest/_message_hash.sql
+--!include track/ingest/_milliseconds_ahead.sql
+--!include track/ingest/_event_id.sql
 --!include track/ingest/parse_messages.sql
 --!include track/ingest/verify_browsers.sql
 --!include track/ingest/refuse_suppressed.sql

@@ -38,6 +38,7 @@ const functions: Record<string, string> = {
   "experiment.result_days: people": "numbers of people",
   "experiment.results: people": "numbers of people",
   "ml._elastic_net_fits: key": "the groups of a relation that the caller reads with her own rights",
+  "ml._float8_sums: key": "the groups of a relation that the caller reads with her own rights",
   "ml._glm_fits: key": "the groups of a relation that the caller reads with her own rights",
   "ml._linregr_fits: key": "the groups of a relation that the caller reads with her own rights",
   "ml._multinomial_fits: key": "the groups of a relation that the caller reads with her own rights",

@@ -2334,7 +2334,7 @@ comment on column track.statement.is_voided is $$Whether another one has voided 
 comment on column track.statement.bytes is $$Length of its JSON text in bytes.$$;
 comment on column track.statement.attachment_bytes is $$Length of its attachments in bytes.$$;
 comment on column track.statement.occurred_at is $$Time of its events; null when it has none.$$;
-comment on column track.statement.event_ids is $$Its events: one, or one per member of a group; none for a voiding one.$$;
+comment on column track.statement.event_ids is $$Its events: one per person; none where it voids another one.$$;
 comment on column track.statement.identity_ids is $$Identities of its events.$$;
 
 create unique index statement_stored on track.statement (source_id, stored_at);
@@ -2381,7 +2381,7 @@ $$;
 comment on column track.client_document.source_id is $$Source of the document.$$;
 comment on column track.client_document.document_hash is $$Hash of its place.$$;
 comment on column track.client_document.kind is $$`state`, `agent` or `activity` (profiles).$$;
-comment on column track.client_document.scope is $$Hash of the activity and the person, by which documents are listed.$$;
+comment on column track.client_document.scope is $$Hash of activity and person, by which documents are listed.$$;
 comment on column track.client_document.person is $$
 Hash of the name of the person (`track._people_keys`); null for the profile of an activity.
 $$;

@@ -11,7 +11,7 @@ as $$
 begin
   perform common.refuse(
     case when failure ~ 'too few' then 'CF004' when failure ~ 'constant|cancel' then 'CF007' else 'CF001' end,
-    format('"%s" has no model: %s', left(relation, 100), left(failure, 200)),
+    format('"%s" has no model: %s', left(relation, 100), left(failure, 100)),
     case
       when failure ~ 'several rows' then 'Sum or average them first, or name grouping columns.'
       when failure ~ 'NaN' then 'Use null for a missing value.'

@@ -1,27 +1,3 @@
-create or replace function ml._tree_table(output text, origin text, measures text, keys text)
-returns void
-language plpgsql
-as $$
-begin
-  execute format(
-    $query$
-    create table %s (
-      %s tree int not null, node int not null, parent int, depth int not null,
-      feature text, threshold float8, categories text[], missing_left boolean, left_node int, right_node int,
-      %s, gain float8, cover float8 not null, num_rows bigint not null,
-      primary key (%s)
-    )
-    $query$,
-    output, coalesce(origin || ',', ''), measures, keys
-  );
-end;
-$$;
-
-comment on function ml._tree_table(text, text, text, text) is $$
-Creates the table of the nodes of a model.
-`origin` are the definitions of its first columns, or null, `measures` those of what a leaf answers.
-$$;
-
 create or replace function ml._tree_write(output text, origin text, tree int, measures text)
 returns void
 language plpgsql
@@ -51,34 +27,6 @@ Adds the tree in `_ml_tree_node` to the table of a model.
 with.
 $$;
 
-create or replace function ml._tree_publish(design ml.tree_design, columns text)
-returns void
-language plpgsql
-as $$
-begin
-  execute format(
-    'create table %s as select %s %s from pg_temp._ml_tree_fit as fit %s order by fit.gid',
-    common.companion_table(design.output, '_summary'),
-    case when design.groups = '{}' then '' else 'origin.*, ' end,
-    columns,
-    case when design.groups = '{}' then '' else 'join pg_temp._ml_tree_group as origin using (gid)' end
-  );
-  execute format('comment on table %s is %L', design.output,
-    format('Nodes of a model of %s on %s, by ml.%s.', design.dependent, design.relation,
-      case design.method when 'gbm' then 'gbm_train' else design.method end));
-  drop table if exists pg_temp._ml_tree_source, pg_temp._ml_tree_group, pg_temp._ml_tree_fit, pg_temp._ml_tree_feature,
-    pg_temp._ml_tree_row, pg_temp._ml_tree_work, pg_temp._ml_tree_node, pg_temp._ml_tree_histogram,
-    pg_temp._ml_tree_split;
-end;
-$$;
-
-comment on function ml._tree_publish(ml.tree_design, text) is $$
-Writes the summary of a model, one row per group, and drops the temporary tables of the training.
-`columns` are SQL over `fit`, a row of `_ml_tree_fit`.
-$$;
-
 grant execute on function
-  ml._tree_table(text, text, text, text),
-  ml._tree_write(text, text, int, text),
-  ml._tree_publish(ml.tree_design, text)
+  ml._tree_write(text, text, int, text)
 to insights_analyst, insights_admin, insights_worker;
