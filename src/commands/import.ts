@@ -2,13 +2,14 @@ import { basename } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { columnReader } from "../importer/columns.ts";
 import { requireIngest } from "../importer/deliver.ts";
-import { caliperReader, canvasReader } from "../importer/dialects.ts";
+import { caliperReader, canvasReader, xapiReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
 import { type ImportOptions, importFile, type Summary } from "../importer/import.ts";
 import { checkCompressed, type Input, openInput } from "../importer/input.ts";
 import { linesOf } from "../importer/lines.ts";
 import type { Message } from "../importer/message.ts";
 import { moodleReader } from "../importer/moodle.ts";
+import { ouladReader } from "../importer/oulad.ts";
 import { nearest, type Problem } from "../importer/problem.ts";
 import { Rejects } from "../importer/rejects.ts";
 import { segmentReader } from "../importer/segment.ts";
@@ -47,6 +48,14 @@ timed(common(command.command("moodle <file>"), "moodle"))
 common(command.command("edx <file>"), "edx")
   .description("a tracking log of Open edX, as JSON lines")
   .action((file: string, options: Common) => run(file, edxReader(), options));
+
+common(command.command("oulad <file>"), "oulad")
+  .description("a table of OULAD, in the directory of the others: studentVle, studentRegistration, …")
+  .action(async (file: string, options: Common) => run(file, await ouladReader(file), options));
+
+common(command.command("xapi <file>"), "xapi")
+  .description("xAPI statements as JSON lines: each line is a statement or a list of statements")
+  .action((file: string, options: Common) => run(file, xapiReader(), options));
 
 common(command.command("canvas <file>"), "canvas")
   .description("Live Events of Canvas, as JSON lines")

@@ -1,6 +1,9 @@
 import { caliperMessages } from "../collector/caliper.ts";
 import { canvasMessages } from "../collector/canvas.ts";
-import { BodyError, type Translated } from "../collector/dialect.ts";
+import { BodyError, objectOf, type Translated, textOf } from "../collector/dialect.ts";
+import { readStatements, type Statement } from "../collector/xapi/statement.ts";
+import { eventOf } from "../collector/xapi/translate.ts";
+import { RowIdentity } from "./identity.ts";
 import type { Message } from "./message.ts";
 import { type Problem, shown } from "./problem.ts";
 import { readObjects } from "./segment.ts";
@@ -18,6 +21,36 @@ export const caliperReader = (): Reader =>
         : { sensor: "file", sendTime: body["eventTime"], dataVersion: body["@context"], data: [body] },
     }),
   );
+
+/**
+ * xAPI: one statement, or a list, per line. Only their events are stored: statements that clients can read back are sent
+ * to `/xapi`.
+ */
+export const xapiReader = (): Reader => (lines) => {
+  const identity = new RowIdentity("xapi");
+  return readObjects(lines, (value) => {
+    const read = readStatements(value);
+    if ("problem" in read) return [{ what: read.problem, value: shown(JSON.stringify(value)) }];
+    return read.statements.map((statement) => messageOf(statement, identity));
+  });
+};
+
+function messageOf(statement: Statement, identity: RowIdentity): Message | Problem {
+  const event = eventOf(statement);
+  if (event === undefined) return { what: "a statement that voids another one", isLeftOut: true };
+  const actor = objectOf(statement.actor);
+  const sha1 = textOf(actor["mbox_sha1sum"]);
+  const userId =
+    textOf(objectOf(actor["account"])["name"]) ??
+    textOf(actor["mbox"])?.slice("mailto:".length) ??
+    textOf(actor["openid"]) ??
+    (sha1 === undefined ? undefined : `sha1:${sha1}`);
+  if (userId === undefined) return { what: "a group of people", isLeftOut: true };
+  const timestamp = statement.timestamp ?? statement.stored;
+  if (timestamp === undefined) return { what: "no timestamp", value: shown(JSON.stringify(statement)) };
+  const messageId = statement.id ?? identity.idOf([JSON.stringify(statement)]);
+  return { ...event, messageId, userId, timestamp } as Message;
+}
 
 function dialectReader(translate: (body: Record<string, unknown>) => Translated[]): Reader {
   return (lines) =>

@@ -47,18 +47,20 @@ export class Header {
   }
 }
 
+type Convert = (cells: string[], line: number) => Message | Problem | (Message | Problem)[];
+
 /**
- * Reads a CSV file with a header; `prepare` looks up its columns and returns the function that makes a message of a
+ * Reads a CSV file with a header; `prepare` looks up its columns and returns the function that makes the messages of a
  * row.
  */
 export async function* readTable(
   lines: AsyncIterable<Line[]>,
   delimiter: string | undefined,
-  prepare: (header: Header) => (cells: string[], line: number) => Message | Problem,
+  prepare: (header: Header) => Convert,
   onGuess?: (delimiter: string) => void,
 ): AsyncGenerator<Reading[], void, undefined> {
   let width = 0;
-  let convert: ((cells: string[], line: number) => Message | Problem) | undefined;
+  let convert: Convert | undefined;
   for await (const rows of rowsOf(lines, delimiter, onGuess)) {
     const readings: Reading[] = [];
     for (const row of rows) {
@@ -72,8 +74,9 @@ export async function* readTable(
         const what = `${row.cells.length} cells where the header has ${width}`;
         readings.push({ line: row.line, problem: { what, value: shown(row.cells.join(delimiter ?? ",")) } });
       } else {
-        const outcome = convert(row.cells, row.line);
-        readings.push("what" in outcome ? { line: row.line, problem: outcome } : { line: row.line, message: outcome });
+        for (const each of [convert(row.cells, row.line)].flat()) {
+          readings.push("what" in each ? { line: row.line, problem: each } : { line: row.line, message: each });
+        }
       }
     }
     if (readings.length > 0) yield readings;

@@ -1,10 +1,15 @@
-import { describe, expect, test } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, describe, expect, test } from "vitest";
 import { columnReader } from "../../src/importer/columns.ts";
-import { caliperReader, canvasReader } from "../../src/importer/dialects.ts";
+import { caliperReader, canvasReader, xapiReader } from "../../src/importer/dialects.ts";
 import { edxReader } from "../../src/importer/edx.ts";
 import { linesOf } from "../../src/importer/lines.ts";
 import type { Message } from "../../src/importer/message.ts";
 import { moodleReader } from "../../src/importer/moodle.ts";
+import { ouladReader } from "../../src/importer/oulad.ts";
 import { ImportError } from "../../src/importer/problem.ts";
 import { segmentReader } from "../../src/importer/segment.ts";
 import type { Reader, Reading } from "../../src/importer/table.ts";
@@ -323,6 +328,130 @@ describe("canvas and caliper", () => {
       Array.from({ length: 3 }, () => ["page", "2025-03-03T10:00:00Z"]),
     );
     expect(problems(readings)).toEqual([[3, "no user"]]);
+  });
+});
+
+describe("xapi", () => {
+  const statement = (changes: object): string =>
+    JSON.stringify({
+      id: "fd41c918-b88b-4b20-a0a5-a4c32391aaa0",
+      actor: { mbox: "mailto:ada@example.edu" },
+      verb: { id: "http://adlnet.gov/expapi/verbs/passed" },
+      object: {
+        id: "https://example.edu/quiz/1",
+        definition: { type: "http://adlnet.gov/expapi/activities/assessment" },
+      },
+      result: { score: { scaled: 0.8 } },
+      timestamp: "2025-03-03T10:00:00Z",
+      ...changes,
+    });
+
+  test("statements are translated as requests are; groups and voiding statements are left out", async () => {
+    const readings = await read(
+      xapiReader(),
+      [
+        statement({}),
+        `[${statement({ actor: { account: { homePage: "https://example.edu", name: "7" } } })}]`,
+        statement({ actor: { objectType: "Group", member: [{ mbox: "mailto:ada@example.edu" }] } }),
+        statement({
+          verb: { id: "http://adlnet.gov/expapi/verbs/voided" },
+          object: { objectType: "StatementRef", id: "fd41c918-b88b-4b20-a0a5-a4c32391aaa1" },
+        }),
+        statement({ timestamp: undefined }),
+        statement({ actor: undefined }),
+      ].join("\n"),
+    );
+    expect(messages(readings)).toMatchObject([
+      {
+        type: "track",
+        event: "Task Completed",
+        messageId: "fd41c918-b88b-4b20-a0a5-a4c32391aaa0",
+        userId: "ada@example.edu",
+        properties: { item: "https://example.edu/quiz/1", itemKind: "task", score: 0.8 },
+      },
+      { userId: "7" },
+    ]);
+    expect(problems(readings).map(([line]) => line)).toEqual([3, 4, 5, 6]);
+    expect(readings.flatMap((reading) => ("problem" in reading ? [reading.problem.isLeftOut === true] : []))).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+});
+
+describe("oulad", () => {
+  const directory = mkdtempSync(join(tmpdir(), "insights-oulad-"));
+  afterAll(() => rmSync(directory, { recursive: true }));
+  writeFileSync(
+    join(directory, "courses.csv"),
+    "code_module,code_presentation,module_presentation_length\nAAA,2013J,268\n",
+  );
+  writeFileSync(
+    join(directory, "assessments.csv.gz"),
+    gzipSync("code_module,code_presentation,id_assessment,assessment_type,date,weight\nAAA,2013J,1752,TMA,19,10\n"),
+  );
+  const readTableOf = async (content: string): Promise<Reading[]> =>
+    read(await ouladReader(join(directory, "table.csv")), content);
+
+  test("days of a presentation become times, and tables of the directory are joined", async () => {
+    expect(
+      messages(
+        await readTableOf(
+          "code_module,code_presentation,id_student,id_site,date,sum_click\nAAA,2013J,28400,546652,-10,4\nAAA,2013B,28400,546652,0,4\n",
+        ),
+      ),
+    ).toMatchObject([
+      {
+        type: "page",
+        userId: "28400",
+        timestamp: "2013-09-21T00:00:00.000Z",
+        properties: { item: "oulad/site/546652", parent: "oulad/AAA/2013J", clicks: 4 },
+      },
+      { timestamp: "2013-02-01T00:00:00.000Z" },
+    ]);
+    expect(
+      messages(
+        await readTableOf(
+          "code_module,code_presentation,id_student,date_registration,date_unregistration\nAAA,2013J,1,-159,\nAAA,2013J,2,-30,12\n",
+        ),
+      ).map(({ userId, event, timestamp }) => [userId, event, timestamp.slice(0, 10)]),
+    ).toEqual([
+      ["1", "Course Enrolled", "2013-04-25"],
+      ["2", "Course Enrolled", "2013-09-01"],
+      ["2", "Course Dropped", "2013-10-13"],
+    ]);
+    const results = await readTableOf(
+      "id_assessment,id_student,date_submitted,is_banked,score\n1752,1,18,0,78\n1752,2,20,0,\n1752,3,-1,1,70\n9,4,1,0,1\n",
+    );
+    expect(messages(results)).toMatchObject([
+      { event: "Task Submitted", properties: { item: "oulad/assessment/1752", score: 0.78, late: false } },
+      { properties: { late: true } },
+    ]);
+    expect(problems(results)).toEqual([
+      [4, "a result of an earlier presentation"],
+      [5, "an assessment that assessments.csv does not have"],
+    ]);
+    expect(
+      messages(
+        await readTableOf(
+          "code_module,code_presentation,id_student,num_of_prev_attempts,final_result\nAAA,2013J,1,0,Pass\nAAA,2013J,2,1,Fail\nAAA,2013J,3,0,Withdrawn\n",
+        ),
+      ).map(({ event, timestamp, properties }) => [event, timestamp.slice(0, 10), properties?.["attempt"]]),
+    ).toEqual([
+      ["Course Completed", "2014-06-26", 1],
+      ["Course Failed", "2014-06-26", 2],
+    ]);
+  });
+
+  test("another table, and one whose related table is missing, are named", async () => {
+    await expect(readTableOf("a,b\n1,2\n")).rejects.toMatchObject({
+      message: "this is not a table of events of OULAD: its columns are a, b",
+    });
+    await expect(
+      read(await ouladReader("-"), "id_assessment,id_student,date_submitted,is_banked,score\n1752,1,18,0,78\n"),
+    ).rejects.toMatchObject({ message: "this table refers to assessments.csv, which is not in its directory" });
   });
 });
 
