@@ -120,7 +120,7 @@ const tables: Readonly<Record<string, Table>> = {
       const course = courses.get(courseOf(row));
       if (course === undefined) return { what: "a presentation that courses.csv does not have" };
       const result = row["final_result"] ?? "";
-      // Who withdrew is in studentRegistration, with the day.
+      // Withdrawals are in studentRegistration, with their days.
       if (result === "Withdrawn") return { what: "withdrawn: see studentRegistration", isLeftOut: true };
       return [
         {

@@ -266,6 +266,26 @@ const steps: Record<string, string> = {
   "rotated key":
     "select source from track.rotate_write_key((select min(key_id) from track.write_key), '180 days 01:00')",
   "expiry of the old key": "select expires_at - now() as rest from track.write_key order by key_id",
+  statement: `
+    select track.store_statements('{"statements": [{
+      "statement": {
+        "id": "00000000-0000-4000-8000-000000000001", "verb": {"id": "http://adlnet.gov/expapi/verbs/passed"},
+        "actor": {"account": {"homePage": "https://campus.example", "name": "t"}},
+        "object": {"id": "https://campus.example/task"}, "timestamp": "2025-03-30T01:30:00Z"
+      },
+      "event": {"type": "track", "event": "Task Completed", "properties": {"item": "https://campus.example/task"}}
+    }]}')`,
+  "statements of a time":
+    "select jsonb_array_length(statements) as found, next from track.statements('{\"since\": \"2025-03-30T01:30:00Z\"}')",
+  "a document": `
+    select track.store_document('{"kind": "state", "activity": "urn:a", "id": "x",
+      "agent": {"account": {"homePage": "https://campus.example", "name": "t"}}}', '1', 'text/plain')`,
+  "stored document": `
+    select content_type from track.stored_document('{"kind": "state", "activity": "urn:a", "id": "x",
+      "agent": {"account": {"homePage": "https://campus.example", "name": "t"}}}')`,
+  "documents of a time": `
+    select track.stored_documents('{"kind": "state", "activity": "urn:a",
+      "agent": {"account": {"homePage": "https://campus.example", "name": "t"}}}', '2025-03-30 01:30Z')`,
   refused: `select track.count_refused('site', 'server', 'CF001', 3)`,
   "refused messages": "select * from track.refused_messages()",
   "refused messages of a day": "select * from track.refused_messages('2025-03-30', '2025-03-30')",
