@@ -10,7 +10,7 @@ import { linesOf } from "../importer/lines.ts";
 import type { Message } from "../importer/message.ts";
 import { moodleReader } from "../importer/moodle.ts";
 import { ouladReader } from "../importer/oulad.ts";
-import { nearest, type Problem } from "../importer/problem.ts";
+import { ImportError, nearest, type Problem } from "../importer/problem.ts";
 import { Rejects } from "../importer/rejects.ts";
 import { segmentReader } from "../importer/segment.ts";
 import type { Reader } from "../importer/table.ts";
@@ -161,6 +161,7 @@ async function run(file: string, reader: Reader, options: Common): Promise<void>
           });
     for (const line of reasonsOf(summary)) console.log(line);
     for (const note of reader.notes?.() ?? []) console.log(`note: ${note}`);
+    if (summary.total === 0) throw new ImportError(`${name} has no rows`, "check that the file is the whole download");
     if (summary.rejected > 0) process.exitCode = 1;
   } finally {
     await input?.close();
