@@ -193,7 +193,7 @@ function tableOf(header: Header): Table {
   );
 }
 
-/** A small table of the same directory by key, with any form of its name; empty when there is none. */
+/** A small table of the same directory by key, compressed or not; empty where the directory does not have it. */
 async function siblingOf(
   path: string,
   table: keyof Siblings,
