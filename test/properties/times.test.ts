@@ -276,7 +276,7 @@ const steps: Record<string, string> = {
       "event": {"type": "track", "event": "Task Completed", "properties": {"item": "https://campus.example/task"}}
     }]}')`,
   "statements of a time":
-    "select jsonb_array_length(statements) as found, next from track.statements('{\"since\": \"2025-03-30T01:30:00Z\"}')",
+    'select jsonb_array_length(statements) as found, next from track.statements(\'{"since": "2025-03-30T01:30:00Z"}\')',
   "a document": `
     select track.store_document('{"kind": "state", "activity": "urn:a", "id": "x",
       "agent": {"account": {"homePage": "https://campus.example", "name": "t"}}}', '1', 'text/plain')`,
