@@ -1,3 +1,4 @@
+import { type Json, objectOf, shareOf, textOf } from "../collector/dialect.ts";
 import { RowIdentity } from "./identity.ts";
 import type { Message } from "./message.ts";
 import { type Problem, shown } from "./problem.ts";
@@ -10,8 +11,6 @@ import { Times } from "./time.ts";
  * the bus or of Segment (`timestamp`, `data`). An `event` of a browser is a text that contains JSON. Items have the keys
  * of the platform: `course-v1:…` for courses, `block-v1:…` for what they contain.
  */
-
-type Json = Record<string, unknown>;
 
 /** Our names of events (docs/events.md). Others keep the platform's name. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -127,14 +126,14 @@ function propertiesOf(name: string, context: Json, data: Json): Record<string, u
         typeof value === "boolean" ||
         (typeof value === "string" && value !== "" && value.length <= LONGEST_VALUE)),
   );
-  const [grade, most] = [data["grade"], data["max_grade"]];
+  const score = shareOf(data["grade"], data["max_grade"]);
   const position = data["currentTime"] ?? data["current_time"] ?? data["new_time"];
   return {
     ...Object.fromEntries(kept),
     ...(item === undefined ? {} : { item, itemKind: kind }),
     ...(item !== undefined && !isCourse && course !== undefined ? { parent: course } : {}),
     ...(textOf(module["display_name"]) === undefined || isCourse ? {} : { itemTitle: module["display_name"] }),
-    ...(typeof grade === "number" && typeof most === "number" && most > 0 ? { score: grade / most } : {}),
+    ...(score === undefined ? {} : { score }),
     ...(typeof data["attempts"] === "number" ? { attempt: data["attempts"] } : {}),
     ...(typeof position === "number" ? { position } : {}),
   };
@@ -160,12 +159,4 @@ function payloadOf(value: unknown): Json {
     // Old events of browsers hold form data.
     return {};
   }
-}
-
-const objectOf = (value: unknown): Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};
-
-function textOf(value: unknown): string | undefined {
-  if (typeof value === "number") return String(value);
-  return typeof value === "string" && value !== "" ? value : undefined;
 }

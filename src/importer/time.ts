@@ -107,13 +107,19 @@ export class Times {
     if (this.#format !== undefined) return this.#format.read(text, timeZone);
     if (EPOCH.test(text)) return epochOf(text);
     const iso = ISO.exec(text)?.groups;
-    if (iso !== undefined) return this.#instant(iso, Number(iso["year"]), Number(iso["month"]), Number(iso["day"]));
+    if (iso !== undefined) return instant(iso, Number(iso["year"]), Number(iso["month"]), Number(iso["day"]), timeZone);
     const numeric = NUMERIC.exec(text)?.groups;
     if (numeric !== undefined) return this.#numeric(text, numeric);
     const named = NAMED.exec(text)?.groups;
     const month = MONTHS.indexOf((named?.["name"] ?? named?.["first"] ?? "").slice(0, 3).toLowerCase());
     if (named !== undefined && month >= 0) {
-      return this.#instant(named, yearOf(named["year"] ?? ""), month + 1, Number(named["day"] ?? named["second_day"]));
+      return instant(
+        named,
+        yearOf(named["year"] ?? ""),
+        month + 1,
+        Number(named["day"] ?? named["second_day"]),
+        timeZone,
+      );
     }
     return /^-?\d{1,8}$/.test(text)
       ? {
@@ -123,36 +129,16 @@ export class Times {
       : { what: "not a time", hint: HINT };
   }
 
-  #numeric(text: string, found: Record<string, string | undefined>): number | Problem {
+  #numeric(text: string, found: Groups): number | Problem {
     const { one = "", two = "", three = "" } = found;
-    if (one.length === 4) return this.#instant(found, Number(one), Number(two), Number(three));
+    const { timeZone } = this.#rules;
+    if (one.length === 4) return instant(found, Number(one), Number(two), Number(three), timeZone);
     if (one.length > 2) return { what: "not a time", hint: HINT };
     if (this.#order === undefined) throw this.#unknown(shown(text));
     const [year, month, day] =
       this.#order === "dmy" ? [three, two, one] : this.#order === "mdy" ? [three, one, two] : [one, two, three];
     if (year.length !== 2 && year.length !== 4) return { what: "not a time", hint: HINT };
-    return this.#instant(found, yearOf(year), Number(month), Number(day));
-  }
-
-  #instant(
-    { hour, minute, second, fraction, half, utc, offset }: Record<string, string | undefined>,
-    year: number,
-    month: number,
-    day: number,
-  ): number | Problem {
-    return instant(
-      {
-        year,
-        month,
-        day,
-        hour: half === undefined ? Number(hour ?? 0) : hourOf(Number(hour), half),
-        minute: Number(minute ?? 0),
-        second: Number(second ?? 0),
-        milliseconds: Math.round(Number(`0.${fraction ?? 0}`) * 1_000),
-      },
-      utc === undefined ? offset : "+00",
-      this.#rules.timeZone,
-    );
+    return instant(found, yearOf(year), Number(month), Number(day), timeZone);
   }
 
   #unknown(text: string): ImportError {
@@ -163,18 +149,14 @@ export class Times {
   }
 }
 
-interface WallClock {
-  year: number;
-  month: number;
-  day: number;
-  hour: number;
-  minute: number;
-  second: number;
-  milliseconds: number;
-}
+type Groups = Readonly<Record<string, string | undefined>>;
 
-function instant(time: WallClock, offset: string | undefined, zone: string): number | Problem {
-  const { year, month, day, hour, minute, second, milliseconds } = time;
+/** The instant of a date and the groups of a form: hour, minute, second, fraction, half, utc and offset. */
+function instant(groups: Groups, year: number, month: number, day: number, zone: string): number | Problem {
+  const { minute: minutes = 0, second: seconds = 0, fraction = 0, half, utc } = groups;
+  const hour = half === undefined ? Number(groups["hour"] ?? 0) : hourOf(Number(groups["hour"]), half);
+  const [minute, second] = [Number(minutes), Number(seconds)];
+  const offset = utc === undefined ? groups["offset"] : "+00";
   // Date.UTC reads the years 0 to 99 as 1900 to 1999.
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
@@ -183,7 +165,7 @@ function instant(time: WallClock, offset: string | undefined, zone: string): num
   const exists =
     date.getUTCMonth() === month - 1 && date.getUTCDate() === day && hour < 24 && minute < 60 && second < 60;
   if (!exists) return { what: "a time that does not exist" };
-  const wallClock = date.getTime() + milliseconds;
+  const wallClock = date.getTime() + Math.round(Number(`0.${fraction}`) * 1_000);
   return offset === undefined ? instantOf(zone, wallClock) : wallClock - minutesOf(offset) * 60_000;
 }
 
@@ -272,21 +254,9 @@ export class TimeFormat {
   read(text: string, zone: string): number | Problem {
     const found = this.#pattern.exec(text)?.groups;
     if (found === undefined) return { what: `not a time of the form ${this.#format}` };
-    const { year = "", month, name, day, hour, minute, second, fraction, half, utc, offset } = found;
+    const { year = "", month, name, day } = found;
     const named = MONTHS.indexOf((name ?? "").slice(0, 3).toLowerCase());
     if (name !== undefined && named < 0) return { what: `"${shown(name)}" is not an English month` };
-    return instant(
-      {
-        year: yearOf(year),
-        month: name === undefined ? Number(month) : named + 1,
-        day: Number(day),
-        hour: half === undefined ? Number(hour ?? 0) : hourOf(Number(hour), half),
-        minute: Number(minute ?? 0),
-        second: Number(second ?? 0),
-        milliseconds: Math.round(Number(`0.${fraction ?? 0}`) * 1_000),
-      },
-      utc === undefined ? offset : "+00",
-      zone,
-    );
+    return instant(found, yearOf(year), name === undefined ? Number(month) : named + 1, Number(day), zone);
   }
 }
