@@ -61,22 +61,13 @@ const long = [
   "test/worker/predictions.test.ts",
 ];
 
-/** Tests that ask a database, and neither change their process nor depend on what another file left in it. */
-const shared = [
-  "test/sql/**/*.test.ts",
-  "test/properties/**/*.test.ts",
-  "test/api/{analytics,arguments,browsers,experiment_story,experiments,features,graphql,keys}.test.ts",
-  "test/api/{measurements,operations,origins,recommend,refusals,rules}.test.ts",
-  "test/errors/**/*.test.ts",
-  "test/events.test.ts",
-  "test/examples/bi.test.ts",
-  "test/metrics/{latencies,metrics}.test.ts",
-  "test/privacy/**/*.test.ts",
-  "test/security/{analysts,definers,disclosures,floor,instructors,invented_people,limits,migrate,person}.test.ts",
-  "test/security/{plans,rows,watch}.test.ts",
-  "test/simulator/{experiment,run}.test.ts",
-  "test/worker/{ledger,predictions}.test.ts",
+/** Tests that change their process for good, or measure it. */
+const alone = [
+  "test/api/include.test.ts",
+  "test/collector/clients.test.ts",
+  "test/database/{embedded,pooler,watchdog}.test.ts",
 ];
+
 /** The files that take longest, which start first: else the last of them would run alone at the end. */
 const slow = [
   "commands/start",
@@ -120,8 +111,8 @@ export default defineConfig({
       {
         test: {
           name: "shared",
-          include: shared,
-          exclude,
+          include: ["test/**/*.test.ts"],
+          exclude: [...exclude, ...alone],
           // The files share a process one after the other, so that modules and the embedded database's WebAssembly are
           // loaded, and compiled for speed, once.
           isolate: false,
@@ -130,10 +121,10 @@ export default defineConfig({
       },
       {
         test: {
-          // One process per test file: for what sets environment variables, starts servers or ends processes.
-          name: "other",
-          include: ["test/**/*.test.ts"],
-          exclude: [...exclude, ...shared],
+          // One process per test file.
+          name: "alone",
+          include: alone,
+          exclude,
         },
       },
     ],
