@@ -54,7 +54,7 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     const signIn = role === "visitor" ? "" : `#token=${await token(role, people[role])}`;
     await page.goto(`${url}${path}${signIn}`);
     await page.waitForSelector("h1");
-    await page.waitForFunction("document.querySelector('.skeleton, [aria-busy=true]') === null");
+    await expect.poll(() => page.locator(".skeleton, [aria-busy=true]").count(), { timeout: 30_000 }).toBe(0);
     return { page, complaints, close: () => context.close() };
   }
 
@@ -151,7 +151,7 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     const first = page.locator(".list li").first();
     const title = await first.locator("strong").textContent();
     await first.getByRole("button", { name: "Not interested" }).click();
-    await expect.poll(() => page.locator(".list strong").allTextContents()).not.toContain(title);
+    await expect.poll(() => page.locator(".list strong").allTextContents(), { timeout: 30_000 }).not.toContain(title);
     const stored = await database.rows(
       "select from track.event join track.event_type using (event_type_id) where name = 'Recommendation Dismissed'",
     );
