@@ -10,7 +10,6 @@ const serverless = [
   "test/browser/meter.test.ts",
   "test/api/{addresses,authentication,bodies,listener,rates}.test.ts",
   "test/config.test.ts",
-  "test/dashboard/start-page.test.ts",
   "test/database/{embedded,socket,watchdog}.test.ts",
   "test/importer/{csv,input,readers,time}.test.ts",
   "test/language.test.ts",
@@ -25,6 +24,7 @@ const serverless = [
  */
 const alike = [
   "test/api/{admission,analytics,arguments,experiment_story,include}.test.ts",
+  "test/dashboard/operations.test.ts",
   "test/commands/{doctor,erase,evaluate,experiment,export,health,import,keys,query,retention,sql,train}.test.ts",
   "test/database/{locks,months,schema-conflicts}.test.ts",
   "test/errors/**/*.test.ts",
@@ -50,6 +50,7 @@ const long = [
   "test/api/arguments.test.ts",
   "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
+  "test/dashboard/pages.test.ts",
   "test/database/watchdog.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
