@@ -30,6 +30,7 @@
 -- ml
 --!include ml/linear_algebra/_caller_error.sql
 --!include ml/linear_algebra/_check_output_columns.sql
+--!include ml/linear_algebra/_create_table.sql
 --!include ml/linear_algebra/_times.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix_columns.sql
@@ -41,6 +42,7 @@
 --!include ml/linear_algebra/multiply.sql
 --!include ml/linear_algebra/gram.sql
 --!include ml/linear_algebra/_without_traces.sql
+--!include ml/linear_algebra/_less_multiples.sql
 --!include ml/linear_algebra/inverse.sql
 --!include ml/linear_algebra/rank_one_update.sql
 --!include ml/linear_algebra/low_rank_update.sql
@@ -121,6 +123,7 @@
 --!include ml/regression/_multinomial_fits.sql
 --!include ml/regression/_multinomial_covariance.sql
 --!include ml/regression/mlogregr_train.sql
+--!include ml/regression/_softmax.sql
 --!include ml/regression/mlogregr_predict.sql
 --!include ml/regression/_float8_product.sql
 --!include ml/regression/_multinomial_sandwich.sql
@@ -307,6 +310,8 @@
 --!include ml/registry/_deployed_model_id.sql
 --!include ml/registry/_version.sql
 --!include ml/registry/_document.sql
+--!include ml/registry/_classes.sql
+--!include ml/registry/_one_answer.sql
 --!include ml/registry/_single_precision.sql
 --!include ml/registry/_similarity.sql
 --!include ml/registry/_answer_expression.sql
@@ -316,10 +321,12 @@
 --!include ml/registry/_interpolate.sql
 --!include ml/registry/_score.sql
 --!include ml/registry/_predict.sql
+--!include ml/registry/_class_probabilities.sql
 --!include ml/registry/_predict_into.sql
 --!include ml/registry/_temporary.sql
 --!include ml/registry/_fit_calibration.sql
 --!include ml/registry/_evaluate.sql
+--!include ml/registry/_evaluate_classes.sql
 --!include ml/registry/_bin_counts.sql
 --!include ml/registry/_profile.sql
 --!include ml/registry/_conclude.sql
@@ -334,6 +341,7 @@
 --!include ml/registry/rollback.sql
 --!include ml/registry/predict.sql
 --!include ml/registry/predict_table.sql
+--!include ml/registry/predict_classes.sql
 --!include ml/registry/_row_features.sql
 --!include ml/registry/predict_each.sql
 --!include ml/registry/_explain.sql
@@ -343,6 +351,7 @@
 --!include ml/registry/challenge_by_metrics.sql
 --!include ml/registry/challenge_by_outcome.sql
 --!include ml/registry/in_holdout.sql
+--!include ml/registry/_class_label.sql
 --!include ml/registry/_divide.sql
 --!include ml/registry/train.sql
 --!include ml/registry/export_training_set.sql
@@ -351,6 +360,8 @@
 --!include ml/registry/_xgboost_base.sql
 --!include ml/registry/_tree_weights.sql
 --!include ml/registry/_tree_document.sql
+--!include ml/registry/_imported_classes.sql
+--!include ml/registry/_xgboost_bases.sql
 --!include ml/registry/_plain_boosting.sql
 --!include ml/registry/_import_xgboost.sql
 --!include ml/registry/_xgboost_tree_count.sql

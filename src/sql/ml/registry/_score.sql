@@ -1,5 +1,5 @@
-create or replace function ml._tree_score(model_id bigint, document jsonb, inputs jsonb)
-returns float8
+create or replace function ml._tree_values(model_id bigint, inputs jsonb)
+returns table (tree int, value float8)
 language sql
 stable
 parallel safe
@@ -7,7 +7,7 @@ begin atomic
   with recursive walk as (
     select node.*
     from ml.tree_node as node
-    where node.model_id = _tree_score.model_id
+    where node.model_id = _tree_values.model_id
       and node.node = 0
 
     union all
@@ -23,19 +23,56 @@ begin atomic
         end as goes_left
     ) as decided
     join ml.tree_node as node
-      on node.model_id = _tree_score.model_id
+      on node.model_id = _tree_values.model_id
       and node.tree = walk.tree
       and node.node = case when decided.goes_left then walk.left_node else walk.right_node end
     where walk.feature is not null
   )
 
-  select (document ->> 'intercept')::float8 + coalesce(sum(walk.value), 0)
+  select walk.tree, walk.value
   from walk
   where walk.feature is null;
 end;
 
-comment on function ml._tree_score(bigint, jsonb, jsonb) is $$
-The raw score of a tree model for one row: all its trees are walked at once, by key. Batches use ml._score_expression.
+comment on function ml._tree_values(bigint, jsonb) is $$
+The value of the leaf that one row reaches, for each tree of a model.
+All trees are walked at once, by key. Batches use ml._score_expression.
+$$;
+
+create or replace function ml._tree_inputs_of(document jsonb, features jsonb)
+returns jsonb
+language sql
+stable
+parallel safe
+begin atomic
+  select coalesce(jsonb_object_agg(
+    input.name,
+    -- A category that the training never saw counts as missing.
+    case when input.type = 'category' and listed.feature ? 'categories'
+      and not listed.feature -> 'categories' ? coalesce(input.value, '') then null
+      else input.value end
+  ), '{}')
+  from ml._feature_values(document, features) as input
+  join jsonb_array_elements(document -> 'features') as listed (feature) on listed.feature ->> 'name' = input.name;
+end;
+
+comment on function ml._tree_inputs_of(jsonb, jsonb) is $$
+The features of a tree model as given in an object, as text by name; unknown categories are null.
+$$;
+
+create or replace function ml._constants(document jsonb, features jsonb)
+returns text
+language sql
+stable
+parallel safe
+begin atomic
+  select coalesce(string_agg(format('%L::%s as x%s', input.value, case when input.type = 'category' then 'text'
+    else 'float8' end, input.place), ', ' order by input.place), '1 as one')
+  from ml._feature_values(document, features) as input;
+end;
+
+comment on function ml._constants(jsonb, jsonb) is $$
+The select list that gives a model's features as constants x1, x2, … from an object.
 $$;
 
 create or replace function ml._score(model ml.model, features jsonb)
@@ -46,30 +83,17 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_document constant jsonb := ml._document(model);
-  v_inputs jsonb;
-  v_list text;
+  v_document constant jsonb := ml._one_answer(model);
   v_score float8;
 begin
   if v_document ->> 'kind' = 'trees' then
-    select jsonb_object_agg(
-      input.name,
-      -- A category that the training never saw counts as missing.
-      case when input.type = 'category' and listed.feature ? 'categories'
-        and not listed.feature -> 'categories' ? coalesce(input.value, '') then null
-        else input.value end
-    )
-    into v_inputs
-    from ml._feature_values(v_document, features) as input
-    join jsonb_array_elements(v_document -> 'features') as listed (feature) on listed.feature ->> 'name' = input.name;
-    return ml._tree_score(model.model_id, v_document, coalesce(v_inputs, '{}'));
+    return (v_document ->> 'intercept')::float8 + coalesce((
+      select sum(leaf.value)
+      from ml._tree_values(model.model_id, ml._tree_inputs_of(v_document, features)) as leaf
+    ), 0);
   end if;
-  select string_agg(format('%L::%s as x%s', input.value, case when input.type = 'category' then 'text' else 'float8'
-      end, input.place), ', ' order by input.place)
-  into v_list
-  from ml._feature_values(v_document, features) as input;
-  execute format('select %s from (select %s) as input', ml._score_expression(model), coalesce(v_list, '1 as one'))
-    into v_score;
+  execute format('select %s from (select %s) as input', ml._score_expression(model),
+    ml._constants(v_document, features)) into v_score;
   return v_score;
 end;
 $$;
@@ -79,6 +103,8 @@ The raw score of a model for one object of features: log odds, the logarithm or 
 $$;
 
 grant execute on function
-  ml._tree_score(bigint, jsonb, jsonb),
+  ml._tree_values(bigint, jsonb),
+  ml._tree_inputs_of(jsonb, jsonb),
+  ml._constants(jsonb, jsonb),
   ml._score(ml.model, jsonb)
 to insights_reader, insights_analyst, insights_admin, insights_worker;
