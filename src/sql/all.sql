@@ -315,10 +315,15 @@
 --!include ml/registry/_single_precision.sql
 --!include ml/registry/_similarity.sql
 --!include ml/registry/_answer_expression.sql
+--!include ml/registry/_members.sql
+--!include ml/registry/_log_odds_expression.sql
 --!include ml/registry/_score_expression.sql
 --!include ml/registry/_feature_list.sql
 --!include ml/registry/_feature_values.sql
 --!include ml/registry/_interpolate.sql
+--!include ml/registry/_tree_values.sql
+--!include ml/registry/_tree_inputs_of.sql
+--!include ml/registry/_constants.sql
 --!include ml/registry/_score.sql
 --!include ml/registry/_predict.sql
 --!include ml/registry/_class_probabilities.sql
@@ -332,7 +337,10 @@
 --!include ml/registry/_conclude.sql
 --!include ml/registry/_calibrate.sql
 --!include ml/registry/_challenge.sql
+--!include ml/registry/_is_double.sql
+--!include ml/registry/_check_ensemble.sql
 --!include ml/registry/register_model.sql
+--!include ml/registry/register_ensemble.sql
 --!include ml/registry/deployed_version.sql
 --!include ml/registry/mark_for_training.sql
 --!include ml/registry/_deploy.sql

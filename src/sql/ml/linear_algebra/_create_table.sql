@@ -5,6 +5,9 @@ as $$
 declare
   v_rows bigint;
 begin
+  if statement !~ '^\s*create ' then
+    perform common.refuse('CF001', 'the statement does not create a table', 'Give the text of a create table … as.');
+  end if;
   execute statement;
   get diagnostics v_rows = row_count;
   return v_rows;

@@ -435,14 +435,15 @@ begin
     );
   end if;
 
-  -- Scaled to ones on the diagonal, so that the size of a pivot does not depend on the units of the rows. An entry whose
-  -- product with the scales would be too small for single precision, which fails, becomes zero: v_root times v_least is
-  -- 2^24 times the least entry of a row that remains.
+  -- Scaled to ones on the diagonal, so that the size of a pivot does not depend on the units of the rows.
+  -- An entry whose product with the scales would be too small for single precision, which fails, becomes zero: v_root
+  -- times v_least is 2^24 times the least entry of a row that remains.
   v_root := array(select sqrt(entry) from unnest(v_diagonal) as entry)::vector;
   v_least := array(select greatest(2.4e-38 * greatest(sqrt(entry), 1), 1.5e-27) from unnest(v_diagonal) as entry);
   v_scale := array(select 1 / sqrt(entry) from unnest(v_diagonal) as entry)::vector;
   v_inverse := array(
-    select ((row_.v + row_.least) - row_.least) * v_scale * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
+    select ((row_.v + row_.least) - row_.least) * v_scale
+      * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
     from (
       select v, n, v_root * array_fill(v_least[n], array[v_size])::vector as least
       from unnest(v_matrix) with ordinality as entry (v, n)
@@ -485,7 +486,8 @@ begin
   end if;
   -- Traces of links over many rows are removed: their products could be too small for single precision, which fails.
   return array(
-    select ((row_.v + row_.least) - row_.least) * v_scale * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
+    select ((row_.v + row_.least) - row_.least) * v_scale
+      * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
     from (
       select v, n, v_trace + v_root * array_fill(v_least[n], array[v_size])::vector as least
       from unnest(v_inverse) with ordinality as entry (v, n)

@@ -49,7 +49,11 @@ begin
   end if;
   return ml._less_multiples(
     inverse, v_product,
-    array(select weight / v_quadratic * entry from unnest(v_product::real[]) with ordinality as list (entry, n) order by n)
+    array(
+      select weight / v_quadratic * entry
+      from unnest(v_product::real[]) with ordinality as list (entry, n)
+      order by n
+    )
   );
 end;
 $$;

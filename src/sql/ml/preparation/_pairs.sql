@@ -43,7 +43,8 @@ begin
     from unnest(v_columns) with ordinality as part (name, position) order by position);
   drop table if exists pg_temp._ml_pair;
   execute format(
-    'create temp table _ml_pair on commit drop as select %s count(*) as _row_count, array[%s]::float8[] as _below from %s
+    'create temp table _ml_pair on commit drop as
+      select %s count(*) as _row_count, array[%s]::float8[] as _below from %s
       where %s %s having count(*) > 0',
     (select coalesce(string_agg(name || ', ', '' order by position), '')
       from unnest(v_groups) with ordinality as part (name, position)),

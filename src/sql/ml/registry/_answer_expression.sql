@@ -9,6 +9,11 @@ begin atomic
       when 'softmax' then format('ml._softmax(%s)', score)
       else score
     end
+    when document ->> 'kind' = 'ensemble' then format(
+      '(select case when odds is not null then 1 / (1 + exp(-least(greatest(odds, -700), 700))) end
+        from (select %s as odds offset 0) as given)',
+      score
+    )
     when document #>> '{calibration,method}' = 'isotonic' then format(
       'ml._interpolate(%s, %L::float8[], %L::float8[])', score,
       array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,scores}') as value),

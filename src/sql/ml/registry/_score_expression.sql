@@ -112,6 +112,32 @@ begin
           from generate_series(1, jsonb_array_length(v_document -> 'features')) as position),
         (v_document ->> 'default')::float8
       );
+    when 'ensemble' then
+      -- Each member reads its features by its own numbers.
+      select string_agg(format(
+        '%L::float8 * (select %s from (select %s offset 0) as member)',
+        member.weight,
+        ml._log_odds_expression((member.model).coefficients, ml._score_expression(member.model)),
+        coalesce((
+          select string_agg(
+            format(
+              case when feature ->> 'type' = 'number'
+                and ((member.model).coefficients -> 'single_precision')::boolean then 'ml._single_precision(x%s) as x%s'
+                else 'x%s as x%s' end,
+              (
+                select place
+                from jsonb_array_elements(v_document -> 'features') with ordinality as whole (known, place)
+                where known -> 'name' = feature -> 'name'
+              ),
+              position
+            ), ', ' order by position
+          )
+          from jsonb_array_elements((member.model).coefficients -> 'features') with ordinality
+            as listed (feature, position)
+        ), '1 as one')
+      ), ' + ' order by member.position)
+      into v_score
+      from ml._members(v_document) with ordinality as member (model, weight, position);
   end case;
   return '(' || v_score || ')';
 end;

@@ -1,15 +1,3 @@
-create or replace function ml._is_double(value jsonb)
-returns boolean
-language sql
-immutable
-parallel safe
-begin atomic
-  select coalesce(jsonb_typeof(value) = 'number'
-    and (value::numeric = 0 or abs(value::numeric) between 1e-300 and 1e300), false);
-end;
-
-comment on function ml._is_double(jsonb) is $$Whether a JSON value is a number that a double can hold.$$;
-
 create or replace function ml._check_document(document jsonb)
 returns void
 language plpgsql
@@ -23,9 +11,9 @@ declare
   v_wrong text;
 begin
   if document is null or jsonb_typeof(document) <> 'object'
-    or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
+    or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores', 'ensemble') then
     perform common.refuse('CF009', format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
-      'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.');
+      'The kind is linear, trees, embeddings, scores or ensemble; src/sql/ml/README.md shows each.');
   end if;
   if document ? 'classes' then
     v_classes := case when jsonb_typeof(document -> 'classes') = 'array' and v_kind in ('linear', 'trees') then (
@@ -262,6 +250,10 @@ begin
     );
   end if;
 
+  if document ->> 'kind' = 'ensemble' then
+    perform ml._check_ensemble(v_project.project_id, document);
+  end if;
+
   insert into ml.model (project_id, version, algorithm, parameters, metrics, coefficients, seed, data_watermark,
     row_count, duration)
   values (
@@ -377,13 +369,14 @@ comment on function ml.register_model(
 Adds a version to a project, creates the project if necessary, and returns the number of the version.
 Does not deploy the version.
 `document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings,
-scores); ml.train and ml.import_model write it for you. `task` is regression, classification or recommendation;
+scores, ensemble); ml.train, ml.import_model and ml.register_ensemble write it for you.
+`task` is regression, classification or recommendation;
 `metric` judges the versions of a new project.
 A recommender has no document: it is in tables of the room that serves it.
 Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
 $$;
 
-grant execute on function ml._is_double(jsonb), ml._check_document(jsonb) to insights_admin, insights_worker;
+grant execute on function ml._check_document(jsonb) to insights_admin, insights_worker;
 grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint,
   interval, text)
   to insights_admin, insights_worker;

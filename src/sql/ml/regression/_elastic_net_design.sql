@@ -37,7 +37,8 @@ begin
       select from pg_catalog.pg_type as type
       where type.oid = v_type and (type.typcategory = 'A' or type.typname in ('vector', 'halfvec'))
     ) then
-      perform common.refuse('CF001', format('the independent variable "%s" is of type %s', left(col_ind_var, 100), v_type),
+      perform common.refuse('CF001',
+        format('the independent variable "%s" is of type %s', left(col_ind_var, 100), v_type),
         'Give an array of numbers, such as array[tax, bath, size].');
     end if;
     v_inside := substring(

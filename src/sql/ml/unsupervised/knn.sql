@@ -75,8 +75,9 @@ begin
 
   begin
     -- Moved to the mean of the points, for the sake of single precision; angles are measured from the origin.
-    select format('array[%s]', string_agg(format('%L::float8', case when v_name = 'dist_angle' then 0 else mean end), ', '
-      order by place))
+    select format('array[%s]', string_agg(
+      format('%L::float8', case when v_name = 'dist_angle' then 0 else mean end), ', ' order by place
+    ))
     into v_mean
     from (
       select place, avg(value) as mean
