@@ -54,8 +54,9 @@ end;
 $$;
 
 comment on function track._may_withhold(track.parsed_message[], text[]) is $$
-False when no message can be withheld: none decides, links or has a signal, no purpose in use needs consent, and none
-of the people has decided. For a small batch, the check costs a fraction of the query of `track._withheld_messages`.
+Returns false when no message can be withheld.
+That is so when none decides, links or has a signal, no purpose in use needs consent, and none of the people has
+decided. For a small batch, the check costs a fraction of the query of `track._withheld_messages`.
 $$;
 
 create or replace function track._withheld_messages(messages track.parsed_message[], opt_out text[])
