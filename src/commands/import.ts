@@ -17,13 +17,15 @@ import type { Reader } from "../importer/table.ts";
 import { type DateOrder, TimeFormat, type TimeRules } from "../importer/time.ts";
 import { timeZone } from "../importer/time-zone.ts";
 import { step } from "../terminal.ts";
+import { forgetImport, isImported } from "./forget-import.ts";
 import { withSession } from "./session.ts";
 
 const NOTES = `
 FILE is plain or compressed with gzip, which is detected by its contents; - reads standard input. Text is UTF-8 or UTF-16.
 
 Every row has an id, its own or a hash of its content, and each id is stored once: an import that was interrupted is
-completed by running it again, and repeating a complete one changes nothing. --dry-run shows the first ten messages, and
+completed by running it again, and repeating a complete one changes nothing. A wrong import is removed by
+insights forget-import, or by importing the file with other options and --replace. --dry-run shows the first ten messages, and
 what is left out or rejected, and stores nothing.
 
 Exit status: 0 if every row of the file is in the database or left out; 1 if a row was rejected or the import failed; 2
@@ -34,6 +36,7 @@ interface Common {
   show: number;
   rejects?: string;
   dryRun?: true;
+  replace?: true;
 }
 
 const command = new Command().description("Imports events from a file.").addHelpText("after", NOTES).exitOverride();
@@ -83,7 +86,7 @@ timed(common(command.command("csv <file>"), "csv"))
   .option("--days-since <date>", "the column of times counts days from this date, such as 2013-10-01", parseDate)
   .option("--delimiter <character>", 'separator of the cells, "tab" for a tab; default: recognized', parseDelimiter)
   .action((file: string, options: Common & ColumnOptions, self: Command) => {
-    const { id, property, source: _, show: __, rejects: ___, dryRun: ____, ...mapping } = options;
+    const { id, property, source: _, show: __, rejects: ___, dryRun: ____, replace: _____, ...mapping } = options;
     if ((mapping.event === undefined) === (mapping.eventColumn === undefined)) {
       self.error("error: give the name of the events with --event, or the column of their names with --event-column", {
         exitCode: 2,
@@ -113,6 +116,7 @@ function common(command: Command, source: string): Command {
     .option("--source <name>", "name of the source of the rows; ids are unique within it", source)
     .option("--show <count>", "rejected rows to print; the others are counted", parseCount, 20)
     .option("--rejects <file>", "write all rejected rows to this file, as JSON lines")
+    .option("--replace", "remove what earlier imports of this source have stored, and import the file instead")
     .option("--dry-run", "print the first ten messages and the report, and store nothing")
     .addHelpText("after", NOTES);
 }
@@ -146,6 +150,9 @@ async function run(file: string, reader: Reader, options: Common): Promise<void>
         ? await readOnly(name, importing)
         : await withSession("import", async ({ pool }) => {
             await requireIngest(pool);
+            if (options.replace === true && (await isImported(pool, options.source))) {
+              await forgetImport(pool, options.source);
+            }
             return await step(
               `Importing ${name}`,
               (bar) =>
