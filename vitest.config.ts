@@ -62,7 +62,7 @@ const long = [
   "test/worker/predictions.test.ts",
 ];
 
-/** Tests that change their process for good, or measure it. */
+/** Tests that change their process, or measure it. */
 const alone = [
   "test/api/include.test.ts",
   "test/collector/clients.test.ts",
