@@ -26,7 +26,16 @@ const pageHeaders = {
 };
 
 /** Addresses that the page itself resolves. */
-const addresses: ReadonlySet<string> = new Set(["/", "/overview", "/for-you", "/courses", "/queries"]);
+const addresses: ReadonlySet<string> = new Set([
+  "/",
+  "/overview",
+  "/for-you",
+  "/courses",
+  "/recommendations",
+  "/privacy",
+  "/operations",
+  "/queries",
+]);
 
 export const isPage = (path: string): boolean =>
   addresses.has(path) || path === "/graphiql.js" || path.startsWith("/assets/");

@@ -79,9 +79,10 @@ function csv<Row>(columns: Column<Row>[], rows: Row[]): string {
     .join("");
 }
 
-function download(name: string, text: string): void {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  const link = Object.assign(document.createElement("a"), { href: address, download: `${name}.csv` });
+/** Offers a text as a file to be saved. */
+export function saveAs(name: string, text: string, type: string): void {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  const link = Object.assign(document.createElement("a"), { href: address, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
@@ -168,7 +169,7 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
           <button
             type="button"
             disabled={rows.length === 0}
-            onClick={() => download(operation.name, csv(columns, rows))}
+            onClick={() => saveAs(`${operation.name}.csv`, csv(columns, rows), "text/csv")}
           >
             {texts.card.csv}
           </button>

@@ -9,6 +9,9 @@ import { texts } from "./texts.ts";
 const Overview = lazy(() => import("./pages/overview.tsx"));
 const ForYou = lazy(() => import("./pages/for-you.tsx"));
 const Courses = lazy(() => import("./pages/courses.tsx"));
+const Recommendations = lazy(() => import("./pages/recommendations.tsx"));
+const Privacy = lazy(() => import("./pages/privacy.tsx"));
+const Operations = lazy(() => import("./pages/operations.tsx"));
 const Queries = lazy(() => import("./pages/queries.tsx"));
 
 type Name = keyof typeof texts.pages;
@@ -16,10 +19,10 @@ type Name = keyof typeof texts.pages;
 /** The pages of a role; the first one is its start page. */
 const pagesOf: Record<Session["role"], readonly Name[]> = {
   visitor: ["queries"],
-  learner: ["forYou", "queries"],
+  learner: ["forYou", "privacy", "queries"],
   instructor: ["courses", "queries"],
-  analyst: ["overview", "courses", "queries"],
-  admin: ["overview", "courses", "queries"],
+  analyst: ["overview", "courses", "recommendations", "queries"],
+  admin: ["overview", "courses", "recommendations", "privacy", "operations", "queries"],
   worker: ["queries"],
 };
 
@@ -27,6 +30,9 @@ const addresses: Record<Name, string> = {
   overview: "/overview",
   forYou: "/for-you",
   courses: "/courses",
+  recommendations: "/recommendations",
+  privacy: "/privacy",
+  operations: "/operations",
   queries: "/queries",
 };
 
@@ -113,7 +119,18 @@ function NotFound() {
   return <p class="note">{texts.notFound}</p>;
 }
 
-const components = { overview: Overview, forYou: ForYou, courses: Courses, queries: Queries };
+const components: Record<Name, typeof Courses | typeof Overview> = {
+  overview: Overview,
+  forYou: ForYou,
+  courses: Courses,
+  recommendations: Recommendations,
+  privacy: Privacy,
+  operations: Operations,
+  queries: Queries,
+};
+
+/** Pages whose figures are of a period. */
+const withPeriod: ReadonlySet<Name | undefined> = new Set(["overview", "recommendations", "operations"]);
 
 function Pages({ session, onSession }: { session: Session; onSession: () => void }) {
   const { path } = useLocation();
@@ -144,7 +161,7 @@ function Pages({ session, onSession }: { session: Session; onSession: () => void
           ))}
         </nav>
         <div class="aside">
-          {(current === "overview" || current === "courses") && <Period />}
+          {withPeriod.has(current) && <Period />}
           <Health />
           {token() !== undefined && (
             <span class="who">

@@ -12,6 +12,17 @@ export interface TypedDocument<Result, Variables> {
 type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+/** All input for the `privacyOpenMyRequest` mutation. */
+export type PrivacyOpenMyRequestInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  kind: string;
+  regime?: string | null | undefined;
+};
+
 /** All input for the `recommendFeedback` mutation. */
 export type RecommendFeedbackInput = {
   /**
@@ -39,6 +50,18 @@ export type RecommendServeMeInput = {
   onlyItems?: Array<string | null | undefined> | null | undefined;
   page?: string | null | undefined;
   top?: number | null | undefined;
+};
+
+/** All input for the `trackRecordMyConsents` mutation. */
+export type TrackRecordMyConsentsInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  documentVersion?: string | null | undefined;
+  granted: boolean;
+  purposes?: Array<string | null | undefined> | null | undefined;
 };
 
 export type ActivePeopleQueryVariables = Exact<{
@@ -193,6 +216,137 @@ export type TaskDeadlinesQueryVariables = Exact<{
 
 export type TaskDeadlinesQuery = { analyticsTaskDeadlines: { nodes: Array<{ task: string | null, title: string | null, dueAt: string | null, learnerCount: string | null, onTimeCount: string | null, lateCount: string | null, missingCount: string | null, medianLead: { days: number | null, hours: number | null, minutes: number | null } | null } | null> } | null };
 
+export type ModelsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ModelsQuery = { mlModels: { nodes: Array<{ modelId: string, version: number, algorithm: string, trainedAt: string, rowCount: string | null, markedReason: string | null, metrics: unknown, duration: { hours: number | null, minutes: number | null, seconds: number | null } | null, project: { name: string, metric: string } | null } | null> } | null };
+
+export type DeploymentsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type DeploymentsQuery = { mlDeployments: { nodes: Array<{ deploymentId: string, deployedAt: string, strategy: string, project: { name: string } | null, model: { version: number, algorithm: string } | null } | null> } | null };
+
+export type RelevanceQueryVariables = Exact<{
+  by?: string | null | undefined;
+  since?: string | null | undefined;
+}>;
+
+
+export type RelevanceQuery = { monitorRelevance: { nodes: Array<{ name: string | null, listCount: string | null, servedCount: string | null, clickRate: number | null, clickRateLower: number | null, clickRateUpper: number | null, completionRate: number | null, dismissalRate: number | null, coverage: number | null, gini: number | null, novelty: number | null } | null> } | null };
+
+export type WeeklyRelevanceQueryVariables = Exact<{
+  since?: string | null | undefined;
+}>;
+
+
+export type WeeklyRelevanceQuery = { monitorRelevance: { nodes: Array<{ startsAt: string | null, servedCount: string | null, clickRate: number | null, clickRateLower: number | null, clickRateUpper: number | null, completionRate: number | null, coverage: number | null } | null> } | null };
+
+export type CostQueryVariables = Exact<{
+  since?: string | null | undefined;
+}>;
+
+
+export type CostQuery = { monitorCost: { nodes: Array<{ subject: string | null, unitCount: string | null, meanMs: number | null, p50Ms: number | null, p95Ms: number | null, unitBytes: number | null, storedBytes: string | null } | null> } | null };
+
+export type WhyNotQueryVariables = Exact<{
+  person: string;
+  item: string;
+}>;
+
+
+export type WhyNotQuery = { recommendWhyNot: { item: string | null, title: string | null, isRecommended: boolean | null, rank: number | null, score: number | null, rule: string | null, detail: string | null } | null };
+
+export type ConsentsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ConsentsQuery = { privacyCurrentConsents: { nodes: Array<{ purpose: string, granted: boolean | null, decidedAt: string | null, decidedBy: string | null, validUntil: string | null } | null> } | null };
+
+export type PurposesQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type PurposesQuery = { privacyPurposes: { nodes: Array<{ purpose: string, description: string, basis: string, sharesData: boolean, optedOutByGpc: boolean } | null> } | null };
+
+export type DecideConsentMutationVariables = Exact<{
+  input: TrackRecordMyConsentsInput;
+}>;
+
+
+export type DecideConsentMutation = { trackRecordMyConsents: { result: Array<{ purpose: string, granted: boolean } | null> | null } | null };
+
+export type OpenRequestMutationVariables = Exact<{
+  input: PrivacyOpenMyRequestInput;
+}>;
+
+
+export type OpenRequestMutation = { privacyOpenMyRequest: { result: { requestId: string | null, dueAt: string | null } | null } | null };
+
+export type MyRequestsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type MyRequestsQuery = { privacyRequests: { nodes: Array<{ requestId: string, kind: string, regime: string, state: string, receivedAt: string, dueAt: string, completedAt: string | null, outcome: string | null } | null> } | null };
+
+export type MyDisclosuresQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type MyDisclosuresQuery = { privacyMyDisclosures: { nodes: Array<{ readAt: string | null, readBy: string | null, role: string | null, functionName: string | null, reason: string | null } | null> } | null };
+
+export type MyDataQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type MyDataQuery = { privacyExportMe: unknown };
+
+export type PendingRequestsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type PendingRequestsQuery = { privacyPendingRequests: { nodes: Array<{ requestId: string, kind: string | null, regime: string | null, receivedAt: string | null, dueAt: string | null, isOverdue: boolean | null } | null> } | null };
+
+export type ErasuresQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ErasuresQuery = { privacyErasures: { nodes: Array<{ erasureId: string, requestedAt: string, erasedAt: string, completedAt: string | null, reason: string | null } | null> } | null };
+
+export type DisclosuresQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type DisclosuresQuery = { privacyDisclosures: { nodes: Array<{ readAt: string, readBy: string, role: string, functionName: string, subjectName: string | null, reason: string | null } | null> } | null };
+
+export type RetentionPlanQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type RetentionPlanQuery = { privacyRetentionPlan: { nodes: Array<{ tableName: string | null, rule: string | null, method: string | null, horizon: string | null, oldestAt: string | null, rowCount: string | null, heldCount: string | null } | null> } | null };
+
+export type DataMapQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type DataMapQuery = { privacyDataMaps: { nodes: Array<{ schemaName: string, tableName: string, columnName: string, holds: string, purpose: string, basis: string | null, erasure: string } | null> } | null };
+
+export type HealthQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type HealthQuery = { monitorHealth: { status: string | null, summary: string | null, fix: string | null, checkedAt: string | null, checks: number | null, problems: number | null, findings: Array<{ severity: string | null, healthCheck: string | null, subject: string | null, message: string | null, fix: string | null } | null> | null } | null };
+
+export type LatenciesQueryVariables = Exact<{
+  since?: string | null | undefined;
+}>;
+
+
+export type LatenciesQuery = { monitorLatencies: { nodes: Array<{ operation: string | null, calls: string | null, failures: string | null, p50Ms: number | null, p90Ms: number | null, p99Ms: number | null } | null> } | null };
+
+export type TableStateQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type TableStateQuery = { monitorTableState: { nodes: Array<{ tableName: string | null, rowCount: string | null, bytes: string | null, indexBytes: string | null, bytesPerDay: number | null, deadShare: number | null, vacuumedAt: string | null } | null> } | null };
+
+export type RunsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type RunsQuery = { monitorRuns: { nodes: Array<{ task: string, startedAt: string, outcome: string, rowCount: string | null, error: string | null, duration: { minutes: number | null, seconds: number | null } | null } | null> } | null };
+
+export type SlowStatementsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type SlowStatementsQuery = { monitorSlowStatements: { nodes: Array<{ statement: string | null, calls: string | null, totalSeconds: number | null, meanMilliseconds: number | null, share: number | null } | null> } | null };
+
 export const activePeople: TypedDocument<ActivePeopleQuery, ActivePeopleQueryVariables> =
   {"name":"ActivePeople","text":"query ActivePeople($since:Datetime$until:Datetime$zone:String$among:String){analyticsActivePeople(windows:[1 7 30]since:$since until:$until zone:$zone among:$among){nodes{bucketStart windowDays personCount stickiness isComplete}}}","sql":[["select bucket_start, window_days, person_count, stickiness, is_complete","from analytics.active_people(","  windows => array[1, 7, 30]","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const latestDays: TypedDocument<LatestDaysQuery, LatestDaysQueryVariables> =
@@ -233,3 +387,49 @@ export const stoppingPoints: TypedDocument<StoppingPointsQuery, StoppingPointsQu
   {"name":"StoppingPoints","text":"query StoppingPoints($course:String!){analyticsStoppingPoints(course:$course){nodes{item title kind reachedCount stoppedCount share shareOfStopped}}}","sql":[["select item, title, kind, reached_count, stopped_count, share, share_of_stopped","from analytics.stopping_points(","  course => $course",")"]]};
 export const taskDeadlines: TypedDocument<TaskDeadlinesQuery, TaskDeadlinesQueryVariables> =
   {"name":"TaskDeadlines","text":"query TaskDeadlines($course:String!){analyticsTaskDeadlines(course:$course){nodes{task title dueAt learnerCount onTimeCount lateCount missingCount medianLead{days hours minutes}}}}","sql":[["select task, title, due_at, learner_count, on_time_count, late_count, missing_count, median_lead","from analytics.task_deadlines(","  course => $course",")"]]};
+export const models: TypedDocument<ModelsQuery, ModelsQueryVariables> =
+  {"name":"Models","text":"query Models{mlModels(orderBy:MODEL_ID_DESC first:20){nodes{modelId version algorithm trainedAt rowCount duration{hours minutes seconds}markedReason project{name metric}metrics}}}","sql":[["select model_id, version, algorithm, trained_at, row_count, duration, marked_reason, metrics","from ml.model","order by model_id desc","limit 20"]]};
+export const deployments: TypedDocument<DeploymentsQuery, DeploymentsQueryVariables> =
+  {"name":"Deployments","text":"query Deployments{mlDeployments(orderBy:DEPLOYMENT_ID_DESC first:20){nodes{deploymentId deployedAt strategy project{name}model{version algorithm}}}}","sql":[["select deployment_id, deployed_at, strategy","from ml.deployment","order by deployment_id desc","limit 20"]]};
+export const relevance: TypedDocument<RelevanceQuery, RelevanceQueryVariables> =
+  {"name":"Relevance","text":"query Relevance($by:String$since:Datetime){monitorRelevance(by:$by since:$since){nodes{name listCount servedCount clickRate clickRateLower clickRateUpper completionRate dismissalRate coverage gini novelty}}}","sql":[["select name, list_count, served_count, click_rate, click_rate_lower, click_rate_upper, completion_rate, dismissal_rate, coverage, gini, novelty","from monitor.relevance(","  by => $by","  since => $since",")"]]};
+export const weeklyRelevance: TypedDocument<WeeklyRelevanceQuery, WeeklyRelevanceQueryVariables> =
+  {"name":"WeeklyRelevance","text":"query WeeklyRelevance($since:Datetime){monitorRelevance(byWeek:true since:$since){nodes{startsAt servedCount clickRate clickRateLower clickRateUpper completionRate coverage}}}","sql":[["select starts_at, served_count, click_rate, click_rate_lower, click_rate_upper, completion_rate, coverage","from monitor.relevance(","  by_week => true","  since => $since",")"]]};
+export const cost: TypedDocument<CostQuery, CostQueryVariables> =
+  {"name":"Cost","text":"query Cost($since:Datetime){monitorCost(since:$since){nodes{subject unitCount meanMs p50Ms p95Ms unitBytes storedBytes}}}","sql":[["select subject, unit_count, mean_ms, p50_ms, p95_ms, unit_bytes, stored_bytes","from monitor.cost(","  since => $since",")"]]};
+export const whyNot: TypedDocument<WhyNotQuery, WhyNotQueryVariables> =
+  {"name":"WhyNot","text":"query WhyNot($person:String!$item:String!){recommendWhyNot(person:$person item:$item){item title isRecommended rank score rule detail}}","sql":[["select item, title, is_recommended, rank, score, rule, detail","from recommend.why_not(","  person => $person","  item => $item",")"]]};
+export const consents: TypedDocument<ConsentsQuery, ConsentsQueryVariables> =
+  {"name":"Consents","text":"query Consents{privacyCurrentConsents(orderBy:PURPOSE_ASC first:100){nodes{purpose granted decidedAt decidedBy validUntil}}}","sql":[["select purpose, granted, decided_at, decided_by, valid_until","from privacy.current_consent","order by purpose","limit 100"]]};
+export const purposes: TypedDocument<PurposesQuery, PurposesQueryVariables> =
+  {"name":"Purposes","text":"query Purposes{privacyPurposes(orderBy:PURPOSE_ASC first:100){nodes{purpose description basis sharesData optedOutByGpc}}}","sql":[["select purpose, description, basis, shares_data, opted_out_by_gpc","from privacy.purpose","order by purpose","limit 100"]]};
+export const decideConsent: TypedDocument<DecideConsentMutation, DecideConsentMutationVariables> =
+  {"name":"DecideConsent","text":"mutation DecideConsent($input:TrackRecordMyConsentsInput!){trackRecordMyConsents(input:$input){result{purpose granted}}}","sql":[]};
+export const openRequest: TypedDocument<OpenRequestMutation, OpenRequestMutationVariables> =
+  {"name":"OpenRequest","text":"mutation OpenRequest($input:PrivacyOpenMyRequestInput!){privacyOpenMyRequest(input:$input){result{requestId dueAt}}}","sql":[]};
+export const myRequests: TypedDocument<MyRequestsQuery, MyRequestsQueryVariables> =
+  {"name":"MyRequests","text":"query MyRequests{privacyRequests(orderBy:REQUEST_ID_ASC first:100){nodes{requestId kind regime state receivedAt dueAt completedAt outcome}}}","sql":[["select request_id, kind, regime, state, received_at, due_at, completed_at, outcome","from privacy.request","order by request_id","limit 100"]]};
+export const myDisclosures: TypedDocument<MyDisclosuresQuery, MyDisclosuresQueryVariables> =
+  {"name":"MyDisclosures","text":"query MyDisclosures{privacyMyDisclosures(first:100){nodes{readAt readBy role functionName reason}}}","sql":[["select read_at, read_by, role, function_name, reason","from privacy.my_disclosures(",")","limit 100"]]};
+export const myData: TypedDocument<MyDataQuery, MyDataQueryVariables> =
+  {"name":"MyData","text":"query MyData{privacyExportMe}","sql":[["select privacy.export_me()"]]};
+export const pendingRequests: TypedDocument<PendingRequestsQuery, PendingRequestsQueryVariables> =
+  {"name":"PendingRequests","text":"query PendingRequests{privacyPendingRequests(orderBy:REQUEST_ID_ASC first:100){nodes{requestId kind regime receivedAt dueAt isOverdue}}}","sql":[["select request_id, kind, regime, received_at, due_at, is_overdue","from privacy.open_requests","order by request_id","limit 100"]]};
+export const erasures: TypedDocument<ErasuresQuery, ErasuresQueryVariables> =
+  {"name":"Erasures","text":"query Erasures{privacyErasures(orderBy:ERASURE_ID_DESC first:100){nodes{erasureId requestedAt erasedAt completedAt reason}}}","sql":[["select erasure_id, requested_at, erased_at, completed_at, reason","from privacy.erasure","order by erasure_id desc","limit 100"]]};
+export const disclosures: TypedDocument<DisclosuresQuery, DisclosuresQueryVariables> =
+  {"name":"Disclosures","text":"query Disclosures{privacyDisclosures(orderBy:READ_AT_DESC first:50){nodes{readAt readBy role functionName subjectName reason}}}","sql":[["select read_at, read_by, role, function_name, subject_name, reason","from privacy.disclosure","order by read_at desc","limit 50"]]};
+export const retentionPlan: TypedDocument<RetentionPlanQuery, RetentionPlanQueryVariables> =
+  {"name":"RetentionPlan","text":"query RetentionPlan{privacyRetentionPlan{nodes{tableName rule method horizon oldestAt rowCount heldCount}}}","sql":[["select table_name, rule, method, horizon, oldest_at, row_count, held_count","from privacy.retention_plan(",")"]]};
+export const dataMap: TypedDocument<DataMapQuery, DataMapQueryVariables> =
+  {"name":"DataMap","text":"query DataMap{privacyDataMaps(orderBy:[SCHEMA_NAME_ASC TABLE_NAME_ASC COLUMN_NAME_ASC]first:1000){nodes{schemaName tableName columnName holds purpose basis erasure}}}","sql":[["select schema_name, table_name, column_name, holds, purpose, basis, erasure","from privacy.data_map","order by schema_name, table_name, column_name","limit 1000"]]};
+export const health: TypedDocument<HealthQuery, HealthQueryVariables> =
+  {"name":"Health","text":"query Health{monitorHealth{status summary fix checkedAt checks problems findings{severity healthCheck subject message fix}}}","sql":[["select status, summary, fix, checked_at, checks, problems, findings","from monitor.health(",")"]]};
+export const latencies: TypedDocument<LatenciesQuery, LatenciesQueryVariables> =
+  {"name":"Latencies","text":"query Latencies($since:Datetime){monitorLatencies(since:$since first:30){nodes{operation calls failures p50Ms p90Ms p99Ms}}}","sql":[["select operation, calls, failures, p50_ms, p90_ms, p99_ms","from monitor.latencies(","  since => $since",")","limit 30"]]};
+export const tableState: TypedDocument<TableStateQuery, TableStateQueryVariables> =
+  {"name":"TableState","text":"query TableState{monitorTableState(first:200){nodes{tableName rowCount bytes indexBytes bytesPerDay deadShare vacuumedAt}}}","sql":[["select table_name, row_count, bytes, index_bytes, bytes_per_day, dead_share, vacuumed_at","from monitor.table_state(",")","limit 200"]]};
+export const runs: TypedDocument<RunsQuery, RunsQueryVariables> =
+  {"name":"Runs","text":"query Runs{monitorRuns(orderBy:STARTED_AT_DESC first:50){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by started_at desc","limit 50"]]};
+export const slowStatements: TypedDocument<SlowStatementsQuery, SlowStatementsQueryVariables> =
+  {"name":"SlowStatements","text":"query SlowStatements{monitorSlowStatements(top:10){nodes{statement calls totalSeconds meanMilliseconds share}}}","sql":[["select statement, calls, total_seconds, mean_milliseconds, share","from monitor.slow_statements(","  top => 10",")"]]};

@@ -56,7 +56,31 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   CourseProgress: ["analyst:", course],
   StoppingPoints: ["analyst:", course],
   TaskDeadlines: ["analyst:", course],
+  Models: ["analyst:", {}],
+  Deployments: ["analyst:", {}],
+  Relevance: ["analyst:", { by: "model", since }],
+  WeeklyRelevance: ["analyst:", { since }],
+  Cost: ["analyst:", { since }],
+  WhyNot: ["admin:", { person: "ada", item: "course-poetry" }],
+  Consents: ["learner:ada", {}],
+  Purposes: ["learner:ada", {}],
+  MyRequests: ["learner:ada", {}],
+  MyDisclosures: ["learner:ada", {}],
+  MyData: ["learner:ada", {}],
+  PendingRequests: ["admin:", {}],
+  Erasures: ["admin:", {}],
+  Disclosures: ["admin:", {}],
+  RetentionPlan: ["admin:", {}],
+  DataMap: ["admin:", {}],
+  Health: ["admin:", {}],
+  Latencies: ["admin:", { since }],
+  TableState: ["admin:", {}],
+  Runs: ["admin:", {}],
+  SlowStatements: ["admin:", {}],
 };
+
+/** Figures that change by being read. */
+const changing = new Set(["Cost", "Health", "Latencies", "SlowStatements", "TableState", "MyData"]);
 
 const queries = Object.values(documents).filter(({ sql }) => sql.length > 0);
 
@@ -86,8 +110,8 @@ test.each(queries.map((query) => [query.name, query] as const))(
     const [role, person] = who.split(":");
     const shown = queryInSql(query, variables).split("\n\n");
     if (errors.length > 0) {
-      // Nothing is trained here.
-      expect([name, errors[0]?.extensions.code]).toEqual(["DropoutRisk", "CF006"]);
+      // Nothing is trained here, and servers of tests do not have pg_stat_statements.
+      expect(["DropoutRisk CF006", "SlowStatements CF002"]).toContain(`${name} ${errors[0]?.extensions.code}`);
       await database.as(`insights_${role}`, { "insights.person": person ?? "" }, async (db) => {
         await expect(db.query(shown[0] ?? "")).rejects.toThrow(errors[0]?.message);
       });
@@ -101,6 +125,10 @@ test.each(queries.map((query) => [query.name, query] as const))(
         const rows = await db.rows<{ row: Record<string, unknown> }>(
           `select to_jsonb(shown) as row from (${shown[index]?.replace(/;$/, "")}) as shown`,
         );
+        if (changing.has(name)) {
+          expect(rows.length > 0).toBe(nodes.length > 0);
+          return;
+        }
         const isNull = nodes.length === 1 && nodes[0] === null;
         const kept = new Set(nodes.flatMap((node) => Object.keys(comparable(node ?? {}))));
         expect(

@@ -67,12 +67,17 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
   test.each([
     ["visitor", "/"],
     ["learner", "/"],
+    ["learner", "/privacy"],
     ["learner", "/queries"],
     ["instructor", "/courses"],
     ["analyst", "/overview"],
     ["analyst", "/courses"],
+    ["analyst", "/recommendations"],
     ["admin", "/overview?days=7"],
     ["admin", "/courses?course=course-algebra"],
+    ["admin", "/recommendations"],
+    ["admin", "/privacy"],
+    ["admin", "/operations"],
   ] as const)("%s at %s: no error, no request elsewhere, accessible, no sideways scrolling", async (role, path) => {
     for (const settings of [
       { viewport: { width: 1280, height: 900 } },
@@ -156,6 +161,25 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
       "select from track.event join track.event_type using (event_type_id) where name = 'Recommendation Dismissed'",
     );
     expect(stored).toHaveLength(1);
+    await close();
+  });
+
+  test("a decision is recorded, a copy of the data is saved, and a request for erasure is opened after a question", async () => {
+    const { page, close } = await open("learner", "/privacy");
+    const row = page.locator(".list li", { hasText: "personalization" });
+    await row.getByRole("button", { name: "Refuse" }).click();
+    await page.getByText("Your decision is recorded.").waitFor();
+    await expect.poll(() => row.getByRole("button", { name: "Refuse" }).getAttribute("aria-pressed")).toBe("true");
+    const [file] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name: "Download my data" }).click(),
+    ]);
+    expect(await readFile(await file.path(), "utf8")).toContain("course-algebra");
+    await page.getByRole("button", { name: "Request erasure" }).click();
+    expect(await database.value("select count(*) from privacy.request")).toBe("0");
+    await page.getByRole("button", { name: "Request it" }).click();
+    await page.getByText("Your request is recorded").waitFor();
+    expect(await database.value("select kind from privacy.request")).toBe("erasure");
     await close();
   });
 

@@ -64,6 +64,9 @@ function literal(value: ValueNode): string {
   return String(value.value);
 }
 
+/** Views whose names are not those of their rows. */
+const viewNames: Readonly<Record<string, string>> = { PrivacyPendingRequest: "privacy.open_requests" };
+
 /** The lines of the SELECT that a field of a query stands for. A line with a variable is left out when it is not given. */
 function select(field: FieldNode, schema: GraphQLSchema): string[] {
   const definition = schema.getQueryType()?.getFields()[field.name.value];
@@ -74,14 +77,23 @@ function select(field: FieldNode, schema: GraphQLSchema): string[] {
   const selections = (of: FieldNode): FieldNode[] =>
     (of.selectionSet?.selections ?? []).filter((selection) => selection.kind === Kind.FIELD);
   const list = selections(field).find(({ name }) => name.value === "nodes");
-  const columns = selections(list ?? field).map(({ name }) => snake(name.value));
   const isTable = definition.args.some(({ name }) => name === "orderBy");
   const node = isObjectType(type) ? type.getFields()["nodes"]?.type : undefined;
   const row = isNonNullType(node) ? node.ofType : node;
   const element = isListType(row) ? String(row.ofType).replace(/\W/g, "") : "";
-  const lines = [`select ${columns.length > 0 ? columns.join(", ") : qualified(field.name.value).split(".")[1]}`];
+  const rowType = isObjectType(type) && list === undefined ? type : schema.getType(element);
+  // Rows of other tables that belong to the row are not columns.
+  const isRelated = (name: string): boolean => {
+    const of = isObjectType(rowType) ? rowType.getFields()[name]?.type : undefined;
+    return isObjectType(of) && of.getInterfaces().some((known) => known.name === "Node");
+  };
+  const columns = selections(list ?? field)
+    .filter(({ name }) => !isRelated(name.value))
+    .map(({ name }) => snake(name.value));
+  if (columns.length === 0 && given.size === 0) return [`select ${qualified(field.name.value)}()`];
+  const lines = [`select ${columns.join(", ")}`];
   if (isTable) {
-    lines.push(`from ${qualified(element)}`);
+    lines.push(`from ${viewNames[element] ?? qualified(element)}`);
     const order = given.get("orderBy");
     const keys = order?.kind === Kind.LIST ? order.values : order === undefined ? [] : [order];
     const names = keys.map((key) => (key.kind === Kind.ENUM ? key.value.toLowerCase() : ""));

@@ -1,0 +1,127 @@
+import { Card } from "../card.tsx";
+import { bars, lines } from "../chart.tsx";
+import { present } from "../data.ts";
+import * as format from "../format.ts";
+import { cost, deployments, models, relevance, weeklyRelevance } from "../operations.ts";
+import { useSettings } from "../settings.ts";
+import { texts } from "../texts.ts";
+
+const { weekly, byModel, versions, deployed, costs } = texts.recommendations;
+
+/** Is what is recommended worth something, and what does it cost? */
+export default function Recommendations() {
+  const { period } = useSettings();
+  const { since } = period;
+  return (
+    <div class="cards">
+      <Card
+        title={weekly.title}
+        explanation={weekly.explanation}
+        operation={weeklyRelevance}
+        variables={{ since }}
+        isWide
+        rows={({ monitorRelevance }) => present(monitorRelevance?.nodes)}
+        columns={({ count, day, rate }) => [
+          day(weekly.week, ({ startsAt }) => startsAt),
+          count(weekly.served, ({ servedCount }) => servedCount),
+          rate(weekly.clicks, ({ clickRate }) => clickRate),
+          rate(weekly.lower, ({ clickRateLower }) => clickRateLower),
+          rate(weekly.upper, ({ clickRateUpper }) => clickRateUpper),
+          rate(weekly.completions, ({ completionRate }) => completionRate),
+          rate(weekly.coverage, ({ coverage }) => coverage),
+        ]}
+        chart={(rows) =>
+          lines(
+            rows.map(({ startsAt }) => format.day(startsAt)),
+            [
+              { name: weekly.clicks, values: rows.map(({ clickRate }) => clickRate) },
+              { name: weekly.lower, values: rows.map(({ clickRateLower }) => clickRateLower), isDashed: true },
+              { name: weekly.upper, values: rows.map(({ clickRateUpper }) => clickRateUpper), isDashed: true },
+            ],
+          )
+        }
+      />
+      <Card
+        title={byModel.title}
+        explanation={byModel.explanation}
+        operation={relevance}
+        variables={{ by: "model", since }}
+        isWide
+        rows={({ monitorRelevance }) => present(monitorRelevance?.nodes)}
+        columns={({ count, rate, text }) => [
+          text(byModel.model, ({ name }) => name),
+          count(byModel.lists, ({ listCount }) => listCount),
+          rate(weekly.clicks, ({ clickRate }) => clickRate),
+          rate(weekly.completions, ({ completionRate }) => completionRate),
+          rate(byModel.dismissals, ({ dismissalRate }) => dismissalRate),
+          rate(weekly.coverage, ({ coverage }) => coverage),
+          count(byModel.gini, ({ gini }) => gini),
+          count(byModel.novelty, ({ novelty }) => novelty),
+        ]}
+        chart={(rows) =>
+          bars(
+            rows.map(({ name }) => name ?? ""),
+            weekly.clicks,
+            rows.map(({ clickRate }) => clickRate ?? 0),
+          )
+        }
+      />
+      <Card
+        title={versions.title}
+        explanation={versions.explanation}
+        operation={models}
+        variables={{}}
+        isWide
+        rows={({ mlModels }) => present(mlModels?.nodes)}
+        columns={({ count, span, text, time }) => [
+          text(versions.project, ({ project }) => project?.name),
+          count(versions.version, ({ version }) => version),
+          text(versions.algorithm, ({ algorithm }) => algorithm),
+          {
+            head: versions.metric,
+            isFigure: true,
+            value: ({ project, metrics }) => {
+              const value = (metrics as Record<string, unknown> | null)?.[project?.metric ?? ""];
+              return typeof value === "number" ? value : undefined;
+            },
+            show: ({ project, metrics }) => {
+              const value = (metrics as Record<string, unknown> | null)?.[project?.metric ?? ""];
+              return typeof value === "number" ? `${project?.metric} ${value.toFixed(3)}` : format.missing;
+            },
+          },
+          count(versions.rows, ({ rowCount }) => rowCount),
+          span(versions.took, ({ duration }) => duration),
+          time(versions.trained, ({ trainedAt }) => trainedAt),
+        ]}
+      />
+      <Card
+        title={deployed.title}
+        explanation={deployed.explanation}
+        operation={deployments}
+        variables={{}}
+        rows={({ mlDeployments }) => present(mlDeployments?.nodes)}
+        columns={({ count, text, time }) => [
+          time(deployed.at, ({ deployedAt }) => deployedAt),
+          text(versions.project, ({ project }) => project?.name),
+          count(versions.version, ({ model }) => model?.version),
+          text(versions.algorithm, ({ model }) => model?.algorithm),
+          text(deployed.strategy, ({ strategy }) => strategy),
+        ]}
+      />
+      <Card
+        title={costs.title}
+        explanation={costs.explanation}
+        operation={cost}
+        variables={{ since }}
+        rows={({ monitorCost }) => present(monitorCost?.nodes)}
+        columns={({ count, text }) => [
+          text(costs.subject, ({ subject }) => subject),
+          count(costs.units, ({ unitCount }) => unitCount),
+          count(costs.mean, ({ meanMs }) => meanMs),
+          count(costs.p95, ({ p95Ms }) => p95Ms),
+          count(costs.bytes, ({ unitBytes }) => unitBytes),
+        ]}
+      />
+    </div>
+  );
+}
