@@ -43,7 +43,8 @@ const alike = [
 /**
  * Tests that take long: how releases are made and applied, one release with a filled database, every function with
  * hostile arguments, clients whose server is killed, pages in a browser, a supervisor that is killed, trainings and
- * settings with any history, trainings by steps, relations of many items, each cell of a rollup made wrong.
+ * settings with any history, trainings by steps, relations of many items, each cell of a rollup made wrong, the fixes
+ * of health executed.
  * INSIGHTS_TEST_SHORT leaves them out.
  */
 const long = [
@@ -59,7 +60,7 @@ const long = [
   "test/sql/ml/recommenders/ease_neighbours.test.ts",
   "test/sql/recommend/evaluate_relations.test.ts",
   "test/sql/track/check_rollups.test.ts",
-  "test/worker/predictions.test.ts",
+  "test/worker/{fixes,predictions}.test.ts",
 ];
 
 /** Tests that change their process, or measure it. */

@@ -3,7 +3,7 @@ import Table from "cli-table3";
 import { Command } from "commander";
 import type pg from "pg";
 import { assumeRole } from "../database/connect.ts";
-import { errorCode, InsightsError } from "../errors.ts";
+import { errorCode, InsightsError, loggableLine } from "../errors.ts";
 import { asAdministrator, withSession } from "./session.ts";
 
 interface Step {
@@ -63,6 +63,44 @@ const plan = new Command("plan")
     console.log(table.toString());
   });
 
+const one = <T extends pg.QueryResultRow>(pool: pg.Pool, sql: string, values: unknown[] = []): Promise<T | undefined> =>
+  inTransaction(pool, async (client) => (await client.query<T>(sql, values)).rows[0]);
+
+/** Applies the rules in steps, prints each, and returns the number of rows. Recorded as a run of the worker's task. */
+async function applyRules(pool: pg.Pool, confirmClock: boolean): Promise<number> {
+  const run = await one<{ key: string }>(pool, "select monitor.start_run('apply_retention') as key");
+  let rows = 0;
+  let waits = 0;
+  try {
+    while (true) {
+      const step = await one<Step>(
+        pool,
+        `select ${columns} from privacy.apply_retention(confirm_clock => ${confirmClock})`,
+      );
+      if (step === undefined) break;
+      if (step.method === "wait") {
+        waits += 1;
+        if (waits > mostWaits) {
+          throw new InsightsError(`${step.table_name} is in use by other transactions`, {
+            hint: "Run the command again. Look for long transactions in pg_stat_activity.",
+          });
+        }
+        await pause(1000);
+        continue;
+      }
+      waits = 0;
+      if (step.method === "delete" || step.method === "anonymize") rows += Number(step.row_count);
+      console.log([step.rule, step.method, step.row_count, step.partitions.join(", ")].join("\t"));
+    }
+  } catch (error) {
+    // The error itself is reported, even if it could not be recorded.
+    await one(pool, "select monitor.fail_run($1, $2)", [run?.key, loggableLine(error)]).catch(() => {});
+    throw error;
+  }
+  await one(pool, "select monitor.finish_run($1, $2)", [run?.key, rows]);
+  return rows;
+}
+
 const apply = new Command("apply")
   .description("Deletes what the rules say, in steps that can be interrupted. The worker does the same each day.")
   .option("--yes", "delete: this cannot be undone")
@@ -73,35 +111,7 @@ const apply = new Command("apply")
         hint: "See insights retention plan, and run the command again with --yes.",
       });
     }
-    let rows = 0;
-    await withSession("retention", async ({ pool }) => {
-      let waits = 0;
-      while (true) {
-        const step = await inTransaction(
-          pool,
-          async (client) =>
-            (
-              await client.query<Step>(
-                `select ${columns} from privacy.apply_retention(confirm_clock => ${options.confirmClock === true})`,
-              )
-            ).rows[0],
-        );
-        if (step === undefined) break;
-        if (step.method === "wait") {
-          waits += 1;
-          if (waits > mostWaits) {
-            throw new InsightsError(`${step.table_name} is in use by other transactions`, {
-              hint: "Run the command again. Look for long transactions in pg_stat_activity.",
-            });
-          }
-          await pause(1000);
-          continue;
-        }
-        waits = 0;
-        if (step.method === "delete" || step.method === "anonymize") rows += Number(step.row_count);
-        console.log([step.rule, step.method, step.row_count, step.partitions.join(", ")].join("\t"));
-      }
-    });
+    const rows = await withSession("retention", ({ pool }) => applyRules(pool, options.confirmClock === true));
     console.log(`${rows} rows. What is derived from them follows with the next refresh of the worker.`);
   });
 

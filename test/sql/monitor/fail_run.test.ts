@@ -31,6 +31,6 @@ test("a run without a message has failed as well, and no other run has", async (
   });
 });
 
-test("is for workers", async () => {
-  expect(await rolesThatMay(database, "select monitor.fail_run(1, 'x')")).toEqual(["worker"]);
+test("is for workers and administrators", async () => {
+  expect(await rolesThatMay(database, "select monitor.fail_run(1, 'x')")).toEqual(["admin", "worker"]);
 });

@@ -67,6 +67,6 @@ test("a run that wrote nothing to count ends well too, no earlier than it began"
   });
 });
 
-test("is for workers", async () => {
-  expect(await rolesThatMay(database, "select monitor.finish_run(1)")).toEqual(["worker"]);
+test("is for workers and administrators", async () => {
+  expect(await rolesThatMay(database, "select monitor.finish_run(1)")).toEqual(["admin", "worker"]);
 });

@@ -38,8 +38,8 @@ as $$
     'ledger', 'age of the verification', 'warning',
     format('the ledger has not been verified for %s',
       monitor._duration(clock_timestamp() - coalesce(verified.ok_at, verified.began_at))),
-    'Verify it: select * from privacy.verify_ledger(). A worker does so each day: see the task verify_ledger in '
-      || 'monitor.run.',
+    'Verify it: select insights_queue.add_job(''insights:verify_ledger''). A worker does so each day: see the task '
+      || 'verify_ledger in monitor.run.',
     extract(epoch from clock_timestamp() - coalesce(verified.ok_at, verified.began_at)),
     extract(epoch from interval '3 days')
   )
@@ -53,7 +53,8 @@ as $$
     'ledger', 'seal', 'warning',
     format('nothing has been sealed for %s, not even the daily checkpoint',
       monitor._duration(clock_timestamp() - latest.sealed_at)),
-    'Start a worker: insights worker. If one is running, see the task seal in monitor.run.',
+    'Start a worker: insights worker. If one is running, seal now: select insights_queue.add_job(''insights:seal''). '
+      || 'See the task seal in monitor.run.',
     extract(epoch from clock_timestamp() - latest.sealed_at), extract(epoch from interval '2 days')
   )
   from (select ledger.sealed_at from privacy.ledger order by ledger.position desc limit 1) as latest

@@ -72,8 +72,9 @@ as $$
         else drift.statistic
       end,
       round(drift.value::numeric, 3)),
-    format('See which: select * from ml.drift where model_id = %s order by measured_at desc. Train it again, or check '
-      || 'whether the data is still collected as before.', deployed.model_id),
+    format('See which: select * from ml.drift where model_id = %s order by measured_at desc. Check whether the data is '
+      || 'still collected as before, or train it again%s.', deployed.model_id,
+      case when deployed.is_recommender then ': insights train' end),
     drift.value, null
   )
   from deployed

@@ -8,8 +8,8 @@ as $$
     'notifications', channel.channel, 'warning',
     format('the channel %s has not taken a notification for %s: %s', channel.channel,
       monitor._duration(clock_timestamp() - channel.failing_since), coalesce(channel.last_error, 'no error')),
-    format('Repair the receiver, or set its URL: select monitor.set_channel(%L, …). '
-      || 'Then test it: select monitor.test_channel(%L)', channel.channel, channel.channel),
+    format('Repair the receiver, or set its URL with monitor.set_channel. Then test it: '
+      || 'select monitor.test_channel(%L)', channel.channel),
     extract(epoch from clock_timestamp() - channel.failing_since), 900
   )).*
   from monitor.channel

@@ -55,8 +55,9 @@ begin
         format('the default partition %s has %s%s events', v_default, v_rows,
           case v_rows when 1000 then ' or more' end),
         format(
-          'Detach it (alter table track.event detach partition %1$s), create the partitions of its months '
-            || '(track.make_partitions), and insert its rows into track.event.', v_default
+          'Detach it: alter table track.event detach partition %1$s. Create the partitions of its months: '
+            || 'select track.make_partitions(min(occurred_at), max(occurred_at)) from %1$s. Move its rows: '
+            || 'insert into track.event select * from %1$s. Drop it: drop table %1$s', v_default
         ),
         v_rows, 1
       );

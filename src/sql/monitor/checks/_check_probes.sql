@@ -24,7 +24,8 @@ as $$
   select monitor._finding(
     'probes', '', 'warning',
     format('nothing has been measured for %s', monitor._duration(clock_timestamp() - latest.measured_at)),
-    'See the runs of the task: select * from monitor.run where task = ''observe'' order by started_at desc limit 5',
+    'Measure: select insights_queue.add_job(''insights:observe''). See the runs of the task: '
+      || 'select * from monitor.run where task = ''observe'' order by started_at desc limit 5',
     extract(epoch from clock_timestamp() - latest.measured_at), 1800
   )
   from (select max(state.measured_at) as measured_at from monitor.probe_state as state) as latest

@@ -35,7 +35,8 @@ begin
         case when v_queued >= v_most then ' or more' end, monitor._duration(v_lag)
       ),
       'Start a worker: insights worker. If one is running, read the error: select error from monitor.run '
-        || 'where task = ''refresh'' order by started_at desc limit 5. To refresh now: insights refresh',
+        || 'where task = ''refresh'' order by started_at desc limit 5. To refresh now: '
+        || 'select * from track.refresh(100000)',
       extract(epoch from v_lag), 900
     );
   end if;

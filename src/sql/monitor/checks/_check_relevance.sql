@@ -10,8 +10,8 @@ as $$
       round((-100 * reading.difference / reading.former_click_rate)::numeric), reading.former_version,
       case reading.verdict when 'rolled_back' then ', which was deployed again' else '' end),
     case reading.verdict
-      when 'worse' then format('Deploy the version before: select ml.rollback(''recommend.%s''). %s', reading.kind,
-        coalesce(reading.note, ''))
+      when 'worse' then format('Deploy the version before: select ml.rollback(''recommend.%s'').%s', reading.kind,
+        ' ' || reading.note)
       else 'Compare the versions before another training is deployed: select * from monitor.relevance(by => ''model'').'
     end,
     reading.difference, 0

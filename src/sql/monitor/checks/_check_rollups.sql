@@ -35,8 +35,9 @@ as $$
     'rollups', '', 'warning',
     format('the rollups have not been compared with the events for %s',
       monitor._duration(clock_timestamp() - latest.checked_at)),
-    'See the runs of the task: select * from monitor.run where task = ''check_rollups'' order by started_at desc '
-      || 'limit 5. Nothing is compared while more than 10,000 changes wait to be refreshed.',
+    'Compare them: select insights_queue.add_job(''insights:check_rollups''). See the runs of the task: '
+      || 'select * from monitor.run where task = ''check_rollups'' order by started_at desc limit 5. Nothing is '
+      || 'compared while more than 10,000 changes wait to be refreshed.',
     extract(epoch from clock_timestamp() - latest.checked_at), 86400
   )
   from (select checked.checked_at from track.rollup_check as checked order by checked.check_id desc limit 1) as latest

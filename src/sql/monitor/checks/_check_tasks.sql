@@ -68,7 +68,7 @@ as $$
       'the task %s, scheduled every %s, has not succeeded %s', task.task, monitor._duration(task.every),
       coalesce('for ' || monitor._duration(clock_timestamp() - task.ok_at), 'yet')
     ),
-    format('Queue it: select insights_queue.add_job(''insights:%s''), and see the log of the worker.', task.task),
+    format('Queue it: select insights_queue.add_job(''insights:%s''). See the log of the worker.', task.task),
     extract(epoch from clock_timestamp() - coalesce(task.ok_at, task.known_since)), extract(epoch from task.tolerance)
   )
   from task
@@ -82,8 +82,8 @@ as $$
   select monitor._finding(
     'tasks', task.task || ' (running)', 'warning',
     format('the task %s has been running for %s', task.task, monitor._duration(clock_timestamp() - task.started_at)),
-    'If no worker is busy with it, it was killed: start a worker, which runs it again. Otherwise look at '
-      || 'pg_stat_activity for a lock that it waits for.',
+    format('If no worker is busy with it, it was killed. Run it again: select insights_queue.add_job(''insights:%s''). '
+      || 'Otherwise look at pg_stat_activity for a lock that it waits for.', task.task),
     extract(epoch from clock_timestamp() - task.started_at), extract(epoch from greatest(task.tolerance, '12 hours'))
   )
   from task

@@ -47,8 +47,8 @@ begin
         'worker', 'tasks', 'critical',
         format('a worker sends heartbeats, but no task has run for %s',
           monitor._duration(v_now - coalesce(v_ran_at, (select min(worker.started_at) from monitor.worker)))),
-        'Restart the worker, and see its log. Jobs that a killed worker had locked are freed after four hours: '
-          || 'select locked_by, locked_at, task_identifier from insights_queue.jobs where locked_at is not null',
+        'Restart the worker: insights worker. See its log. Jobs that a killed worker had locked are freed after four '
+          || 'hours: select locked_by, locked_at, task_identifier from insights_queue.jobs where locked_at is not null',
         extract(epoch from v_now - v_ran_at), 900
       );
     end if;

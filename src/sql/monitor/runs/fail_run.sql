@@ -19,4 +19,4 @@ Marks a run as failed and stores its error message, at most 10,000 characters of
 A run that has already ended is not changed.
 $$;
 
-grant execute on function monitor.fail_run(bigint, text) to insights_worker;
+grant execute on function monitor.fail_run(bigint, text) to insights_worker, insights_admin;

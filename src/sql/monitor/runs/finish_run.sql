@@ -19,4 +19,4 @@ Marks a run as finished and stores the number of rows that it wrote or removed.
 A run that has already ended is not changed.
 $$;
 
-grant execute on function monitor.finish_run(bigint, bigint, jsonb) to insights_worker;
+grant execute on function monitor.finish_run(bigint, bigint, jsonb) to insights_worker, insights_admin;

@@ -25,4 +25,4 @@ Commit before the task does its work, so that a terminated run leaves a record.
 Errors: CF001 for null.
 $$;
 
-grant execute on function monitor.start_run(text) to insights_worker;
+grant execute on function monitor.start_run(text) to insights_worker, insights_admin;

@@ -168,7 +168,7 @@ describe("refresh", () => {
         subject: "lag",
         severity: "warning",
         message: "1 changes of people wait to be refreshed, the last refresh was 16 minutes ago",
-        fix: expect.stringContaining("insights refresh"),
+        fix: expect.stringContaining("track.refresh(100000)"),
       },
     ]);
     expect(brief(await foundAfter(runs("refresh", ["3 hours", "ok"]), stale))).toEqual(["refresh/lag: critical"]);
@@ -380,6 +380,8 @@ test("tables: many dead rows", async ({ skip }) => {
   if (!database.native) skip("the embedded database counts dead rows in its session only");
   await database.query(`
     alter table monitor.run set (autovacuum_enabled = false);
+    -- Autovacuum may have been there before.
+    select pg_stat_reset_single_table_counters('monitor.run'::regclass);
     insert into monitor.run (task) select 'x' from generate_series(1, 110000);
   `);
   // The server may otherwise report the numbers of a session late.
@@ -601,7 +603,7 @@ describe("probes", () => {
         database,
         findings.find(({ health_check }) => health_check === "probes"),
       ),
-    ).toEqual([]);
+    ).toHaveLength(1);
   });
 });
 
