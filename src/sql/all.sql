@@ -758,6 +758,7 @@
 --!include track/access/_export_rollups.sql
 --!include track/access/export.sql
 --!include track/erasure/_erase_names.sql
+--!include track/erasure/_settle.sql
 --!include track/erasure/lock_subject.sql
 --!include track/erasure/returned_people.sql
 --!include track/erasure/unshared_names.sql
@@ -769,6 +770,9 @@
 --!include track/retention/plan_event_retention.sql
 --!include track/retention/_keep_sums.sql
 --!include track/retention/apply_event_retention.sql
+--!include track/imports/_import_source.sql
+--!include track/imports/source_contents.sql
+--!include track/imports/forget_import.sql
 --!include track/policies.sql
 --!include track/data_map.sql
 
@@ -1217,6 +1221,7 @@
 --!include recommend/interactions/_move_taken.sql
 --!include recommend/interactions/_store_topics.sql
 --!include recommend/interactions/refresh_interactions.sql
+--!include recommend/interactions/forget_events.sql
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
 --!include recommend/rules/_topics.sql
