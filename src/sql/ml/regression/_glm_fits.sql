@@ -137,6 +137,27 @@ Returns the coefficients and the inverse of the information for all columns of a
 `beta` is for the columns as they are summed, `coef` and `inverse` are in the caller's units.
 $$;
 
+create or replace function ml._prepare_step(statement text, size integer)
+returns void
+language plpgsql
+as $$
+begin
+  -- One that an interrupted fit left, since prepared statements outlive a transaction.
+  if exists (select from pg_catalog.pg_prepared_statements where name = '_ml_glm_step') then
+    deallocate _ml_glm_step;
+  end if;
+  execute format(
+    'prepare _ml_glm_step (%s) as %s',
+    (select string_agg('float8', ', ') from generate_series(1, size)),
+    statement
+  );
+end;
+$$;
+
+comment on function ml._prepare_step(text, integer) is $$
+Prepares the statement of a step of Fisher scoring, whose parameters are the coefficients.
+$$;
+
 create or replace function ml._glm_fits(
   design jsonb,
   family text,
@@ -160,6 +181,7 @@ create or replace function ml._glm_fits(
 )
 returns setof record
 language plpgsql
+set plan_cache_mode to force_generic_plan
 as $$
 declare
   v_first record := ml._settled(design);
@@ -188,6 +210,8 @@ declare
   v_solved record;
   v_part record;
   v_living integer[];
+  v_statement text;
+  v_prepared boolean := false;
   v_g integer;
   v_at integer;
   v_unit float8;
@@ -219,23 +243,35 @@ begin
   for iteration in case when v_own then 0 else 1 end..max_iter loop
     v_living := array(select g from generate_series(1, v_groups) as g where not v_done[g]);
     exit when v_living = '{}';
+    if iteration = 0 or design -> 'groups' <> '[]' then
+      v_statement := ml._glm_statement(
+        v_first.settled, family, link, v_mean,
+        array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
+        case when iteration > 0 then array(
+          select v_beta[(g - 1) * v_size + j]
+          from unnest(v_living) with ordinality as living (g, nth)
+          cross join generate_series(1, v_size) as j
+          order by nth, j
+        ) end,
+        v_variables
+      );
+    else
+      -- Planning a thousand sums takes as long as summing a thousand rows: it is done once.
+      if not v_prepared then
+        perform ml._prepare_step(
+          ml._glm_statement(v_first.settled || '{"prepared": true}', family, link, v_mean, v_first.keys, v_beta,
+            v_variables),
+          v_size
+        );
+        v_prepared := true;
+      end if;
+      v_statement := (
+        select format('execute _ml_glm_step (%s)', string_agg(format('%L', value), ', ' order by nth))
+        from unnest(v_beta) with ordinality as list (value, nth)
+      );
+    end if;
     for v_part in
-      select v_living[part.key::int] as g, part.sums
-      from ml._sums(
-        ml._glm_statement(
-          v_first.settled, family, link, v_mean,
-          array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
-          case when iteration > 0 then array(
-            select v_beta[(g - 1) * v_size + j]
-            from unnest(v_living) with ordinality as living (g, nth)
-            cross join generate_series(1, v_size) as j
-            order by nth, j
-          ) end,
-          v_variables
-        ),
-        v_relation,
-        true
-      ) as part
+      select v_living[part.key::int] as g, part.sums from ml._sums(v_statement, v_relation, true) as part
     loop
       v_g := v_part.g;
       -- gains and deviances are compared as if the weights had the mean 1
@@ -336,6 +372,9 @@ begin
       end if;
     end loop;
   end loop;
+  if v_prepared then
+    deallocate _ml_glm_step;
+  end if;
 
   for g in 1..v_groups loop
     settled := v_first.settled;
@@ -382,5 +421,6 @@ grant execute on function
   ml._glm_failures(jsonb, text, text, bigint[], float8[], text),
   ml._glm_linked(text, text, float8, float8),
   ml._glm_estimate(jsonb, float8[], float8[]),
+  ml._prepare_step(text, integer),
   ml._glm_fits(jsonb, text, text, integer, float8)
 to insights_analyst, insights_admin, insights_worker;

@@ -13,7 +13,11 @@ begin atomic
   end
   from (
     select
-      coalesce(string_agg(format(', %L::float8 as b%s', beta[place], variable), '' order by place), '') as scalars,
+      coalesce(string_agg(
+        case when design ? 'prepared' then format(', $%s as b%s', place, variable)
+          else format(', %L::float8 as b%s', beta[place], variable) end,
+        '' order by place
+      ), '') as scalars,
       coalesce(string_agg(format(', %L::float8[]', (
         select array_agg(beta[(key_nth - 1) * cardinality(variables) + place] order by key_nth)
         from generate_series(1, cardinality(keys)) as key_nth
@@ -28,7 +32,8 @@ end;
 comment on function ml._model_of_group(jsonb, text[], float8[], integer[]) is $$
 Returns the text of the join that adds to each row (`row`) the number and the coefficients of its group.
 The coefficients are `fit.b0` for the intercept and `fit.b2` … by position.
-`beta` contains the coefficients of the groups, one group after another.
+`beta` contains the coefficients of the groups, one group after another. When the design has the key `prepared` and no
+groups, they are the parameters of a prepared statement.
 $$;
 
 grant execute on function ml._model_of_group(jsonb, text[], float8[], integer[])

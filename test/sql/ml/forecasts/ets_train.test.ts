@@ -57,6 +57,18 @@ describe("beside ets() of R on public series", () => {
     60_000,
   );
 
+  test("the likelihood is at its optimum where R's ets() stops before: five years of USAccDeaths", async () => {
+    await load(USAccDeaths.slice(0, 60));
+    const [model] = await smooth(", seasonal_period => 12");
+    // ets() gives ETS(A,N,A) an AICc of 961.2151; optim(method = "BFGS") on the same sum of squares reaches 954.0675.
+    expect(model?.method).toBe("ETS(A,N,A)");
+    expect(model?.aicc).toBeCloseTo(954.067, 2);
+    expect(model?.alpha).toBeCloseTo(0.59856, 3);
+    const ahead = await forecast(12);
+    const errors = ahead.map(({ forecast_value }, i) => Math.abs(forecast_value - (USAccDeaths[60 + i] ?? 0)));
+    expect(errors.reduce((sum, error) => sum + error) / 12).toBeCloseTo(200.92, 1);
+  }, 60_000);
+
   test("where the naive forecast is better on the last rows, it is the model", async () => {
     await load(lynx);
     const [model] = await smooth();

@@ -12,6 +12,7 @@ export function normal(seed: number): () => number {
 }
 
 export interface Smoothing {
+  aicc: number;
   method: string;
   alpha: number;
   beta: number | null;

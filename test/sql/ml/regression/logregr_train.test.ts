@@ -290,3 +290,22 @@ describe("what can be fitted is fitted", () => {
     expect(coef[120]).toBeCloseTo(2, 9);
   });
 });
+
+test("a statement that an interrupted fit has left is replaced, and none is left", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query(`create table lab.left_over as
+      select n, 1 as g, (hashint8extended(n, 1) & 1023) / 512.0::float8 - 1 as x,
+        (hashint8extended(n, 2) & 1023) < 700 - 300 * (hashint8extended(n, 1) & 1023) / 1024 as y
+      from generate_series(1, 200) as n`);
+    await db.query("prepare _ml_glm_step as select 1");
+    await db.query("select ml.logregr_train('lab.left_over', 'lab.left_one', 'y', 'array[1, x]')");
+    expect(await db.value("select count(*)::int from pg_prepared_statements where name = '_ml_glm_step'")).toBe(0);
+    // The same numbers as by the statement of groups, whose coefficients are literals.
+    await db.query("select ml.logregr_train('lab.left_over', 'lab.left_group', 'y', 'array[1, x]', 'g')");
+    expect(
+      await db.value(
+        "select (select (coef, std_err) from lab.left_one) = (select (coef, std_err) from lab.left_group)",
+      ),
+    ).toBe(true);
+  });
+});
