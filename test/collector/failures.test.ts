@@ -233,7 +233,7 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
             body: JSON.stringify(statement),
           }).catch(() => undefined);
           if (reply !== undefined && (reply.status === 200 || reply.status === 204)) break;
-          // Nothing that a client would take for the end of the matter.
+          // No status after which a client would discard it.
           if (reply !== undefined) expect(reply.status).toBe(503);
           repeated += 1;
           await new Promise((resolve) => setTimeout(resolve, 50));
