@@ -27,8 +27,12 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     load: () => import("./commands/worker.ts"),
   },
   import: {
-    summary: "import a Moodle log, Segment messages or a CSV file",
+    summary: "import logs of Moodle, Open edX, Canvas, xAPI, Caliper, OULAD, Segment, or any CSV file",
     load: () => import("./commands/import.ts"),
+  },
+  "forget-import": {
+    summary: "remove an import, with all that came with it",
+    load: () => import("./commands/forget-import.ts"),
   },
   simulate: {
     summary: "fill the database with a simulated platform",

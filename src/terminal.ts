@@ -2,8 +2,8 @@ import { SingleBar } from "cli-progress";
 
 /** A long step with a known or unknown end, shown while it runs. */
 export interface Progress {
-  /** `done` of `total`; without a total, the count alone. */
-  update(done: number, total?: number): void;
+  /** `done` of `total`; without a total, the count alone. `note`: shown beside it, such as a speed. */
+  update(done: number, total?: number, note?: string): void;
   /** Replaces the bar by one line. */
   finish(text?: string): void;
   /** Removes the bar, before an error is printed. */
@@ -12,12 +12,28 @@ export interface Progress {
 
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
-/** Without a terminal: one line at the start and one at the end of each step. */
+/** Milliseconds between two lines of a step with notes. */
+const PLAIN_PERIOD = 30_000;
+
+const shareOf = (done: number, total: number | undefined): number | undefined =>
+  total === undefined || total === 0 ? undefined : Math.min(1, done / total);
+
+const detailOf = (done: number, total: number | undefined): string => {
+  const share = shareOf(done, total);
+  return share === undefined ? String(done) : `${Math.floor(share * 100)} %`;
+};
+
+/** Without a terminal: one line at the start and one at the end of each step, and one each half minute with notes. */
 function plainProgress(label: string, out: NodeJS.WriteStream): Progress {
   const started = performance.now();
   out.write(`${label} …\n`);
+  let shown = started;
   return {
-    update() {},
+    update(done, total, note) {
+      if (note === undefined || performance.now() - shown < PLAIN_PERIOD) return;
+      shown = performance.now();
+      out.write(`${label}: ${detailOf(done, total)}, ${note}\n`);
+    },
     finish: (text) => void out.write(`${label}: ${text === undefined ? "" : `${text}, `}${seconds(started)}\n`),
     stop() {},
   };
@@ -48,9 +64,9 @@ export function progress(label: string, out: NodeJS.WriteStream = process.stdout
   // It redraws itself ten times per second until it is stopped.
   bar.start(1, 0);
   return {
-    update(done, total) {
-      share = total === undefined || total === 0 ? undefined : Math.min(1, done / total);
-      detail = share === undefined ? String(done) : `${Math.floor(share * 100)} %`;
+    update(done, total, note) {
+      share = shareOf(done, total);
+      detail = note === undefined ? detailOf(done, total) : `${detailOf(done, total)}, ${note}`;
     },
     finish(text) {
       bar.stop();

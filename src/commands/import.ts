@@ -1,29 +1,32 @@
-import { basename } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import type pg from "pg";
 import { columnReader } from "../importer/columns.ts";
 import { requireIngest } from "../importer/deliver.ts";
 import { caliperReader, canvasReader, xapiReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
 import { type ImportOptions, importFile, type Summary } from "../importer/import.ts";
-import { checkCompressed, type Input, openInput } from "../importer/input.ts";
 import { linesOf } from "../importer/lines.ts";
 import type { Message } from "../importer/message.ts";
 import { moodleReader } from "../importer/moodle.ts";
 import { ouladReader } from "../importer/oulad.ts";
-import { ImportError, nearest, type Problem } from "../importer/problem.ts";
+import { ImportError, nearest } from "../importer/problem.ts";
 import { Rejects } from "../importer/rejects.ts";
 import { segmentReader } from "../importer/segment.ts";
+import { type Source, sourcesOf } from "../importer/sources.ts";
 import type { Reader } from "../importer/table.ts";
 import { type DateOrder, TimeFormat, type TimeRules } from "../importer/time.ts";
 import { timeZone } from "../importer/time-zone.ts";
 import { step } from "../terminal.ts";
+import { forgetImport, isImported } from "./forget-import.ts";
 import { withSession } from "./session.ts";
 
 const NOTES = `
-FILE is plain or compressed with gzip, which is detected by its contents; - reads standard input. Text is UTF-8 or UTF-16.
+FILE is plain, compressed with gzip, or a zip archive, which is detected by its contents; - reads standard input. Text
+is UTF-8 or UTF-16. Several files are imported one after the other, after all of them were checked.
 
 Every row has an id, its own or a hash of its content, and each id is stored once: an import that was interrupted is
-completed by running it again, and repeating a complete one changes nothing. --dry-run shows the first ten messages, and
+completed by running it again, and repeating a complete one changes nothing. A wrong import is removed by
+insights forget-import, or by importing the file with other options and --replace. --dry-run shows the first ten messages, and
 what is left out or rejected, and stores nothing.
 
 Exit status: 0 if every row of the file is in the database or left out; 1 if a row was rejected or the import failed; 2
@@ -34,42 +37,43 @@ interface Common {
   show: number;
   rejects?: string;
   dryRun?: true;
+  replace?: true;
 }
 
 const command = new Command().description("Imports events from a file.").addHelpText("after", NOTES).exitOverride();
 
-timed(common(command.command("moodle <file>"), "moodle"))
+timed(common(command.command("moodle <file...>"), "moodle"))
   .description("a log of Moodle: the download of its report, logstore_standard_log as CSV, or a research data set")
   .option("--course <number>", "the course of all rows: the report of one course does not name it in each row")
-  .action((file: string, options: Common & TimeRules & { course?: string }) =>
-    run(file, moodleReader(options), options),
+  .action((files: string[], options: Common & TimeRules & { course?: string }) =>
+    run(files, () => moodleReader(options), options),
   );
 
-common(command.command("edx <file>"), "edx")
+common(command.command("edx <file...>"), "edx")
   .description("a tracking log of Open edX, as JSON lines")
-  .action((file: string, options: Common) => run(file, edxReader(), options));
+  .action((files: string[], options: Common) => run(files, edxReader, options));
 
-common(command.command("oulad <file>"), "oulad")
+common(command.command("oulad <file...>"), "oulad")
   .description("a table of OULAD, in the directory of the others: studentVle, studentRegistration, …")
-  .action(async (file: string, options: Common) => run(file, await ouladReader(file), options));
+  .action((files: string[], options: Common) => run(files, ouladReader, options));
 
-common(command.command("xapi <file>"), "xapi")
+common(command.command("xapi <file...>"), "xapi")
   .description("xAPI statements as JSON lines: each line is a statement or a list of statements")
-  .action((file: string, options: Common) => run(file, xapiReader(), options));
+  .action((files: string[], options: Common) => run(files, xapiReader, options));
 
-common(command.command("canvas <file>"), "canvas")
+common(command.command("canvas <file...>"), "canvas")
   .description("Live Events of Canvas, as JSON lines")
-  .action((file: string, options: Common) => run(file, canvasReader(), options));
+  .action((files: string[], options: Common) => run(files, canvasReader, options));
 
-common(command.command("caliper <file>"), "caliper")
+common(command.command("caliper <file...>"), "caliper")
   .description("Caliper envelopes or events, as JSON lines")
-  .action((file: string, options: Common) => run(file, caliperReader(), options));
+  .action((files: string[], options: Common) => run(files, caliperReader, options));
 
-common(command.command("segment <file>"), "segment")
+common(command.command("segment <file...>"), "segment")
   .description("Segment messages as JSON lines: each line is a message, a list of messages or a whole request")
-  .action((file: string, options: Common) => run(file, segmentReader(), options));
+  .action((files: string[], options: Common) => run(files, segmentReader, options));
 
-timed(common(command.command("csv <file>"), "csv"))
+timed(common(command.command("csv <file...>"), "csv"))
   .description("any table of events as CSV with a header")
   .requiredOption("--person <column>", "column with the person (userId)")
   .requiredOption("--at <column>", "column with the time: ISO 8601, a date such as 31/05/2024, or the time since 1970")
@@ -82,15 +86,15 @@ timed(common(command.command("csv <file>"), "csv"))
   .option("--property <column>", "a column to store as property, as column or name=column; repeatable", collect, [])
   .option("--days-since <date>", "the column of times counts days from this date, such as 2013-10-01", parseDate)
   .option("--delimiter <character>", 'separator of the cells, "tab" for a tab; default: recognized', parseDelimiter)
-  .action((file: string, options: Common & ColumnOptions, self: Command) => {
-    const { id, property, source: _, show: __, rejects: ___, dryRun: ____, ...mapping } = options;
+  .action((files: string[], options: Common & ColumnOptions, self: Command) => {
+    const { id, property, source: _, show: __, rejects: ___, dryRun: ____, replace: _____, ...mapping } = options;
     if ((mapping.event === undefined) === (mapping.eventColumn === undefined)) {
       self.error("error: give the name of the events with --event, or the column of their names with --event-column", {
         exitCode: 2,
       });
     }
-    const reader = columnReader({ ...mapping, properties: property, ...(id === undefined ? {} : { messageId: id }) });
-    return run(file, reader, options);
+    const columns = { ...mapping, properties: property, ...(id === undefined ? {} : { messageId: id }) };
+    return run(files, () => columnReader(columns), options);
   });
 
 export default command;
@@ -113,6 +117,7 @@ function common(command: Command, source: string): Command {
     .option("--source <name>", "name of the source of the rows; ids are unique within it", source)
     .option("--show <count>", "rejected rows to print; the others are counted", parseCount, 20)
     .option("--rejects <file>", "write all rejected rows to this file, as JSON lines")
+    .option("--replace", "remove what earlier imports of this source have stored, and import the file instead")
     .option("--dry-run", "print the first ten messages and the report, and store nothing")
     .addHelpText("after", NOTES);
 }
@@ -124,54 +129,117 @@ function timed(command: Command): Command {
     .option("--time-format <format>", "form of the times, such as %d/%m/%Y %H:%M (strptime)", parseFormat);
 }
 
-async function run(file: string, reader: Reader, options: Common): Promise<void> {
+type MakeReader = (source: Source) => Reader | undefined | Promise<Reader | undefined>;
+
+/** All files are checked before the first row of the first one is stored. */
+async function run(paths: string[], makeReader: MakeReader, options: Common): Promise<void> {
+  if (paths.filter((path) => path === "-").length > 1) {
+    throw new ImportError("standard input is named twice", "it can be read once");
+  }
   const rejects = new Rejects(options.show, options.rejects);
-  let input: Input | undefined;
   try {
-    // A stream can be read once.
-    if (file !== "-") {
-      await checkCompressed(file);
-      if (reader.scan !== undefined) await scan(file, reader.scan);
+    const files: { source: Source; reader: Reader }[] = [];
+    for (const source of (await Promise.all(paths.map(sourcesOf))).flat()) {
+      const reader = await makeReader(source);
+      if (reader === undefined) {
+        console.log(`note: ${source.name} is read beside the other tables`);
+        continue;
+      }
+      if (!source.isStream) {
+        await source.check();
+        if (reader.scan !== undefined) await scan(source, reader.scan);
+      }
+      files.push({ source, reader });
     }
-    input = await openInput(file);
-    const importing = {
-      input,
-      reader,
-      source: options.source,
-      onRejected: (line: number, problem: Problem) => rejects.add(line, problem),
+    if (files.length === 0) throw new ImportError("there is nothing to import", "name a file of events");
+    const several = files.length > 1;
+    const importAll = async (importOne: ImportOne): Promise<void> => {
+      const summaries: Summary[] = [];
+      for (const { source, reader } of files) {
+        rejects.begin(several ? source.name : undefined);
+        summaries.push(await importSource(source, reader, importOne, options.source, rejects));
+      }
+      if (several) console.log(`${files.length} files: ${describe(sum(summaries))}`);
+      if (summaries.some(({ rejected }) => rejected > 0)) process.exitCode = 1;
     };
-    const name = file === "-" ? "standard input" : basename(file);
-    const summary =
-      options.dryRun === true
-        ? await readOnly(name, importing)
-        : await withSession("import", async ({ pool }) => {
-            await requireIngest(pool);
-            return await step(
-              `Importing ${name}`,
-              (bar) =>
-                importFile(pool, {
-                  ...importing,
-                  onProgress: ({ read, size, accepted, duplicates, leftOut, rejected }) =>
-                    size === undefined
-                      ? bar.update(accepted + duplicates + leftOut + rejected)
-                      : bar.update(read, size),
-                }),
-              describe,
-            );
-          });
-    for (const line of reasonsOf(summary)) console.log(line);
-    for (const note of reader.notes?.() ?? []) console.log(`note: ${note}`);
-    if (summary.total === 0) throw new ImportError(`${name} has no rows`, "check that the file is the whole download");
-    if (summary.rejected > 0) process.exitCode = 1;
+    if (options.dryRun === true) return await importAll(readOnly);
+    await withSession("import", async ({ pool }) => {
+      await requireIngest(pool);
+      if (options.replace === true && (await isImported(pool, options.source))) {
+        await forgetImport(pool, options.source);
+      }
+      await importAll((name, importing) => store(pool, name, importing));
+    });
   } finally {
-    await input?.close();
     for (const line of rejects.report()) console.error(line);
     await rejects.close();
   }
 }
 
-async function scan(file: string, work: NonNullable<Reader["scan"]>): Promise<void> {
-  const input = await openInput(file);
+type ImportOne = (name: string, importing: Omit<ImportOptions, "onProgress">) => Promise<Summary>;
+
+async function importSource(
+  file: Source,
+  reader: Reader,
+  importOne: ImportOne,
+  source: string,
+  rejects: Rejects,
+): Promise<Summary> {
+  const input = await file.open();
+  try {
+    const summary = await importOne(file.name, {
+      input,
+      reader,
+      source,
+      onRejected: (line, problem) => rejects.add(line, problem),
+    });
+    for (const line of reasonsOf(summary)) console.log(line);
+    for (const note of reader.notes?.() ?? []) console.log(`note: ${note}`);
+    if (summary.total === 0) {
+      throw new ImportError(`${file.name} has no rows`, "check that the file is the whole download");
+    }
+    return summary;
+  } finally {
+    await input.close();
+  }
+}
+
+async function store(pool: pg.Pool, name: string, importing: Omit<ImportOptions, "onProgress">): Promise<Summary> {
+  const started = performance.now();
+  return await step(
+    `Importing ${name}`,
+    (bar) =>
+      importFile(pool, {
+        ...importing,
+        onProgress: ({ read, size, accepted, duplicates, leftOut, rejected }) => {
+          const rows = accepted + duplicates + leftOut + rejected;
+          const seconds = (performance.now() - started) / 1_000;
+          const left = size === undefined || read === 0 ? undefined : (seconds * Math.max(0, size - read)) / read;
+          const speed = `${Math.round(rows / seconds).toLocaleString("en")} rows/s`;
+          const note = left === undefined ? speed : `${speed}, ${timeOf(left)} left`;
+          if (size === undefined) bar.update(rows, undefined, note);
+          else bar.update(read, size, note);
+        },
+      }),
+    describe,
+  );
+}
+
+function timeOf(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  return seconds < 5_400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3_600).toFixed(1)} h`;
+}
+
+function sum(summaries: readonly Summary[]): Summary {
+  const counts = { total: 0, accepted: 0, duplicates: 0, leftOut: 0, rejected: 0 };
+  for (const summary of summaries) {
+    for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += summary[name];
+  }
+  return { ...counts, read: 0, size: undefined, reasons: new Map() };
+}
+
+async function scan(source: Source, work: NonNullable<Reader["scan"]>): Promise<void> {
+  const input = await source.open();
   try {
     await work(linesOf(input.bytes));
   } finally {

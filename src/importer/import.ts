@@ -2,8 +2,7 @@ import { BATCH, type IngestResult, ingest, type Queryable } from "./deliver.ts";
 import type { Input } from "./input.ts";
 import { linesOf } from "./lines.ts";
 import type { Message } from "./message.ts";
-import type { Problem } from "./problem.ts";
-import { shown } from "./problem.ts";
+import { ImportError, type Problem, reason, shown } from "./problem.ts";
 import type { Reader } from "./table.ts";
 
 export interface Progress {
@@ -65,9 +64,13 @@ export async function importFile(database: Queryable, options: ImportOptions): P
     if (!isLeftOut) onRejected?.(line, problem);
   };
 
+  let stored = 0;
   let underWay: Promise<void> = Promise.resolve();
   const send = async (messages: Message[], lines: number[]): Promise<void> => {
-    const result = await ingest(database, source, messages, reader.keptIds);
+    const result = await ingest(database, source, messages, reader.keptIds).catch((error: unknown) => {
+      throw isLost(error) ? interrupted(error, stored, counts) : error;
+    });
+    stored = lines.at(-1) ?? stored;
     counts.accepted += result.accepted;
     counts.duplicates += result.duplicates;
     for (const error of result.errors) reject(lines[error.index] ?? 0, problemOf(error, messages[error.index]));
@@ -100,6 +103,21 @@ export async function importFile(database: Queryable, options: ImportOptions): P
   }
   const { accepted, duplicates, leftOut, rejected } = counts;
   return { ...progress(), total: accepted + duplicates + leftOut + rejected, reasons };
+}
+
+/** The server was stopped, or the connection to it was: classes 08 and 57P, and errors of the network. */
+function isLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error ? String(error.code) : "";
+  return /^(08|57P0)|^E[A-Z]+$/.test(code) || /terminat|Connection ended/.test(error.message);
+}
+
+function interrupted(error: unknown, line: number, counts: Pick<Progress, "accepted" | "duplicates">): ImportError {
+  const [rows, known] = [counts.accepted, counts.duplicates].map((count) => count.toLocaleString("en"));
+  return new ImportError(
+    `the connection to the database was lost after line ${line.toLocaleString("en")}: ${reason(error)}`,
+    `${rows} rows are stored, ${known} were before. Run the same command again: it stores the others, and none twice`,
+  );
 }
 
 function problemOf(error: IngestResult["errors"][number], message: Message | undefined): Problem {

@@ -18,7 +18,7 @@ export interface Input {
 
 /** First bytes of files that are neither text nor gzip, so that they are named instead of reported line by line. */
 const FOREIGN: readonly { magic: readonly number[]; name: string; hint: string }[] = [
-  { magic: [0x50, 0x4b, 0x03, 0x04], name: "a zip archive or an Excel workbook", hint: "unpack it, or save it as CSV" },
+  { magic: [0x50, 0x4b, 0x03, 0x04], name: "a zip archive", hint: "give the name of the file, or unpack it" },
   { magic: [0xd0, 0xcf, 0x11, 0xe0], name: "an old Excel workbook", hint: "save it as CSV" },
   {
     magic: [0x28, 0xb5, 0x2f, 0xfd],
@@ -37,7 +37,7 @@ const GZIP = [0x1f, 0x8b] as const;
 
 /** Opens a file, or standard input by the name `-`. gzip is detected by its first bytes, regardless of the name. */
 export async function openInput(path: string, stdin: AsyncIterable<Uint8Array> = process.stdin): Promise<Input> {
-  if (path === "-") return unpack(stdin, undefined, "standard input");
+  if (path === "-") return inputOf(stdin, undefined, "standard input");
   let size: number;
   try {
     const found = await stat(path);
@@ -47,10 +47,15 @@ export async function openInput(path: string, stdin: AsyncIterable<Uint8Array> =
     if (error instanceof ImportError) throw error;
     throw new ImportError(`cannot open ${path}: ${reason(error)}`, "check the path, and that you may read the file");
   }
-  return unpack(createReadStream(path, { highWaterMark: 1 << 18 }), size, path);
+  return inputOf(createReadStream(path, { highWaterMark: 1 << 18 }), size, path);
 }
 
-async function unpack(source: AsyncIterable<Uint8Array>, size: number | undefined, name: string): Promise<Input> {
+/** The content of a stream, decompressed when it is compressed with gzip. */
+export async function inputOf(
+  source: AsyncIterable<Uint8Array>,
+  size: number | undefined,
+  name: string,
+): Promise<Input> {
   const chunks = source[Symbol.asyncIterator]();
   let read = 0;
   const head: Uint8Array[] = [];

@@ -1,11 +1,9 @@
-import { readdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { rowsOf } from "./csv.ts";
 import { RowIdentity } from "./identity.ts";
-import { openInput } from "./input.ts";
 import { linesOf } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { ImportError, type Problem, shown } from "./problem.ts";
+import type { Source } from "./sources.ts";
 import { type Header, type Reader, readTable } from "./table.ts";
 
 /*
@@ -139,12 +137,15 @@ const tables: Readonly<Record<string, Table>> = {
   },
 };
 
-/** The reader of one table. The tables that it refers to are read from the same directory. */
-export async function ouladReader(path: string): Promise<Reader> {
+/**
+ * The reader of one table, undefined for those that others refer to. These are read from the same directory or archive.
+ */
+export async function ouladReader(source: Source): Promise<Reader | undefined> {
+  if (["courses.csv", "assessments.csv", "vle.csv"].includes(source.base)) return undefined;
   const siblings: Siblings = {
-    courses: await siblingOf(path, "courses", courseOf),
-    assessments: await siblingOf(path, "assessments", (row) => row["id_assessment"] ?? ""),
-    vle: await siblingOf(path, "vle", (row) => row["id_site"] ?? ""),
+    courses: await siblingOf(source, "courses", courseOf),
+    assessments: await siblingOf(source, "assessments", (row) => row["id_assessment"] ?? ""),
+    vle: await siblingOf(source, "vle", (row) => row["id_site"] ?? ""),
   };
   return (lines) =>
     readTable(lines, ",", (header) => {
@@ -193,18 +194,16 @@ function tableOf(header: Header): Table {
   );
 }
 
-/** A small table of the same directory by key, compressed or not; empty where the directory does not have it. */
+/** A small table of the same directory or archive by key, compressed or not; empty where there is none. */
 async function siblingOf(
-  path: string,
+  source: Source,
   table: keyof Siblings,
   keyOf: (row: Row) => string,
 ): Promise<ReadonlyMap<string, Row>> {
   const found = new Map<string, Row>();
-  if (path === "-") return found;
-  const names = await readdir(dirname(path)).catch(() => []);
-  const file = names.find((name) => name.toLowerCase().replace(/\.gz$/, "") === `${table}.csv`);
+  const file = (await source.siblings()).find(({ base }) => base === `${table}.csv`);
   if (file === undefined) return found;
-  const input = await openInput(join(dirname(path), file));
+  const input = await file.open();
   try {
     let header: string[] | undefined;
     for await (const rows of rowsOf(linesOf(input.bytes), ",")) {

@@ -4,7 +4,8 @@ import { ImportError, type Problem, reason } from "./problem.ts";
 
 /** Keeps the first rejected rows for the report, counts the others, and writes all of them to a file if requested. */
 export class Rejects {
-  readonly #shown: [number, Problem][] = [];
+  readonly #shown: { file: number; line: number; problem: Problem }[] = [];
+  readonly #files: string[] = [];
   readonly #most: number;
   readonly #file: WriteStream | undefined;
   readonly #path: string | undefined;
@@ -28,10 +29,18 @@ export class Rejects {
     });
   }
 
+  /** The following rows are of this file; undefined: of the only one. */
+  begin(file: string | undefined): void {
+    this.#files.push(file ?? "");
+  }
+
   add(line: number, problem: Problem): void {
     this.#count += 1;
-    if (this.#shown.length < this.#most) this.#shown.push([line, problem]);
-    if (this.#failure === undefined) this.#file?.write(`${JSON.stringify({ line, ...problem })}\n`);
+    const file = this.#files.length - 1;
+    if (this.#shown.length < this.#most) this.#shown.push({ file, line, problem });
+    const name = this.#files[file];
+    if (this.#failure !== undefined) return;
+    this.#file?.write(`${JSON.stringify({ ...(name ? { file: name } : {}), line, ...problem })}\n`);
   }
 
   async close(): Promise<void> {
@@ -49,12 +58,13 @@ export class Rejects {
     }
   }
 
-  /** One line per row, in the order of the file. */
+  /** One line per row, in the order of the files. */
   report(): string[] {
     const lines = this.#shown
-      .toSorted(([a], [b]) => a - b)
-      .map(([line, { what, value, hint }]) => {
-        return `line ${line}: ${what}${value === undefined ? "" : `: ${value}`}${hint === undefined ? "" : ` (${hint})`}`;
+      .toSorted((one, other) => one.file - other.file || one.line - other.line)
+      .map(({ file, line, problem: { what, value, hint } }) => {
+        const place = this.#files[file] ? `${this.#files[file]}, ` : "";
+        return `${place}line ${line}: ${what}${value === undefined ? "" : `: ${value}`}${hint === undefined ? "" : ` (${hint})`}`;
       });
     const others = this.#count - this.#shown.length;
     if (others > 0) {

@@ -30,6 +30,7 @@
 -- ml
 --!include ml/linear_algebra/_caller_error.sql
 --!include ml/linear_algebra/_check_output_columns.sql
+--!include ml/linear_algebra/_create_table.sql
 --!include ml/linear_algebra/_times.sql
 --!include ml/linear_algebra/_eigen.sql
 --!include ml/linear_algebra/_matrix_columns.sql
@@ -41,6 +42,7 @@
 --!include ml/linear_algebra/multiply.sql
 --!include ml/linear_algebra/gram.sql
 --!include ml/linear_algebra/_without_traces.sql
+--!include ml/linear_algebra/_less_multiples.sql
 --!include ml/linear_algebra/inverse.sql
 --!include ml/linear_algebra/rank_one_update.sql
 --!include ml/linear_algebra/low_rank_update.sql
@@ -121,6 +123,7 @@
 --!include ml/regression/_multinomial_fits.sql
 --!include ml/regression/_multinomial_covariance.sql
 --!include ml/regression/mlogregr_train.sql
+--!include ml/regression/_softmax.sql
 --!include ml/regression/mlogregr_predict.sql
 --!include ml/regression/_float8_product.sql
 --!include ml/regression/_multinomial_sandwich.sql
@@ -307,25 +310,37 @@
 --!include ml/registry/_deployed_model_id.sql
 --!include ml/registry/_version.sql
 --!include ml/registry/_document.sql
+--!include ml/registry/_classes.sql
+--!include ml/registry/_one_answer.sql
 --!include ml/registry/_single_precision.sql
 --!include ml/registry/_similarity.sql
 --!include ml/registry/_answer_expression.sql
+--!include ml/registry/_members.sql
+--!include ml/registry/_log_odds_expression.sql
 --!include ml/registry/_score_expression.sql
 --!include ml/registry/_feature_list.sql
 --!include ml/registry/_feature_values.sql
 --!include ml/registry/_interpolate.sql
+--!include ml/registry/_tree_values.sql
+--!include ml/registry/_tree_inputs_of.sql
+--!include ml/registry/_constants.sql
 --!include ml/registry/_score.sql
 --!include ml/registry/_predict.sql
+--!include ml/registry/_class_probabilities.sql
 --!include ml/registry/_predict_into.sql
 --!include ml/registry/_temporary.sql
 --!include ml/registry/_fit_calibration.sql
 --!include ml/registry/_evaluate.sql
+--!include ml/registry/_evaluate_classes.sql
 --!include ml/registry/_bin_counts.sql
 --!include ml/registry/_profile.sql
 --!include ml/registry/_conclude.sql
 --!include ml/registry/_calibrate.sql
 --!include ml/registry/_challenge.sql
+--!include ml/registry/_is_double.sql
+--!include ml/registry/_check_ensemble.sql
 --!include ml/registry/register_model.sql
+--!include ml/registry/register_ensemble.sql
 --!include ml/registry/deployed_version.sql
 --!include ml/registry/mark_for_training.sql
 --!include ml/registry/_deploy.sql
@@ -334,6 +349,7 @@
 --!include ml/registry/rollback.sql
 --!include ml/registry/predict.sql
 --!include ml/registry/predict_table.sql
+--!include ml/registry/predict_classes.sql
 --!include ml/registry/_row_features.sql
 --!include ml/registry/predict_each.sql
 --!include ml/registry/_explain.sql
@@ -343,6 +359,7 @@
 --!include ml/registry/challenge_by_metrics.sql
 --!include ml/registry/challenge_by_outcome.sql
 --!include ml/registry/in_holdout.sql
+--!include ml/registry/_class_label.sql
 --!include ml/registry/_divide.sql
 --!include ml/registry/train.sql
 --!include ml/registry/export_training_set.sql
@@ -351,6 +368,8 @@
 --!include ml/registry/_xgboost_base.sql
 --!include ml/registry/_tree_weights.sql
 --!include ml/registry/_tree_document.sql
+--!include ml/registry/_imported_classes.sql
+--!include ml/registry/_xgboost_bases.sql
 --!include ml/registry/_plain_boosting.sql
 --!include ml/registry/_import_xgboost.sql
 --!include ml/registry/_xgboost_tree_count.sql
@@ -739,6 +758,7 @@
 --!include track/access/_export_rollups.sql
 --!include track/access/export.sql
 --!include track/erasure/_erase_names.sql
+--!include track/erasure/_settle.sql
 --!include track/erasure/lock_subject.sql
 --!include track/erasure/returned_people.sql
 --!include track/erasure/unshared_names.sql
@@ -750,6 +770,9 @@
 --!include track/retention/plan_event_retention.sql
 --!include track/retention/_keep_sums.sql
 --!include track/retention/apply_event_retention.sql
+--!include track/imports/_import_source.sql
+--!include track/imports/source_contents.sql
+--!include track/imports/forget_import.sql
 --!include track/policies.sql
 --!include track/data_map.sql
 
@@ -1198,6 +1221,7 @@
 --!include recommend/interactions/_move_taken.sql
 --!include recommend/interactions/_store_topics.sql
 --!include recommend/interactions/refresh_interactions.sql
+--!include recommend/interactions/forget_events.sql
 --!include recommend/interactions/rebuild.sql
 --!include recommend/rules/_person_sets.sql
 --!include recommend/rules/_topics.sql

@@ -7,20 +7,22 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
 import { testDatabase } from "../support/database.ts";
+import { zip } from "../support/zip.ts";
 
 const database = await testDatabase();
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const directory = await mkdtemp(join(tmpdir(), "insights-import-"));
 afterAll(() => rm(directory, { recursive: true }));
 
-// The two commands alone, so that the test does not depend on others.
+// The commands alone, so that the test does not depend on others.
 const PROGRAM = `
   import { Command } from "commander";
+  import forgetCommand from "./src/commands/forget-import.ts";
   import importCommand from "./src/commands/import.ts";
   import simulateCommand from "./src/commands/simulate.ts";
   import { describeError } from "./src/errors.ts";
   const program = new Command();
-  program.addCommand(importCommand.name("import")).addCommand(simulateCommand.name("simulate"));
+  program.addCommand(forgetCommand.name("forget-import")).addCommand(importCommand.name("import")).addCommand(simulateCommand.name("simulate"));
   await program.parseAsync(["node", "insights", ...process.argv.slice(1)]).catch((error) => {
     console.error(describeError(error));
     process.exitCode = 1;
@@ -64,10 +66,9 @@ const stored = (source: string): Promise<number> =>
     [source],
   );
 
-const csv = (path: string, ...more: string[]): string[] => [
+const csv = (...more: string[]): string[] => [
   "import",
   "csv",
-  path,
   "--person",
   "user_id",
   "--item",
@@ -151,6 +152,75 @@ describe("insights import", () => {
       what: "rated_at: not a time",
       value: "never",
       hint: expect.stringContaining("--time-zone"),
+    });
+  });
+
+  test("several files, plain, packed and in an archive, are reported one by one and in sum", async () => {
+    const plain = await file("one.csv", ratings(300));
+    const packed = await file("two.csv", gzipSync(ratings(500)));
+    const archive = await file(
+      "three.zip",
+      zip([
+        { name: "a.csv", content: `${ratings(600)},1,1,1\n` },
+        { name: "b.csv", content: ratings(700) },
+      ]),
+    );
+    const words = csv(plain, packed, archive, "-", "--source", "several");
+    const { output, errors, status } = await insights(words, Buffer.from(ratings(800)));
+    expect(output).toMatch(/one\.csv: 300 rows: 300 stored, 0 duplicates/);
+    expect(output).toMatch(/two\.csv: 500 rows: 200 stored, 300 duplicates/);
+    expect(output).toMatch(/three\.zip: a\.csv: 601 rows: 100 stored, 500 duplicates, 1 rejected/);
+    expect(output).toMatch(/three\.zip: b\.csv: 700 rows: 100 stored, 600 duplicates, 0 rejected/);
+    expect(output).toMatch(/standard input: 800 rows: 100 stored, 700 duplicates/);
+    expect(output).toMatch(/^5 files: 2,901 rows: 800 stored, 2,100 duplicates, 1 rejected$/m);
+    expect(errors).toMatch(/three\.zip: a\.csv, line 602: no user_id/);
+    expect(status).toBe(1);
+    expect(await stored("several")).toBe(800);
+  });
+
+  test("nothing is stored when one of several files is damaged", async () => {
+    const good = await file("good.csv", ratings(10));
+    const bad = await file("bad.zip", zip([{ name: "a.csv", content: ratings(600), crc: 1 }]));
+    const { errors, status } = await insights(csv(good, bad, "--source", "none"));
+    expect(errors).toMatch(/bad\.zip is truncated or damaged[\s\S]*nothing of it is stored/);
+    expect(status).toBe(1);
+    expect(await stored("none")).toBe(0);
+  });
+
+  test("a wrong import is replaced by one with a better mapping", async () => {
+    const path = await file("mapped.csv", ratings(30));
+    const wrong = [...csv(path, "--source", "mapped", "--item-kind", "video"), "--property", "item_number=movie_id"];
+    expect(await insights(wrong)).toMatchObject({ status: 0 });
+    const { output, status } = await insights(csv(path, "--source", "mapped", "--replace", "--property", "rating"));
+    expect(output).toMatch(/Removing mapped: 30 events deleted/);
+    expect(output).toMatch(/mapped\.csv: 30 rows: 30 stored, 0 duplicates/);
+    expect(status).toBe(0);
+    expect(await stored("mapped")).toBe(30);
+    expect(
+      await database.value(
+        `select count(*)::int from track.event
+         where source_id = (select source_id from track.source where name = 'mapped') and properties ? 'rating'`,
+      ),
+    ).toBe(30);
+    // A source that is new has nothing to replace.
+    expect(await insights(csv(path, "--source", "first", "--replace"))).toMatchObject({ status: 0 });
+    expect(await stored("first")).toBe(30);
+  });
+
+  test("forget-import counts what it would delete, and deletes it", async () => {
+    const path = await file("removed.csv", ratings(1_500));
+    await insights(csv(path, "--source", "gone"));
+    const dry = await insights(["forget-import", "gone", "--dry-run"]);
+    expect(dry.output).toMatch(/gone: 1,500 events, from 1997-12-04 to 1997-12-04\n {2}of 500 people, \d+ of them/);
+    expect(dry.output).toMatch(/nothing is deleted/);
+    expect(await stored("gone")).toBe(1_500);
+    const { output } = await insights(["forget-import", "gone"]);
+    expect(output).toMatch(/Removing gone: 1,500 events deleted, with \d+ people, \d+ items/);
+    expect(await stored("gone")).toBe(0);
+    expect((await insights(["forget-import", "gone"])).output).toMatch(/was removed at 2\d+-.*: 1,500 events deleted/);
+    expect(await insights(["forget-import", "gon"])).toMatchObject({
+      status: 1,
+      errors: expect.stringMatching(/there is no import "gon"/),
     });
   });
 

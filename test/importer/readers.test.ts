@@ -12,6 +12,7 @@ import { moodleReader } from "../../src/importer/moodle.ts";
 import { ouladReader } from "../../src/importer/oulad.ts";
 import { ImportError } from "../../src/importer/problem.ts";
 import { segmentReader } from "../../src/importer/segment.ts";
+import { sourcesOf } from "../../src/importer/sources.ts";
 import type { Reader, Reading } from "../../src/importer/table.ts";
 
 async function read(reader: Reader, content: string | Uint8Array): Promise<Reading[]> {
@@ -392,8 +393,14 @@ describe("oulad", () => {
     join(directory, "assessments.csv.gz"),
     gzipSync("code_module,code_presentation,id_assessment,assessment_type,date,weight\nAAA,2013J,1752,TMA,19,10\n"),
   );
+  const tableOf = async (path: string): Promise<Reader> => {
+    const [source] = await sourcesOf(path);
+    const reader = source === undefined ? undefined : await ouladReader(source);
+    if (reader === undefined) throw new Error("no table of events");
+    return reader;
+  };
   const readTableOf = async (content: string): Promise<Reading[]> =>
-    read(await ouladReader(join(directory, "table.csv")), content);
+    read(await tableOf(join(directory, "table.csv")), content);
 
   test("days of a presentation become times, and tables of the directory are joined", async () => {
     expect(
@@ -450,7 +457,7 @@ describe("oulad", () => {
       message: "this is not a table of events of OULAD: its columns are a, b",
     });
     await expect(
-      read(await ouladReader("-"), "id_assessment,id_student,date_submitted,is_banked,score\n1752,1,18,0,78\n"),
+      read(await tableOf("-"), "id_assessment,id_student,date_submitted,is_banked,score\n1752,1,18,0,78\n"),
     ).rejects.toMatchObject({ message: "this table refers to assessments.csv, which is not in its directory" });
   });
 });

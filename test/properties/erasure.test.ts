@@ -291,6 +291,7 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   await db.query("insert into track.name_log (action, name, target, actor) values ('event renamed', 'a', 'b', $1)", [
     author,
   ]);
+  await db.query("insert into track.forgotten_import (source_id, name, actor) values (32000, 'moodle', $1)", [author]);
   await db.query(
     `with created as (select key_id from track.create_write_key('campus'))
      insert into track.write_key_log (key_id, action, actor) select key_id, 'changed', $1 from created`,

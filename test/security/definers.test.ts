@@ -558,6 +558,8 @@ const samples: Record<string, Record<string, string>> = {
   "track.merge_events": { name: "'Some Event'", target: "event" },
   "track.rename_event": { name: "'Some Event'", new_name: "'Renamed'" },
   "track.unmerge_events": { name: "'Merged Event'" },
+  "track.forget_import": { source: "'attacked import'", most_events: "100" },
+  "track.source_contents": { source: "'attacked import'" },
   "*": {
     attribution: "'first_touch'",
     bins: "20",
@@ -773,6 +775,10 @@ beforeAll(async () => {
       {"type": "track", "messageId": "v", "userId": "uncounted", "event": "Some Event", "properties": {"item": "some item"}},
       {"type": "track", "messageId": "w", "userId": "uncounted", "event": "Merged Event", "properties": {"item": "merged item"}}]');
     select track.merge_events('Merged Event', 'Some Event'), track.merge_items('merged item', 'some item');
+    begin;
+    set local insights.source = 'attacked import';
+    select track.ingest('[{"type": "track", "messageId": "x", "userId": "imported", "event": "Imported", "properties": {"item": "imported"}}]');
+    commit;
     select track.exclude_person('uncounted', 'test');
     create schema attacker;
     grant usage, create on schema attacker to public;

@@ -29,6 +29,7 @@ const anyValue = new Set([
   "excluded_at",
   "changed_at",
   "logged_at",
+  "track.forgotten_import.started_at",
   "as_of",
   "trained_at",
   "deployed_at",

@@ -366,10 +366,10 @@ $$;
 
 create index taken_item on recommend.taken (item_id);
 
-insert into track.consumer (consumer, position, refresh, inputs, description)
+insert into track.consumer (consumer, position, refresh, inputs, description, forget_function)
 values (
   'recommend.interaction', 2, 'recommend.refresh_interactions', '{event,decision,identity}',
-  'The interactions of each person with each item.'
+  'The interactions of each person with each item.', 'recommend.forget_events'
 );
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)

@@ -89,6 +89,10 @@ values
   ),
   ('track', 'name_log', 'target', 'behaviour', 'service', 'cleared', 'New name of it.', null),
   ('track', 'name_log', 'actor', 'identity', 'service', 'cleared', 'Administrator who changed the name.', null),
+  (
+    'track', 'forgotten_import', 'actor', 'identity', 'service', 'cleared',
+    'Administrator who removed the import.', null
+  ),
   ('track', 'enrolment', 'person_id', 'person', 'service', 'deleted', 'Person that is enrolled.', null),
   (
     'track', 'enrolment', 'identity_id', 'identity', 'service', 'deleted',
@@ -308,12 +312,13 @@ from (
       'Surrogate keys of a sum that was written again, kept for 10,000 checks.'
     ),
     ('track', 'name_log', '{log_id}', 'Random keys.'),
+    ('track', 'forgotten_import', '{name,event_types}', 'Name of an importer, and keys of types of events.'),
     ('track', 'stale', '{stale_id}', 'Random keys.'),
     ('track', 'stale_course', '{stale_id}', 'Random keys.'),
     ('track', 'changed', '{changed_id}', 'Random keys.'),
     ('track', 'changed', '{consumer}', 'Names of functions, tables or tasks of the installation.'),
     (
-      'track', 'consumer', '{consumer,refresh,inputs,description,reads_set,incomplete_sets}',
+      'track', 'consumer', '{consumer,refresh,inputs,description,reads_set,incomplete_sets,forget_function}',
       'Names of functions, tables or tasks of the installation.'
     ),
     (

@@ -37,7 +37,9 @@ grant select (
   key_id, source_id, preview, scopes, origins, requests_per_minute, created_at, expires_at, revoked_at, used_on
 )
 on track.write_key to insights_admin;
-grant select on track.write_key_log, track.refusal_sample, track.name_log to insights_admin;
+grant select on track.write_key_log, track.refusal_sample, track.name_log, track.forgotten_import,
+  track.forgotten_item
+to insights_admin;
 grant select on track.renamed_month, track.named_item, track.named_prerequisite to insights_admin, insights_worker;
 grant select on track.found_data, track.disallowed_month to insights_admin, insights_worker;
 grant select on track.refusal to insights_analyst, insights_admin, insights_worker;
@@ -105,6 +107,10 @@ drop policy if exists all_rows on track.disallowed_month;
 create policy all_rows on track.disallowed_month for select using (true);
 drop policy if exists all_rows on track.name_log;
 create policy all_rows on track.name_log for select using (true);
+drop policy if exists all_rows on track.forgotten_import;
+create policy all_rows on track.forgotten_import for select using (true);
+drop policy if exists all_rows on track.forgotten_item;
+create policy all_rows on track.forgotten_item for select using (true);
 drop policy if exists all_rows on track.renamed_month;
 create policy all_rows on track.renamed_month for select using (true);
 drop policy if exists all_rows on track.named_item;

@@ -276,10 +276,10 @@ begin
           case
             when message.is_trusted
               then (
-                select parent.item_id::text
-                from track.item as parent
-                where parent.external_id = nullif(event.properties ->> 'parent', '')
-                  and parent.item_id <> _told_by_others.item_id
+                select nullif(event.properties ->> 'parent', '')
+                from track.item
+                where item.item_id = _told_by_others.item_id
+                  and item.external_id <> event.properties ->> 'parent'
               )
           end
         )
@@ -298,7 +298,7 @@ Reads the events of the first 20 people with the item, or when they tell nothing
 people that are queued for the refresh.
 $$;
 
-create or replace function track._erase_descriptions(identities bigint[])
+create or replace function track._erase_descriptions(identities bigint[], items bigint[] default null)
 returns bigint
 language plpgsql
 volatile
@@ -312,6 +312,7 @@ begin
     from track.item_source as source
     where source.identity_id = any (_erase_descriptions.identities)
       and source.attribute <> 'name'
+      and (_erase_descriptions.items is null or source.item_id = any (_erase_descriptions.items))
     group by source.item_id
   ),
 
@@ -323,6 +324,25 @@ begin
       on other.attribute = entry.attribute
   ),
 
+  -- A parent that was not entered, because the item had another one.
+  entered as (
+    insert into track.item (external_id)
+    select distinct told.said
+    from told
+    where told.attribute = 'parent'
+      and told.said is not null
+      and not exists (select from track.item where item.external_id = told.said)
+    returning item.item_id, item.external_id
+  ),
+
+  named as (
+    insert into track.item_source (item_id, attribute, identity_id)
+    select entered.item_id, 'name', min(told.identity_id)
+    from entered
+    join told on told.attribute = 'parent' and told.said = entered.external_id
+    group by entered.item_id
+  ),
+
   by_item as (
     select
       told.item_id,
@@ -330,8 +350,11 @@ begin
       bool_or(told.attribute = 'title') as has_title, max(told.said) filter (where told.attribute = 'title') as title,
       bool_or(told.attribute = 'url') as has_url, max(told.said) filter (where told.attribute = 'url') as url,
       bool_or(told.attribute = 'parent') as has_parent,
-      max(told.said) filter (where told.attribute = 'parent') as parent
+      max(coalesce(entered.item_id, parent.merged_item_id, parent.item_id))
+        filter (where told.attribute = 'parent') as parent_item_id
     from told
+    left join entered on told.attribute = 'parent' and entered.external_id = told.said
+    left join track.item as parent on told.attribute = 'parent' and parent.external_id = told.said
     group by told.item_id
   ),
 
@@ -341,7 +364,10 @@ begin
       kind = case when by_item.has_kind then coalesce(by_item.kind, 'unknown') else item.kind end,
       title = case when by_item.has_title then by_item.title else item.title end,
       url = case when by_item.has_url then by_item.url else item.url end,
-      parent_item_id = case when by_item.has_parent then by_item.parent::bigint else item.parent_item_id end
+      parent_item_id = case
+        when by_item.has_parent then nullif(by_item.parent_item_id, item.item_id)
+        else item.parent_item_id
+      end
     from by_item
     where item.item_id = by_item.item_id
       and not exists (select from track.named_item where named_item.item_id = item.item_id)
@@ -377,7 +403,8 @@ begin
 end;
 $$;
 
-comment on function track._erase_descriptions(bigint[]) is $$
+comment on function track._erase_descriptions(bigint[], bigint[]) is $$
 Replaces the attributes that identities gave to items by what others told, or else removes them.
+`items`: of these items only; null: of all.
 Returns the number of items. The derived data of courses follows with the next refresh, as with each change of an item.
 $$;

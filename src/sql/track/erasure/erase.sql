@@ -47,6 +47,7 @@ begin
   return next privacy.clear_values('track.exclusion', 'excluded_by', privacy.user_names(subject));
   return next privacy.clear_values('track.write_key_log', 'actor', privacy.user_names(subject));
   return next privacy.clear_values('track.name_log', 'actor', privacy.user_names(subject));
+  return next privacy.clear_values('track.forgotten_import', 'actor', privacy.user_names(subject));
   return next track._clear_examples(v_people);
   return next privacy.erase_rows('track.identity_link', 'identity_id', v_identities);
   return next privacy.erase_rows('track.identity_link', 'linked_identity_id', v_identities);

@@ -1,0 +1,448 @@
+/*
+ * The ids of messages are unique within a source, and most of their hashes are packed, without their source. Therefore
+ * the source of an import that is removed keeps its key and gets another name: an import under the same name has a
+ * new key from then on, and none of its messages is a duplicate.
+ *
+ * No batch of messages is stored during a step, so that none can name a person or an item that the step deletes.
+ */
+create or replace function track._begin_forgetting(source text)
+returns track.forgotten_import
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_source track.source;
+  v_import track.forgotten_import;
+begin
+  -- The one that is not completed. The last one is resumed when events that it had to keep may have become free.
+  select former.* into v_import
+  from track.forgotten_import as former
+  where former.name = _begin_forgetting.source
+  order by former.completed_at is null desc, former.started_at desc
+  limit 1;
+  if v_import.source_id is not null and v_import.completed_at is null then
+    return v_import;
+  end if;
+
+  v_source := track._import_source(_begin_forgetting.source);
+  if v_source.source_id is null then
+    if v_import.source_id is null then
+      perform track._refuse_unknown_import(_begin_forgetting.source);
+    end if;
+    if v_import.kept_event_count > 0 then
+      update track.forgotten_import
+      set completed_at = null, done_until = '-infinity', kept_event_count = 0
+      where forgotten_import.source_id = v_import.source_id
+      returning * into v_import;
+    end if;
+    return v_import;
+  end if;
+
+  update track.source
+  set name = format('%s (removed %s)', left(v_source.name, 80), v_source.source_id)
+  where source.source_id = v_source.source_id;
+  -- Settings by administrators apply to the next import, too.
+  if num_nonnulls(v_source.description, v_source.heartbeat, v_source.path_rule, v_source.kept_parameters) > 0
+    or v_source.is_automatic
+  then
+    insert into track.source (name, description, level, heartbeat, is_automatic, path_rule, kept_parameters)
+    values (
+      v_source.name, v_source.description, v_source.level, v_source.heartbeat, v_source.is_automatic,
+      v_source.path_rule, v_source.kept_parameters
+    );
+  end if;
+  insert into track.forgotten_import (source_id, name, actor)
+  values (v_source.source_id, v_source.name, common.author())
+  returning * into v_import;
+  return v_import;
+end;
+$$;
+
+comment on function track._begin_forgetting(text) is $$
+Returns the import of a name that is being removed; begins with it, or returns the last one that is completed.
+Errors: CF002 for an unknown name, CF001 and CF005 for the sources of applications.
+$$;
+
+create or replace function track._forget_people(people bigint[])
+returns bigint[]
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_gone bigint[] := array(
+    select identity.person_id
+    from track.identity
+    where identity.person_id = any (_forget_people.people)
+      and identity.person_id <> 0
+    group by identity.person_id
+    having count(*) = 1
+  );
+  v_column record;
+  v_used bigint[];
+  v_consumer track.consumer;
+begin
+  -- Every column that refers to people, of any room, in the data map.
+  for v_column in
+    select entry.schema_name, entry.table_name, entry.column_name
+    from privacy.data_map as entry
+    join pg_catalog.pg_attribute as attribute
+      on attribute.attrelid = to_regclass(format('%I.%I', entry.schema_name, entry.table_name))
+      and attribute.attname = entry.column_name
+      and attribute.atttypid = 'bigint'::regtype
+    where entry.holds in ('person', 'identity')
+      and (entry.schema_name, entry.table_name) not in (
+        values
+          ('track', 'person'), ('track', 'identity'), ('track', 'item_source'),
+          ('track', 'stale'), ('track', 'changed'), ('track', 'stale_property'), ('track', 'automatic_period')
+      )
+    order by entry.schema_name, entry.table_name, entry.column_name
+  loop
+    exit when v_gone = '{}';
+    execute format(
+      'select array(select distinct %1$I from %2$I.%3$I where %1$I = any ($1))',
+      v_column.column_name, v_column.schema_name, v_column.table_name
+    )
+    into v_used
+    using v_gone;
+    if v_used <> '{}' then
+      v_gone := array(select unnest(v_gone) except select unnest(v_used));
+    end if;
+  end loop;
+  if v_gone = '{}' then
+    return v_gone;
+  end if;
+
+  update track.item_source set identity_id = 0 where item_source.identity_id = any (v_gone);
+  delete from track.stale where stale.person_id = any (v_gone);
+  delete from track.stale_property where stale_property.person_id = any (v_gone);
+  delete from track.automatic_period where automatic_period.person_id = any (v_gone);
+  delete from track.identity where identity.identity_id = any (v_gone);
+  delete from track.person where person.person_id = any (v_gone);
+  -- Sets of people, and what else is derived from a name alone.
+  for v_consumer in
+    select consumer.*
+    from track.consumer
+    order by consumer.position
+  loop
+    execute format(
+      'select %I.%I($1, $2, $3)', split_part(v_consumer.refresh, '.', 1), split_part(v_consumer.refresh, '.', 2)
+    )
+    using
+      v_gone,
+      array_fill('-infinity'::timestamptz, array[cardinality(v_gone)]),
+      array_fill('infinity'::timestamptz, array[cardinality(v_gone)]);
+  end loop;
+  delete from track.changed where changed.person_id = any (v_gone);
+  return v_gone;
+end;
+$$;
+
+comment on function track._forget_people(bigint[]) is $$
+Deletes those of the people of whom nothing is stored but one name. Returns their keys.
+The caller has locked them. A column of any room that `privacy.data_map` lists as a person or an identity counts.
+$$;
+
+create or replace function track._forget_events(import track.forgotten_import, most_events int)
+returns track.forgotten_import
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+set timezone to 'UTC'
+as $$
+declare
+  v_import track.forgotten_import := import;
+  v_held constant bigint[] := array(select privacy.restricted());
+  v_month record;
+  v_picked record;
+  v_found bigint := 0;
+  v_function text;
+  v_gone bigint[];
+  v_items bigint[];
+begin
+  for v_month in
+    select month.*
+    from track._event_partitions() as month
+    where month.until > v_import.done_until
+  loop
+    execute format(
+      'select
+        count(*) as events, array_agg(picked.person_id) as people, array_agg(picked.occurred_at) as times,
+        array_agg(picked.event_id) as ids, array_agg(distinct picked.identity_id) as identities,
+        array_agg(distinct picked.item_id) || array_agg(distinct picked.named_item_id) as items,
+        array_agg(distinct picked.properties ->> ''parent'') as parents,
+        array_agg(distinct picked.event_type_id) || array_agg(distinct picked.named_event_type_id) as types
+      from (
+        select event.*
+        from track.%I as event
+        where event.source_id = $1
+          and event.person_id <> all ($2)
+        limit $3
+      ) as picked',
+      v_month.name
+    )
+    into v_picked
+    using v_import.source_id, v_held, _forget_events.most_events;
+    v_found := v_picked.events;
+    exit when v_found > 0;
+    v_import.done_until := v_month.until;
+  end loop;
+  if v_found = 0 then
+    return v_import;
+  end if;
+
+  -- In the order of an erasure: the people, their identities, and what is queued for them.
+  v_picked.identities := array_remove(v_picked.identities, 0);
+  perform track._lock_people(v_picked.identities);
+  perform identity.identity_id
+  from track.identity
+  where identity.identity_id = any (track._with_siblings(v_picked.identities))
+  order by identity.identity_id
+  for update;
+  perform track._settle(v_picked.identities);
+  for v_function in
+    select consumer.forget_function
+    from track.consumer
+    where num_nonnulls(consumer.forget_function) > 0
+    order by consumer.position
+  loop
+    execute format('select %I.%I($1, $2)', split_part(v_function, '.', 1), split_part(v_function, '.', 2))
+    using v_picked.people, v_picked.times;
+  end loop;
+
+  -- An event that was moved to another person before the lock is found by the next step.
+  execute format(
+    'with deleted as (
+      delete from track.%I as event
+      using unnest($1, $2, $3) as picked (person_id, occurred_at, event_id)
+      where event.person_id = picked.person_id
+        and event.occurred_at = picked.occurred_at
+        and event.event_id = picked.event_id
+      returning event.person_id, event.occurred_at
+    ),
+
+    queued as (
+      insert into track.stale (person_id, since, until)
+      select deleted.person_id, min(deleted.occurred_at), max(deleted.occurred_at)
+      from deleted
+      group by deleted.person_id
+    )
+
+    select count(*) from deleted',
+    v_month.name
+  )
+  into v_found
+  using v_picked.people, v_picked.times, v_picked.ids;
+  perform track._settle(v_picked.identities);
+
+  v_items := array_remove(v_picked.items, null);
+  v_gone := track._forget_people(array(select distinct unnest(v_picked.people)));
+  insert into track.forgotten_item (source_id, item_id)
+  select v_import.source_id, ancestor.ancestor_item_id
+  from track.item_ancestor as ancestor
+  where ancestor.item_id = any (v_items)
+  union
+  -- As they were named: an item has the parent that was named first.
+  select v_import.source_id, item.item_id
+  from track.item
+  where item.external_id = any (v_picked.parents)
+  on conflict do nothing;
+  -- The attributes that these people gave to items are read again from the events that are left, after the last step.
+  update track.item_source
+  set identity_id = 0
+  where item_source.identity_id = any (v_picked.identities)
+    and item_source.item_id = any (v_items)
+    and item_source.attribute <> 'name';
+  v_import.event_types := array(
+    select unnest(v_import.event_types)
+    union
+    select unnest(array_remove(v_picked.types, null))
+  );
+  v_import.event_count := v_import.event_count + v_found;
+  v_import.person_count := v_import.person_count + cardinality(v_gone);
+  return v_import;
+end;
+$$;
+
+comment on function track._forget_events(track.forgotten_import, int) is $$
+Deletes at most `most_events` events of an import, refreshes what is derived from them, and deletes people without data.
+The months are done in order. Events of people whose data is restricted stay. The caller has the locks of the refresh
+and of all batches.
+$$;
+
+create or replace function track._unused_items(items bigint[])
+returns bigint[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_used constant bigint[] := (
+    select array_remove(other.used_items, null) from track._other_use(_unused_items.items, '{}') as other
+  );
+begin
+  return array(
+    select named.item_id
+    from track.item_source as named
+    where named.item_id = any (_unused_items.items)
+      and named.item_id <> all (v_used)
+      and named.attribute = 'name'
+  );
+end;
+$$;
+
+comment on function track._unused_items(bigint[]) is $$
+Returns those of the items that only messages have named, and that have neither events nor enrolments.
+$$;
+
+create or replace function track._forget_items(import track.forgotten_import, most_items int)
+returns track.forgotten_import
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_import track.forgotten_import := import;
+  -- Children first: an item that contains another one stays.
+  v_items constant bigint[] := array(
+    select named.item_id
+    from track.forgotten_item as named
+    where named.source_id = v_import.source_id
+    order by
+      (select max(ancestor.depth) from track.item_ancestor as ancestor where ancestor.item_id = named.item_id) desc,
+      named.item_id
+    limit _forget_items.most_items
+  );
+  v_unused bigint[];
+begin
+  if v_items = '{}' then
+    return v_import;
+  end if;
+  -- The items that stay first: one of the others may be their parent, and then has the sums of its parts.
+  v_unused := track._unused_items(v_items);
+  perform track._erase_descriptions('{0}', array(select unnest(v_items) except select unnest(v_unused)));
+  perform track._refresh_course_presence();
+  v_unused := track._unused_items(v_items);
+  v_import.item_count := v_import.item_count + track._erase_items(v_unused);
+  -- Those that something else refers to.
+  perform track._erase_descriptions('{0}', array(
+    select item.item_id from track.item where item.item_id = any (v_items)
+  ));
+  delete from track.forgotten_item
+  where forgotten_item.source_id = v_import.source_id
+    and forgotten_item.item_id = any (v_items);
+  return v_import;
+end;
+$$;
+
+comment on function track._forget_items(track.forgotten_import, int) is $$
+Deletes items that only messages have named and that nothing uses any more.
+Of the others, the events that are left give the attributes that the import gave.
+$$;
+
+create or replace function track.forget_import(source text, most_events int default 10000)
+returns track.forgotten_import
+language plpgsql
+volatile
+-- A definer: it deletes events and people, which no role may do.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+declare
+  v_import track.forgotten_import;
+  v_before track.forgotten_import;
+  v_types int[];
+  v_messages bigint;
+begin
+  perform common.check_count('most_events', forget_import.most_events, 1, 100000);
+  if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+    perform common.refuse(
+      '25001',
+      format('no import can be removed in a transaction of the level %s', current_setting('transaction_isolation')),
+      'Use read committed: the call must see the data that others have stored until it has its locks.'
+    );
+  end if;
+  -- In the order of an erasure: a refresh can take minutes, and while this waits for batches, none begins.
+  perform pg_advisory_xact_lock(hashtext('track.refresh'));
+  perform pg_advisory_xact_lock(hashtext('track.ingest'));
+  v_before := track._begin_forgetting(forget_import.source);
+  if v_before.completed_at is not null then
+    return v_before;
+  end if;
+  v_import := track._forget_events(v_before, forget_import.most_events);
+
+  if v_import.event_count = v_before.event_count then
+    v_import := track._forget_items(v_import, 1000);
+    if not exists (select from track.forgotten_item where forgotten_item.source_id = v_import.source_id) then
+      with taken as (
+        select message.source_id, message.message_hash
+        from track.message
+        where message.source_id = v_import.source_id
+        limit 100000
+      ),
+
+      deleted as (
+        delete from track.message
+        using taken
+        where message.source_id = taken.source_id
+          and message.message_hash = taken.message_hash
+        returning message.source_id
+      )
+
+      select count(*) into v_messages from deleted;
+      if v_messages = 0 then
+        v_types := (select other.used_types from track._other_use('{}', v_import.event_types) as other);
+        v_import.event_type_count := v_import.event_type_count
+          + track._erase_event_types(array(select unnest(v_import.event_types) except select unnest(v_types)));
+        v_import.event_types := '{}';
+        v_import.completed_at := clock_timestamp();
+        v_import.kept_event_count := (
+          select count(*)
+          from track.event
+          where event.source_id = v_import.source_id
+            and event.person_id = any (array(select privacy.restricted()))
+        );
+        delete from track.refusal where refusal.source_id = v_import.source_id;
+        delete from track.refusal_sample where refusal_sample.source_id = v_import.source_id;
+        if v_import.kept_event_count = 0 then
+          delete from track.source where source.source_id = v_import.source_id;
+        end if;
+      end if;
+    end if;
+  end if;
+
+  update track.forgotten_import
+  set
+    completed_at = v_import.completed_at,
+    done_until = v_import.done_until,
+    event_count = v_import.event_count,
+    person_count = v_import.person_count,
+    item_count = v_import.item_count,
+    event_type_count = v_import.event_type_count,
+    kept_event_count = v_import.kept_event_count,
+    event_types = v_import.event_types
+  where forgotten_import.source_id = v_import.source_id;
+  return v_import;
+end;
+$$;
+
+comment on function track.forget_import(text, int) is $$
+@behavior -*
+Removes an import, in steps.
+Each call is a transaction that deletes at most `most_events` events, with all that is derived from them. Repeat it until `completed_at` of the result is not null; a call that is interrupted has done
+nothing. Returns the row of `track.forgotten_import`, which stays as the history; a further call returns it again.
+`source`: the name of the import, as in `track.source`. From the first call on, an import under this name is a new one.
+Afterwards every table is as if the import had never been: sessions, journeys, sums, sets and interactions follow in
+the same transaction, and people, items and types of events that nothing else names are deleted. What stays is what is
+not recorded by source: traits, links between names and decisions of Segment's messages; hashes of ids of messages that
+are packed already, without a person; and names that a model, a table of the application or an administrator uses.
+Events of people whose data is restricted stay (`kept_event_count`); a call after the restriction deletes them.
+Models follow with their next training. Messages wait while a step runs.
+Errors: CF002 for an unknown name, with the nearest one; CF001 for `default` and unless `most_events` is from 1 to
+100,000; CF005 for the source of an application; 25001 in a transaction of another level than read committed.
+$$;
+
+grant execute on function track.forget_import(text, int) to insights_admin;

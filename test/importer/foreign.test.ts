@@ -1,0 +1,186 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { columnReader } from "../../src/importer/columns.ts";
+import { caliperReader, canvasReader, xapiReader } from "../../src/importer/dialects.ts";
+import { edxReader } from "../../src/importer/edx.ts";
+import { importFile } from "../../src/importer/import.ts";
+import { inputOf } from "../../src/importer/input.ts";
+import { linesOf } from "../../src/importer/lines.ts";
+import type { Message } from "../../src/importer/message.ts";
+import { moodleReader } from "../../src/importer/moodle.ts";
+import { ouladReader } from "../../src/importer/oulad.ts";
+import type { Problem } from "../../src/importer/problem.ts";
+import { segmentReader } from "../../src/importer/segment.ts";
+import { sourcesOf } from "../../src/importer/sources.ts";
+import type { Reader } from "../../src/importer/table.ts";
+
+/* Each importer with the files of all others, and with files that are not logs: nothing is stored, and the reason is named. */
+
+const directory = mkdtempSync(join(tmpdir(), "insights-foreign-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+writeFileSync(
+  join(directory, "courses.csv"),
+  "code_module,code_presentation,module_presentation_length\nAAA,2013J,268\n",
+);
+writeFileSync(join(directory, "studentVle.csv"), "");
+const [table] = (await sourcesOf(join(directory, "studentVle.csv"))) as [Awaited<ReturnType<typeof sourcesOf>>[number]];
+
+const readers: Record<string, () => Reader | Promise<Reader>> = {
+  moodle: () => moodleReader({ timeZone: "UTC", dateOrder: "dmy" }),
+  edx: edxReader,
+  xapi: xapiReader,
+  canvas: canvasReader,
+  caliper: caliperReader,
+  segment: segmentReader,
+  oulad: async () => (await ouladReader(table)) as Reader,
+  csv: () => columnReader({ person: "student", at: "at", event: "Clicked", properties: [], timeZone: "UTC" }),
+};
+
+const context = { user_id: 7, course_id: "course-v1:a+b+c" };
+const files: Record<string, string> = {
+  moodle: [
+    "Time,User full name,Affected user,Event context,Component,Event name,Description,Origin,IP address",
+    `"31/01/24, 10:00:00",Ada,-,Course: A,System,Course viewed,The user with id '7' viewed the course with id '2'.,web,::1`,
+  ].join("\n"),
+  edx: JSON.stringify({ name: "play_video", context, time: "2024-01-31T10:00:00Z", event: { id: "v" } }),
+  xapi: JSON.stringify({
+    id: "c2d8c7b0-6d3c-4a3b-9c54-0d3a1c0b9f11",
+    actor: { account: { homePage: "https://a.example", name: "7" } },
+    verb: { id: "http://adlnet.gov/expapi/verbs/completed" },
+    object: { id: "https://a.example/x" },
+    timestamp: "2024-01-31T10:00:00Z",
+  }),
+  canvas: JSON.stringify({
+    metadata: { event_name: "asset_accessed", event_time: "2024-01-31T10:00:00Z", user_id: "7", context_id: "1" },
+    body: { asset_id: "1", asset_type: "course" },
+  }),
+  caliper: JSON.stringify({
+    "@context": "http://purl.imsglobal.org/ctx/caliper/v1p1",
+    id: "urn:uuid:ff9ec22a-fc59-4ae1-ae8d-2c9463ee2f8f",
+    type: "NavigationEvent",
+    actor: { id: "https://a.example/7", type: "Person" },
+    action: "NavigatedTo",
+    object: { id: "https://a.example/x", type: "WebPage" },
+    eventTime: "2024-01-31T10:00:00.000Z",
+  }),
+  segment: JSON.stringify({ type: "track", event: "Clicked", userId: "7", timestamp: "2024-01-31T10:00:00Z" }),
+  oulad: "code_module,code_presentation,id_student,id_site,date,sum_click\nAAA,2013J,7,1,3,4",
+  csv: "student,at,page\n7,2024-01-31T10:00:00Z,x",
+};
+
+interface Outcome {
+  stored: Message[];
+  problems: [number, Problem][];
+  error: string | undefined;
+}
+
+async function attempt(reader: Reader, content: AsyncIterable<Uint8Array>): Promise<Outcome> {
+  const outcome: Outcome = { stored: [], problems: [], error: undefined };
+  try {
+    await importFile(
+      {
+        query: (_sql, values) => {
+          const messages = JSON.parse(String(values?.[0])) as Message[];
+          outcome.stored.push(...messages);
+          return Promise.resolve({ rows: [{ accepted: messages.length, duplicates: 0, rejected: 0, errors: [] }] });
+        },
+      },
+      {
+        input: await inputOf(content, undefined, "file"),
+        reader,
+        source: "s",
+        onRejected: (line, problem) => outcome.problems.push([line, problem]),
+      },
+    );
+  } catch (error) {
+    outcome.error = error instanceof Error ? error.message : String(error);
+  }
+  return outcome;
+}
+
+async function* stream(...parts: (string | Uint8Array)[]): AsyncGenerator<Uint8Array> {
+  for (const part of parts) yield Buffer.from(part as string);
+}
+
+/** Whether `track.ingest` would accept it: only the reader of Segment sends what it does not know. */
+const isMessage = ({ type, userId, event, timestamp }: Message): boolean =>
+  userId !== undefined && timestamp !== undefined && (type === "page" || (type === "track" && event !== undefined));
+
+describe.each(Object.keys(readers))("%s", (name) => {
+  const make = async (): Promise<Reader> => (await readers[name]?.()) as Reader;
+
+  test("its own file is read", async () => {
+    const { stored, problems, error } = await attempt(await make(), stream(`${files[name]}\n`));
+    expect({ problems, error }).toEqual({ problems: [], error: undefined });
+    expect(stored.length).toBeGreaterThan(0);
+    expect(stored.every(isMessage)).toBe(true);
+  });
+
+  test.each(Object.keys(files).filter((other) => other !== name))("the file of %s is refused", async (other) => {
+    const { stored, problems, error } = await attempt(await make(), stream(`${files[other]}\n`));
+    expect(stored.filter(isMessage)).toEqual([]);
+    // By its columns, or line by line.
+    if (name !== "segment") expect(error ?? problems[0]?.[1].what).toMatch(/\w/);
+    for (const [line] of problems) expect(line).toBeGreaterThan(0);
+  });
+
+  test.each<[string, (string | Uint8Array)[]]>([
+    ["an empty file", []],
+    ["empty lines", ["\n\n\r\n"]],
+    ["a binary file", [Uint8Array.from({ length: 5_000 }, (_, index) => (index * 7919) % 256), "\n"]],
+    ["null bytes", [new Uint8Array(4_096)]],
+    ["a web page", ["<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"]],
+    [
+      "a header alone",
+      [`${files[name]?.split("\n")[0]?.startsWith("{") === true ? "" : files[name]?.split("\n")[0]}\n`],
+    ],
+  ])("%s stores nothing", async (_, parts) => {
+    const { stored } = await attempt(await make(), stream(...parts));
+    expect(stored).toEqual([]);
+  });
+
+  test("a line without an end is refused with its length, in bounded memory", async () => {
+    const part = Buffer.alloc(1 << 18, "x");
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from(`${files[name]}\n`);
+      for (let sent = 0; sent < 200 << 20; sent += part.length) yield part;
+    }
+    const before = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    async function* watched(): AsyncGenerator<Uint8Array> {
+      for await (const chunk of endless()) {
+        most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+        yield chunk;
+      }
+    }
+    const { stored, problems } = await attempt(await make(), watched());
+    expect(stored.length).toBeGreaterThan(0);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]?.[1].what).toMatch(/a line of 209715200 bytes, more than 1048576/);
+    expect(most).toBeLessThan(64 << 20);
+  });
+
+  test("a stream that stops is an error, and the rows before it are sent", async () => {
+    async function* broken(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from(`${files[name]}\n`);
+      throw new Error("read ECONNRESET");
+    }
+    const { stored, error } = await attempt(await make(), broken());
+    expect(error).toMatch(/ECONNRESET/);
+    expect(stored.length).toBeGreaterThan(0);
+  });
+});
+
+test("a column that occurs twice is named", async () => {
+  const csv = async (header: string): Promise<string | undefined> =>
+    (await attempt((await readers["csv"]?.()) as Reader, stream(`${header}\n7,7,2024-01-31\n`))).error;
+  expect(await csv("student,student,at")).toBe('the file has two columns "student"');
+});
+
+test("lines are counted as an editor counts them", async () => {
+  const seen: number[] = [];
+  for await (const lines of linesOf(stream("a\n\nb\r\nc"))) seen.push(...lines.map(({ number }) => number));
+  expect(seen).toEqual([1, 2, 3, 4]);
+});
