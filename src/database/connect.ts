@@ -72,8 +72,10 @@ export function createPool(database: Pick<Database, "url">, max: number, options
     application_name: "canvas-flow-insights",
     ...options,
   });
-  // An idle connection that the server closes is replaced at the next query.
+  // An idle connection that the server closes is replaced at the next query. One that is in use fails its queries, and
+  // emits an error as well, which would end the process: as when PostgreSQL restarts during a transaction.
   pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
 }
 

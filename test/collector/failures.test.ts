@@ -9,6 +9,7 @@ import { secret } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 import { type Insights, insights } from "../support/insights.ts";
 import { send as sendTo } from "../support/requests.ts";
+import { agentOf, statementId, statementOf } from "../support/statements.ts";
 
 /*
  * The server is killed while clients send, and its database goes away. On native PostgreSQL: the embedded database would
@@ -28,9 +29,18 @@ const proxy = createServer((socket) => {
     return;
   }
   const upstream = connect(Number(target.port || 5432), target.hostname);
-  for (const one of [socket, upstream]) {
+  for (const [one, other] of [
+    [socket, upstream],
+    [upstream, socket],
+  ] as const) {
     open.add(one);
-    one.on("error", () => {}).on("close", () => open.delete(one));
+    // A session whose client was killed must end, as it does without a proxy, and not keep its locks.
+    one
+      .on("error", () => {})
+      .on("close", () => {
+        open.delete(one);
+        other.destroy();
+      });
   }
   socket.pipe(upstream).pipe(socket);
 });
@@ -150,5 +160,132 @@ describe.skipIf(!database.native)("clients (needs a server of PostgreSQL)", () =
       await expect.poll(async () => (await send(request)).status, { timeout: 20_000 }).toBe(200);
     }
     expect(await stored("Away")).toBe(requests.length);
+  });
+
+  const basic = { authorization: `Basic ${Buffer.from(`${key}:any`).toString("base64")}` };
+  const xapi = { ...basic, "x-experience-api-version": "1.0.3", "content-type": "application/json" };
+
+  test("a database that is away answers 503 on every resource of xAPI that needs it, and 200 or 204 later", async () => {
+    await database.query("truncate track.statement, track.client_document");
+    const { url: api } = await start();
+    const agent = encodeURIComponent(JSON.stringify(agentOf("ada")));
+    const activity = encodeURIComponent("https://campus.example/task-1");
+    const one = (number: number) => JSON.stringify(statementOf(number));
+    const requests: [method: string, path: string, body: string | undefined][] = [
+      ["POST", "statements", one(1)],
+      ["PUT", `statements?statementId=${statementId(2)}`, one(2)],
+      ["GET", `statements?verb=${encodeURIComponent("http://adlnet.gov/expapi/verbs/passed")}`, undefined],
+      ["PUT", `activities/state?activityId=${activity}&agent=${agent}&stateId=place`, '{"page": 3}'],
+      ["GET", `activities/state?activityId=${activity}&agent=${agent}`, undefined],
+      ["POST", `agents/profile?agent=${agent}&profileId=p`, '{"a": 1}'],
+      ["PUT", `activities/profile?activityId=${activity}&profileId=p`, '{"a": 1}'],
+      ["GET", `agents?agent=${agent}`, undefined],
+      ["GET", `activities?activityId=${activity}`, undefined],
+      ["DELETE", `activities/state?activityId=${activity}&agent=${agent}&stateId=other`, undefined],
+    ];
+    const ask = ([method, path, body]: (typeof requests)[0]) =>
+      sendTo(api, {
+        path: `/xapi/${path}`,
+        method,
+        // Only the first of two writers of a profile may do so without a condition.
+        headers: method === "PUT" && path.startsWith("activities/profile") ? { ...xapi, "if-none-match": "*" } : xapi,
+        ...(body === undefined ? {} : { body }),
+      });
+    // The key is known from here on.
+    expect((await ask(["GET", "statements?limit=1", undefined])).status).toBe(200);
+    cut();
+    for (const request of requests) {
+      const { status, headers } = await ask(request);
+      expect([request[0], request[1], status]).toEqual([request[0], request[1], 503]);
+      expect(Number(headers["retry-after"])).toBeGreaterThan(0);
+      expect(headers["x-experience-api-version"]).toBe("1.0.3");
+    }
+    expect((await sendTo(api, { path: "/xapi/about", method: "GET", headers: xapi })).status).toBe(200);
+    isCut = false;
+    await expect
+      .poll(async () => (await ask(["GET", "statements?limit=1", undefined])).status, { timeout: 20_000 })
+      .toBe(200);
+    for (const request of requests)
+      expect([request[1], Math.floor((await ask(request)).status / 100)]).toEqual([request[1], 2]);
+    expect(await database.value("select count(*) from track.statement")).toBe("2");
+    expect(await database.value("select count(*) from track.client_document")).toBe("3");
+  });
+
+  test("of a stream of statements, all that were acknowledged are stored once, whatever is killed meanwhile", async () => {
+    await database.query("truncate track.event, track.message, track.packed_message, track.statement");
+    let { server, url: api } = await start();
+    const { port } = new URL(api);
+    const acknowledged = new Set<number>();
+    const count = 240;
+    let next = 0;
+    let repeated = 0;
+    // As an application does that keeps what was not acknowledged: the client of xAPI repeats nothing itself.
+    const sender = async (): Promise<void> => {
+      while (next < count) {
+        next += 1;
+        const number = next;
+        const statement = statementOf(number, { actor: agentOf(`u${number % 20}`) });
+        for (;;) {
+          const reply = await sendTo(api, {
+            path: number % 2 === 0 ? "/xapi/statements" : `/xapi/statements?statementId=${statementId(number)}`,
+            method: number % 2 === 0 ? "POST" : "PUT",
+            headers: xapi,
+            body: JSON.stringify(statement),
+          }).catch(() => undefined);
+          if (reply !== undefined && (reply.status === 200 || reply.status === 204)) break;
+          // No status after which a client would discard it.
+          if (reply !== undefined) expect(reply.status).toBe(503);
+          repeated += 1;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        acknowledged.add(number);
+      }
+    };
+    const lost = async (): Promise<string[]> => {
+      const ids = [...acknowledged].map(statementId);
+      const stored = new Set(
+        (await database.rows<{ statement_id: string }>("select statement_id from track.statement")).map(
+          (row) => row.statement_id,
+        ),
+      );
+      return ids.filter((id) => !stored.has(id));
+    };
+    const at = async (number: number, act: () => Promise<unknown>): Promise<void> => {
+      while (acknowledged.size < number) await new Promise((resolve) => setTimeout(resolve, 5));
+      await act();
+      expect(await lost()).toEqual([]);
+    };
+    const senders = Promise.all(Array.from({ length: 6 }, sender));
+    // Sessions that are ended in the middle of a statement, as by a crash of PostgreSQL.
+    const end = () =>
+      database.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+      );
+    await at(30, end);
+    await at(60, async () => {
+      cut();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      isCut = false;
+    });
+    await at(100, async () => {
+      server.child.kill("SIGKILL");
+      await server.exitCode();
+      ({ server, url: api } = await start(port));
+    });
+    for (const number of [130, 150, 170]) await at(number, end);
+    await at(200, async () => {
+      server.child.kill("SIGKILL");
+      await server.exitCode();
+      ({ server, url: api } = await start(port));
+    });
+    await senders;
+    expect(await lost()).toEqual([]);
+    expect(repeated).toBeGreaterThan(0);
+    expect(await database.value("select count(*) from track.statement")).toBe(String(count));
+    // Each with its event, once.
+    expect(await database.value("select count(*) from track.event")).toBe(String(count));
+    expect(
+      await database.value("select count(distinct event_id) from track.statement, unnest(event_ids) as event_id"),
+    ).toBe(String(count));
   });
 });
