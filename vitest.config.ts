@@ -10,7 +10,6 @@ const serverless = [
   "test/browser/meter.test.ts",
   "test/api/{addresses,authentication,bodies,listener,rates}.test.ts",
   "test/config.test.ts",
-  "test/dashboard/start-page.test.ts",
   "test/database/{embedded,socket,watchdog}.test.ts",
   "test/importer/{csv,input,readers,time}.test.ts",
   "test/language.test.ts",
@@ -25,6 +24,7 @@ const serverless = [
  */
 const alike = [
   "test/api/{admission,analytics,arguments,experiment_story,include}.test.ts",
+  "test/dashboard/operations.test.ts",
   "test/commands/{doctor,erase,evaluate,experiment,export,health,import,keys,query,retention,sql,train}.test.ts",
   "test/database/{locks,months,schema-conflicts}.test.ts",
   "test/errors/**/*.test.ts",
@@ -50,6 +50,7 @@ const long = [
   "test/api/arguments.test.ts",
   "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
+  "test/dashboard/pages.test.ts",
   "test/database/watchdog.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
@@ -61,22 +62,13 @@ const long = [
   "test/worker/predictions.test.ts",
 ];
 
-/** Tests that ask a database, and neither change their process nor depend on what another file left in it. */
-const shared = [
-  "test/sql/**/*.test.ts",
-  "test/properties/**/*.test.ts",
-  "test/api/{analytics,arguments,browsers,experiment_story,experiments,features,graphql,keys}.test.ts",
-  "test/api/{measurements,operations,origins,recommend,refusals,rules}.test.ts",
-  "test/errors/**/*.test.ts",
-  "test/events.test.ts",
-  "test/examples/bi.test.ts",
-  "test/metrics/{latencies,metrics}.test.ts",
-  "test/privacy/**/*.test.ts",
-  "test/security/{analysts,definers,disclosures,floor,instructors,invented_people,limits,migrate,person}.test.ts",
-  "test/security/{plans,rows,watch}.test.ts",
-  "test/simulator/{experiment,run}.test.ts",
-  "test/worker/{ledger,predictions}.test.ts",
+/** Tests that change their process, or measure it. */
+const alone = [
+  "test/api/include.test.ts",
+  "test/collector/clients.test.ts",
+  "test/database/{embedded,pooler,watchdog}.test.ts",
 ];
+
 /** The files that take longest, which start first: else the last of them would run alone at the end. */
 const slow = [
   "commands/start",
@@ -120,8 +112,8 @@ export default defineConfig({
       {
         test: {
           name: "shared",
-          include: shared,
-          exclude,
+          include: ["test/**/*.test.ts"],
+          exclude: [...exclude, ...alone],
           // The files share a process one after the other, so that modules and the embedded database's WebAssembly are
           // loaded, and compiled for speed, once.
           isolate: false,
@@ -130,10 +122,10 @@ export default defineConfig({
       },
       {
         test: {
-          // One process per test file: for what sets environment variables, starts servers or ends processes.
-          name: "other",
-          include: ["test/**/*.test.ts"],
-          exclude: [...exclude, ...shared],
+          // One process per test file.
+          name: "alone",
+          include: alone,
+          exclude,
         },
       },
     ],

@@ -4,11 +4,13 @@
  *
  * DATABASE_URL=postgres://… npm exec -- node bench/collector.ts [seconds] [times]
  *
- * The API is a process of its own, with the database and the senders on the same machine. Four ways of sending take
+ * The API is a process of its own, with the database and the senders on the same machine. Six ways of sending take
  * turns, a second each, so that other work of the machine slows down all of them: Segment's route with batches of 20 events and
- * with one event per request, `track.ingest` with 1,000 messages per call on two connections, and "insert … select from
- * unnest" of 1,000 rows into a table without an index but the key. Of the server and the senders the processor time is
- * shown too: it does not depend on what else runs. Then `times` as many connections send batches at once.
+ * with one event per request, from connections that send again as soon as they have an answer, and at a rate (10,000 events
+ * per second in batches, 2,000 requests of one event), where a latency is measured from the time at which the request should have been
+ * sent; `track.ingest` with 1,000 messages per call on two connections; and "insert … select from unnest" of 1,000 rows into a
+ * table without an index but the key. The processor time of the server and of the database per event is shown too: it
+ * depends little on what else runs. Then `times` as many connections send batches at once.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -89,37 +91,84 @@ async function post(agent: Agent, messages: object[]): Promise<number> {
   return answer.statusCode ?? 0;
 }
 
+/** Connections of the turn: the server closes those that are idle for some seconds, and of more than 1,000 the oldest. */
+const newAgent = (): Agent => new Agent({ keepAlive: true, maxSockets: connections.single });
+let agent = newAgent();
+
 interface Way {
   /** Events that it stored. */
   events: number;
   spent: number;
   /** Milliseconds of each request. */
   latencies: number[];
-  /** Seconds of processor time of the server. */
+  /** Seconds of processor time of the server, and of the sessions of the database. */
   processor: number;
+  sessions: number;
 }
 const ways: Record<string, Way> = {};
 
-/** Runs `width` senders for a second. */
-async function turn(label: string, width: number, send: () => Promise<number>): Promise<void> {
-  const way = ways[label] ?? { events: 0, spent: 0, latencies: [], processor: 0 };
-  ways[label] = way;
-  const before = await stateOf(api.child);
-  const began = performance.now();
-  const sender = async (): Promise<void> => {
-    while (performance.now() - began < 1000) {
-      const started = performance.now();
-      const events = await send();
-      way.events += events;
-      way.latencies.push(performance.now() - started);
-    }
-  };
-  await Promise.all(Array.from({ length: width }, sender));
-  way.spent += (performance.now() - began) / 1000;
-  way.processor += (await stateOf(api.child)).processor - before.processor;
+/** Seconds of processor time of each session of the database, where it is on this machine. */
+async function sessionTimes(): Promise<Map<number, number>> {
+  const { rows } = await client.query<{ pid: number }>(
+    "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+  );
+  const times = new Map<number, number>();
+  for (const { pid } of rows) {
+    const text = await readFile(`/proc/${pid}/schedstat`, "utf8").catch(() => undefined);
+    if (text !== undefined) times.set(pid, Number(text.split(" ")[0]) / 1e9);
+  }
+  return times;
 }
 
-const agent = new Agent({ keepAlive: true });
+/** Measures what is sent within a second or a little more. */
+async function measure(label: string, send: (way: Way) => Promise<void>): Promise<void> {
+  const way = ways[label] ?? { events: 0, spent: 0, latencies: [], processor: 0, sessions: 0 };
+  ways[label] = way;
+  const [before, sessions] = [await stateOf(api.child), await sessionTimes()];
+  const began = performance.now();
+  await send(way);
+  way.spent += (performance.now() - began) / 1000;
+  way.processor += (await stateOf(api.child)).processor - before.processor;
+  agent.destroy();
+  agent = newAgent();
+  for (const [pid, seconds] of await sessionTimes()) way.sessions += seconds - (sessions.get(pid) ?? 0);
+}
+
+/** Runs `width` senders for a second. */
+const turn = (label: string, width: number, send: () => Promise<number>): Promise<void> =>
+  measure(label, async (way) => {
+    const began = performance.now();
+    const sender = async (): Promise<void> => {
+      while (performance.now() - began < 1000) {
+        const started = performance.now();
+        const events = await send();
+        way.events += events;
+        way.latencies.push(performance.now() - started);
+      }
+    };
+    await Promise.all(Array.from({ length: width }, sender));
+  });
+
+/** Sends `rate` requests in a second at equal intervals, whatever the server answers. */
+const pace = (label: string, rate: number, send: () => Promise<number>): Promise<void> =>
+  measure(label, async (way) => {
+    const began = performance.now();
+    const requests: Promise<void>[] = [];
+    while (requests.length < rate) {
+      const planned = began + (1000 * requests.length) / rate;
+      if (planned > performance.now()) await wait(1);
+      else {
+        requests.push(
+          send().then((events) => {
+            way.events += events;
+            way.latencies.push(performance.now() - planned);
+          }),
+        );
+      }
+    }
+    await Promise.all(requests);
+  });
+
 const stored = async (length: number): Promise<number> => {
   const status = await post(agent, list(length));
   if (status !== 200) throw new Error(`answered ${status}`);
@@ -151,12 +200,16 @@ const bare = async (): Promise<number> => {
 const labels = {
   batches: `/v1/batch, 20 events per request, ${connections.batches} connections`,
   single: `/v1/batch, 1 event per request, ${connections.single} connections`,
+  pacedBatches: "/v1/batch, 500 requests of 20 events per second",
+  pacedSingle: "/v1/batch, 2,000 requests of 1 event per second",
   ingest: "track.ingest, 1,000 messages, 2 connections",
   bare: "insert, 1,000 rows, 2 connections",
 };
 for (let round = -1; round < seconds; round += 1) {
   await turn(labels.batches, connections.batches, () => stored(20));
   await turn(labels.single, connections.single, () => stored(1));
+  await pace(labels.pacedBatches, 500, () => stored(20));
+  await pace(labels.pacedSingle, 2000, () => stored(1));
   await turn(labels.ingest, 2, ingest);
   await turn(labels.bare, 2, bare);
   // The first round is a warm-up.
@@ -167,15 +220,15 @@ const quantile = (values: number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.floor(share * (values.length - 1))] ?? Number.NaN;
 const peer = ways[labels.ingest];
 console.log(`${name}: ${seconds} rounds of a second each`);
-for (const [label, { events, spent, latencies, processor }] of Object.entries(ways)) {
+for (const [label, { events, spent, latencies, processor, sessions }] of Object.entries(ways)) {
   const rate = events / spent;
   const ratio = peer === undefined ? Number.NaN : rate / (peer.events / peer.spent);
-  const ofServer = label.startsWith("/v1")
-    ? `, server ${((1_000_000 * processor) / events).toFixed(0)} µs per event`
-    : "";
+  const perEvent = (seconds: number): string => `${((1_000_000 * seconds) / events).toFixed(0)} µs`;
+  const ofServer = label.startsWith("/v1") ? `server ${perEvent(processor)}, ` : "";
   console.log(
     `${label.padEnd(52)} ${Math.round(rate).toLocaleString("en").padStart(8)} events/s  ${ratio.toFixed(2)} of track.ingest, ` +
-      `p50 ${quantile(latencies, 0.5).toFixed(0)} ms, p99 ${quantile(latencies, 0.99).toFixed(0)} ms${ofServer}`,
+      `p50 ${quantile(latencies, 0.5).toFixed(0)} ms, p99 ${quantile(latencies, 0.99).toFixed(0)} ms; ` +
+      `processor time per event: ${ofServer}database ${perEvent(sessions)}`,
   );
 }
 

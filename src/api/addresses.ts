@@ -87,7 +87,14 @@ export function createAddresses(proxies: BlockList): Addresses {
   };
 
   const trusted = (address: string | undefined): boolean => address !== undefined && contains(proxies, address);
-  const peerOf = (request: IncomingMessage): string | undefined => parse(request.socket.remoteAddress ?? "");
+  /** The peer of a connection does not change. */
+  const peers = new WeakMap<object, string | undefined>();
+  const peerOf = ({ socket }: IncomingMessage): string | undefined => {
+    if (peers.has(socket)) return peers.get(socket);
+    const peer = parse(socket.remoteAddress ?? "");
+    peers.set(socket, peer);
+    return peer;
+  };
   const first = (header: string | string[] | undefined): string | undefined =>
     String(header ?? "")
       .split(",", 1)[0]

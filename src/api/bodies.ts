@@ -128,8 +128,8 @@ interface Held {
   address: string;
   visitor: boolean;
   bytes: number;
-  /** Aborts the body; undefined once it is parsed. */
-  giveUp: AbortController | undefined;
+  /** Aborts the body; undefined once it has been read. */
+  giveUp: (() => void) | undefined;
 }
 
 export interface Bodies {
@@ -166,7 +166,7 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
     const victim = candidates.find(({ address }) => sums.get(address) === largest);
     if (victim === undefined) return;
     remove(victim);
-    victim.giveUp?.abort();
+    victim.giveUp?.();
   };
 
   return {
@@ -188,11 +188,10 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
       const announced = request.headers["content-length"];
       if (Number(announced ?? 0) > limit) throw new TooLargeError(String(announced), limit);
 
-      const giveUp = new AbortController();
-      const own: Held = { address, visitor, bytes: 0, giveUp };
+      const own: Held = { address, visitor, bytes: 0, giveUp: undefined };
       held.add(own);
       response.once("close", () => {
-        giveUp.abort();
+        own.giveUp?.();
         remove(own);
       });
       const chunks: Buffer[] = [];
@@ -211,10 +210,14 @@ export function createBodies(limits: BodyLimits, { bytes: most }: { bytes: numbe
             else if (total > most) makeRoom(false);
           };
           request.on("data", take).once("end", resolve).once("error", reject);
-          giveUp.signal.addEventListener("abort", () => reject(new BusyError()));
+          own.giveUp = () => reject(new BusyError());
         });
-        if (bytes > bounds.large && !server) {
-          await lanes[role]?.enter(person === undefined ? address : `person ${person}`, bytes, giveUp.signal);
+        const lane = bytes > bounds.large && !server ? lanes[role] : undefined;
+        if (lane !== undefined) {
+          // Made for a body that waits only: an abort costs more than all else that is done for a small body.
+          const leaving = new AbortController();
+          own.giveUp = () => leaving.abort();
+          await lane.enter(person === undefined ? address : `person ${person}`, bytes, leaving.signal);
         }
         return Buffer.concat(chunks, bytes);
       } catch (error) {

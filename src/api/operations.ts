@@ -48,6 +48,8 @@ async function readEntries(path: string): Promise<(readonly [string, string])[]>
   }
 }
 
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex");
+
 /** Reads the operations of a directory or file, and checks each against the schema. */
 export async function readOperations(path: string, schema: GraphQLSchema): Promise<Operations> {
   const entries = await readEntries(path);
@@ -68,7 +70,7 @@ export async function readOperations(path: string, schema: GraphQLSchema): Promi
     operations.set(id, document);
     // Apollo's clients send the hash of the document, whatever its id is; a file may end with a line break.
     for (const text of [document, document.trim()]) {
-      operations.set(createHash("sha256").update(text).digest("hex"), document);
+      operations.set(hashOf(text), document);
     }
   }
   return operations;
@@ -84,7 +86,7 @@ function idOf({ documentId, id, extensions }: Body): string | undefined {
   return given === undefined || given === null ? undefined : String(given);
 }
 
-/** Puts the document of the request's id in its place; refuses a document of a sender who may not send any. */
+/** Puts the document of the request's id in its place; refuses any other document of a sender who may send only these. */
 export function applyOperation(body: Body, operations: Operations, role: Role): void {
   const id = idOf(body);
   if (id !== undefined) {
@@ -97,7 +99,7 @@ export function applyOperation(body: Body, operations: Operations, role: Role): 
         hint: "Send the id of an operation that this server has read at its start (INSIGHTS_OPERATIONS).",
       });
     }
-  } else if (restricted.has(role)) {
+  } else if (restricted.has(role) && !operations.has(hashOf(String(body.query)))) {
     throw new SafeError("this server accepts only the operations of its applications", {
       statusCode: 403,
       code: "42501",

@@ -1,4 +1,3 @@
-import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
 import type { Role } from "./authentication.ts";
 import { BusyError } from "./connections.ts";
@@ -42,14 +41,17 @@ export function createRun(pool: pg.Pool, longest: number): Run {
   }
 
   return async (settings, text, values = []) => {
-    const late = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new BusyError()), longest);
+    });
     try {
       return await Promise.race([
         run({ ...settings, statement_timeout: `${longest}ms` }, text, values) as Promise<never>,
-        wait(longest, undefined, { signal: late.signal }).then(() => Promise.reject(new BusyError())),
+        late,
       ]);
     } finally {
-      late.abort();
+      clearTimeout(timer);
     }
   };
 }

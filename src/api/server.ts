@@ -1,7 +1,5 @@
-import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BlockList } from "node:net";
-import { join } from "node:path";
 import { allowPage, answerPreflight, createCollector, routeNames, routesOf } from "../collector/collector.ts";
 import { createDecoder } from "../collector/decode.ts";
 import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
@@ -12,7 +10,6 @@ import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
 import { createLatencies } from "../metrics/latencies.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { packageRoot } from "../paths.ts";
 import { createAddresses } from "./addresses.ts";
 import { type Admitted, createAdmission, RateError } from "./admission.ts";
 import { AuthenticationError, type AuthenticationOptions, createAuthenticate, isPerson } from "./authentication.ts";
@@ -24,6 +21,7 @@ import { createHealthCheck } from "./health.ts";
 import { createKeys } from "./keys.ts";
 import { answer, type Listener, openListener, problem, refuse } from "./listener.ts";
 import type { Operations } from "./operations.ts";
+import { answerPage, isPage, pageOperations } from "./pages.ts";
 import { createRun, createRunAs } from "./run-as.ts";
 
 /** The running API. */
@@ -53,21 +51,12 @@ export async function authenticationOptions(config: Config): Promise<Authenticat
   };
 }
 
-const pages: Readonly<Record<string, { file: string; type: string }>> = {
-  "/": { file: "index.html", type: "text/html; charset=utf-8" },
-  "/dashboard.css": { file: "dashboard.css", type: "text/css; charset=utf-8" },
-  "/dashboard.js": { file: "dashboard.js", type: "text/javascript; charset=utf-8" },
-  "/graphiql.js": { file: "graphiql.js", type: "text/javascript; charset=utf-8" },
-  "/queries.js": { file: "queries.js", type: "text/javascript; charset=utf-8" },
-  "/sign-in.js": { file: "sign-in.js", type: "text/javascript; charset=utf-8" },
-};
-
 /** The names of routes in measurements; other paths are `other`. */
 function routeOf(url: string): string {
   const path = url.split("?", 1)[0] ?? "/";
   if (path === "/graphql" || path === "/graphiql" || path === "/healthz" || path === "/me" || path === "/metrics")
     return path;
-  if (Object.hasOwn(pages, path)) return "/";
+  if (isPage(path)) return "/";
   if (featureKey(path) !== undefined) return "/api/features";
   if (path === browserClientPath) return "/insights";
   const xapi = resourceOf(path);
@@ -85,13 +74,6 @@ const timed: ReadonlySet<string> = new Set([
   ...routeNames,
   ...xapiRoutes,
 ]);
-
-const pageHeaders = {
-  "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  "cache-control": "no-cache",
-};
 
 /**
  * Tokens and write keys are sent in headers that only scripts can set, so that other sites may call the API as well. The
@@ -132,7 +114,7 @@ const ReadBodyPlugin: GraphileConfig.Plugin = {
 };
 
 /**
- * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the start page on /, the owner of a token on
+ * Serves GraphQL on /graphql, the GraphQL page on /graphiql if enabled, the pages of `src/dashboard`, the owner of a token on
  * /me, the features and experiments for GrowthBook's clients on /api/features/<key>, the client for browsers on
  * /insights.js, the routes of the clients in `src/collector`, and the state of the installation on /healthz. `listener` is an open port; without it, the port
  * is opened here. `metrics` measures the requests, and is served on /metrics if it has a token; it is the caller's
@@ -504,12 +486,7 @@ export async function startApi(
         answer(response, 200, { role, person, source, graphiql });
         return;
       }
-      const page = pages[path];
-      if (page !== undefined) {
-        response.writeHead(200, { ...pageHeaders, "content-type": page.type });
-        response.end(await readFile(join(packageRoot, "src", "dashboard", page.file)));
-        return;
-      }
+      if (isPage(path) && (await answerPage(path, request, response))) return;
     }
     await graphql(request, response, (error?: unknown) => {
       if (error === undefined) {
@@ -537,7 +514,9 @@ export async function startApi(
   try {
     // A schema that cannot be built is an error of the start, not of the first request.
     const schema = await instance.getSchema();
-    if (config.operations !== undefined) operations = await readOperations(config.operations, schema);
+    if (config.operations !== undefined) {
+      operations = new Map([...pageOperations, ...(await readOperations(config.operations, schema))]);
+    }
     serve((request, response) => {
       const route = routeOf(request.url ?? "/");
       measurements.begin(request, response, route, timed.has(route));

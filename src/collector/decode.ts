@@ -89,7 +89,11 @@ export function createDecoder(checkJson: (bytes: Uint8Array) => void): Decoder {
         const data = Buffer.from(new URLSearchParams(bytes.toString("utf8")).get("data") ?? "", "base64");
         bytes = data[0] === 0x1f && data[1] === 0x8b ? await decompress(data, response) : data;
       }
-      const [signed, claims] = /^ey[\w-]+\.([\w-]+)\.[\w-]*$/.exec(bytes.toString("latin1").trim()) ?? [];
+      // JSON begins with a bracket, as a rule, and is not searched for a signature.
+      const first = bytes[0];
+      const isJson = first === 0x5b || first === 0x7b;
+      const [signed, claims] =
+        (isJson ? undefined : /^ey[\w-]+\.([\w-]+)\.[\w-]*$/.exec(bytes.toString("latin1").trim())) ?? [];
       await verify?.(signed);
       return parse(claims === undefined ? bytes : Buffer.from(claims, "base64url"));
     },

@@ -14,8 +14,12 @@ export const bounds = {
   bytes: 4_000_000,
   /** Messages that wait; with more, a request is refused before anything is asked of the database. */
   waiting: 20_000,
-  /** Transactions at a time with the same settings. */
+  /**
+   * Transactions at a time with the same settings. A second one begins when `enough` messages wait: fewer are stored with
+   * less work by the first one, after what it stores now, since each transaction has a cost of its own.
+   */
   width: 2,
+  enough: 100,
 } as const;
 
 /** Answered with 429 rather than 503: the database is there, and the client repeats the request a little later. */
@@ -34,6 +38,8 @@ interface Lane {
   role: string;
   caller: string;
   parts: Part[];
+  /** Messages of the parts. */
+  waiting: number;
   running: number;
 }
 
@@ -115,7 +121,10 @@ export function createStore(
         failure = error;
       }
       const parts = take(lane);
-      for (const { texts } of parts) waiting -= texts.length;
+      for (const { texts } of parts) {
+        waiting -= texts.length;
+        lane.waiting -= texts.length;
+      }
       // The client of one that waited too long has given up, or soon will; it repeats what was not answered.
       const late = performance.now() - maxWait;
       const ready = parts.filter((part) => failure === undefined && part.since >= late);
@@ -146,6 +155,7 @@ export function createStore(
           role: isServer ? "insights_worker" : `insights_${sender.role}`,
           caller: isServer ? "" : (sender.person ?? sender.address),
           parts: [],
+          waiting: 0,
           running: 0,
         };
         lanes.set(key, lane);
@@ -168,9 +178,15 @@ export function createStore(
           }).then((rejected) => rejected.map((each) => ({ ...each, index: each.index + first }))),
         );
         waiting += own.length;
+        lane.waiting += own.length;
         start = end;
       }
-      while (lane.running < Math.min(width, lane.parts.length)) void work(key, lane);
+      while (
+        lane.running < Math.min(width, lane.parts.length) &&
+        (lane.running === 0 || lane.waiting >= bounds.enough)
+      ) {
+        void work(key, lane);
+      }
       return (await Promise.all(results)).flat();
     },
   };

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type pg from "pg";
 import { signToken } from "../api/authentication.ts";
 import { openListener } from "../api/listener.ts";
+import { readPages } from "../api/pages.ts";
 import { authenticationOptions, startApi } from "../api/server.ts";
 import { type Config, readConfig } from "../config.ts";
 import { createPool, type Database, endWithDatabase, openDatabase, ownDatabase } from "../database/connect.ts";
@@ -173,7 +174,9 @@ export default new Command()
       const graphiql = config.graphiql ?? database.embedded;
       const metrics = await startMetrics(config, database, metricsPort);
       if (metrics !== undefined) closers.add(() => metrics.close());
-      const api = await step("Starting the API", () => startApi({ ...config, graphiql }, database, listener, metrics));
+      const [api] = await step("Starting the API", () =>
+        Promise.all([startApi({ ...config, graphiql }, database, listener, metrics), readPages()]),
+      );
       closers.add(() => api.close());
 
       const unfinished = (await findPopulation(pool))?.finished === false;

@@ -109,11 +109,15 @@ describe("turns", () => {
     const gate = createGate(10, 60_000);
     const order: string[] = [];
     const ends: (() => void)[] = [];
+    const over = new AbortController();
     const visit = async (address: string): Promise<void> => {
-      void gate.enter("insights_visitor", address).then((end) => {
-        order.push(address);
-        ends.push(end);
-      });
+      gate.enter("insights_visitor", address, over.signal).then(
+        (end) => {
+          order.push(address);
+          ends.push(end);
+        },
+        () => undefined,
+      );
       await tick();
     };
     for (let count = 0; count < 20; count += 1) await visit("a");
@@ -122,6 +126,7 @@ describe("turns", () => {
     ends[0]?.();
     await tick();
     expect(order).toEqual(["a", "a", "b"]);
+    over.abort();
   });
 
   test("are released once, however often the release is called", async () => {

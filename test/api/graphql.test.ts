@@ -549,7 +549,7 @@ describe("pages", () => {
 
   test("every answer has a content security policy, and none a version of a server", async () => {
     const answers = await Promise.all([
-      ...["/", "/dashboard.js", "/nothing", "/healthz", "/me", "/graphiql", "/ruru-static/ruru.js", "/graphql"].map(
+      ...["/", "/graphiql.js", "/nothing", "/healthz", "/me", "/graphiql", "/ruru-static/ruru.js", "/graphql"].map(
         (path) => fetch(`${url}${path}`),
       ),
       post("not json"),

@@ -61,7 +61,7 @@ test("requests are measured by field of the schema or route, and nothing that a 
       "/evil_path",
       "/me?evil=1",
       "/",
-      "/dashboard.css",
+      "/queries",
       "/api/features/evil_key",
       "/constructor",
     ])

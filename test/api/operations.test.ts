@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { type Operations, readOperations } from "../../src/api/operations.ts";
 import { startApi } from "../../src/api/server.ts";
 import { readConfig } from "../../src/config.ts";
+import { mySessions } from "../../src/dashboard/operations.ts";
 import { asDatabase, secret, testApi } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
 
@@ -50,10 +51,15 @@ describe("with persisted operations", () => {
   });
 
   test.each([undefined, "learner"] as const)("no other operation of a %s is executed", async (role) => {
-    for (const query of [purposes, "{ __typename }", "", "{", "{ __schema { types { name } } }"]) {
+    for (const query of [`${purposes} `.repeat(2), "{ __typename }", "", "{", "{ __schema { types { name } } }"]) {
       const { status, text } = await answer({ query }, role);
       expect([status, text]).toEqual([403, expect.stringContaining("only the operations of its applications")]);
     }
+  });
+
+  test("the whole text of an operation stands for it, also of one of the server's own pages", async () => {
+    expect((await answer({ query: purposes }, "learner")).text).toContain('"nodes"');
+    expect((await answer({ query: mySessions.text }, "learner")).text).toContain('"nodes"');
   });
 
   test("an unknown id is an error, also one that is a property of every object", async () => {

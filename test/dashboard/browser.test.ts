@@ -30,27 +30,6 @@ describe.skipIf(chromium === undefined)("in a browser (needs chromium)", async (
   }, 60_000);
   afterAll(() => browser?.close());
 
-  test("a link signs in, leaves no token in the address, and the page signs out again", async () => {
-    const { page } = browser;
-    await page.open(`${url}/#token=${await token("learner", "ada")}`);
-    await page.until(`document.getElementById("who")?.textContent === "You are signed in as ada, role learner."`);
-    await page.until(`document.querySelector("#numbers b")`);
-    expect(await page.until("location.href")).toBe(`${url}/`);
-    await page.until(`(document.getElementById("sign-out").click(), true)`);
-    await page.until(`document.getElementById("who").textContent.startsWith("You are a visitor")`);
-    expect(await page.until("sessionStorage.getItem('token') === null")).toBe(true);
-    expect(page.complaints).toEqual([]);
-  });
-
-  test("an invalid token is reported on the page", async () => {
-    const { page } = browser;
-    await page.open(`${url}/#token=a.b.c`);
-    const said = await page.until<string>(
-      `document.getElementById("who")?.className.includes("bad") && document.getElementById("who").textContent`,
-    );
-    expect(said).toContain("the token is not valid");
-  });
-
   test("the GraphQL page loads all its resources, and sends requests as the signed-in person", async () => {
     const { page } = browser;
     await page.open(`${url}/graphiql#token=${await token("learner", "ada")}`);

@@ -788,3 +788,12 @@ comment on column ml.tree_model.base_scores is $$Scores of the classes before th
 comment on column ml.tree_model.num_trees is $$Number of trees, for boosted classes of each class.$$;
 comment on column ml.tree_model.grouping_cols is $$Quoted names of the grouping columns; null without groups.$$;
 comment on column ml.tree_model.failure is $$Reason why the group has no model; null when it has one.$$;
+
+create type ml.class_probability as (
+  class text,
+  probability float8
+);
+
+comment on type ml.class_probability is $$A class and its probability, as `ml.predict_classes` returns them.$$;
+comment on column ml.class_probability.class is $$Name of the class.$$;
+comment on column ml.class_probability.probability is $$Probability of the class, between 0 and 1.$$;

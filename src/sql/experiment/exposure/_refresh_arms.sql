@@ -13,22 +13,27 @@ declare
   v_departed bigint[];
 begin
   for v_name, v_joined, v_departed in
-    select
-      experiment._arm_name(experiment.experiment_key, variation.variation_key, variation.variation),
-      array_agg(moved.person_id) filter (where moved.change > 0),
-      array_agg(moved.person_id) filter (where moved.change < 0)
+    select person_set.name, moved.joined, moved.departed
     from (
-      select entry.experiment_id, entry.variation, entry.person_id, sum(entry.change) as change
+      select
+        change.experiment_id, change.variation,
+        array_agg(change.person_id) filter (where change.sum > 0) as joined,
+        array_agg(change.person_id) filter (where change.sum < 0) as departed
       from (
-        select former.experiment_id, former.variation, former.person_id, -1 as change
-        from unnest(_refresh_arms.former) as former
-        where former.is_counted and former.variation is not null
-        union all
-        select present.experiment_id, present.variation, present.person_id, 1
-        from unnest(_refresh_arms.present) as present
-        where present.is_counted and present.variation is not null
-      ) as entry
-      group by entry.experiment_id, entry.variation, entry.person_id
+        select entry.experiment_id, entry.variation, entry.person_id, sum(entry.sign) as sum
+        from (
+          select former.experiment_id, former.variation, former.person_id, -1 as sign
+          from unnest(_refresh_arms.former) as former
+          where former.is_counted and former.variation is not null
+          union all
+          select present.experiment_id, present.variation, present.person_id, 1
+          from unnest(_refresh_arms.present) as present
+          where present.is_counted and present.variation is not null
+        ) as entry
+        group by entry.experiment_id, entry.variation, entry.person_id
+      ) as change
+      where change.sum <> 0
+      group by change.experiment_id, change.variation
     ) as moved
     join experiment.experiment on experiment.experiment_id = moved.experiment_id
     join experiment.variation
@@ -38,8 +43,6 @@ begin
     join track.person_set
       on person_set.name
         = experiment._arm_name(experiment.experiment_key, variation.variation_key, variation.variation)
-    where moved.change <> 0
-    group by experiment.experiment_key, variation.variation_key, variation.variation
     order by experiment.experiment_key, variation.variation
   loop
     perform track.move_people(v_name, v_joined, v_departed);

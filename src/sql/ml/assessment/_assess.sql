@@ -92,14 +92,15 @@ begin
       'Give predicted probabilities of class 1.'
     );
   end if;
-  execute format('create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s
+  perform ml._create_table(format(
+    'create table %s as with data as not materialized (select %s%s as _prediction, %s as _observed from %s
         where %s is not null and %s is not null) ',
     v_output, case when v_groups = '{}' then '' else v_group_list || ', ' end, v_prediction, v_observed, v_relation,
-      v_prediction, v_observed)
+    v_prediction, v_observed)
   || replace(replace(replace(statement,
     '{groups}', case when v_groups = '{}' then '' else v_group_list || ', ' end),
     '{by}', case when v_groups = '{}' then '' else 'group by ' || v_group_list end),
-    '{partition}', case when v_groups = '{}' then '' else 'partition by ' || v_group_list end);
+    '{partition}', case when v_groups = '{}' then '' else 'partition by ' || v_group_list end));
 exception when numeric_value_out_of_range then
   perform ml._caller_error(sqlstate, sqlerrm, v_relation);
 end;

@@ -37,7 +37,7 @@ begin
     perform common.refuse('CF008', format('%s classes', v_classes),
       'A confusion matrix of more than 1000 classes is not made; is a column continuous?');
   end if;
-  execute format(
+  perform ml._create_table(format(
     $query$
     create table %1$s as
     with tally as (
@@ -73,7 +73,7 @@ begin
       from unnest(v_groups) with ordinality as part (name, position)),
     (select coalesce(string_agg(format(' and tally.%1$s is not distinct from place.%1$s', name), ''
           order by position), '') from unnest(v_groups) with ordinality as part (name, position))
-  );
+  ));
 end;
 $$;
 

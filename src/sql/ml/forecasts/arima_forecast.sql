@@ -41,7 +41,7 @@ begin
     where position < array_position(common.columns(v_model), 'mean')
     order by position
   );
-  execute format(
+  perform ml._create_table(format(
     $query$
     create table %1$s as
     select
@@ -71,7 +71,7 @@ begin
       from unnest(v_groups) as name
     ),
     steps_ahead
-  );
+  ));
 end;
 $$;
 

@@ -64,7 +64,7 @@ begin
   v_p := non_seasonal_orders[1];
   v_q := non_seasonal_orders[3];
   perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
-  execute format(
+  perform ml._create_table(format(
     $query$
     create table %1$s as
     select
@@ -74,7 +74,7 @@ begin
     where false
     $query$,
     v_output, v_group_list
-  );
+  ));
   execute format(
     $query$
     create table %1$s as
@@ -90,10 +90,10 @@ begin
     $query$,
     v_summary, v_group_list
   );
-  execute format(
+  perform ml._create_table(format(
     'create table %1$s as select %2$s %3$s, null::float8 as residual from %4$s where false',
     v_residual, v_group_list, v_time, v_relation
-  );
+  ));
 
   for v_row in
     select

@@ -31,7 +31,7 @@ begin
     where position < array_position(common.columns(v_model), 'model')
     order by position
   );
-  execute format(
+  perform ml._create_table(format(
     $query$
     create table %1$s as
     select
@@ -50,7 +50,7 @@ begin
     confidence,
     v_model,
     steps_ahead
-  );
+  ));
 end;
 $$;
 

@@ -32,7 +32,7 @@ begin
     'holdout_naive_mae', 'last_cycle', 'failure', 'step_ahead', 'forecast_value', 'lower', 'upper', 'naive_value'
   ]);
   perform ml._read_series(v_relation, timestamp_column, timeseries_column, v_groups);
-  execute format(
+  perform ml._create_table(format(
     $query$
     create table %s as
     select
@@ -47,7 +47,7 @@ begin
     where false
     $query$,
     v_output, v_group_list
-  );
+  ));
   for v_row in
     select source._place as place, source._series as series, source._failure as failure
     from pg_temp._ml_series as source

@@ -41,7 +41,7 @@ begin
       perform ml._refuse_series(v_failure, v_relation::text);
     end if;
   end if;
-  execute format(
+  perform ml._create_table(format(
     $query$
     create table %1$s as
     select
@@ -69,7 +69,7 @@ begin
     v_z,
     seasonal_period,
     steps_ahead
-  );
+  ));
   drop table pg_temp._ml_series;
 end;
 $$;

@@ -367,6 +367,8 @@ declare
   v_size constant int := cardinality(matrix);
   v_matrix constant vector[] := matrix || '{}';
   v_diagonal float8[];
+  v_root vector;
+  v_least real[];
   v_scale vector;
   v_probe vector;
   -- 2^-40. The diagonal of the inverse of the scaled matrix is at least 1.
@@ -414,7 +416,18 @@ begin
   if (
     select max(vector_norm(row_.v) / sqrt(v_diagonal[row_.n]))
     from unnest(v_matrix) with ordinality as row_ (v, n)
-  ) > 2 * sqrt((select sum(entry) from unnest(v_diagonal) as entry)) then
+  ) > 2 * sqrt((select sum(entry) from unnest(v_diagonal) as entry))
+    or (
+      (select max(vector_norm(v)) from unnest(v_matrix) as v)
+        > 1e38 * sqrt((select min(entry) from unnest(v_diagonal) as entry))
+      and exists (
+        select
+        from unnest(v_matrix) with ordinality as row_ (v, n)
+        cross join unnest(row_.v::real[], v_diagonal) as entry (value, diagonal)
+        where abs(entry.value) > 2 * sqrt(v_diagonal[row_.n]) * sqrt(entry.diagonal)
+      )
+    )
+  then
     perform common.refuse(
       'CF007',
       'the matrix is not positive definite: an entry is larger than the diagonal allows',
@@ -423,10 +436,19 @@ begin
   end if;
 
   -- Scaled to ones on the diagonal, so that the size of a pivot does not depend on the units of the rows.
+  -- An entry whose product with the scales would be too small for single precision, which fails, becomes zero: v_root
+  -- times v_least is 2^24 times the least entry of a row that remains.
+  v_root := array(select sqrt(entry) from unnest(v_diagonal) as entry)::vector;
+  v_least := array(select greatest(2.4e-38 * greatest(sqrt(entry), 1), 1.5e-27) from unnest(v_diagonal) as entry);
   v_scale := array(select 1 / sqrt(entry) from unnest(v_diagonal) as entry)::vector;
   v_inverse := array(
-    select row_.v * v_scale * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
-    from unnest(v_matrix) with ordinality as row_ (v, n)
+    select ((row_.v + row_.least) - row_.least) * v_scale
+      * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
+    from (
+      select v, n, v_root * array_fill(v_least[n], array[v_size])::vector as least
+      from unnest(v_matrix) with ordinality as entry (v, n)
+      offset 0
+    ) as row_
     order by row_.n
   );
 
@@ -456,10 +478,21 @@ begin
     );
   end if;
 
+  if (
+    select max((row_.v::real[])[row_.n] / v_diagonal[row_.n]) from unnest(v_inverse) with ordinality as row_ (v, n)
+  ) > 1e38 then
+    perform common.refuse('CF007', 'the inverse has entries too large for single precision',
+      'Use other units, or add a positive number to the diagonal (a ridge).');
+  end if;
   -- Traces of links over many rows are removed: their products could be too small for single precision, which fails.
   return array(
-    select ((row_.v + v_trace) - v_trace) * v_scale * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
-    from unnest(v_inverse) with ordinality as row_ (v, n)
+    select ((row_.v + row_.least) - row_.least) * v_scale
+      * array_fill((v_scale::real[])[row_.n], array[v_size])::vector
+    from (
+      select v, n, v_trace + v_root * array_fill(v_least[n], array[v_size])::vector as least
+      from unnest(v_inverse) with ordinality as entry (v, n)
+      offset 0
+    ) as row_
     order by row_.n
   );
 end;

@@ -14,10 +14,9 @@ declare
   v_size constant int := cardinality(inverse);
   v_rank constant int := cardinality(columns);
   v_products vector[];
-  v_row real[];
-  v_step vector;
   v_inner float8[];
   v_middle float8[];
+  v_weights vector[];
   v_solved vector[];
   v_pivot int;
   v_value float8;
@@ -106,21 +105,22 @@ begin
   end loop;
 
   -- (C⁻¹ + UᵀPU)⁻¹ UᵀP, then each row of P less its part.
-  v_solved := ml._product(
-    array(
-      select array(select v_middle[i][v_rank + j]::real from generate_series(1, v_rank) as j order by j)::vector
-      from generate_series(1, v_rank) as i
-      order by i
-    ),
-    ml.transpose(v_products)
+  v_weights := array(
+    select array(
+      select case when abs(v_middle[i][v_rank + j]) > 1.2e-38 then v_middle[i][v_rank + j] else 0 end
+      from generate_series(1, v_rank) as j
+      order by j
+    )::vector
+    from generate_series(1, v_rank) as i
+    order by i
   );
+  perform ml._check_product(v_weights, ml.transpose(v_products));
+  v_solved := ml._product(v_weights, ml.transpose(v_products));
   if v_rank <= 6 then
     for k in 1..v_rank loop
-      v_row := ml._without_traces(v_products[k])::real[];
-      v_step := ml._without_traces(v_solved[k]);
-      inverse := array(
-        select row_.v - v_step * array_fill(row_.entry, array[v_size])::vector
-        from (select unnest(inverse) as v, unnest(v_row) as entry offset 0) as row_
+      inverse := ml._less_multiples(
+        inverse, v_solved[k],
+        array(select entry from unnest(v_products[k]::real[]) with ordinality as list (entry, n) order by n)
       );
     end loop;
     return inverse;

@@ -13,7 +13,6 @@ declare
   v_size constant int := cardinality(inverse);
   v_product vector;
   v_quadratic float8;
-  v_factor float8;
 begin
   if ml._matrix_columns(inverse, 'inverse') <> v_size or vector_dims(x) is distinct from v_size then
     perform common.refuse(
@@ -30,12 +29,16 @@ begin
   if weight is null or not abs(weight) < 'infinity' then
     perform common.refuse('CF001', format('the weight is %s', coalesce(weight::text, 'null')),
       'Give 1 to add x xᵀ, -1 to subtract it.');
+  elsif weight <> 0 and abs(weight) not between 1e-36 and 1e36 then
+    perform common.refuse('CF001', format('the weight is %s, not between 1e-36 and 1e36 in absolute value', weight),
+      'The matrices are of single precision: use other units.');
   end if;
 
   perform ml._check_product(inverse, array[x]);
 
   -- (A + w x xᵀ)⁻¹ = P - w P x xᵀ P / (1 + w xᵀ P x)
   v_product := (ml.transpose(ml._product(inverse, array[x])))[1];
+  perform ml._check_product(array[v_product], array[x]);
   v_quadratic := 1 - weight * (x <#> v_product);
   if v_quadratic < 1e-6 then
     perform common.refuse(
@@ -44,11 +47,13 @@ begin
       'Subtract only what was added before.'
     );
   end if;
-  v_factor := weight / v_quadratic;
-  v_product := ml._without_traces(v_product);
-  return array(
-    select pair.v - v_product * array_fill(v_factor * pair.entry, array[v_size])::vector
-    from (select unnest(inverse) as v, unnest(v_product::real[]) as entry offset 0) as pair
+  return ml._less_multiples(
+    inverse, v_product,
+    array(
+      select weight / v_quadratic * entry
+      from unnest(v_product::real[]) with ordinality as list (entry, n)
+      order by n
+    )
   );
 end;
 $$;

@@ -43,7 +43,8 @@ begin
     from unnest(v_columns) with ordinality as part (name, position) order by position);
   drop table if exists pg_temp._ml_pair;
   execute format(
-    'create temp table _ml_pair on commit drop as select %s count(*) as row_count, array[%s]::float8[] as below from %s
+    'create temp table _ml_pair on commit drop as
+      select %s count(*) as _row_count, array[%s]::float8[] as _below from %s
       where %s %s having count(*) > 0',
     (select coalesce(string_agg(name || ', ', '' order by position), '')
       from unnest(v_groups) with ordinality as part (name, position)),
@@ -59,7 +60,7 @@ begin
     (select string_agg(name || ' is not null', ' and ') from unnest(v_columns) as name),
     case when v_groups = '{}' then '' else 'group by ' || array_to_string(v_groups, ', ') end
   );
-  select sum(row_count) into v_rows from pg_temp._ml_pair;
+  select sum(_row_count) into v_rows from pg_temp._ml_pair;
   if coalesce(v_rows, 0) = 0 then
     perform common.refuse(
       'CF004',
@@ -67,7 +68,7 @@ begin
       'Rows with a null in any of the columns are left out.'
     );
   end if;
-  execute format(
+  perform ml._create_table(format(
     'create table %s as select %s column_position::int, variable, %s from pg_temp._ml_pair cross
       join unnest(%L::text[]) with ordinality as line (variable, column_position) order by %s column_position',
     v_output,
@@ -75,7 +76,7 @@ begin
       from unnest(v_groups) with ordinality as part (name, position)),
     (
       select string_agg(
-        format('case when column_position >= %1$s then below[column_position * (column_position - 1) / 2 + %1$s]
+        format('case when column_position >= %1$s then _below[column_position * (column_position - 1) / 2 + %1$s]
             end as %2$s', position, name), ', ' order by position)
       from unnest(v_columns) with ordinality as part (name, position)
     ),
@@ -83,7 +84,7 @@ begin
       order by position),
     (select coalesce(string_agg(name || ', ', '' order by position), '')
       from unnest(v_groups) with ordinality as part (name, position))
-  );
+  ));
   execute format(
     'create table %s as select %L::text as method, %L::text as source, %L::text as output_table,
       %L::text[] as column_names, %s::bigint as total_rows_processed, (select count(*)

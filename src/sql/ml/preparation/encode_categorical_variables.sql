@@ -166,14 +166,14 @@ begin
       where not quote_ident(name) = any (v_columns)
     ), '')
   end;
-  execute format(
+  perform ml._create_table(format(
     'create table %s as select %s %s from %s',
     v_output, v_kept || case when v_kept = '' then '' else ',' end,
     case when output_type = 'array' then format('array[%s] as encoded', array_to_string(v_expressions, ', '))
     else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position)
       from generate_series(1, cardinality(v_names)) as position) end,
     v_relation
-  );
+  ));
   if not v_keep_names or output_type = 'array' then
     execute format(
       'create table %s as select encoded_column_name, index::int, variable, value

@@ -102,7 +102,7 @@ begin
       or (select count(distinct name) < count(*) from unnest(v_names) as name) then
     v_names := array(select '__p_' || position || '__' from generate_series(1, cardinality(v_names)) as position
       order by position);
-    execute format(
+    perform ml._create_table(format(
       'create table %s as
        select column_name, entry ->> ''value'' as pval, entry ->> ''aggregate'' as agg, %s
        from unnest(%L::text[], %L::jsonb[]) with ordinality as listed (column_name, entry, position) order by position',
@@ -110,17 +110,17 @@ begin
       (select string_agg(format('entry -> ''pivot'' ->> %s as %s', position - 1, name), ', ' order by position)
         from unnest(v_pivots) with ordinality as part (name, position)),
       v_names, v_dictionary
-    );
+    ));
   end if;
   begin
-    execute format(
+    perform ml._create_table(format(
       'create table %1$s as select %2$s, %3$s from %4$s group by %2$s order by %2$s',
       v_output, array_to_string(v_index, ', '),
       case when output_type = 'array' then format('array[%s] as pivoted', array_to_string(v_expressions, ', '))
       else (select string_agg(format('%s as %I', v_expressions[position], v_names[position]), ', ' order by position)
         from generate_series(1, cardinality(v_names)) as position) end,
       v_relation
-    );
+    ));
   exception when undefined_function or datatype_mismatch or invalid_text_representation then
     perform common.refuse(
       'CF001',

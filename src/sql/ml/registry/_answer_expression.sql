@@ -5,6 +5,15 @@ stable
 parallel safe
 begin atomic
   select case
+    when document ? 'classes' then case document ->> 'link'
+      when 'softmax' then format('ml._softmax(%s)', score)
+      else score
+    end
+    when document ->> 'kind' = 'ensemble' then format(
+      '(select case when odds is not null then 1 / (1 + exp(-least(greatest(odds, -700), 700))) end
+        from (select %s as odds offset 0) as given)',
+      score
+    )
     when document #>> '{calibration,method}' = 'isotonic' then format(
       'ml._interpolate(%s, %L::float8[], %L::float8[])', score,
       array(select value::float8 from jsonb_array_elements_text(document #> '{calibration,scores}') as value),
@@ -35,6 +44,7 @@ end;
 
 comment on function ml._answer_expression(jsonb, text) is $$
 SQL that makes the answer of a model from the SQL of its raw score: calibration, then the inverse of the link.
+With several classes it is an array of their probabilities.
 $$;
 
 grant execute on function ml._answer_expression(jsonb, text)

@@ -21,7 +21,9 @@ begin
   select * into v_project from ml.project where project.project_id = model.project_id;
   execute format('drop table if exists %s', v_predicted);
   perform ml._predict_into(model, relation, v_predicted, label, 'observed', kept);
-  v_metrics := ml._evaluate(v_predicted, v_project.task);
+  v_metrics := case when model.coefficients ? 'classes'
+    then ml._evaluate_classes(v_predicted, ml._classes(model.coefficients))
+    else ml._evaluate(v_predicted, v_project.task) end;
   execute format('drop table %s', v_predicted);
 
   select * into v_champion from ml.model as version
@@ -30,7 +32,9 @@ begin
   if v_champion.model_id is not null then
     begin
       perform ml._predict_into(v_champion, relation, v_predicted, label, 'observed', kept);
-      v_champion_metrics := ml._evaluate(v_predicted, v_project.task);
+      v_champion_metrics := case when v_champion.coefficients ? 'classes'
+        then ml._evaluate_classes(v_predicted, ml._classes(v_champion.coefficients))
+        else ml._evaluate(v_predicted, v_project.task) end;
       execute format('drop table %s', v_predicted);
     exception when sqlstate 'CF001' or sqlstate 'CF002' or sqlstate 'CF004' then
       -- It needs features that are no longer there.
@@ -44,6 +48,7 @@ $$;
 
 comment on function ml._challenge(ml.model, regclass, text, text, jsonb, timestamptz) is $$
 Scores a version and the deployed one on the same rows, those that are `kept`, and deploys the better.
+The label is a number, or for models of several classes the name of a class.
 All texts are SQL that the caller has checked.
 $$;
 

@@ -5,8 +5,10 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  v_classes constant text[] := ml._classes(ml._document(model));
   v_entry record;
   v_answer float8;
+  v_probabilities float8[];
 begin
   if jsonb_typeof(expected) is distinct from 'array' or jsonb_array_length(expected) not between 1 and 1000 then
     perform common.refuse('CF009', format('the expected answers are %s', left(expected::text, 100)),
@@ -16,10 +18,34 @@ begin
     order by position
   loop
     if jsonb_typeof(v_entry.entry -> 'features') is distinct from 'object'
-      or coalesce(jsonb_typeof(v_entry.entry -> 'prediction'), '') not in ('number', 'null') then
+      or (v_classes is null and coalesce(jsonb_typeof(v_entry.entry -> 'prediction'), '') not in ('number', 'null'))
+      or (v_classes is not null and not coalesce(
+        jsonb_typeof(v_entry.entry -> 'prediction') = 'array'
+        and jsonb_array_length(v_entry.entry -> 'prediction') = cardinality(v_classes)
+        and (select bool_and(jsonb_typeof(share) = 'number')
+          from jsonb_array_elements(v_entry.entry -> 'prediction') as share),
+        false
+      )) then
       perform common.refuse('CF009',
         format('expected answer %s is %s', v_entry.position, left(v_entry.entry::text, 100)),
-        'Give {"features": {"tax": 590}, "prediction": 0.7}.');
+        case when v_classes is null then 'Give {"features": {"tax": 590}, "prediction": 0.7}.'
+          else 'Give {"features": {"tax": 590}, "prediction": [0.1, 0.2, 0.7]}, the probability of each class.' end);
+    end if;
+    if v_classes is not null then
+      v_probabilities := ml._class_probabilities(model, v_entry.entry -> 'features');
+      if exists (
+        select
+        from jsonb_array_elements_text(v_entry.entry -> 'prediction') with ordinality as listed (share, place)
+        where abs(share::numeric - v_probabilities[place]::numeric) > 1e-5
+      ) then
+        perform common.refuse(
+          'CF009',
+          format('expected answer %s is %s, and the model answers %s', v_entry.position,
+            left((v_entry.entry -> 'prediction')::text, 100), left(to_jsonb(v_probabilities)::text, 100)),
+          'Compare the order of the classes, the order and the types of the features, the objective and the base score.'
+        );
+      end if;
+      continue;
     end if;
     v_answer := ml._predict(model, v_entry.entry -> 'features');
     -- Libraries add up in four bytes.

@@ -42,7 +42,14 @@ begin
   end if;
   perform common.check_count('seed', seed, -1000000000000000000, 1000000000000000000);
   v_id := common.column_name(v_relation, id_col_name, 'id column');
-  v_label := common.numeric_expression(label, v_relation, 'label');
+  -- A label that is text names classes.
+  v_label := case
+    when (
+      select typcategory from pg_catalog.pg_type
+      where oid = common.base_type(common.expression_type(label, v_relation, 'label'))
+    ) in ('S', 'E') then ml._class_label(label, v_relation)
+    else common.numeric_expression(label, v_relation, 'label')
+  end;
   v_group := case when group_column is null then v_id else common.column_name(v_relation, group_column, 'group column')
     end;
   if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
@@ -77,7 +84,7 @@ begin
   else
     v_part := format('ml.in_holdout((%s)::text, %L::float8)', v_group, holdout_share);
   end if;
-  execute format(
+  perform ml._create_table(format(
     'create temporary table _ml_train_row on commit drop as
      select source.*, %s as _ml_label, %s as _ml_known_at,
        case when %s then 2 when hashtextextended((%s)::text, %s) & 1048575 < 209715 then 1 else 0 end as _ml_part
@@ -85,7 +92,7 @@ begin
     v_label, case when predicted_at is null then 'now()'
       else format('(%s)::timestamptz', common.expression(coalesce(label_known_at, predicted_at), v_relation)) end,
     v_part, v_group, seed + 21, v_source
-  );
+  ));
   execute format('drop table if exists %s', v_split);
   return v_listed;
 end;

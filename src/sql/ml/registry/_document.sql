@@ -6,7 +6,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if coalesce(model.coefficients ->> 'kind', '') not in ('linear', 'trees', 'embeddings', 'scores') then
+  if coalesce(model.coefficients ->> 'kind', '') not in ('linear', 'trees', 'embeddings', 'scores', 'ensemble') then
     perform common.refuse(
       'CF001',
       format('version %s is a model of its own kind (%s) that answers elsewhere', model.version, model.algorithm),

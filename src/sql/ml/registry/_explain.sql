@@ -6,7 +6,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_document constant jsonb := ml._document(model);
+  v_document constant jsonb := ml._one_answer(model);
 begin
   if v_document ->> 'kind' = 'trees' and exists (
     select from ml.tree_node as node where node.model_id = model.model_id and node.node = 0

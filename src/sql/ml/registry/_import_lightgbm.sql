@@ -15,11 +15,13 @@ declare
   v_categories jsonb := document -> 'categories';
   v_categorical text[];
   v_link text;
+  v_classes int := 1;
   v_scale float8 := 1;
   v_nodes jsonb;
   v_wrong text;
 begin
   v_link := case
+    when v_objective[1] = 'multiclass' then 'softmax'
     when v_objective[1] in ('binary', 'cross_entropy') then 'logit'
     when v_objective[1] in ('poisson', 'gamma', 'tweedie') then 'log'
     when v_objective[1] in ('regression', 'regression_l1', 'huber', 'fair', 'quantile', 'mape', 'lambdarank',
@@ -29,8 +31,14 @@ begin
     when jsonb_typeof(v_model -> 'tree_info') is distinct from 'array'
       or jsonb_array_length(v_model -> 'tree_info') = 0 then 'no list "tree_info"'
     when jsonb_typeof(v_names) is distinct from 'array' then 'no list "feature_names"'
-    when coalesce(v_model ->> 'num_class', '1') <> '1' or coalesce(v_model ->> 'num_tree_per_iteration', '1') <> '1'
+    when v_link is distinct from 'softmax' and v_objective[1] <> 'multiclassova'
+      and (coalesce(v_model ->> 'num_class', '1') <> '1' or coalesce(v_model ->> 'num_tree_per_iteration', '1') <> '1')
       then 'several classes'
+    when v_link = 'softmax' and (v_model ->> 'num_class' ~ '^\d{1,5}$') is not true then 'no num_class'
+    when v_link = 'softmax' and (
+      v_model ->> 'num_tree_per_iteration' is distinct from v_model ->> 'num_class'
+      or jsonb_array_length(v_model -> 'tree_info') % greatest((v_model ->> 'num_class')::int, 1) <> 0
+    ) then 'another number of trees than one for each class and round'
     when v_link is null then format('the objective "%s"', v_model ->> 'objective')
     when v_categories is not null and jsonb_typeof(v_categories) <> 'object' then 'categories that are not an object'
   end;
@@ -38,9 +46,12 @@ begin
     perform common.refuse(
       'CF009',
       format('the model of LightGBM has %s', left(v_wrong, 100)),
-      'Give what booster.dump_model() returns, of one answer, with the objective regression (l1, l2, huber, fair, '
-        || 'quantile, mape), binary, cross_entropy, poisson, gamma, tweedie, lambdarank or rank_xendcg.'
+      'Give what booster.dump_model() returns, with the objective regression (l1, l2, huber, fair, quantile, mape), '
+        || 'binary, multiclass, cross_entropy, poisson, gamma, tweedie, lambdarank or rank_xendcg.'
     );
+  end if;
+  if v_link = 'softmax' then
+    v_classes := (v_model ->> 'num_class')::int;
   end if;
   -- The names that pandas gave to the codes, in the order of its categorical columns.
   if v_categories is null and jsonb_typeof(v_model -> 'pandas_categorical') = 'array'
@@ -69,7 +80,7 @@ begin
   begin
     -- A random forest answers the mean of its trees; a binary objective may steepen its curve.
     v_scale := case when (v_model ->> 'average_output')::boolean
-      then 1.0::float8 / jsonb_array_length(v_model -> 'tree_info') else 1 end
+      then 1.0::float8 * v_classes / jsonb_array_length(v_model -> 'tree_info') else 1 end
       * coalesce((select substring(part from '^sigmoid:(.+)$')::float8 from unnest(v_objective) as part
         where part like 'sigmoid:%'), 1);
     with recursive dumped as (
@@ -163,12 +174,20 @@ begin
     perform common.refuse('CF009', left(v_wrong, 300),
       'Give what booster.dump_model() returns, unchanged; linear trees and zero_as_missing have no form here.');
   end if;
+  if v_link = 'softmax' then
+    return ml._tree_document(v_nodes, v_link, 0, v_categories, false) - 'intercept'
+      || ml._imported_classes(document, v_classes, array_fill(0::float8, array[v_classes]), array(
+        select 1 + (tree - 1) % v_classes
+        from generate_series(1, jsonb_array_length(v_model -> 'tree_info')) as tree
+        order by tree
+      ));
+  end if;
   return ml._tree_document(v_nodes, v_link, 0, v_categories, false);
 end;
 $$;
 
 comment on function ml._import_lightgbm(jsonb) is $$
-A model document of what LightGBM's dump_model returns: {"model": that, "categories"}.
+A model document of what LightGBM's dump_model returns: {"model": that, "categories", "classes"}.
 Error CF009 names the tree and the node.
 $$;
 

@@ -10,6 +10,7 @@ declare
   v_booster constant text := coalesce(v_given ->> 'booster', case when v_given ? 'weight_drop' then 'dart' end);
   v_link text;
   v_base float8;
+  v_classes int;
   v_weights float8[];
   v_trees jsonb[];
   v_nodes jsonb;
@@ -24,7 +25,16 @@ begin
     );
   end if;
   v_link := ml._xgboost_link(coalesce(v_given ->> 'objective', 'reg:squarederror'));
-  v_base := ml._xgboost_base(v_given -> 'base_score', v_link);
+  if v_link = 'softmax' then
+    v_classes := case when v_given ->> 'num_class' ~ '^\d{1,5}$' then (v_given ->> 'num_class')::int
+      when jsonb_typeof(v_given -> 'classes') = 'array' then jsonb_array_length(v_given -> 'classes') end;
+    if v_classes is null then
+      perform common.refuse('CF009', 'the number of classes is not given, and a dump does not contain it',
+        'Give "num_class": 3, or prefer what save_model("model.json") writes.');
+    end if;
+  else
+    v_base := ml._xgboost_base(v_given -> 'base_score', v_link);
+  end if;
   v_weights := ml._tree_weights(v_booster, v_given -> 'weight_drop', jsonb_array_length(v_given -> 'trees'));
   begin
     -- get_dump gives a list of strings.
@@ -131,6 +141,13 @@ begin
       'Add "booster": "gbtree" if rows were sampled (subsample) or trees grown side by side; for "dart" add its '
         || '"weight_drop", or give what save_model("model.json") writes.'
     );
+  end if;
+  if v_link = 'softmax' then
+    -- A dump lists the trees of a round in the order of the classes.
+    return ml._tree_document(v_nodes, v_link, 0, v_given -> 'categories', true) - 'intercept'
+      || ml._imported_classes(v_given, v_classes, ml._xgboost_bases(v_given -> 'base_score', v_classes), array(
+        select 1 + (tree - 1) % v_classes from generate_series(1, cardinality(v_trees)) as tree order by tree
+      ));
   end if;
   return ml._tree_document(v_nodes, v_link, v_base, v_given -> 'categories', true);
 end;

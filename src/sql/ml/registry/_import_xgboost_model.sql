@@ -16,6 +16,8 @@ declare
   v_categories constant jsonb := document -> 'categories';
   v_link text;
   v_base float8;
+  v_classes int;
+  v_tree_classes int[];
   v_weights float8[];
   v_trees int;
   v_nodes jsonb;
@@ -28,11 +30,15 @@ begin
       'Give what save_model("model.json") writes: {"learner": {"gradient_booster": …, "learner_model_param": …}}.');
   end if;
   v_link := ml._xgboost_link(v_learner #>> '{objective,name}');
-  v_base := ml._xgboost_base(v_parameters -> 'base_score', v_link);
+  v_classes := case when v_link = 'softmax' and v_parameters ->> 'num_class' ~ '^\d{1,5}$'
+    then (v_parameters ->> 'num_class')::int end;
+  if v_link <> 'softmax' then
+    v_base := ml._xgboost_base(v_parameters -> 'base_score', v_link);
+  end if;
   v_trees := jsonb_array_length(v_model -> 'trees');
   v_weights := ml._tree_weights(v_booster ->> 'name', v_booster -> 'weight_drop', v_trees);
   v_wrong := case
-    when coalesce(v_parameters ->> 'num_class', '0') not in ('0', '1')
+    when v_link <> 'softmax' and coalesce(v_parameters ->> 'num_class', '0') not in ('0', '1')
       then format('%s classes', v_parameters ->> 'num_class')
     when coalesce(v_parameters ->> 'num_target', '1') not in ('0', '1')
       then format('%s targets', v_parameters ->> 'num_target')
@@ -41,7 +47,7 @@ begin
   end;
   if v_wrong is not null then
     perform common.refuse('CF009', format('the model has %s', left(v_wrong, 100)),
-      'A model has one answer: train one model for each class or target, or import the scores.');
+      'A model has one answer, or with multi:softprob one for each class: train one model for each target.');
   elsif v_categories is not null and jsonb_typeof(v_categories) <> 'object' then
     perform common.refuse('CF009', format('the categories are %s', left(v_categories::text, 100)),
       'Give an object of lists by the code of XGBoost: {"country": ["at", "de"]} for 0 and 1.');
@@ -51,6 +57,20 @@ begin
       'Give their values by code: {"model": …, "categories": {"country": ["at", "de"]}} for 0 and 1.');
   end if;
   v_trees := ml._xgboost_tree_count(document, v_trees);
+  if v_link = 'softmax' then
+    v_tree_classes := array(
+      select case when info ~ '^\d{1,4}$' then info::int + 1 end
+      from jsonb_array_elements_text(case when jsonb_typeof(v_model -> 'tree_info') = 'array'
+        then v_model -> 'tree_info' else '[]' end) with ordinality as listed (info, position)
+      where position <= v_trees
+      order by position
+    );
+    if v_classes is null or cardinality(v_tree_classes) <> v_trees
+      or exists (select from unnest(v_tree_classes) as place where (place between 1 and v_classes) is not true) then
+      perform common.refuse('CF009', 'the model does not give the class of each tree',
+        'Give what save_model("model.json") writes, unchanged: num_class, and tree_info with a number for each tree.');
+    end if;
+  end if;
 
   begin
     with recursive tree as materialized (
@@ -165,12 +185,18 @@ begin
     perform common.refuse('CF009', left(v_wrong, 300),
       'Give what save_model("model.json") writes, unchanged, and all values of the categories of a feature.');
   end if;
+  if v_link = 'softmax' then
+    return ml._tree_document(v_nodes, v_link, 0, v_categories, true) - 'intercept'
+      || ml._imported_classes(document, v_classes, ml._xgboost_bases(v_parameters -> 'base_score', v_classes),
+        v_tree_classes);
+  end if;
   return ml._tree_document(v_nodes, v_link, v_base, v_categories, true);
 end;
 $$;
 
 comment on function ml._import_xgboost_model(jsonb) is $$
-A model document of what XGBoost's save_model writes as JSON: {"model": that, "categories", "iteration_range"}.
+A model document of what XGBoost's save_model writes as JSON:
+{"model": that, "categories", "classes", "iteration_range"}.
 Thresholds, default directions, categories, weights of the trees, base score and the best iteration are taken from it.
 Error CF009 names the tree and the node.
 $$;

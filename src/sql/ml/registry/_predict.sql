@@ -8,7 +8,7 @@ as $$
 declare
   v_answer float8;
 begin
-  execute format('select %s', ml._answer_expression(model.coefficients, '$1'))
+  execute format('select %s', ml._answer_expression(ml._one_answer(model), '$1'))
     into v_answer using ml._score(model, features);
   return v_answer;
 end;

@@ -12,15 +12,12 @@ set jit to off
 as $$
 declare
   v_document constant jsonb := ml._document(model);
-  v_rows bigint;
 begin
-  execute format(
+  return ml._create_table(format(
     'create table %s as select _kept as %s, %s as prediction from (select %s from %s where %s offset 0) as input',
     output, name, ml._answer_expression(v_document, ml._score_expression(model)),
     concat_ws(', ', expression || ' as _kept', nullif(ml._feature_list(v_document, relation), '')), relation, kept
-  );
-  get diagnostics v_rows = row_count;
-  return v_rows;
+  ));
 end;
 $$;
 

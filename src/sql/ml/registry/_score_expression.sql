@@ -1,3 +1,50 @@
+create or replace function ml._linear_expression(document jsonb)
+returns text
+language sql
+stable
+parallel safe
+begin atomic
+  select format('%L::float8', (document ->> 'intercept')::float8) || coalesce(string_agg(
+    case
+      when feature ->> 'type' = 'category' then format(
+        ' + coalesce((%L::float8[])[array_position(%L::text[], x%s)], 0)',
+        array(select value::float8 from jsonb_array_elements_text(feature -> 'coefficients') as value),
+        array(select jsonb_array_elements_text(feature -> 'categories')),
+        position
+      )
+      -- Within what a product can hold.
+      else format(' + %1$L::float8 * least(greatest(coalesce(x%2$s, %3$L::float8), -%4$L::float8), %4$L::float8)',
+        case when abs((feature ->> 'coefficient')::float8) > 1e-200 then (feature ->> 'coefficient')::float8
+          else 0 end,
+        position, (feature ->> 'mean')::float8,
+        1e290 / greatest(abs((feature ->> 'coefficient')::float8), 1))
+    end, '' order by position
+  ), '')
+  from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position);
+end;
+
+comment on function ml._linear_expression(jsonb) is $$
+The sum of a linear document as SQL over its features x1, x2, ….
+$$;
+
+create or replace function ml._sum_expression(intercept float8, terms text[])
+returns text
+language sql
+stable
+parallel safe
+begin atomic
+  -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
+  select format('%L::float8', intercept) || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
+  from (
+    select (position - 1) / greatest(1, ceil(sqrt(cardinality(terms)))::int) as place,
+      string_agg(term, ' + ' order by position) as part
+    from unnest(terms) with ordinality as listed (term, position)
+    group by 1
+  ) as chunk;
+end;
+
+comment on function ml._sum_expression(float8, text[]) is $$The sum of an intercept and of SQL expressions, as SQL.$$;
+
 create or replace function ml._score_expression(model ml.model)
 returns text
 language plpgsql
@@ -7,34 +54,25 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_document constant jsonb := ml._document(model);
+  v_classes constant text[] := ml._classes(v_document);
   v_trees text[] := '{}';
+  v_numbers int[] := '{}';
   v_tree int;
-  v_size int;
   v_score text;
 begin
   case v_document ->> 'kind'
     when 'linear' then
-      select format('%L::float8', (v_document ->> 'intercept')::float8) || coalesce(string_agg(
-        case
-          when feature ->> 'type' = 'category' then format(
-            ' + coalesce((%L::float8[])[array_position(%L::text[], x%s)], 0)',
-            array(select value::float8 from jsonb_array_elements_text(feature -> 'coefficients') as value),
-            array(select jsonb_array_elements_text(feature -> 'categories')),
-            position
-          )
-          -- Within what a product can hold.
-          else format(' + %1$L::float8 * least(greatest(coalesce(x%2$s, %3$L::float8), -%4$L::float8), %4$L::float8)',
-            case when abs((feature ->> 'coefficient')::float8) > 1e-200 then (feature ->> 'coefficient')::float8
-              else 0 end,
-            position, (feature ->> 'mean')::float8,
-            1e290 / greatest(abs((feature ->> 'coefficient')::float8), 1))
-        end, '' order by position
-      ), '')
-      into v_score
-      from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position);
+      if v_classes is null then
+        v_score := ml._linear_expression(v_document);
+      else
+        select format('array[%s]', string_agg(ml._linear_expression(output), ', ' order by position))
+        into v_score
+        from jsonb_array_elements(v_document -> 'outputs') with ordinality as listed (output, position);
+      end if;
     when 'trees' then
       for v_tree in select distinct node.tree from ml.tree_node as node where node.model_id = model.model_id
         order by node.tree loop
+        v_numbers := v_numbers || v_tree;
         v_trees := v_trees || ml._tree_expression(
           format('(select * from ml.tree_node where model_id = %s) as registered', model.model_id),
           v_tree,
@@ -45,16 +83,19 @@ begin
           'format(''%L::float8'', value)'
         );
       end loop;
-      -- A sum of sums, so that thousands of trees do not nest too deep for the parser.
-      v_size := greatest(1, ceil(sqrt(cardinality(v_trees)))::int);
-      select format('%L::float8', (v_document ->> 'intercept')::float8)
-        || coalesce(string_agg(' + (' || part || ')', '' order by place), '')
-      into v_score
-      from (
-        select (position - 1) / v_size as place, string_agg(tree, ' + ' order by position) as part
-        from unnest(v_trees) with ordinality as grown (tree, position)
-        group by (position - 1) / v_size
-      ) as chunk;
+      if v_classes is null then
+        v_score := ml._sum_expression((v_document ->> 'intercept')::float8, v_trees);
+      else
+        -- Each class has trees of its own.
+        select format('array[%s]', string_agg(ml._sum_expression(intercept::float8, array(
+          select grown.expression
+          from unnest(v_trees, v_numbers) as grown (expression, tree)
+          where (v_document -> 'tree_classes' ->> grown.tree - 1)::int = place
+          order by grown.tree
+        )), ', ' order by place))
+        into v_score
+        from jsonb_array_elements_text(v_document -> 'intercepts') with ordinality as listed (intercept, place);
+      end if;
     when 'embeddings' then
       v_score := format(
         '(select ml._similarity(one.embedding, other.embedding, %L) from ml.embedding as one, ml.embedding as other
@@ -71,6 +112,32 @@ begin
           from generate_series(1, jsonb_array_length(v_document -> 'features')) as position),
         (v_document ->> 'default')::float8
       );
+    when 'ensemble' then
+      -- Each member reads its features by its own numbers.
+      select string_agg(format(
+        '%L::float8 * (select %s from (select %s offset 0) as member)',
+        member.weight,
+        ml._log_odds_expression((member.model).coefficients, ml._score_expression(member.model)),
+        coalesce((
+          select string_agg(
+            format(
+              case when feature ->> 'type' = 'number'
+                and ((member.model).coefficients -> 'single_precision')::boolean then 'ml._single_precision(x%s) as x%s'
+                else 'x%s as x%s' end,
+              (
+                select place
+                from jsonb_array_elements(v_document -> 'features') with ordinality as whole (known, place)
+                where known -> 'name' = feature -> 'name'
+              ),
+              position
+            ), ', ' order by position
+          )
+          from jsonb_array_elements((member.model).coefficients -> 'features') with ordinality
+            as listed (feature, position)
+        ), '1 as one')
+      ), ' + ' order by member.position)
+      into v_score
+      from ml._members(v_document) with ordinality as member (model, weight, position);
   end case;
   return '(' || v_score || ')';
 end;
@@ -78,7 +145,9 @@ $$;
 
 comment on function ml._score_expression(ml.model) is $$
 The raw score of a model as one SQL expression over its features x1, x2, … (see ml._feature_list).
+With several classes it is an array of one score for each.
 $$;
 
-grant execute on function ml._score_expression(ml.model)
+grant execute on function ml._linear_expression(jsonb), ml._sum_expression(float8, text[]),
+  ml._score_expression(ml.model)
   to insights_reader, insights_analyst, insights_admin, insights_worker;

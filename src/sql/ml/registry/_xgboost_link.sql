@@ -10,6 +10,8 @@ begin
     return 'logit';
   elsif objective in ('count:poisson', 'reg:gamma', 'reg:tweedie') then
     return 'log';
+  elsif objective in ('multi:softprob', 'multi:softmax') then
+    return 'softmax';
   elsif objective in (
     'reg:squarederror', 'reg:linear', 'reg:pseudohubererror', 'reg:absoluteerror', 'reg:squaredlogerror',
     'reg:quantileerror', 'binary:logitraw'
@@ -19,19 +21,15 @@ begin
   perform common.refuse(
     'CF009',
     format('the objective "%s" is not known here', coalesce(left(objective, 100), 'null')),
-    case
-      when objective like 'multi:%'
-        then 'A model has one answer: train one model for each class with binary:logistic, or import the scores.'
-      else 'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:squaredlogerror, '
-        || 'reg:quantileerror, reg:logistic, binary:logistic, binary:logitraw, count:poisson, reg:gamma, reg:tweedie '
-        || 'and rank:….'
-    end
+    'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:squaredlogerror, '
+      || 'reg:quantileerror, reg:logistic, binary:logistic, binary:logitraw, multi:softprob, multi:softmax, '
+      || 'count:poisson, reg:gamma, reg:tweedie and rank:….'
   );
 end;
 $$;
 
 comment on function ml._xgboost_link(text) is $$
-The link of an objective of XGBoost: logit, log or identity. Error CF009.
+The link of an objective of XGBoost: logit, log, softmax or identity. Error CF009.
 $$;
 
 grant execute on function ml._xgboost_link(text) to insights_admin, insights_worker;

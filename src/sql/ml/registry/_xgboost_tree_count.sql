@@ -11,6 +11,7 @@ declare
   v_range constant jsonb := document -> 'iteration_range';
   v_best constant text := document #>> '{model,learner,attributes,best_iteration}';
   v_parallel constant text := coalesce(v_model #>> '{gbtree_model_param,num_parallel_tree}', '1');
+  v_classes constant text := coalesce(document #>> '{model,learner,learner_model_param,num_class}', '1');
   v_iterations numeric;
   v_count numeric;
 begin
@@ -26,7 +27,8 @@ begin
   v_count := coalesce(
     case when jsonb_typeof(v_model -> 'iteration_indptr') = 'array'
       then (v_model -> 'iteration_indptr' ->> trunc(least(v_iterations, 1000000000))::int)::numeric end,
-    v_iterations * case when v_parallel ~ '^\d{1,6}$' then greatest(v_parallel::int, 1) else 1 end,
+    v_iterations * case when v_parallel ~ '^\d{1,6}$' then greatest(v_parallel::int, 1) else 1 end
+      * case when v_classes ~ '^\d{1,5}$' then greatest(v_classes::int, 1) else 1 end,
     tree_count
   );
   return least(v_count, tree_count);

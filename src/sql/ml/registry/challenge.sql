@@ -24,7 +24,8 @@ begin
       'Give the number of the version that challenges the deployed one.');
   end if;
   v_model := ml._version(project, version);
-  v_label := common.numeric_expression(label, v_relation, 'label');
+  v_label := case when v_model.coefficients ? 'classes' then ml._class_label(label, v_relation)
+    else common.numeric_expression(label, v_relation, 'label') end;
   if holdout is not null and common.expression_type(holdout, v_relation, 'holdout') <> 'boolean'::regtype then
     perform common.refuse('CF001', format('holdout "%s" is not boolean', left(holdout, 100)),
       'Give a condition that is true for the rows to score.');

@@ -56,7 +56,7 @@ begin
   );
   return query execute format(
     'select concat((array[''train'', ''validation'', ''holdout''])[_ml_part + 1], '','', ml._csv((%1$s)::text), '','',
-        _ml_label, %2$s) from %3$s where _ml_label is not null order by %1$s',
+        ml._csv(_ml_label::text), %2$s) from %3$s where _ml_label is not null order by %1$s',
     v_id,
     (
       select string_agg(
@@ -82,8 +82,8 @@ comment on function ml.export_training_set(
 The rows that ml.train would train on, as lines of CSV, the head first:
 `part` (train, validation or holdout), `id`, `label` and the features, in the order of the ids.
 For models that are made elsewhere: the same arguments divide the rows as ml.train does, with the same guard against
-leaks. Booleans are 0 and 1, unknown values empty, times as ISO 8601. Rows without a label are left out. Errors: as
-ml.train's.
+leaks. Booleans are 0 and 1, a label that is text stays text, unknown values empty, times as ISO 8601. Rows without a
+label are left out. Errors: as ml.train's.
 $$;
 
 grant execute on function ml._csv(text),

@@ -63,6 +63,59 @@ comment on function ml._import_linear(jsonb, text) is $$
 A model document of coefficients by name: {"intercept", "coefficients", "means"}. Error CF009.
 $$;
 
+create or replace function ml._import_multinomial(document jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_classes text[];
+  v_names text[];
+  v_outputs jsonb[];
+  v_other text;
+begin
+  if jsonb_typeof(document -> 'classes') <> 'object'
+    or exists (select from jsonb_each(document -> 'classes') as class (name, value)
+      where jsonb_typeof(value) <> 'object') then
+    perform common.refuse('CF009', 'the classes are not an object of models',
+      'Give {"classes": {"low": {"intercept": 1, "coefficients": {"tax": 0.2}}, "high": {…}}, "means": {"tax": 590}}.');
+  end if;
+  select array_agg(name order by name), array_agg(
+    ml._import_linear(value || jsonb_strip_nulls(jsonb_build_object('means', document -> 'means')), 'identity')
+    order by name
+  )
+  into v_classes, v_outputs
+  from jsonb_each(document -> 'classes') as class (name, value);
+  select class.name
+  into v_other
+  from unnest(v_classes, v_outputs) as class (name, output)
+  where (select jsonb_agg(jsonb_build_array(feature -> 'name', feature -> 'type') order by feature ->> 'name')
+      from jsonb_array_elements(class.output -> 'features') as feature)
+    is distinct from
+    (select jsonb_agg(jsonb_build_array(feature -> 'name', feature -> 'type') order by feature ->> 'name')
+      from jsonb_array_elements(v_outputs[1] -> 'features') as feature)
+  limit 1;
+  if v_other is not null then
+    perform common.refuse('CF009', format('the class "%s" has other coefficients than the first', left(v_other, 100)),
+      'Give a coefficient for each feature in each class, 0 where it has no effect.');
+  end if;
+  return jsonb_build_object(
+    'kind', 'linear', 'link', 'softmax', 'classes', v_classes, 'outputs', to_jsonb(v_outputs),
+    'features', (
+      select coalesce(jsonb_agg(jsonb_build_object('name', feature -> 'name', 'type', feature -> 'type')
+        order by position), '[]')
+      from jsonb_array_elements(v_outputs[1] -> 'features') with ordinality as listed (feature, position)
+    )
+  );
+end;
+$$;
+
+comment on function ml._import_multinomial(jsonb) is $$
+A model document of coefficients by name for each class: {"classes": {"low": {"intercept", "coefficients"}}, "means"}.
+Error CF009.
+$$;
+
 create or replace function ml._import_keyed(document jsonb, format text)
 returns jsonb
 language plpgsql
@@ -196,6 +249,7 @@ begin
   end if;
   v_document := case
     when format = 'linear' then ml._import_linear(v_given, 'identity')
+    when format = 'logistic' and v_given ? 'classes' then ml._import_multinomial(v_given)
     when format = 'logistic' then ml._import_linear(v_given, 'logit')
     when format = 'xgboost' and v_given ? 'learner' then ml._import_xgboost_model(jsonb_build_object('model', v_given))
     when format = 'xgboost' and v_given ? 'model' then ml._import_xgboost_model(v_given)
@@ -223,19 +277,23 @@ comment on function ml.import_model(text, text, text, jsonb, text, jsonb, text, 
 Adds a model that was made elsewhere as a version of a project, and returns its number.
 The first of a project is deployed; later ones by ml.challenge or ml.deploy.
 `format`: `linear` and `logistic` take {"intercept": 1, "coefficients": {"tax": 0.2, "country": {"at": 0.1}}, "means":
-{"tax": 590}}; `xgboost` takes what save_model writes as JSON, as text or parsed, also as {"model": that, "categories":
+{"tax": 590}}, and `logistic` for several classes {"classes": {"low": {"intercept": 1, "coefficients": {…}}, "high":
+{…}}, "means": {"tax": 590}};
+`xgboost` takes what save_model writes as JSON, as text or parsed, also as {"model": that, "categories":
 {…}, "iteration_range": [0, 50]}, or, with the base score that a dump lacks, what get_dump(dump_format="json") gives:
 {"trees": …, "objective": "binary:logistic", "base_score": 0.5, "categories": {…}}; `lightgbm` takes what dump_model
 gives; `embeddings` takes {"keys": ["person", "item"], "embeddings": {"person": {"ada": […]}, "item": {…}},
 "similarity": "inner_product" or "cosine"}; `scores` takes {"keys": ["item"], "scores": [{"item": "sql", "score":
 0.7}], "default": 0}. src/sql/ml/README.md shows each. Keys that name people are not erased with them: use others.
-A document may have "expected": [{"features": {"tax": 590}, "prediction": 0.7}, …], answers of the library itself: the
-model is refused when it answers anything else.
+Models of several classes (multi:softprob of XGBoost, multiclass of LightGBM) may have "classes": ["low", "high", …],
+their names in the order of the library; otherwise they are 0, 1, 2, ….
+A document may have "expected": [{"features": {"tax": 590}, "prediction": 0.7}, …], answers of the library itself, for
+several classes the list of their probabilities: the model is refused when it answers anything else.
 `algorithm` is the method that made it, such as `scikit-learn LogisticRegression`. Errors: CF001 (format, name, task),
 CF009 (the document; names the node), CF010.
 $$;
 
 grant execute on function
-  ml._import_linear(jsonb, text), ml._import_keyed(jsonb, text),
+  ml._import_linear(jsonb, text), ml._import_multinomial(jsonb), ml._import_keyed(jsonb, text),
   ml.import_model(text, text, text, jsonb, text, jsonb, text, timestamptz, text)
 to insights_admin, insights_worker;

@@ -77,10 +77,13 @@ begin
   v_measured := coalesce(v_measured, '[]');
 
   if label is not null then
-    v_label := common.numeric_expression(label, v_relation, 'label');
+    v_label := case when v_model.coefficients ? 'classes' then ml._class_label(label, v_relation)
+      else common.numeric_expression(label, v_relation, 'label') end;
     execute format('drop table if exists %s', v_predicted);
     perform ml._predict_into(v_model, v_relation, v_predicted, v_label, 'observed');
-    v_metrics := ml._evaluate(v_predicted, v_project.task);
+    v_metrics := case when v_model.coefficients ? 'classes'
+      then ml._evaluate_classes(v_predicted, ml._classes(v_model.coefficients))
+      else ml._evaluate(v_predicted, v_project.task) end;
     if v_project.task = 'regression' then
       execute format('select abs(avg(prediction) - avg(observed)) / nullif(stddev_samp(observed), 0) from %s
           where prediction is not null and observed is not null', v_predicted) into v_value;

@@ -12,7 +12,7 @@ set jit to off
 as $$
 declare
   v_model constant ml.model := ml._version(project, version);
-  v_document constant jsonb := ml._document(v_model);
+  v_document constant jsonb := ml._one_answer(v_model);
   v_input record;
   v_answers float8[];
 begin

@@ -1,15 +1,3 @@
-create or replace function ml._is_double(value jsonb)
-returns boolean
-language sql
-immutable
-parallel safe
-begin atomic
-  select coalesce(jsonb_typeof(value) = 'number'
-    and (value::numeric = 0 or abs(value::numeric) between 1e-300 and 1e300), false);
-end;
-
-comment on function ml._is_double(jsonb) is $$Whether a JSON value is a number that a double can hold.$$;
-
 create or replace function ml._check_document(document jsonb)
 returns void
 language plpgsql
@@ -18,14 +6,60 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_kind constant text := document ->> 'kind';
+  v_classes int;
+  v_output jsonb;
   v_wrong text;
 begin
   if document is null or jsonb_typeof(document) <> 'object'
-    or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores') then
+    or coalesce(v_kind, '') not in ('linear', 'trees', 'embeddings', 'scores', 'ensemble') then
     perform common.refuse('CF009', format('a model document of kind "%s"', coalesce(left(v_kind, 100), 'null')),
-      'The kind is linear, trees, embeddings or scores; src/sql/ml/README.md shows each.');
+      'The kind is linear, trees, embeddings, scores or ensemble; src/sql/ml/README.md shows each.');
   end if;
-  if coalesce(document ->> 'link', '') not in ('identity', 'logit', 'log') then
+  if document ? 'classes' then
+    v_classes := case when jsonb_typeof(document -> 'classes') = 'array' and v_kind in ('linear', 'trees') then (
+      select count(distinct name)
+      from jsonb_array_elements(document -> 'classes') as class (name)
+      where jsonb_typeof(name) = 'string' and length(name #>> '{}') between 1 and 1000
+    ) end;
+    v_wrong := case
+      when v_classes is distinct from jsonb_array_length(document -> 'classes') or v_classes not between 2 and 100
+        then '2 to 100 names of classes, all different, for linear or trees'
+      when coalesce(document ->> 'link', '') not in ('softmax', 'identity') then 'the link softmax or identity'
+      when document ? 'calibration' then 'no calibration'
+      when jsonb_typeof(document -> 'features') is distinct from 'array' then 'a list of features'
+      when v_kind = 'linear' and (jsonb_typeof(document -> 'outputs') is distinct from 'array'
+        or jsonb_array_length(document -> 'outputs') <> v_classes) then 'one of the outputs for each class'
+      when v_kind = 'trees' and (jsonb_typeof(document -> 'intercepts') is distinct from 'array'
+        or jsonb_array_length(document -> 'intercepts') <> v_classes
+        or exists (select from jsonb_array_elements(document -> 'intercepts') as number
+          where not ml._is_double(number))) then 'a number in "intercepts" for each class'
+      when v_kind = 'trees' and (jsonb_typeof(document -> 'tree_classes') is distinct from 'array'
+        or exists (select from jsonb_array_elements(document -> 'tree_classes') as place
+          where jsonb_typeof(place) <> 'number' or place::numeric not in (select generate_series(1, v_classes))))
+        then '"tree_classes", the number of a class for each tree'
+    end;
+    if v_wrong is not null then
+      perform common.refuse('CF009', format('the document of several classes lacks %s', v_wrong),
+        'src/sql/ml/registry/README.md shows what each kind of model needs.');
+    end if;
+    if v_kind = 'linear' then
+      for v_output in select output from jsonb_array_elements(document -> 'outputs') as output loop
+        perform ml._check_document(v_output);
+        if v_output ->> 'kind' <> 'linear' or (
+          select jsonb_agg(jsonb_build_array(feature -> 'name', feature -> 'type') order by position)
+          from jsonb_array_elements(v_output -> 'features') with ordinality as listed (feature, position)
+        ) is distinct from (
+          select jsonb_agg(jsonb_build_array(feature -> 'name', feature -> 'type') order by position)
+          from jsonb_array_elements(document -> 'features') with ordinality as listed (feature, position)
+        ) then
+          perform common.refuse('CF009', 'the outputs of the classes have other features than the document',
+            'Each output is a linear document with the features of all, in their order.');
+        end if;
+      end loop;
+      -- Its features are those of the outputs, which are checked.
+      return;
+    end if;
+  elsif coalesce(document ->> 'link', '') not in ('identity', 'logit', 'log') then
     perform common.refuse('CF009', format('the link of the model is "%s"', coalesce(document ->> 'link', 'null')),
       'Give identity (the score is the answer), logit (a probability) or log.');
   end if;
@@ -69,7 +103,8 @@ begin
       'Names of features are unique.');
   end if;
   v_wrong := case
-    when v_kind in ('linear', 'trees') and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
+    when v_classes is null and v_kind in ('linear', 'trees')
+      and not ml._is_double(document -> 'intercept') then 'a number "intercept"'
     when v_kind = 'trees' and coalesce(jsonb_typeof(document -> 'nodes'), '') <> 'array' then 'a list "nodes"'
     when v_kind = 'embeddings'
       and (coalesce(document ->> 'similarity', '') not in ('inner_product', 'cosine')
@@ -152,13 +187,14 @@ begin
     perform common.refuse('CF001', 'the algorithm has no name', 'Say by what method the model was made, such as gbm.');
   end if;
   v_metric := coalesce(metric, case task
-    when 'classification' then 'area_under_roc'
+    when 'classification' then case when document ? 'classes' then 'log_loss' else 'area_under_roc' end
     when 'recommendation' then 'ndcg_at_10'
     else 'root_mean_squared_error'
   end);
   v_higher := case v_metric
     when 'ndcg_at_10' then true when 'recall_at_10' then true
     when 'area_under_roc' then true when 'average_precision' then true when 'r2_score' then true
+    when 'accuracy' then true when 'macro_f1' then true
     when 'log_loss' then false when 'brier_score' then false when 'calibration_error' then false
     when 'root_mean_squared_error' then false when 'mean_abs_error' then false
   end;
@@ -166,9 +202,16 @@ begin
     perform common.refuse(
       'CF001',
       format('there is no metric "%s"', left(v_metric, 100)),
-      'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for a regression '
+      'Choose area_under_roc, average_precision, log_loss, brier_score or calibration_error; for several classes '
+        || 'log_loss, accuracy or macro_f1; for a regression '
         || 'root_mean_squared_error, mean_abs_error or r2_score; for a recommendation ndcg_at_10 or recall_at_10.'
     );
+  end if;
+  if v_metric <> 'log_loss' and (document ? 'classes') <> (v_metric in ('accuracy', 'macro_f1')) then
+    perform common.refuse('CF001',
+      format('the metric %s is not one of a model %s', v_metric,
+        case when document ? 'classes' then 'of several classes' else 'with one answer' end),
+      'Several classes are measured by log_loss, accuracy or macro_f1, one answer by the other metrics.');
   end if;
   if task <> 'recommendation' then
     perform ml._check_document(document);
@@ -194,6 +237,21 @@ begin
       format('project "%s" is judged by %s, not by %s', left(project, 100), v_project.metric, left(metric, 100)),
       'Leave the metric out, or give the model a project of its own.'
     );
+  elsif exists (
+    select from ml.model as version
+    where version.project_id = v_project.project_id and version.coefficients ? 'kind'
+      and (version.coefficients ? 'classes') <> (document ? 'classes')
+  ) then
+    perform common.refuse(
+      'CF010',
+      format('the versions of project "%s" answer with %s', left(project, 100),
+        case when document ? 'classes' then 'one number' else 'a probability for each class' end),
+      'Give the model a project of its own.'
+    );
+  end if;
+
+  if document ->> 'kind' = 'ensemble' then
+    perform ml._check_ensemble(v_project.project_id, document);
   end if;
 
   insert into ml.model (project_id, version, algorithm, parameters, metrics, coefficients, seed, data_watermark,
@@ -249,6 +307,10 @@ begin
       order by node.tree, node.node
       limit 1;
       v_wrong := coalesce(v_wrong, (
+        select format('tree %s, which belongs to no class', node.tree) from ml.tree_node as node
+        where node.model_id = v_model_id and node.tree > jsonb_array_length(document -> 'tree_classes')
+        order by node.tree limit 1
+      ), (
         select format('tree %s, which has no root', node.tree) from ml.tree_node as node
         where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
       ));
@@ -307,13 +369,14 @@ comment on function ml.register_model(
 Adds a version to a project, creates the project if necessary, and returns the number of the version.
 Does not deploy the version.
 `document` is the model itself, in the form that src/sql/ml/README.md describes (kinds linear, trees, embeddings,
-scores); ml.train and ml.import_model write it for you. `task` is regression, classification or recommendation;
+scores, ensemble); ml.train, ml.import_model and ml.register_ensemble write it for you.
+`task` is regression, classification or recommendation;
 `metric` judges the versions of a new project.
 A recommender has no document: it is in tables of the room that serves it.
 Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
 $$;
 
-grant execute on function ml._is_double(jsonb), ml._check_document(jsonb) to insights_admin, insights_worker;
+grant execute on function ml._check_document(jsonb) to insights_admin, insights_worker;
 grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint,
   interval, text)
   to insights_admin, insights_worker;

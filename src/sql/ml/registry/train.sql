@@ -32,7 +32,29 @@ comment on function ml._named_arguments(jsonb, text[]) is $$
 Parameters of a training as named arguments of a call. Error CF001 names the nearest to one that is unknown.
 $$;
 
-create or replace function ml._gbm_document(model_table text, names text[], link text)
+create or replace function ml._tree_features_document(model ml.tree_model, names text[])
+returns jsonb
+language sql
+stable
+begin atomic
+  select jsonb_agg(
+    jsonb_build_object('name', feature.name, 'type', feature.type)
+    || case when feature.type = 'category' then jsonb_build_object('categories',
+      (model).categories -> feature.quoted) else '{}' end
+    order by feature.position
+  )
+  from rows from (
+    unnest(names),
+    unnest((model).independent_varnames),
+    unnest((model).independent_vartypes)
+  ) with ordinality as feature (name, quoted, type, position);
+end;
+
+comment on function ml._tree_features_document(ml.tree_model, text[]) is $$
+The features of a model of trees as a document for the registry has them; `names` are the names without quotes.
+$$;
+
+create or replace function ml._gbm_document(model_table text, names text[], link text, classes text[])
 returns jsonb
 language plpgsql
 stable
@@ -42,38 +64,99 @@ declare
   v_model constant ml.tree_model := ml._tree_model(model_table, array['gbm']);
   v_nodes jsonb;
 begin
+  -- The trees of a round follow each other in the order of the classes.
   execute format(
     $query$
     select jsonb_agg(jsonb_strip_nulls(
-      to_jsonb(grown) - 'depth' - 'num_rows' - 'feature'
-      || jsonb_build_object('feature', (select feature.name
+      to_jsonb(grown) - 'depth' - 'num_rows' - 'feature' - 'class'
+      || jsonb_build_object('tree', %s, 'feature', (select feature.name
           from unnest(%L::text[], %L::text[]) as feature (name, quoted) where feature.quoted = grown.feature))
     ))
     from %s as grown
     $query$,
+    case when classes is null then 'grown.tree'
+      else format('(grown.tree - 1) * %s + array_position(%L::text[], grown.class)', cardinality(classes), classes) end,
     names, v_model.independent_varnames, model_table
   ) into v_nodes;
   return jsonb_build_object(
-    'kind', 'trees', 'link', link, 'intercept', v_model.base_score, 'nodes', coalesce(v_nodes, '[]'),
-    'features', (
-      select jsonb_agg(
-        jsonb_build_object('name', feature.name, 'type', feature.type)
-        || case when feature.type = 'category' then jsonb_build_object('categories',
-          v_model.categories -> feature.quoted) else '{}' end
-        order by feature.position
+    'kind', 'trees', 'link', link, 'nodes', coalesce(v_nodes, '[]'),
+    'features', ml._tree_features_document(v_model, names)
+  ) || case
+    when classes is null then jsonb_build_object('intercept', v_model.base_score)
+    else jsonb_build_object(
+      'classes', classes,
+      'intercepts', (
+        select jsonb_agg(v_model.base_scores[array_position(v_model.dependent_var_levels, class)] order by place)
+        from unnest(classes) with ordinality as listed (class, place)
+      ),
+      'tree_classes', (
+        select coalesce(jsonb_agg(1 + (tree - 1) % cardinality(classes) order by tree), '[]')
+        from generate_series(1, (select max((node ->> 'tree')::int) from jsonb_array_elements(v_nodes) as node)) as tree
       )
-      from rows from (
-        unnest(names),
-        unnest(v_model.independent_varnames),
-        unnest(v_model.independent_vartypes)
-      ) with ordinality as feature (name, quoted, type, position)
     )
-  );
+  end;
 end;
 $$;
 
-comment on function ml._gbm_document(text, text[], text) is $$
+comment on function ml._gbm_document(text, text[], text, text[]) is $$
 A model of ml.gbm_train as a document for the registry; `names` are its features without quotes, in order.
+`classes` are those of a model of several, null for one answer.
+$$;
+
+create or replace function ml._forest_document(model_table text, names text[], classes text[])
+returns jsonb
+language plpgsql
+stable
+set extra_float_digits to 1
+as $$
+declare
+  v_model constant ml.tree_model := ml._tree_model(model_table, array['tree_train', 'forest_train']);
+  v_outputs constant int := coalesce(cardinality(classes), 1);
+  v_nodes jsonb;
+begin
+  -- The answer is the mean of the trees: each tree once for each class, with the share of the class in its leaves.
+  execute format(
+    $query$
+    select jsonb_agg(jsonb_strip_nulls(
+      to_jsonb(grown) - 'depth' - 'num_rows' - 'feature' - 'distribution' - 'value'
+      || jsonb_build_object(
+        'tree', (grown.tree - 1) * %1$s + place,
+        'feature', (select feature.name
+          from unnest(%2$L::text[], %3$L::text[]) as feature (name, quoted) where feature.quoted = grown.feature),
+        'value', case when grown.feature is null then %4$s / %5$s::float8 end
+      )
+    ))
+    from %6$s as grown
+    cross join generate_series(1, %1$s) as place
+    $query$,
+    v_outputs, names, v_model.independent_varnames,
+    case
+      when v_model.dependent_var_levels is null then 'grown.value'
+      when classes is null then format('grown.distribution[%s]', array_position(v_model.dependent_var_levels, '1'))
+      else format('grown.distribution[array_position(%L::text[], (%L::text[])[place])]', v_model.dependent_var_levels,
+        classes)
+    end,
+    v_model.num_trees, model_table
+  ) into v_nodes;
+  return jsonb_build_object(
+    'kind', 'trees', 'link', 'identity', 'nodes', v_nodes, 'features', ml._tree_features_document(v_model, names)
+  ) || case
+    when classes is null then '{"intercept": 0}'
+    else jsonb_build_object(
+      'classes', classes, 'intercepts', array_fill(0, array[v_outputs]),
+      'tree_classes', (
+        select jsonb_agg(1 + (tree - 1) % v_outputs order by tree)
+        from generate_series(1, v_model.num_trees * v_outputs) as tree
+      )
+    )
+  end;
+end;
+$$;
+
+comment on function ml._forest_document(text, text[], text[]) is $$
+A model of ml.tree_train or ml.forest_train as a document for the registry, whose score is its answer.
+`names` are its features without quotes, in order; `classes` are those of a model of several, null for one answer: a
+number, or the probability of class 1.
 $$;
 
 create or replace function ml._linear_document(
@@ -81,7 +164,8 @@ create or replace function ml._linear_document(
   names text[],
   task text,
   algorithm text,
-  parameters jsonb
+  parameters jsonb,
+  classes text[]
 )
 returns jsonb
 language plpgsql
@@ -105,8 +189,10 @@ declare
   v_deviations float8[];
   v_used int[];
   v_design text;
+  -- A row for each output: the intercept and the coefficients of the inputs used.
+  v_fitted float8[];
   v_coefficients float8[];
-  v_intercept float8;
+  v_outputs jsonb := '[]';
 begin
   execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
   for v_place in 1..cardinality(names) loop
@@ -160,50 +246,130 @@ begin
       source_table, v_output, v_dependent, format('array[%s]', v_design), case task
         when 'classification' then 'binomial' else 'gaussian' end, v_options
     );
-    execute format('select coef_all, intercept from %s', v_output) into v_coefficients, v_intercept;
+    execute format('select array[array[intercept] || coef_all] from %s', v_output) into v_fitted;
+  elsif algorithm = 'mlogregr' then
+    -- The first class is the reference: its coefficients are 0.
+    v_options := ml._named_arguments(parameters, array['max_iter', 'tolerance']);
+    execute format(
+      'select ml.mlogregr_train(%L, %L, %L, %L, 0, %L)', source_table, v_output,
+      format('array_position(%L::text[], _ml_label) - 1', classes), format('array[1, %s]', v_design),
+      format('max_iter=%s, tolerance=%s', coalesce(parameters ->> 'max_iter', '20'),
+        coalesce(parameters ->> 'tolerance', '1e-6'))
+    );
+    execute format(
+      'select array[array_fill(0::float8, array[%s])] || array_agg(coef order by category) from %s',
+      cardinality(v_used) + 1, v_output
+    ) into v_fitted;
   else
     v_options := ml._named_arguments(parameters, case algorithm when 'logregr' then array['max_iter', 'tolerance']
       else '{}' end);
     execute format('select ml.%I(%L, %L, %L, %L %s)', algorithm || '_train', source_table, v_output, v_dependent,
       format('array[1, %s]', v_design), v_options);
-    execute format('select coef[2:], coef[1] from %s', v_output) into v_coefficients, v_intercept;
+    execute format('select array[coef] from %s', v_output) into v_fitted;
   end if;
   execute format('drop table if exists %s, %s', v_output, v_output || '_summary');
-  return jsonb_build_object(
-    'kind', 'linear',
-    'link', case task when 'classification' then 'logit' else 'identity' end,
-    'intercept', v_intercept - (select sum(v_coefficients[position] * v_means[place] / v_deviations[place])
-      from unnest(v_used) with ordinality as used (place, position)),
-    'features', (
-      select jsonb_agg(
-        case when v_categorical[feature.place] then (
-          select jsonb_build_object('name', names[feature.place], 'type', 'category',
-            'categories', coalesce(jsonb_agg(v_category[input] order by input), '[]'),
-            'coefficients', coalesce(jsonb_agg(fitted.coefficient order by input), '[]'))
-          from generate_subscripts(v_of, 1) as input
-          cross join lateral (
-            select coalesce(v_coefficients[array_position(v_used, input)] / nullif(v_deviations[input], 0), 0)
-          ) as fitted (coefficient)
-          where v_of[input] = feature.place
+  foreach v_coefficients slice 1 in array v_fitted loop
+    v_outputs := v_outputs || jsonb_build_object(
+      'kind', 'linear',
+      'link', case when classes is null and task = 'classification' then 'logit' else 'identity' end,
+      'intercept', v_coefficients[1] - (select sum(v_coefficients[position + 1] * v_means[place] / v_deviations[place])
+        from unnest(v_used) with ordinality as used (place, position)),
+      'features', (
+        select jsonb_agg(
+          case when v_categorical[feature.place] then (
+            select jsonb_build_object('name', names[feature.place], 'type', 'category',
+              'categories', coalesce(jsonb_agg(v_category[input] order by input), '[]'),
+              'coefficients', coalesce(jsonb_agg(fitted.coefficient order by input), '[]'))
+            from generate_subscripts(v_of, 1) as input
+            cross join lateral (
+              select coalesce(v_coefficients[array_position(v_used, input) + 1] / nullif(v_deviations[input], 0), 0)
+            ) as fitted (coefficient)
+            where v_of[input] = feature.place
+          )
+          else (
+            select jsonb_build_object('name', names[feature.place], 'type', 'number', 'mean', v_means[input],
+              'coefficient',
+              coalesce(v_coefficients[array_position(v_used, input) + 1] / nullif(v_deviations[input], 0), 0))
+            from array_position(v_of, feature.place) as input
+          ) end
+          order by feature.place
         )
-        else (
-          select jsonb_build_object('name', names[feature.place], 'type', 'number', 'mean', v_means[input],
-            'coefficient', coalesce(v_coefficients[array_position(v_used, input)] / nullif(v_deviations[input], 0), 0))
-          from array_position(v_of, feature.place) as input
-        ) end
-        order by feature.place
+        from generate_series(1, cardinality(names)) as feature (place)
       )
-      from generate_series(1, cardinality(names)) as feature (place)
+    );
+  end loop;
+  if classes is null then
+    return v_outputs -> 0;
+  end if;
+  return jsonb_build_object(
+    'kind', 'linear', 'link', 'softmax', 'classes', classes, 'outputs', v_outputs,
+    'features', (
+      select jsonb_agg(jsonb_build_object('name', feature -> 'name', 'type', feature -> 'type') order by position)
+      from jsonb_array_elements(v_outputs -> 0 -> 'features') with ordinality as listed (feature, position)
     )
   );
 end;
 $$;
 
-comment on function ml._linear_document(text, text[], text, text, jsonb) is $$
+comment on function ml._linear_document(text, text[], text, text, jsonb, text[]) is $$
 A linear or logistic model of the column `_ml_label` of a table, as a document for the registry.
+For several `classes` it is multinomial, null otherwise.
 It is trained on standardised features, those that are missing being the mean, and its coefficients are in the
 features' own units. Text has a coefficient for each of up to 49 categories, compared with
 missing values, or without any with the most frequent category.
+$$;
+
+create or replace function ml._label_classes(rows_table text, label text)
+returns text[]
+language plpgsql
+volatile
+as $$
+declare
+  v_wrong float8;
+  v_several boolean := true;
+  v_classes text[];
+begin
+  if common.expression_type('_ml_label', rows_table::regclass, 'label') <> 'text'::regtype then
+    execute format(
+      'select min(_ml_label) filter (where _ml_label <> round(_ml_label) or abs(_ml_label) >= 1e15),
+         coalesce(bool_or(_ml_label not in (0, 1)), false)
+       from %s',
+      rows_table
+    ) into v_wrong, v_several;
+    if v_wrong is not null then
+      perform common.refuse('CF001', format('"%s" holds %s, a class is 0 or 1, or an integer', label, v_wrong),
+        'Give a boolean or 0 and 1, text or integers for several classes, or choose regression.');
+    elsif not v_several then
+      return null;
+    end if;
+    execute format('alter table %s alter column _ml_label type text using _ml_label::bigint::text', rows_table);
+  end if;
+  execute format(
+    $query$
+    select array(
+      select _ml_label from %s where _ml_part < 2 and _ml_label is not null
+      group by 1
+      -- Numbers in the order of numbers, names in that of names.
+      order by case when _ml_label ~ '^-?[0-9]{1,18}$' then _ml_label::bigint end, _ml_label collate "C"
+      limit 101
+    )
+    $query$,
+    rows_table
+  ) into v_classes;
+  if cardinality(v_classes) > 100 then
+    perform common.refuse('CF008', format('"%s" has more than 100 classes', label),
+      'Group the rare ones, or choose regression for a number.');
+  elsif cardinality(v_classes) = 1 then
+    perform common.refuse('CF004', format('"%s" holds one class only, %s', label, left(v_classes[1], 100)),
+      'A model needs at least two classes.');
+  end if;
+  return v_classes;
+end;
+$$;
+
+comment on function ml._label_classes(text, text) is $$
+The classes of `_ml_label` in the rows to train on, after it became text; null where it is 0 and 1.
+`rows_table` is written by ml._divide. Errors: CF001 (not integers), CF004 (one class), CF008 (over 100).
 $$;
 
 create or replace function ml.train(
@@ -247,6 +413,7 @@ declare
   v_names text[];
   v_calibration text := coalesce(calibration, case when task = 'classification' and algorithm = 'gbm' then 'platt'
     else 'none' end);
+  v_classes text[];
   v_link constant text := case task when 'classification' then 'logit' else 'identity' end;
   v_document jsonb;
   v_version int;
@@ -257,14 +424,15 @@ begin
   if task is null or task not in ('regression', 'classification') then
     perform common.refuse('CF001', format('there is no task "%s"', coalesce(left(task, 100), 'null')),
       'Choose regression or classification.');
-  elsif algorithm is null or algorithm not in ('gbm', 'elastic_net', 'linregr', 'logregr')
-    or (algorithm = 'linregr' and task <> 'regression') or (algorithm = 'logregr' and task <> 'classification') then
+  elsif algorithm is null or algorithm not in ('gbm', 'tree', 'forest', 'elastic_net', 'linregr', 'logregr', 'mlogregr')
+    or (algorithm = 'linregr' and task <> 'regression')
+    or (algorithm in ('logregr', 'mlogregr') and task <> 'classification') then
     perform common.refuse(
       'CF001',
       format('there is no algorithm "%s" for a %s', coalesce(left(algorithm, 100), 'null'), left(task, 100)),
       format(
-        'Choose gbm (boosted trees), elastic_net or %s.',
-        case task when 'regression' then 'linregr' else 'logregr' end
+        'Choose gbm (boosted trees), forest, tree, elastic_net or %s.',
+        case task when 'regression' then 'linregr' else 'logregr; for several classes mlogregr' end
       )
     );
   elsif v_calibration not in ('none', 'platt', 'isotonic')
@@ -282,21 +450,34 @@ begin
   );
   v_names := array(select (parse_ident(name))[1] from unnest(v_listed) with ordinality as feature (name, position)
     order by position);
+  if task = 'classification' then
+    v_classes := ml._label_classes(v_rows, left(label, 100));
+  elsif common.expression_type('_ml_label', v_rows::regclass, 'label') = 'text'::regtype then
+    perform common.refuse('CF001', format('label: "%s" is text', left(label, 100)),
+      'Give a column or an expression of numbers, or choose classification.');
+  end if;
   execute format(
     'select count(*) filter (where _ml_part < 2) as seen, count(*) filter (where _ml_part = 1) as validating,
-      count(*) filter (where _ml_part = 2) as held,
-       min(_ml_label) filter (where _ml_label not in (0, 1)) as no_class,
-         max(_ml_known_at) filter (where _ml_part < 2) as watermark
+      count(*) filter (where _ml_part = 2) as held, max(_ml_known_at) filter (where _ml_part < 2) as watermark
      from %s where _ml_label is not null',
     v_rows
   ) into v_counts;
-  if task = 'classification' and v_counts.no_class is not null then
-    perform common.refuse('CF001', format('"%s" holds %s, a class is 0 or 1', left(label, 100), v_counts.no_class),
-      'Give a boolean or 0 and 1, or choose regression.');
-  end if;
   if v_counts.seen = 0 or v_counts.held = 0 then
     perform common.refuse('CF004', format('%s rows to train on and %s held out', v_counts.seen, v_counts.held),
       'Both parts need rows with a label.');
+  end if;
+  if v_classes is not null then
+    if algorithm not in ('gbm', 'tree', 'forest', 'mlogregr') or coalesce(calibration, 'none') <> 'none' then
+      perform common.refuse(
+        'CF001',
+        format('"%s" has %s classes, and %s answers for two', left(label, 100), cardinality(v_classes),
+          case when coalesce(calibration, 'none') <> 'none' then 'a calibration' else left(algorithm, 100) end),
+        'Choose gbm, forest, tree or mlogregr without a calibration, or give a boolean or 0 and 1.'
+      );
+    end if;
+    v_calibration := 'none';
+  elsif algorithm = 'mlogregr' then
+    perform common.refuse('CF001', format('"%s" has two classes, 0 and 1', left(label, 100)), 'Choose logregr.');
   end if;
 
   if algorithm = 'gbm' then
@@ -305,20 +486,38 @@ begin
     execute format(
       'select ml.gbm_train(%L, %L, %L, ''_ml_label'', %L, objective => %L, validation => %L, seed => %L %s)',
       v_seen, v_model_table, id_col_name, array_to_string(v_listed, ', '),
-      case task when 'classification' then 'logistic' else 'squared_error' end,
+      case when v_classes is not null then 'softmax' when task = 'classification' then 'logistic'
+        else 'squared_error' end,
       case when v_counts.validating >= 50 then '_ml_part = 1' end, seed,
       ml._named_arguments(parameters, array[
         'num_trees', 'learning_rate', 'max_depth', 'min_rows', 'min_child_weight', 'lambda', 'gamma', 'row_sample',
         'feature_sample', 'max_bins', 'early_stopping_rounds'
       ])
     );
-    v_document := ml._gbm_document(v_model_table, v_names, v_link);
+    v_document := ml._gbm_document(v_model_table, v_names, case when v_classes is null then v_link else 'softmax' end,
+      v_classes);
   else
     execute format(
       'create temporary view _ml_train_seen as select * from %s where _ml_label is not null and _ml_part < %s',
       v_rows, case when v_calibration = 'none' then 2 else 1 end
     );
-    v_document := ml._linear_document(v_seen, v_names, task, algorithm, parameters);
+    if algorithm in ('tree', 'forest') then
+      execute format(
+        'select ml.%I(%L, %L, %L, %L, %L %s %s)',
+        algorithm || '_train', v_seen, v_model_table, id_col_name,
+        case when v_classes is null and task = 'classification' then '_ml_label::int' else '_ml_label' end,
+        array_to_string(v_listed, ', '), case when algorithm = 'forest' then format(', seed => %L', seed) end,
+        ml._named_arguments(parameters, case algorithm
+          when 'tree' then array['split_criterion', 'max_depth', 'min_split', 'min_bucket', 'num_splits',
+            'pruning_params']
+          else array['num_trees', 'num_random_features', 'max_tree_depth', 'min_split', 'min_bucket', 'num_splits',
+            'sample_ratio']
+        end)
+      );
+      v_document := ml._forest_document(v_model_table, v_names, v_classes);
+    else
+      v_document := ml._linear_document(v_seen, v_names, task, algorithm, parameters, v_classes);
+    end if;
   end if;
   execute format('drop view %s', v_seen);
 
@@ -371,23 +570,25 @@ comment on function ml.train(
 @behavior -*
 Trains a version of a project on a table or view and deploys it if it is better.
 It is measured on rows held out, and compared with the deployed version on the same rows.
-`task` is classification (label boolean, or 0 and 1) or regression; `algorithm` is gbm (with missing values and
-categories), elastic_net, linregr or logregr (text has a coefficient for each category); `parameters` are those of
-ml.gbm_train and so on, by name. `features` are columns, `*` all others; columns of the label are not features.
+`task` is classification (label boolean, or 0 and 1; text or integers for 2 to 100 classes) or regression; `algorithm`
+is gbm, forest or tree (with missing values and categories), elastic_net, linregr, logregr or, for several classes,
+mlogregr (text has a coefficient for each category); `parameters` are those of ml.gbm_train and so on, by name.
+`features` are columns, `*` all others; columns of the label are not features.
 What is held out: with `predicted_at` the latest rows, by ml.time_split, which refuses features that use anything
 later (`feature_known_at`) and leaves out rows whose label was not known by then (`label_known_at`); or the rows for
 which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.
 A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic`
 or `none`; by default Platt's for boosted classifiers).
-Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; root_mean_squared_error,
-mean_abs_error, r2_score. `metric` judges the versions of a new project.
+Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; for several classes log_loss,
+accuracy, macro_f1; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
 The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class),
 CF005, CF007 (collinear, separated), CF010 (the project has another task).
 $$;
 
 grant execute on function
-  ml._named_arguments(jsonb, text[]), ml._gbm_document(text, text[], text),
-    ml._linear_document(text, text[], text, text, jsonb),
+  ml._named_arguments(jsonb, text[]), ml._tree_features_document(ml.tree_model, text[]),
+  ml._gbm_document(text, text[], text, text[]), ml._forest_document(text, text[], text[]),
+  ml._linear_document(text, text[], text, text, jsonb, text[]), ml._label_classes(text, text),
   ml.train(text, text, text, text, text, text, text, text, jsonb, text, text, text, text, text, float8, text, text,
     bigint, text)
 to insights_admin, insights_worker;

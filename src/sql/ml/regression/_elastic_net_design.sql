@@ -13,7 +13,8 @@ declare
   v_relation constant regclass := common.relation(tbl_source);
   v_excluded constant text[] := common.column_names(v_relation, excluded, 'excluded columns');
   v_groups constant text[] := common.column_names(v_relation, grouping_col, 'grouping columns');
-  v_x constant text := common.expression(col_ind_var, v_relation);
+  v_x text := common.expression(col_ind_var, v_relation);
+  v_type regtype;
   v_inside text;
 begin
   if btrim(col_ind_var) = '*' then
@@ -29,7 +30,17 @@ begin
         'Name the independent variables.');
     end if;
   else
-    perform common.expression_type(col_ind_var, v_relation, 'independent variable');
+    v_type := common.base_type(common.expression_type(col_ind_var, v_relation, 'independent variable'));
+    if v_type = any ('{boolean, smallint, integer, bigint, real, double precision, numeric}'::regtype[]) then
+      v_x := format('array[%s]', v_x);
+    elsif not exists (
+      select from pg_catalog.pg_type as type
+      where type.oid = v_type and (type.typcategory = 'A' or type.typname in ('vector', 'halfvec'))
+    ) then
+      perform common.refuse('CF001',
+        format('the independent variable "%s" is of type %s', left(col_ind_var, 100), v_type),
+        'Give an array of numbers, such as array[tax, bath, size].');
+    end if;
     v_inside := substring(
       btrim(v_x, E' \t\r\n') from '^(?:[aA][rR][rR][aA][yY])\s*\[(.*)\]$'
     );

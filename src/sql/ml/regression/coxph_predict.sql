@@ -47,7 +47,7 @@ begin
   end;
   v_x := common.expression(v_x, v_data);
   perform common.expression_type(v_x, v_data, 'independent variable');
-  execute format(
+  perform ml._create_table(format(
     $statement$
     create table %s as
     select %s, %s as predicted_value
@@ -80,7 +80,7 @@ begin
     v_id,
     v_x,
     v_data
-  );
+  ));
 end;
 $$;
 

@@ -1,34 +1,3 @@
-create or replace function ml._softmax(logits float8[])
-returns float8[]
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_top float8;
-  v_total float8 := 0;
-  v_result float8[] := logits;
-begin
-  if logits is null or array_position(logits, null) is not null then
-    return null;
-  end if;
-  v_top := (select max(value) from unnest(logits) as value);
-  for i in 1..cardinality(logits) loop
-    v_result[i] := exp(greatest(logits[i] - v_top, -700));
-    v_total := v_total + v_result[i];
-  end loop;
-  for i in 1..cardinality(logits) loop
-    v_result[i] := v_result[i] / v_total;
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function ml._softmax(float8[]) is $$
-Returns probabilities proportional to exp of the values; null when one is null.
-$$;
-
 create or replace function ml.mlogregr_predict(
   model_table text,
   new_data_table text,
@@ -93,7 +62,7 @@ begin
     )
     from jsonb_array_elements(v_coefs) with ordinality as list (coef, nth)
   ));
-  execute format(
+  perform ml._create_table(format(
     $statement$
     create table %s as
     select %s, %s
@@ -120,7 +89,7 @@ begin
     v_id,
     v_x,
     v_data
-  );
+  ));
 end;
 $$;
 
@@ -134,5 +103,5 @@ Errors: CF001 (not a model of ml.mlogregr_train, a model with groups, unknown ty
 CF003 (output exists), CF005.
 $$;
 
-grant execute on function ml._softmax(float8[]), ml.mlogregr_predict(text, text, text, text, text)
+grant execute on function ml.mlogregr_predict(text, text, text, text, text)
 to insights_analyst, insights_admin, insights_worker;

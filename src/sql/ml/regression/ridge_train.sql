@@ -88,7 +88,14 @@ begin
     for i in 1..v_size loop
       if v_variables[i] > 0 then
         v_unit := (v_first.settled -> 'scale' ->> v_variables[i] - 1)::float8;
-        v_penalized[i][i] := v_penalized[i][i] + lambda * v_unit * v_unit;
+        if lambda > 0 and 2 * ln(v_unit) + ln(lambda) > ln(1e140::float8) then
+          perform common.refuse(
+            'CF007',
+            format('column %s is too small beside the penalty lambda %s', v_variables[i], lambda),
+            'Use other units, so that the values are near 1.'
+          );
+        end if;
+        v_penalized[i][i] := v_penalized[i][i] + ml._times(ml._times(lambda, v_unit), v_unit);
       end if;
     end loop;
     v_inverse := (ml._scaled_inverse(v_penalized, 1e-13)).inverse;

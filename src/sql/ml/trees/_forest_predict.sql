@@ -84,6 +84,7 @@ declare
     cross join unnest(model.dependent_var_levels) as level
   );
   v_name text := v_model.dependent_varname;
+  v_answers text;
   v_source text := format('(select %s as id, %s from %s offset 0) as input', v_id,
     ml._tree_inputs(v_model.independent_varnames, v_model.independent_vartypes, v_relation), v_relation);
 begin
@@ -97,8 +98,8 @@ begin
     null;
   end;
   if v_model.grouping_cols is null then
-    execute format('create table %s as ', v_output)
-      || ml._forest_answers(v_model, v_nodes, v_source, type, v_name, v_model.dependent_var_levels);
+    perform ml._create_table(format('create table %s as ', v_output)
+      || ml._forest_answers(v_model, v_nodes, v_source, type, v_name, v_model.dependent_var_levels));
     return;
   end if;
 
@@ -128,12 +129,15 @@ begin
   );
   foreach v_model in array v_models loop
     continue when v_model.failure is not null;
-    execute case when to_regclass(v_output) is null then format('create table %s as ', v_output)
-        else format('insert into %s ', v_output) end
-      || ml._forest_answers(
-        v_model, format('(select * from %s as grown where gid = %s) as grown', v_nodes, v_model.gid),
-        format('pg_temp._ml_tree_new where gid = %s', v_model.gid), type, v_name, v_levels
-      );
+    v_answers := ml._forest_answers(
+      v_model, format('(select * from %s as grown where gid = %s) as grown', v_nodes, v_model.gid),
+      format('pg_temp._ml_tree_new where gid = %s', v_model.gid), type, v_name, v_levels
+    );
+    if to_regclass(v_output) is null then
+      perform ml._create_table(format('create table %s as ', v_output) || v_answers);
+    else
+      execute format('insert into %s ', v_output) || v_answers;
+    end if;
   end loop;
   execute format('insert into %s select id from pg_temp._ml_tree_new where gid is null', v_output);
   drop table pg_temp._ml_tree_new;

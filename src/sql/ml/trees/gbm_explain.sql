@@ -40,13 +40,12 @@ begin
     v_explained := ml._explanation(v_nodes, v_model.base_score, v_model.independent_varnames,
       v_model.independent_vartypes, v_model.categories, v_relation::text, v_id, v_inputs, v_kept);
   end if;
-  execute format(
+  v_rows := ml._create_table(format(
     'create table %s (%s, %s feature, feature_value, contribution) as
      select id, %s ml._unquoted(feature), feature_value, contribution from (%s) as explained',
     v_output, v_id,
     v_class, v_class, v_explained
-  );
-  get diagnostics v_rows = row_count;
+  ));
   if v_rows = 0 then
     perform common.refuse(
       'CF002',

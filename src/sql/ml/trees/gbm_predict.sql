@@ -92,11 +92,11 @@ begin
       'Choose response, raw, or for classes prob.'
     );
   end if;
-  execute format('create table %s as ', v_output) || ml._gbm_answers(
+  perform ml._create_table(format('create table %s as ', v_output) || ml._gbm_answers(
     v_model, common.relation(model_table)::text, v_type,
     format('(select %s as id, %s from %s offset 0) as input', v_id,
       ml._tree_inputs(v_model.independent_varnames, v_model.independent_vartypes, v_relation), v_relation)
-  );
+  ));
 end;
 $$;
 

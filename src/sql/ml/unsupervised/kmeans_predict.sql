@@ -35,6 +35,9 @@ begin
   if coalesce(array_ndims(centroids), 0) <> 2 then
     perform common.refuse('CF001', 'centroids are not a matrix',
       'Give the centroids that ml.kmeanspp returns: one row per cluster.');
+  elsif exists (select from unnest(centroids) as value where (abs(value) < 1e150) is not true) then
+    perform common.refuse('CF001', 'a centroid is null, not finite or above 1e150',
+      'Give the centroids that ml.kmeanspp returns, of finite numbers.');
   end if;
   -- Moved to the mean of the centroids, for the sake of single precision; angles are measured from the origin.
   v_mean := array(
@@ -52,7 +55,7 @@ begin
     order by cluster
   ));
   begin
-    execute format(
+    perform ml._create_table(format(
       'create table %1$s as
        select id as %2$s, array_position(distances, nearest) as cluster_id, nearest as distance
        from (
@@ -67,7 +70,7 @@ begin
          offset 0
        ) as measured',
       v_output, v_id, v_distances, v_point, v_mean, v_schema, v_relation, v_expression
-    );
+    ));
   exception when data_exception or null_value_not_allowed or cannot_coerce then
     perform common.refuse('CF001', format('point "%s": %s', left(expr_point, 100), left(sqlerrm, 100)),
       format('Points are finite and have %s dimensions, as the centroids.', array_length(centroids, 2)));

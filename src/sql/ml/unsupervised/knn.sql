@@ -73,18 +73,19 @@ begin
     v_test_name := 'test_point';
   end if;
 
-  -- Moved to the mean of the points, for the sake of single precision; angles are measured from the origin.
-  select format('array[%s]', string_agg(format('%L::float8', case when v_name = 'dist_angle' then 0 else mean end), ', '
-    order by place))
-  into v_mean
-  from (
-    select place, avg(value) as mean
-    from pg_temp._ml_knn_point
-    cross join lateral unnest(point) with ordinality as entry (value, place)
-    group by place
-  ) as centre;
   begin
-    execute format(
+    -- Moved to the mean of the points, for the sake of single precision; angles are measured from the origin.
+    select format('array[%s]', string_agg(
+      format('%L::float8', case when v_name = 'dist_angle' then 0 else mean end), ', ' order by place
+    ))
+    into v_mean
+    from (
+      select place, avg(value) as mean
+      from pg_temp._ml_knn_point
+      cross join lateral unnest(point) with ordinality as entry (value, place)
+      group by place
+    ) as centre;
+    perform ml._create_table(format(
       $statement$
       create table %1$s as
       with point as materialized (
@@ -161,7 +162,7 @@ begin
           then 'count(*) filter (where distance = 0) desc, coalesce(sum(1 / nullif(distance, 0)), 0)'
           else 'count(*)' end
       ) else '' end
-    );
+    ));
   exception when data_exception then
     perform common.refuse('CF001', format('points: %s', left(sqlerrm, 100)),
       'Coordinates and labels are finite numbers whose squares are in the range of single precision, up to 1e19.');

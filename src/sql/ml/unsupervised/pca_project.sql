@@ -48,7 +48,7 @@ begin
       'Project rows of the kind that the components were trained on.'
     );
   end if;
-  execute format(
+  perform ml._create_table(format(
     'create table %s as
      select %s, array[%s] as row_vec
      from (select %s, %s as x from %s offset 0) as source
@@ -66,9 +66,9 @@ begin
       ) as product
     ),
     v_id, v_input, v_relation
-  );
+  ));
   if v_residual is not null then
-    execute format(
+    perform ml._create_table(format(
       'create table %s as
        select %s, array[%s] as row_vec
        from (select %s, %s as x from %s offset 0) as source
@@ -83,7 +83,7 @@ begin
         from generate_series(1, cardinality(v_mean)) as i
       ),
       v_id, v_input, v_relation, v_output, v_id
-    );
+    ));
   end if;
 exception when numeric_value_out_of_range then
   perform ml._caller_error(sqlstate, sqlerrm, v_relation);

@@ -77,9 +77,12 @@ begin
     left join segment
       on segment.block = impression.person_id / 4096
       and get_bit(segment.people, (impression.person_id % 4096)::int) = 1
-    left join track.person_set_blocks('counted') as counted
-      on _listed_sums.smallest_group is not null
-      and counted.block = impression.person_id / 4096
+    -- One row per block: without a condition on it, the join is not in the plan.
+    left join (
+      select distinct on (stored.block) stored.block, stored.people
+      from track.person_set_blocks('counted') as stored
+    ) as counted
+      on counted.block = impression.person_id / 4096
     where impression.listed_at >= _listed_sums.since
       and impression.listed_at < _listed_sums.until
       and impression.is_served

@@ -37,9 +37,12 @@ begin
       ) as alike
     from recommend.impression
     join item using (item_id)
-    left join track.person_set_blocks('counted') as counted
-      on _position_cells.smallest_group is not null
-      and counted.block = impression.person_id / 4096
+    -- One row per block: without a condition on it, the join is not in the plan.
+    left join (
+      select distinct on (stored.block) stored.block, stored.people
+      from track.person_set_blocks('counted') as stored
+    ) as counted
+      on counted.block = impression.person_id / 4096
     where impression.listed_at >= _position_cells.since
       and impression.listed_at < _position_cells.until
       and impression.is_served

@@ -60,8 +60,13 @@ language plpgsql
 volatile
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_kinds text[];
+  v_external_ids text[];
 begin
-  perform track._enter_people(array_agg(named.kind), array_agg(named.external_id), _enter_people_of.browser)
+  -- None, as a rule.
+  select array_agg(named.kind), array_agg(named.external_id)
+  into v_kinds, v_external_ids
   from (
     select message.identity_kind as kind, message.external_id
     from unnest(messages) as message
@@ -79,7 +84,16 @@ begin
     from unnest(messages) as message
     cross join unnest(array['user', 'anonymous']) as kind
     where message.type = 'alias' and message.previous_id is not null
-  ) as named;
+  ) as named
+  where not exists (
+    select
+    from track.identity
+    where identity.external_id = named.external_id
+      and identity.kind = named.kind
+  );
+  if v_kinds is not null then
+    perform track._enter_people(v_kinds, v_external_ids, _enter_people_of.browser);
+  end if;
 end;
 $$;
 

@@ -12,16 +12,7 @@ declare
   v_known text[];
   v_proved text[];
   v_linked text[];
-  v_claimed constant text[] := array(
-    select browser.external_id
-    from track.identity as person
-    join track.identity_link as link on link.linked_identity_id = person.identity_id
-    join track.identity as browser on browser.identity_id = link.identity_id
-    where person.external_id = sender.person
-      and person.kind = 'user'
-      and link.kind = 'claim'
-      and link.unlinked_at is null
-  );
+  v_claimed text[] := '{}';
 begin
   if sender.is_trusted then
     return v_messages;
@@ -43,6 +34,18 @@ begin
   -- Browsers of visitors, as a rule.
   if sender.person is null and v_linked = '{}' then
     return v_messages;
+  end if;
+  if sender.person is not null then
+    v_claimed := array(
+      select browser.external_id
+      from track.identity as person
+      join track.identity_link as link on link.linked_identity_id = person.identity_id
+      join track.identity as browser on browser.identity_id = link.identity_id
+      where person.external_id = sender.person
+        and person.kind = 'user'
+        and link.kind = 'claim'
+        and link.unlinked_at is null
+    );
   end if;
   -- A client may state any time: an earlier one would take events of the user who has identified since.
   for v_found in

@@ -24,6 +24,11 @@ comment on function track._queried_keys(jsonb, smallint) is $$
 Returns the keys that a statement must have to be in the answer to a query of `track.statements`.
 $$;
 
+/*
+ * The order is that of an index, and the keys are in another one. What many statements have is found by walking the first
+ * index; what few have, by the second. Which of them it is, is not estimated but tried: the first part walks a bounded
+ * number of statements, which fill the page if at least one in `v_share` has the keys, and the second part finds the others.
+ */
 create or replace function track._page_of_statements(query jsonb, source smallint, top int)
 returns table (stored_at timestamptz, statement jsonb, bytes bigint)
 language plpgsql
@@ -32,62 +37,145 @@ set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 as $$
 declare
+  v_share constant int := 20;
   v_ascending constant boolean := coalesce(query ->> 'ascending' = 'true', false);
+  v_order constant text := case when v_ascending then 'asc' else 'desc' end;
+  v_later constant text := case when v_ascending then '>' else '<' end;
   v_keys constant bigint[] := track._queried_keys(query, _page_of_statements.source);
-  v_part text;
-begin
+  v_range constant text := concat(
+    case when query ? 'since' then ' and statement.stored_at > $3' end,
+    case when query ? 'until' then ' and statement.stored_at <= $4' end,
+    case when query ? 'start' then format(' and statement.stored_at %s $5', v_later) end
+  );
+  v_bytes constant text := case
+    when query ->> 'attachments' = 'true' then 'statement.bytes::bigint + statement.attachment_bytes'
+    else 'statement.bytes::bigint'
+  end;
   -- Planned for each execution, by what is queried.
-  v_part := format(
-    'select statement.stored_at, statement.statement,
-      statement.bytes::bigint + case when %L then statement.attachment_bytes else 0 end as bytes
+  v_part constant text := format(
+    'select statement.stored_at, statement.statement, %s
     from track.statement
     where statement.source_id = $1
-      and not statement.is_voided%s%s%s
+      and not statement.is_voided%s
       and %%s
     order by statement.stored_at %s
     limit $6',
-    coalesce(query ->> 'attachments' = 'true', false),
-    case when query ? 'since' then ' and statement.stored_at > $3' end,
-    case when query ? 'until' then ' and statement.stored_at <= $4' end,
-    case
-      when query ? 'start' then format(' and statement.stored_at %s $5', case when v_ascending then '>' else '<' end)
-    end,
-    case when v_ascending then 'asc' else 'desc' end
+    v_bytes, v_range, v_order
   );
-  return query execute
-    case
-      when v_keys = '{}' then format(v_part, '$2 is not null')
-      else format(
-        'with recursive reference as (
-          select referring.statement_id
-          from track.statement as target
-          join track.statement as referring
-            on referring.source_id = target.source_id
-            and referring.reference_id = target.statement_id
-          where target.source_id = $1
-            and referring.reference_id is not null
-            and target.keys @> $2
-          union
-          select referring.statement_id
-          from reference
-          join track.statement as referring
-            on referring.source_id = $1
-            and referring.reference_id = reference.statement_id
-        )
+  v_walked constant int := v_share * _page_of_statements.top;
+  -- Time of the first statement that the first part does not walk.
+  v_next timestamptz;
+  v_found int;
+begin
+  if v_keys = '{}' then
+    return query execute format(v_part, '$2 is not null')
+    using
+      _page_of_statements.source, v_keys, (query ->> 'since')::timestamptz, (query ->> 'until')::timestamptz,
+      (query ->> 'start')::timestamptz, _page_of_statements.top;
+    return;
+  end if;
 
-        (%s) union all (%s) order by stored_at %s limit $6',
-        format(v_part, 'statement.keys @> $2'),
-        format(
-          v_part,
-          'statement.statement_id = any (array(select reference.statement_id from reference))
-            and not statement.keys @> $2'
-        ),
-        case when v_ascending then 'asc' else 'desc' end
-      )
-    end
+  execute format(
+    'select statement.stored_at
+    from track.statement
+    where statement.source_id = $1
+      and $2 is not null%s
+    order by statement.stored_at %s
+    offset $6
+    limit 1',
+    v_range, v_order
+  )
+  into v_next
   using
     _page_of_statements.source, v_keys, (query ->> 'since')::timestamptz, (query ->> 'until')::timestamptz,
-    (query ->> 'start')::timestamptz, _page_of_statements.top;
+    (query ->> 'start')::timestamptz, v_walked;
+  return query execute format(
+    v_part,
+    format(
+      '($7 is null or $7 %s statement.stored_at)
+      and (
+        statement.keys @> $2
+        or statement.reference_id is not null and exists (
+          with recursive target as (
+            select referred.statement_id, referred.reference_id, referred.keys
+            from track.statement as referred
+            where referred.source_id = $1
+              and referred.statement_id = statement.reference_id
+            union
+            select referred.statement_id, referred.reference_id, referred.keys
+            from target
+            join track.statement as referred
+              on referred.source_id = $1
+              and referred.statement_id = target.reference_id
+          )
+          select
+          from target
+          where target.keys @> $2
+        )
+      )',
+      v_later
+    )
+  )
+  using
+    _page_of_statements.source, v_keys, (query ->> 'since')::timestamptz, (query ->> 'until')::timestamptz,
+    (query ->> 'start')::timestamptz, _page_of_statements.top, v_next;
+  get diagnostics v_found = row_count;
+  if v_next is null or v_found >= _page_of_statements.top then
+    return;
+  end if;
+
+  return query execute format(
+    'with recursive matched as materialized (
+      select statement.statement_id, statement.stored_at, statement.is_voided
+      from track.statement
+      where statement.source_id = $1
+        and statement.keys @> $2
+    ),
+
+    reference as (
+      select referring.statement_id, referring.stored_at, referring.is_voided
+      from track.statement as referring
+      where referring.source_id = $1
+        and referring.reference_id is not null
+        and referring.reference_id in (select matched.statement_id from matched)
+      union
+      select referring.statement_id, referring.stored_at, referring.is_voided
+      from reference
+      join track.statement as referring
+        on referring.source_id = $1
+        and referring.reference_id = reference.statement_id
+    ),
+
+    found as (
+      (
+        select statement.stored_at
+        from matched as statement
+        where not statement.is_voided%1$s
+          and not $7 %2$s statement.stored_at
+        order by statement.stored_at %3$s
+        limit $6
+      )
+      union
+      (
+        select statement.stored_at
+        from reference as statement
+        where not statement.is_voided%1$s
+          and not $7 %2$s statement.stored_at
+        order by statement.stored_at %3$s
+        limit $6
+      )
+    )
+
+    select statement.stored_at, statement.statement, %4$s
+    from found
+    join track.statement on statement.source_id = $1 and statement.stored_at = found.stored_at
+    order by statement.stored_at %3$s
+    limit $6',
+    v_range, v_later, v_order, v_bytes
+  )
+  using
+    _page_of_statements.source, v_keys, (query ->> 'since')::timestamptz, (query ->> 'until')::timestamptz,
+    (query ->> 'start')::timestamptz, _page_of_statements.top - v_found, v_next;
 end;
 $$;
 

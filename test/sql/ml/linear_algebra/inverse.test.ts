@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
 import * as algebra from "../../../support/matrix.ts";
-import { call, positive, seed, size } from "./linear_algebra.ts";
+import { call, positive, seed, size, wild } from "./linear_algebra.ts";
 
 const database = await testDatabase();
 
@@ -101,5 +101,20 @@ describe("the inverse", () => {
     }
     copied[111] = [...(copied[7] ?? [])];
     expect(await refused(copied)).toEqual({ code: "CF007", message: expect.stringMatching(/of row 112$/) });
+  });
+
+  test("of entries of any size is a matrix or an error that names it", async () => {
+    await wild(database, "select ml.inverse($1::text[]::vector[]), $2::text[]");
+    const inverse = await call(database, "inverse", [
+      [1e-30, 1e-40],
+      [1e-40, 1e30],
+    ]);
+    expect(inverse[0]?.[0]).toBeCloseTo(1e30, -25);
+    expect((inverse[1]?.[1] ?? 0) * 1e30).toBeCloseTo(1, 6);
+    expect(inverse[0]?.[1]).toBeCloseTo(0, 30);
+    expect(await database.rejects('select ml.inverse(\'{"[1e33,1e21]","[0,1e-35]"}\'::vector[])')).toMatchObject({
+      code: "CF007",
+      message: "the matrix is not positive definite: an entry is larger than the diagonal allows",
+    });
   });
 });

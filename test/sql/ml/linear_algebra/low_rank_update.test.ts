@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
 import * as algebra from "../../../support/matrix.ts";
-import { positive, random, seed, size } from "./linear_algebra.ts";
+import { positive, random, seed, size, wild } from "./linear_algebra.ts";
 
 const database = await testDatabase();
 
@@ -107,5 +107,13 @@ describe("ml.low_rank_update", () => {
       expect(await refused('{"[1,0]"}', factors)).toBe("CF001");
     expect(await refused(`{${Array(257).fill('"[1,0]"').join()}}`, `{${Array(257).fill(1).join()}}`)).toBe("CF008");
     expect((await database.rejects("select ml.low_rank_update(null, null, null)")).code).toBe("CF001");
+  });
+
+  test("of entries of any size is a matrix or an error that names it", async () => {
+    for (const columns of ["$2::text[]::vector[]", "($2::text[]::vector[]) || ($2::text[]::vector[])"])
+      await wild(
+        database,
+        `select ml.low_rank_update($1::text[]::vector[], ${columns}, array_fill(0.5::float8, array[cardinality(${columns})]))`,
+      );
   });
 });

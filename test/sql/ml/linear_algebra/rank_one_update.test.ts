@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../../support/database.ts";
 import * as algebra from "../../../support/matrix.ts";
-import { positive, random, seed, size } from "./linear_algebra.ts";
+import { positive, random, seed, size, wild } from "./linear_algebra.ts";
 
 const database = await testDatabase();
 
@@ -37,5 +37,22 @@ describe("a rank-one update", () => {
     expect(error.message).toContain("is -3");
     expect((await database.rejects("select ml.rank_one_update('{\"[1]\"}', '[1,2]')")).code).toBe("CF001");
     expect((await database.rejects("select ml.rank_one_update('{\"[1]\"}', '[1]', 'NaN')")).code).toBe("CF001");
+  });
+
+  test("of entries of any size is a matrix or an error that names it", async () => {
+    await wild(database, "select ml.rank_one_update($1::text[]::vector[], ($2::text[]::vector[])[1])");
+    // (P⁻¹ + x xᵀ)⁻¹ of P = diag(1e-15, 1e-27) and x = (1, 1) is P but for terms that single precision cannot hold.
+    expect(
+      algebra.fromSql(
+        await database.value("select ml.rank_one_update('{\"[1e-15,0]\",\"[0,1e-27]\"}', '[1,1]')::text[]"),
+      ),
+    ).toEqual([
+      [expect.closeTo(1e-15, 21), expect.closeTo(-1e-42, 43)],
+      [expect.closeTo(-1e-42, 43), expect.closeTo(1e-27, 33)],
+    ]);
+    expect(await database.rejects("select ml.rank_one_update('{\"[1]\"}', '[1]', 1e300)")).toMatchObject({
+      code: "CF001",
+      message: "the weight is 1e+300, not between 1e-36 and 1e36 in absolute value",
+    });
   });
 });

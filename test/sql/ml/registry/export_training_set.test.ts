@@ -41,9 +41,22 @@ describe("beside models of our own", () => {
     ["an unknown table", "'lab.peeple', 'id', 'done'", "CF002"],
     ["an unknown id column", "'lab.people', 'ids', 'done'", "CF002"],
     ["an unknown label", "'lab.people', 'id', 'dome'", "CF002"],
-    ["a label of text", "'lab.people', 'id', 'note'", "CF001"],
+    ["a label that is a time", "'lab.people', 'id', 'now()'", "CF001"],
     ["an unknown group", "'lab.people', 'id', 'done', group_column => 'm'", "CF002"],
   ])("%s is refused", async (_, parameters, code) => {
     expect(await database.rejects(`select ml.export_training_set(${parameters})`)).toMatchObject({ code });
+  });
+
+  test("a label of text is text, quoted where it must be", async () => {
+    await database.query(
+      "create table lab.named as select n as id, n as x, case when n % 2 = 0 then 'a, b' else 'c' end as kind from generate_series(1, 20) as n",
+    );
+    const lines = await database.rows<{ line: string }>(
+      "select * from ml.export_training_set('lab.named', 'id', 'kind') as line",
+    );
+    expect(lines[0]?.line).toBe("part,id,label,x");
+    expect(lines.slice(1).map(({ line }) => line.replace(/^\w+,\d+,/, ""))).toEqual(
+      Array.from({ length: 20 }, (_, i) => `${(i + 1) % 2 === 0 ? '"a, b"' : "c"},${i + 1}`),
+    );
   });
 });

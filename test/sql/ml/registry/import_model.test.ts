@@ -312,7 +312,6 @@ describe("XGBoost's saved models", () => {
   const tree = (key: string, value: unknown): unknown =>
     broken((model) => Object.assign(model.learner.gradient_booster.model.trees[1] ?? {}, { [key]: value }));
   test.each([
-    ["three classes", savedModels.find((model) => model.name === "three classes")?.saved],
     ["two targets", broken((model) => Object.assign(model.learner.learner_model_param, { num_target: "2" }))],
     [
       "a linear booster",

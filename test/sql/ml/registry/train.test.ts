@@ -165,7 +165,12 @@ describe("errors", () => {
   test.each([
     ["an unknown table", "select ml.train('p', 'regression', 'lab.hous', 'id', 'price')", "CF002", /house/],
     ["an unknown label", "select ml.train('p', 'regression', 'lab.house', 'id', 'pricy')", "CF002", /price/],
-    ["a text as label", "select ml.train('p', 'regression', 'lab.house', 'id', 'area')", "CF001", /encode|Cast/],
+    [
+      "a text as label",
+      "select ml.train('p', 'regression', 'lab.house', 'id', 'area')",
+      "CF001",
+      /choose classification/,
+    ],
     [
       "an expression as feature",
       "select ml.train('p', 'regression', 'lab.house', 'id', 'price', 'size * 2')",
@@ -198,7 +203,7 @@ describe("errors", () => {
     ],
     [
       "invalid classes",
-      "select ml.train('p', 'classification', 'lab.house', 'id', 'rooms', 'size')",
+      "select ml.train('p', 'classification', 'lab.house', 'id', 'size', 'rooms')",
       "CF001",
       /boolean/,
     ],

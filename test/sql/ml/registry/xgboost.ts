@@ -48,3 +48,19 @@ export const savedFeatures = (model: Saved, row: (number | null)[]): Record<stri
 
 export const features = (model: Published, row: (number | string | null)[]): Record<string, unknown> =>
   Object.fromEntries(model.names.map((name, i) => [name, row[i]]));
+
+/** Models of several classes by the library named, with the probabilities that it gives (`expected`). */
+export interface ClassModel {
+  name: string;
+  format: string;
+  document: {
+    model?: unknown;
+    classes?: string[];
+    expected: { features: Record<string, number | null>; prediction: number[] }[];
+  };
+}
+
+export const classModels = readFileSync(new URL("models/classes.jsonl", import.meta.url), "utf8")
+  .trim()
+  .split("\n")
+  .map((line) => JSON.parse(line) as ClassModel);

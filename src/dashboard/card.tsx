@@ -1,0 +1,215 @@
+import type { ComponentChildren } from "preact";
+import { useId, useMemo, useState } from "preact/hooks";
+import { Chart, type ChartOption } from "./chart.tsx";
+import { useLoaded } from "./data.ts";
+import { day, duration, figure, type Interval, inSeconds, moment, share } from "./format.ts";
+import type { TypedDocument } from "./operations.ts";
+import { queryInSql } from "./sql.ts";
+import { texts } from "./texts.ts";
+
+export interface Column<Row> {
+  head: string;
+  /** The value as it is in the CSV. */
+  value(row: Row): string | number | null | undefined;
+  /** Its form in the table; default: the value. */
+  show?(row: Row): ComponentChildren;
+  isFigure?: boolean;
+}
+
+/** Columns by what they contain. */
+interface Columns<Row> {
+  text(head: string, value: (row: Row) => string | number | null | undefined): Column<Row>;
+  /** Counts and other figures. */
+  count(head: string, value: (row: Row) => string | number | null | undefined): Column<Row>;
+  /** Shares from 0 to 1. */
+  rate(head: string, value: (row: Row) => number | null | undefined): Column<Row>;
+  /** Lengths of time, in the CSV in seconds. */
+  span(head: string, value: (row: Row) => Interval | null | undefined): Column<Row>;
+  /** Points in time. */
+  time(head: string, value: (row: Row) => string | null | undefined): Column<Row>;
+  day(head: string, value: (row: Row) => string | null | undefined): Column<Row>;
+}
+
+const columnsOf = <Row,>(): Columns<Row> => ({
+  text: (head, value) => ({ head, value }),
+  count: (head, value) => ({ head, value, show: (row) => figure(value(row)), isFigure: true }),
+  rate: (head, value) => ({ head, value, show: (row) => share(value(row)), isFigure: true }),
+  span: (head, value) => ({
+    head,
+    value(row) {
+      const interval = value(row);
+      return interval && inSeconds(interval);
+    },
+    show: (row) => duration(value(row)),
+    isFigure: true,
+  }),
+  time: (head, value) => ({ head, value, show: (row) => moment(value(row)) }),
+  day: (head, value) => ({ head, value, show: (row) => day(value(row)) }),
+});
+
+interface Props<Result, Variables, Row> {
+  title: string;
+  /** Definition of the figures, who is counted, and the time until which they are complete. */
+  explanation: string;
+  operation: TypedDocument<Result, Variables>;
+  variables: Variables;
+  rows(result: Result): Row[];
+  columns(of: Columns<Row>): Column<Row>[];
+  chart?: (rows: Row[]) => ChartOption;
+  isWide?: boolean;
+  /** Repeats the request while the page is visible. */
+  everyMs?: number;
+  /** Shown below the figures. */
+  note?: (rows: Row[]) => string;
+  /** Shown when there are no rows. */
+  empty?: string;
+  children?: (rows: Row[], reload: () => void) => ComponentChildren;
+}
+
+type View = "chart" | "table" | "graphql" | "sql";
+
+/** RFC 4180; a text that a spreadsheet would execute as a formula gets an apostrophe. */
+function csv<Row>(columns: Column<Row>[], rows: Row[]): string {
+  const cell = (value: string | number | null | undefined): string => {
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value ?? "");
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [columns.map(({ head }) => cell(head)), ...rows.map((row) => columns.map(({ value }) => cell(value(row))))]
+    .map((cells) => `${cells.join(",")}\r\n`)
+    .join("");
+}
+
+function download(name: string, text: string): void {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  const link = Object.assign(document.createElement("a"), { href: address, download: `${name}.csv` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
+export function Table<Row>({ columns, rows, caption }: { columns: Column<Row>[]; rows: Row[]; caption: string }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard.
+    <section class="scroll" tabIndex={0} aria-label={texts.card.tableOf(caption)}>
+      <table>
+        <caption class="visually-hidden">{caption}</caption>
+        <thead>
+          <tr>
+            {columns.map(({ head, isFigure }) => (
+              <th scope="col" key={head} class={isFigure ? "figure" : ""}>
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row, index) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: the rows have their order from the database.
+            <tr key={index}>
+              {columns.map(({ head, value, show, isFigure }) => (
+                <td key={head} class={isFigure ? "figure" : ""}>
+                  {show ? show(row) : (value(row) ?? "")}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+/** A figure with its chart, its table, its queries, and its states: loading, empty, failed. */
+export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row>) {
+  const { title, explanation, operation, variables, chart, isWide, everyMs, empty, note, children } = props;
+  const { result, error, isLoading, reload } = useLoaded(operation, variables, { everyMs });
+  const [view, setView] = useState<View>(chart ? "chart" : "table");
+  const [isExplained, setExplained] = useState(false);
+  const heading = useId();
+  const explained = useId();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the rows are those of the result.
+  const rows = useMemo(() => (result === undefined ? [] : props.rows(result)), [result]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the option is that of the rows.
+  const option = useMemo(() => (chart && rows.length > 0 ? chart(rows) : undefined), [rows]);
+  const columns = props.columns(columnsOf<Row>());
+  const views: View[] = chart ? ["chart", "table", "graphql", "sql"] : ["table", "graphql", "sql"];
+
+  const content = (): ComponentChildren => {
+    if (view === "graphql") return <Code text={`${operation.text}\n\n${JSON.stringify(variables, null, 2)}`} />;
+    if (view === "sql") return <Code text={queryInSql(operation, variables as object)} />;
+    if (error !== undefined && result === undefined) {
+      return (
+        <div role="alert">
+          <p class="note bad">
+            {error.message}. {error.hint}
+          </p>
+          <button type="button" class="quiet" onClick={reload}>
+            {texts.card.again}
+          </button>
+        </div>
+      );
+    }
+    if (result === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
+    if (rows.length === 0) return <p class="note">{empty ?? texts.card.empty}</p>;
+    if (view === "chart" && option) return <Chart option={option} description={title} />;
+    if (children) return children(rows, reload);
+    return <Table columns={columns} rows={rows} caption={title} />;
+  };
+
+  return (
+    <section class={isWide ? "card wide" : "card"} aria-labelledby={heading} aria-busy={isLoading}>
+      <header>
+        <h2 id={heading}>{title}</h2>
+        <div class="tabs">
+          {views.map((name) => (
+            <button type="button" key={name} aria-pressed={view === name} onClick={() => setView(name)}>
+              {texts.card.views[name]}
+            </button>
+          ))}
+          <button
+            type="button"
+            disabled={rows.length === 0}
+            onClick={() => download(operation.name, csv(columns, rows))}
+          >
+            {texts.card.csv}
+          </button>
+          <button
+            type="button"
+            aria-expanded={isExplained}
+            aria-controls={explained}
+            aria-label={texts.card.explain(title)}
+            onClick={() => setExplained(!isExplained)}
+          >
+            ?
+          </button>
+        </div>
+      </header>
+      <p id={explained} class="note" hidden={!isExplained}>
+        {explanation}
+      </p>
+      {error !== undefined && result !== undefined && (
+        <p class="note bad" role="status">
+          {texts.card.stale} {error.message}.
+        </p>
+      )}
+      {content()}
+      {note && rows.length > 0 && <p class="note">{note(rows)}</p>}
+    </section>
+  );
+}
+
+export function Code({ text }: { text: string }) {
+  const [isCopied, setCopied] = useState(false);
+  return (
+    <div class="code">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard. */}
+      <pre tabIndex={0}>{text}</pre>
+      <button
+        type="button"
+        class="quiet"
+        onClick={() => void navigator.clipboard.writeText(text).then(() => setCopied(true))}
+      >
+        {isCopied ? texts.card.copied : texts.card.copy}
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,218 @@
+import { render } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { LocationProvider, lazy, Route, Router, useLocation } from "preact-iso";
+import "./dashboard.css";
+import { readSession, type Session, signIn, signOut, token, visitor } from "./session.ts";
+import { periods, useSettings, zone } from "./settings.ts";
+import { texts } from "./texts.ts";
+
+const Overview = lazy(() => import("./pages/overview.tsx"));
+const ForYou = lazy(() => import("./pages/for-you.tsx"));
+const Courses = lazy(() => import("./pages/courses.tsx"));
+const Queries = lazy(() => import("./pages/queries.tsx"));
+
+type Name = keyof typeof texts.pages;
+
+/** The pages of a role; the first one is its start page. */
+const pagesOf: Record<Session["role"], readonly Name[]> = {
+  visitor: ["queries"],
+  learner: ["forYou", "queries"],
+  instructor: ["courses", "queries"],
+  analyst: ["overview", "courses", "queries"],
+  admin: ["overview", "courses", "queries"],
+  worker: ["queries"],
+};
+
+const addresses: Record<Name, string> = {
+  overview: "/overview",
+  forYou: "/for-you",
+  courses: "/courses",
+  queries: "/queries",
+};
+
+function Health() {
+  const [state, setState] = useState<keyof typeof texts.health>("checking");
+  useEffect(() => {
+    const read = async (): Promise<void> => {
+      try {
+        const { status } = await (await fetch("/healthz")).json();
+        setState(status === "ok" ? "ok" : "bad");
+      } catch {
+        setState("silent");
+      }
+    };
+    void read();
+    const timer = setInterval(() => {
+      if (!document.hidden) void read();
+    }, 30_000);
+    return () => clearInterval(timer);
+  }, []);
+  return (
+    <a class={`badge ${state === "ok" ? "good" : state === "checking" ? "" : "bad"}`} href="/healthz" target="_self">
+      {texts.health[state]}
+    </a>
+  );
+}
+
+function Period() {
+  const { days, change } = useSettings();
+  return (
+    <label class="period" title={texts.period.zone(zone)}>
+      <span class="visually-hidden">{texts.period.label}</span>
+      <select value={String(days)} onChange={({ currentTarget }) => change({ days: currentTarget.value })}>
+        {periods.map((period) => (
+          <option key={period} value={String(period)}>
+            {texts.period.days(period)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function SignIn({ problem, onDone }: { problem: string | undefined; onDone: () => void }) {
+  const field = useRef<HTMLInputElement>(null);
+  return (
+    <section class="card sign-in">
+      <h2>{texts.signIn.title}</h2>
+      <p class="note">{texts.signIn.lead}</p>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          const text = field.current?.value ?? "";
+          if (text.trim() === "") return;
+          signIn(text);
+          onDone();
+        }}
+      >
+        <label class="visually-hidden" for="token">
+          {texts.signIn.token}
+        </label>
+        <input
+          id="token"
+          ref={field}
+          type="password"
+          autocomplete="off"
+          spellcheck={false}
+          placeholder={texts.signIn.token}
+        />
+        <button type="submit">{texts.signIn.submit}</button>
+      </form>
+      {problem === undefined ? (
+        <p class="note">{texts.signIn.visitor}</p>
+      ) : (
+        <p class="note bad" role="alert">
+          {problem}
+        </p>
+      )}
+    </section>
+  );
+}
+
+function NotFound() {
+  return <p class="note">{texts.notFound}</p>;
+}
+
+const components = { overview: Overview, forYou: ForYou, courses: Courses, queries: Queries };
+
+function Pages({ session, onSession }: { session: Session; onSession: () => void }) {
+  const { path } = useLocation();
+  const names = pagesOf[session.role];
+  const current = names.find((name) => path === addresses[name]) ?? (path === "/" ? names[0] : undefined);
+  const isAnonymous = session.role === "visitor";
+  useEffect(() => {
+    document.title = [current && texts.pages[current], texts.product].filter(Boolean).join(" – ");
+  }, [current]);
+  return (
+    <>
+      <a class="skip" href="#content" target="_self">
+        {texts.skip}
+      </a>
+      <header class="shell">
+        <a class="brand" href="/">
+          <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
+            <rect width="32" height="32" rx="8" />
+            <path d="M6 22c5 0 5-12 10-12s5 8 10 4" />
+          </svg>
+          <span>{texts.product}</span>
+        </a>
+        <nav>
+          {names.map((name) => (
+            <a key={name} href={addresses[name]} aria-current={name === current ? "page" : undefined}>
+              {texts.pages[name]}
+            </a>
+          ))}
+        </nav>
+        <div class="aside">
+          {(current === "overview" || current === "courses") && <Period />}
+          <Health />
+          {token() !== undefined && (
+            <span class="who">
+              <span id="who">{texts.signIn.as(session.person, session.role)}</span>
+              <button
+                type="button"
+                class="quiet"
+                onClick={() => {
+                  signOut();
+                  onSession();
+                }}
+              >
+                {texts.signIn.out}
+              </button>
+            </span>
+          )}
+        </div>
+      </header>
+      <main id="content" tabIndex={-1}>
+        <h1 class={current === undefined ? "visually-hidden" : ""}>{current ? texts.pages[current] : texts.product}</h1>
+        {isAnonymous && <SignIn problem={session.problem} onDone={onSession} />}
+        <Router>
+          {names.map((name) => (
+            <Route key={name} path={addresses[name]} component={components[name]} session={session} />
+          ))}
+          <Route path="/" component={components[names[0] ?? "queries"]} session={session} />
+          <Route default component={NotFound} />
+        </Router>
+      </main>
+    </>
+  );
+}
+
+function App() {
+  const [session, setSession] = useState<Session>();
+  const [failed, setFailed] = useState(false);
+  const enter = async (): Promise<void> => {
+    setFailed(false);
+    try {
+      setSession(await readSession());
+    } catch {
+      setFailed(true);
+    }
+  };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once, at the start.
+  useEffect(() => {
+    void enter();
+  }, []);
+  if (failed && session === undefined) {
+    return (
+      <main>
+        <p class="note bad" role="alert">
+          {texts.signIn.unreachable}
+        </p>
+        <button type="button" onClick={() => void enter()}>
+          {texts.signIn.again}
+        </button>
+      </main>
+    );
+  }
+  if (session === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
+  const who = session.problem === undefined ? session : { ...visitor, problem: session.problem };
+  return (
+    <LocationProvider>
+      <Pages key={`${who.role} ${who.person}`} session={who} onSession={() => void enter()} />
+    </LocationProvider>
+  );
+}
+
+const place = document.getElementById("app");
+if (place !== null) render(<App />, place);

@@ -1,0 +1,187 @@
+import { Card } from "../card.tsx";
+import { bars } from "../chart.tsx";
+import { present, useLoaded } from "../data.ts";
+import { share } from "../format.ts";
+import {
+  courseLearners,
+  courseProgress,
+  courseSummaries,
+  dropoutRisk,
+  stoppingPoints,
+  taskDeadlines,
+  taughtCourses,
+} from "../operations.ts";
+import type { Session } from "../session.ts";
+import { useSettings } from "../settings.ts";
+import { texts } from "../texts.ts";
+
+const { learners, risk, progress, stops, deadlines } = texts.courses;
+
+interface Course {
+  course: string;
+  title: string;
+}
+
+function Choice({ courses, chosen }: { courses: Course[]; chosen: string }) {
+  const { change } = useSettings();
+  return (
+    <label class="choice">
+      {texts.courses.choose}
+      <select value={chosen} onChange={({ currentTarget }) => change({ course: currentTarget.value })}>
+        {courses.map(({ course, title }) => (
+          <option key={course} value={course}>
+            {title}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Learners({ course }: { course: string }) {
+  return (
+    <>
+      <Card
+        title={risk.title}
+        explanation={risk.explanation}
+        empty={risk.empty}
+        operation={dropoutRisk}
+        variables={{ course, top: 10 }}
+        rows={({ analyticsDropoutRisk }) => present(analyticsDropoutRisk?.nodes)}
+        columns={({ count, rate, text }) => [
+          count(risk.rank, ({ rank }) => rank),
+          text(risk.person, ({ person }) => person),
+          rate(risk.probability, ({ score }) => score),
+          text(risk.reasons, ({ reasons }) =>
+            present(reasons)
+              .map(({ feature, contribution }) => `${feature} ${Number(contribution) < 0 ? "−" : "+"}`)
+              .join(", "),
+          ),
+        ]}
+      />
+      <Card
+        title={learners.title}
+        explanation={learners.explanation}
+        operation={courseLearners}
+        variables={{ course }}
+        isWide
+        rows={({ analyticsCourseLearners }) => present(analyticsCourseLearners?.nodes)}
+        columns={({ count, rate, span, text, time }) => [
+          text(learners.person, ({ name, person }) => name ?? person),
+          text(learners.status, ({ status }) => status),
+          time(learners.last, ({ lastActiveAt }) => lastActiveAt),
+          count(learners.days, ({ activeDays }) => activeDays),
+          span(learners.engaged, ({ engaged }) => engaged),
+          rate(learners.tasks, ({ shareOfTasks }) => shareOfTasks),
+        ]}
+      />
+    </>
+  );
+}
+
+function Figures({ course }: { course: string }) {
+  return (
+    <>
+      <Card
+        title={progress.title}
+        explanation={progress.explanation}
+        operation={courseProgress}
+        variables={{ course }}
+        rows={({ analyticsCourseProgress }) => present(analyticsCourseProgress?.nodes)}
+        columns={({ count, text }) => [
+          text(progress.share, range),
+          count(progress.people, ({ personCount }) => personCount),
+          count(progress.completed, ({ completedCount }) => completedCount),
+        ]}
+        chart={(rows) =>
+          bars(
+            rows.map(range),
+            progress.people,
+            rows.map(({ personCount }) => Number(personCount ?? 0)),
+          )
+        }
+      />
+      <Card
+        title={stops.title}
+        explanation={stops.explanation}
+        operation={stoppingPoints}
+        variables={{ course }}
+        rows={({ analyticsStoppingPoints }) => present(analyticsStoppingPoints?.nodes)}
+        columns={({ count, rate, text }) => [
+          text(stops.item, ({ item, title }) => title ?? item),
+          count(stops.reached, ({ reachedCount }) => reachedCount),
+          count(stops.stopped, ({ stoppedCount }) => stoppedCount),
+          rate(stops.share, ({ share }) => share),
+        ]}
+        chart={(rows) => {
+          const most = rows
+            .filter(({ stoppedCount }) => Number(stoppedCount) > 0)
+            .toSorted((one, other) => Number(other.stoppedCount) - Number(one.stoppedCount))
+            .slice(0, 10);
+          return bars(
+            most.map(({ item, title }) => title ?? item ?? ""),
+            stops.stopped,
+            most.map(({ stoppedCount }) => Number(stoppedCount)),
+          );
+        }}
+      />
+      <Card
+        title={deadlines.title}
+        explanation={deadlines.explanation}
+        empty={deadlines.empty}
+        operation={taskDeadlines}
+        variables={{ course }}
+        isWide
+        rows={({ analyticsTaskDeadlines }) => present(analyticsTaskDeadlines?.nodes)}
+        columns={({ count, span, text, time }) => [
+          text(deadlines.task, ({ task, title }) => title ?? task),
+          time(deadlines.due, ({ dueAt }) => dueAt),
+          count(deadlines.onTime, ({ onTimeCount }) => onTimeCount),
+          count(deadlines.late, ({ lateCount }) => lateCount),
+          count(deadlines.missing, ({ missingCount }) => missingCount),
+          span(deadlines.lead, ({ medianLead }) => medianLead),
+        ]}
+      />
+    </>
+  );
+}
+
+function Page({ courses, isTeacher }: { courses: Course[] | undefined; isTeacher: boolean }) {
+  const settings = useSettings();
+  if (courses === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
+  const course = settings.course ?? courses[0]?.course;
+  if (course === undefined) return <p class="note">{texts.courses.none}</p>;
+  return (
+    <>
+      <Choice courses={courses} chosen={course} />
+      <div class="cards" key={course}>
+        {isTeacher ? <Learners course={course} /> : <Figures course={course} />}
+      </div>
+    </>
+  );
+}
+
+const range = ({ lowerBound, upperBound }: { lowerBound: number | null; upperBound: number | null }): string =>
+  lowerBound === upperBound ? share(lowerBound) : `${share(lowerBound)} – ${share(upperBound)}`;
+
+const sorted = (courses: { course: string | null; title: string | null }[]): Course[] =>
+  courses
+    .map(({ course, title }) => ({ course: course ?? "", title: title ?? course ?? "" }))
+    .toSorted((one, other) => one.title.localeCompare(other.title));
+
+function Taught() {
+  const { result, error } = useLoaded(taughtCourses, {});
+  if (error !== undefined) return <p class="note bad">{error.message}</p>;
+  return <Page isTeacher courses={result && sorted(present(result.trackTaughtCourses?.nodes))} />;
+}
+
+function All() {
+  const { result, error } = useLoaded(courseSummaries, {});
+  if (error !== undefined) return <p class="note bad">{error.message}</p>;
+  return <Page isTeacher={false} courses={result && sorted(present(result.analyticsCourseSummaries?.nodes))} />;
+}
+
+/** A course: for its teachers the learners by name, for analysts figures of groups. */
+export default function Courses({ session }: { session: Session }) {
+  return session.role === "instructor" ? <Taught /> : <All />;
+}

@@ -1,0 +1,120 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { buildSchema, parse, validate } from "postgraphile/graphql";
+import { expect, test } from "vitest";
+import { examples } from "../../src/dashboard/examples.ts";
+import * as documents from "../../src/dashboard/operations.ts";
+import { queryInSql } from "../../src/dashboard/sql.ts";
+import { packageRoot } from "../../src/paths.ts";
+import { testApi } from "../support/api.ts";
+import { testDatabase } from "../support/database.ts";
+import { makeWorld } from "../support/world.ts";
+
+const database = await testDatabase();
+await makeWorld(database);
+await database.query(`
+  create table public.staff (person text, item text, role text);
+  insert into public.staff values ('tom', 'course-algebra', 'instructor');
+  select track.sync_item_roles('public.staff');
+  create table public.page (external_id text, parent text, kind text);
+  insert into public.page values ('page-1', 'course-algebra', 'page'), ('page-2', 'course-algebra', 'page');
+  select track.sync_items('public.page');
+`);
+const { ask } = await testApi(database);
+
+const schema = buildSchema(await readFile(join(packageRoot, "schema.graphql"), "utf8"));
+
+test.each(
+  Object.entries(examples).flatMap(([role, list]) =>
+    Object.entries(list).map(([label, query]) => [role, label, query]),
+  ),
+)("the example of a %s matches the schema: %s", (_role, _label, query = "") => {
+  expect(validate(schema, parse(query)).map(String)).toEqual([]);
+});
+
+const since = new Date(Date.now() - 10 * 86_400_000).toISOString();
+const days = { since, zone: "Europe/Berlin" };
+const course = { course: "course-algebra" };
+
+/** Queries without a form in SQL, which have composite values, are not among them. */
+const asked: Record<string, [who: string, variables: Record<string, unknown>]> = {
+  ActivePeople: ["analyst:", days],
+  LatestDays: ["admin:", days],
+  PageViews: ["analyst:", days],
+  PopularItems: ["analyst:", { kind: "course", since, top: 3 }],
+  TrendingItems: ["analyst:", { kind: "course", top: 3 }],
+  CourseSummaries: ["analyst:", {}],
+  HourOfWeek: ["analyst:", days],
+  OpenAlerts: ["admin:", {}],
+  LatestRuns: ["admin:", {}],
+  WhyNotMe: ["learner:ada", { item: "course-poetry" }],
+  MySessions: ["learner:ada", {}],
+  MyChronotype: ["learner:ada", { zone: "Asia/Tokyo" }],
+  TaughtCourses: ["instructor:tom", {}],
+  CourseLearners: ["instructor:tom", course],
+  DropoutRisk: ["instructor:tom", { ...course, top: 5 }],
+  CourseProgress: ["analyst:", course],
+  StoppingPoints: ["analyst:", course],
+  TaskDeadlines: ["analyst:", course],
+};
+
+const queries = Object.values(documents).filter(({ sql }) => sql.length > 0);
+
+test("each query is tried below", () => {
+  expect(Object.keys(asked).toSorted()).toEqual(queries.map(({ name }) => name).toSorted());
+});
+
+const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** Rows of GraphQL with the names of SQL's, and only the values that JSON writes alike: no times, lengths of time, composites. */
+function comparable(row: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(row)
+      .filter(([, value]) => value === null || typeof value !== "object")
+      .map(([name, value]) => {
+        const isTime = typeof value === "string" && /^\d{4}-\d\d-\d\d[T ]/.test(value);
+        return [camel(name), isTime ? new Date(value).getTime() : value === null ? null : String(value)];
+      }),
+  );
+}
+
+test.each(queries.map((query) => [query.name, query] as const))(
+  "the SQL that is shown for %s returns the rows of the GraphQL",
+  async (name, query) => {
+    const [who = "", variables = {}] = asked[name] ?? [];
+    const { data, errors } = await ask(who.replace(/:$/, ""), query.text, variables);
+    const [role, person] = who.split(":");
+    const shown = queryInSql(query, variables).split("\n\n");
+    if (errors.length > 0) {
+      // Nothing is trained here.
+      expect([name, errors[0]?.extensions.code]).toEqual(["DropoutRisk", "CF006"]);
+      await database.as(`insights_${role}`, { "insights.person": person ?? "" }, async (db) => {
+        await expect(db.query(shown[0] ?? "")).rejects.toThrow(errors[0]?.message);
+      });
+      return;
+    }
+    const fields = Object.values(data as Record<string, Record<string, unknown>>);
+    expect(shown.length).toBe(fields.length);
+    for (const [index, field] of fields.entries()) {
+      const nodes = (field["nodes"] ?? [field]) as Record<string, unknown>[];
+      await database.as(`insights_${role}`, person === "" ? {} : { "insights.person": person ?? "" }, async (db) => {
+        const rows = await db.rows<{ row: Record<string, unknown> }>(
+          `select to_jsonb(shown) as row from (${shown[index]?.replace(/;$/, "")}) as shown`,
+        );
+        const isNull = nodes.length === 1 && nodes[0] === null;
+        const kept = new Set(nodes.flatMap((node) => Object.keys(comparable(node ?? {}))));
+        expect(
+          rows.map(({ row }) => Object.fromEntries(Object.entries(comparable(row)).filter(([key]) => kept.has(key)))),
+        ).toEqual(isNull ? [] : nodes.map(comparable));
+      });
+    }
+  },
+);
+
+test("an argument that is not given is left out, and values are quoted", () => {
+  expect(queryInSql(documents.popularItems, { kind: "o'clock", top: 3 })).toBe(
+    "select rank, item, title, person_count, event_count, engaged\n" +
+      "from analytics.popular_items(\n  kind => 'o''clock',\n  top => 3\n);",
+  );
+  expect(queryInSql(documents.courseSummaries, {})).toMatch(/\nfrom analytics\.course_summaries\(\);$/);
+});

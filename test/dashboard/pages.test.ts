@@ -1,0 +1,200 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import axe from "axe-core";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildPages } from "../../src/dashboard/build.ts";
+import { testApi } from "../support/api.ts";
+import { chromium as program } from "../support/chromium.ts";
+import { testDatabase } from "../support/database.ts";
+import { makeWorld } from "../support/world.ts";
+
+/* The pages as each role in a real browser. */
+
+const names = ["learner", "instructor", "analyst", "admin"] as const;
+type Name = (typeof names)[number];
+
+describe.skipIf(program === undefined)("in a browser (needs chromium)", async () => {
+  const database = await testDatabase();
+  await makeWorld(database);
+  // A title with markup, and a very long one.
+  await database.query(`
+    update track.item set title = '<img src=x onerror=alert(1)>' where external_id = 'course-poetry';
+    update track.item set title = repeat('Algebra ', 40) where external_id = 'course-algebra';
+    create table public.staff (person text, item text, role text);
+    insert into public.staff values ('tom', 'course-algebra', 'instructor');
+    select track.sync_item_roles('public.staff');
+    select recommend.train();
+  `);
+  const { url, token } = await testApi(database, { INSIGHTS_GRAPHIQL: "true" });
+  const people: Record<Name, string> = { learner: "ada", instructor: "tom", analyst: "eve", admin: "root" };
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: `/usr/bin/${program}`, args: ["--no-sandbox"] });
+  }, 60_000);
+  afterAll(() => browser?.close());
+
+  /** A page of a role, with everything loaded; `complaints` has the errors of its console. */
+  async function open(role: Name | "visitor", path: string, settings: Parameters<Browser["newContext"]>[0] = {}) {
+    const context = await browser.newContext(settings);
+    const page = await context.newPage();
+    const complaints: string[] = [];
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
+    });
+    page.on("pageerror", (error) => complaints.push(error.message));
+    page.on("dialog", (dialog) => {
+      complaints.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    page.on("request", (request) => {
+      if (!request.url().startsWith(url) && !request.url().startsWith("data:")) complaints.push(request.url());
+    });
+    const signIn = role === "visitor" ? "" : `#token=${await token(role, people[role])}`;
+    await page.goto(`${url}${path}${signIn}`);
+    await page.waitForSelector("h1");
+    await expect.poll(() => page.locator(".skeleton, [aria-busy=true]").count(), { timeout: 30_000 }).toBe(0);
+    return { page, complaints, close: () => context.close() };
+  }
+
+  async function violations(page: Page): Promise<string[]> {
+    await page.evaluate(axe.source);
+    const { violations } = await page.evaluate<axe.AxeResults>("axe.run()");
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
+  }
+
+  test.each([
+    ["visitor", "/"],
+    ["learner", "/"],
+    ["learner", "/queries"],
+    ["instructor", "/courses"],
+    ["analyst", "/overview"],
+    ["analyst", "/courses"],
+    ["admin", "/overview?days=7"],
+    ["admin", "/courses?course=course-algebra"],
+  ] as const)("%s at %s: no error, no request elsewhere, accessible, no sideways scrolling", async (role, path) => {
+    for (const settings of [
+      { viewport: { width: 1280, height: 900 } },
+      { viewport: { width: 360, height: 740 }, colorScheme: "dark" as const },
+    ]) {
+      const { page, complaints, close } = await open(role, path, settings);
+      expect(await violations(page)).toEqual([]);
+      expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
+      for (const chart of await page.locator(".chart").all()) {
+        await chart.scrollIntoViewIfNeeded();
+        await chart.locator("canvas").first().waitFor();
+      }
+      expect(complaints).toEqual([]);
+      await close();
+    }
+  });
+
+  test("a link signs in, leaves no token in the address, and the page signs out again", async () => {
+    const { page, close } = await open("learner", "/");
+    expect(await page.textContent("#who")).toBe("ada, learner");
+    expect(page.url()).toBe(`${url}/`);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { name: "Sign in" }).waitFor();
+    expect(await page.evaluate("sessionStorage.getItem('token')")).toBeNull();
+    await close();
+  });
+
+  test("an invalid token is reported, and a valid one that is pasted signs in", async () => {
+    const { page, close } = await open("visitor", "/");
+    await page.getByLabel("Token").fill("a.b.c");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    expect(await page.getByRole("alert").textContent()).toContain("the token is not valid");
+    await page.getByLabel("Token").fill(`analyst: ${url}/#token=${await token("analyst", "eve")}`);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("heading", { name: "Active people" }).waitFor();
+    await close();
+  });
+
+  test("figures of the tables are those of the functions; the period is part of the address", async () => {
+    const { page, close } = await open("analyst", "/overview?days=90");
+    const card = page.getByRole("region", { name: "Popular courses", exact: true });
+    await card.getByRole("button", { name: "Table" }).click();
+    const shown = await Promise.all(
+      (await card.locator("tbody tr").all()).map(async (row) => await row.locator("td").allTextContents()),
+    );
+    const rows = await database.as("insights_analyst", {}, (db) =>
+      db.rows<{ title: string; person_count: string; event_count: string }>(
+        "select title, person_count, event_count from analytics.popular_items('course', since => now() - interval '90 days', top => 10)",
+      ),
+    );
+    expect(shown.map(([title, people, events]) => [title, people, events])).toEqual(
+      rows.map(({ title, person_count, event_count }) => [title, String(person_count), String(event_count)]),
+    );
+    await page.getByLabel("Period").selectOption("7");
+    await page.waitForURL(/days=7/);
+    await card.getByRole("button", { name: "SQL" }).click();
+    expect(await card.locator("pre").textContent()).toMatch(/^select rank, .*\nfrom analytics\.popular_items\(/);
+    await close();
+  });
+
+  test("the table is downloaded as CSV", async () => {
+    const { page, close } = await open("analyst", "/overview?days=90");
+    const card = page.getByRole("region", { name: "Popular courses", exact: true });
+    const [file] = await Promise.all([
+      page.waitForEvent("download"),
+      card.getByRole("button", { name: "CSV" }).click(),
+    ]);
+    const text = await readFile(await file.path(), "utf8");
+    expect(text.split("\r\n")[0]).toBe("course,people,events,engaged time");
+    expect(text).toContain("<img src=x onerror=alert(1)>");
+    await close();
+  });
+
+  test("what a learner dismisses leaves her list, and is stored", async () => {
+    const { page, close } = await open("learner", "/");
+    const first = page.locator(".list li").first();
+    const title = await first.locator("strong").textContent();
+    await first.getByRole("button", { name: "Not interested" }).click();
+    await expect.poll(() => page.locator(".list strong").allTextContents(), { timeout: 30_000 }).not.toContain(title);
+    const stored = await database.rows(
+      "select from track.event join track.event_type using (event_type_id) where name = 'Recommendation Dismissed'",
+    );
+    expect(stored).toHaveLength(1);
+    await close();
+  });
+
+  test("a page of another role is not shown", async () => {
+    const { page, close } = await open("learner", "/overview");
+    expect(await page.textContent("main")).toContain("There is no such page, or your role has none there.");
+    await close();
+  });
+
+  test("a server that is gone is reported, and what was shown stays", async () => {
+    const { page, close } = await open("analyst", "/overview");
+    await page.route("**/graphql", (route) => route.abort());
+    await page.getByLabel("Period").selectOption("7");
+    const card = page.getByRole("region", { name: "Page views", exact: true });
+    await card.getByText("the server is not reachable").waitFor();
+    expect(await card.locator(".chart").count()).toBe(1);
+    await close();
+  });
+
+  test("without JavaScript the page reports it", async () => {
+    const context = await browser.newContext({ javaScriptEnabled: false });
+    const page = await context.newPage();
+    await page.goto(url);
+    expect(await page.textContent("body")).toContain("These pages need JavaScript");
+    await context.close();
+  });
+});
+
+test("the first load is below 250 kB, and charts are loaded later", async () => {
+  const directory = await buildPages();
+  const html = await readFile(join(directory, "index.html"), "utf8");
+  const first = [...html.matchAll(/(?:src|href)="\/(assets\/[^"]+)"/g)].map(([, name = ""]) => name);
+  const sizes = await Promise.all(first.map(async (name) => gzipSync(await readFile(join(directory, name))).length));
+  expect(first.some((name) => name.includes("echarts"))).toBe(false);
+  // Without the page itself, which is a few kB.
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(60_000);
+  const all = (await readdir(join(directory, "assets"))).filter((name) => name.endsWith(".js"));
+  const whole = await Promise.all(
+    all.map(async (name) => gzipSync(await readFile(join(directory, "assets", name))).length),
+  );
+  expect(whole.reduce((sum, size) => sum + size, 0)).toBeLessThan(250_000);
+});
