@@ -4,7 +4,7 @@ import { columnReader } from "../importer/columns.ts";
 import { requireIngest } from "../importer/deliver.ts";
 import { caliperReader, canvasReader, xapiReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
-import { type ImportOptions, importFile, type Summary } from "../importer/import.ts";
+import { boundMemory, type ImportOptions, importFile, type Summary } from "../importer/import.ts";
 import { linesOf } from "../importer/lines.ts";
 import type { Message } from "../importer/message.ts";
 import { moodleReader } from "../importer/moodle.ts";
@@ -136,6 +136,7 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
   if (paths.filter((path) => path === "-").length > 1) {
     throw new ImportError("standard input is named twice", "it can be read once");
   }
+  boundMemory();
   const rejects = new Rejects(options.show, options.rejects);
   try {
     const files: { source: Source; reader: Reader }[] = [];

@@ -18,6 +18,12 @@ const NAMES: Readonly<Record<string, string>> = {
   "edx.course.enrollment.deactivated": "Course Dropped",
   "edx.certificate.created": "Course Completed",
   "edx.course.completed": "Course Completed",
+  "edx.course.grade.passed.first_time": "Course Completed",
+  "edx.grades.problem.submitted": "Task Graded",
+  "edx.grades.subsection.grade_calculated": "Grade Changed",
+  "edx.grades.course.grade_calculated": "Grade Changed",
+  "edx.special_exam.practice.attempt.started": "Task Started",
+  "edx.special_exam.practice.attempt.submitted": "Task Submitted",
   "edx.forum.thread.created": "Message Posted",
   "edx.forum.response.created": "Message Posted",
   "edx.forum.comment.created": "Message Posted",
@@ -40,6 +46,9 @@ const NAMES: Readonly<Record<string, string>> = {
   problem_check: "Task Submitted",
 };
 
+/** Events that staff or the platform cause for a learner, whom the event itself names; the context has who caused it. */
+const ABOUT_LEARNER = /^edx\.(?:course\.(?:enrollment|grade|completed)|grades|certificate|special_exam)\b/;
+
 /** Events that open and show something: page views. */
 const VIEWS = new Set([
   "edx.forum.thread.viewed",
@@ -59,6 +68,7 @@ const KINDS: Readonly<Record<string, string>> = {
   discussion: "discussion",
   openassessment: "task",
   problem: "task",
+  sequential: "module",
   video: "video",
 };
 
@@ -84,13 +94,14 @@ export function edxReader(): Reader {
       const context = objectOf(value["context"]);
       const name = textOf(value["name"]) ?? textOf(value["event_type"]);
       if (name === undefined) return { what: "no name", value: shown(JSON.stringify(value)), hint: HINT };
-      const person = textOf(context["user_id"]) ?? textOf(value["user_id"]) ?? textOf(value["username"]);
+      const data = payloadOf(value["event"] ?? value["data"]);
+      const learner = ABOUT_LEARNER.test(name) ? idOf(data["user_id"] ?? data["attempt_user_id"]) : undefined;
+      const person = learner ?? idOf(context["user_id"]) ?? idOf(value["user_id"]) ?? idOf(value["username"]);
       if (person === undefined) return { what: "no user", isLeftOut: true };
       const at = textOf(value["time"]) ?? textOf(value["timestamp"]);
       if (at === undefined) return { what: "no time", value: shown(JSON.stringify(value)), hint: HINT };
       const time = times.read(at);
       if (typeof time !== "number") return { ...time, what: `time: ${time.what}` };
-      const data = payloadOf(value["event"] ?? value["data"]);
       const properties = propertiesOf(name, context, data);
       const base = {
         messageId: textOf(value["id"]) ?? textOf(value["uuid"]) ?? identity.idOf([JSON.stringify(value)]),
@@ -101,23 +112,29 @@ export function edxReader(): Reader {
       // Requests of the server have the path as their name.
       return VIEWS.has(name) || name.startsWith("/")
         ? { ...base, type: "page", name: name.startsWith("/") ? "Page requested" : name }
-        : { ...base, type: "track", event: NAMES[name] ?? name };
+        : { ...base, type: "track", event: isCheckOfBrowser(value, name) ? name : (NAMES[name] ?? name) };
     };
     return readObjects(lines, (value) => [read(value)]);
   };
 }
 
+/** A browser announces the check of a problem, and the server reports it with its grade: one submission. */
+const isCheckOfBrowser = (value: Json, name: string): boolean =>
+  name === "problem_check" &&
+  (value["event_source"] === "browser" || typeof (value["event"] ?? value["data"]) === "string");
+
+/** Without a user, the platform writes nothing, an empty text or null. */
+const idOf = (value: unknown): string | undefined => textOf(value) || undefined;
+
 const HINT = "a line of a tracking log has name, context, time and event (or timestamp and data)";
 
 function propertiesOf(name: string, context: Json, data: Json): Record<string, unknown> {
-  const course = textOf(context["course_id"]) ?? textOf(data["course_id"]);
+  const course = textOf(context["course_id"]) || textOf(data["course_id"]);
   const module = objectOf(context["module"]);
   const block = blockOf(name, course, module, data);
   const isCourse = block === undefined;
   const item = block ?? (course === "" ? undefined : course);
-  const kind = isCourse
-    ? "course"
-    : (KINDS[/\+type@(\w+)\+|^i4x:\/\/[^/]+\/[^/]+\/(\w+)\//.exec(block)?.slice(1).find(Boolean) ?? ""] ?? "page");
+  const kind = isCourse ? "course" : name.startsWith("edx.special_exam.") ? "task" : kindOf(block);
   const kept = Object.entries(data).filter(
     ([key, value]) =>
       !UNUSED.has(key) &&
@@ -126,28 +143,62 @@ function propertiesOf(name: string, context: Json, data: Json): Record<string, u
         typeof value === "boolean" ||
         (typeof value === "string" && value !== "" && value.length <= LONGEST_VALUE)),
   );
-  const score = shareOf(data["grade"], data["max_grade"]);
+  const score = scoreOf(data);
+  // The module of a calculated grade is the problem that caused the calculation.
+  const title = module["usage_key"] === block ? textOf(module["display_name"]) : textOf(data["exam_name"]);
   const position = data["currentTime"] ?? data["current_time"] ?? data["new_time"];
   return {
     ...Object.fromEntries(kept),
     ...(item === undefined ? {} : { item, itemKind: kind }),
     ...(item !== undefined && !isCourse && course !== undefined ? { parent: course } : {}),
-    ...(textOf(module["display_name"]) === undefined || isCourse ? {} : { itemTitle: module["display_name"] }),
+    ...(title === undefined || isCourse ? {} : { itemTitle: title }),
     ...(score === undefined ? {} : { score }),
     ...(typeof data["attempts"] === "number" ? { attempt: data["attempts"] } : {}),
     ...(typeof position === "number" ? { position } : {}),
   };
 }
 
-/** The key of the block that an event is about. Events of videos have its last part alone. */
+function kindOf(block: string): string {
+  if (block.includes("/discussion/")) return "discussion";
+  const type = /\+type@(\w+)\+|^i4x:\/\/[^/]+\/[^/]+\/(\w+)\//.exec(block)?.slice(1).find(Boolean);
+  return KINDS[type ?? ""] ?? "page";
+}
+
+/** Earned of possible points: of a problem, of a subsection, and of a course. */
+function scoreOf(data: Json): number | undefined {
+  return (
+    shareOf(data["grade"], data["max_grade"]) ??
+    shareOf(data["weighted_earned"], data["weighted_possible"]) ??
+    shareOf(data["weighted_graded_earned"], data["weighted_graded_possible"]) ??
+    shareOf(data["percent_grade"], 1)
+  );
+}
+
+const BLOCK = /^(?:(?:ccx-)?block-v1:|i4x:\/\/)/;
+
+/** The key of the block that an event is about; a discussion has the key of its course, and its own. */
 function blockOf(name: string, course: string | undefined, module: Json, data: Json): string | undefined {
+  if (name === "edx.grades.course.grade_calculated") return undefined;
+  const thread = /^edx\.forum\.(?:thread|response|comment)\./.test(name)
+    ? (textOf(objectOf(data["discussion"])["id"]) ?? textOf(data["id"]))
+    : undefined;
+  if (thread !== undefined) return course === undefined ? undefined : `${course}/discussion/${thread}`;
+  const target = /\/((?:ccx-)?block-v1:[^/?#]+)/.exec(textOf(data["target_url"]) ?? "")?.[1];
   const given =
-    textOf(module["usage_key"]) ?? textOf(data["problem_id"]) ?? textOf(data["usage_key"]) ?? textOf(data["id"]);
+    textOf(data["block_id"]) ??
+    textOf(data["exam_content_id"]) ??
+    textOf(module["usage_key"]) ??
+    textOf(data["problem_id"]) ??
+    textOf(data["usage_key"]) ??
+    target ??
+    textOf(data["id"]);
   if (given === undefined) return undefined;
-  if (/^(block-v1:|i4x:\/\/)/.test(given)) return given;
-  const run = /^course-v1:(.+)$/.exec(course ?? "")?.[1];
-  return /video/.test(name) && run !== undefined && /^[\w-]+$/.test(given)
-    ? `block-v1:${run}+type@video+block@${given}`
+  if (BLOCK.test(given)) return given;
+  // Events of browsers have the last part of the key alone.
+  const [, prefix = "", run] = /^(ccx-|course-)v1:(.+)$/.exec(course ?? "") ?? [];
+  const type = /video|transcript/.test(name) ? "video" : name === "problem_check" ? "problem" : undefined;
+  return type !== undefined && run !== undefined && /^[\w-]+$/.test(given)
+    ? `${prefix === "ccx-" ? prefix : ""}block-v1:${run}+type@${type}+block@${given}`
     : undefined;
 }
 
@@ -156,7 +207,8 @@ function payloadOf(value: unknown): Json {
   try {
     return objectOf(JSON.parse(value));
   } catch {
-    // Old events of browsers hold form data.
-    return {};
+    // A form: the problem is in the names of its fields, and answers are not stored.
+    const id = /(?:^|&)input_(\w{32})_/.exec(value)?.[1];
+    return id === undefined ? {} : { id };
   }
 }

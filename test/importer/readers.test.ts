@@ -297,6 +297,112 @@ describe("edx", () => {
   });
 });
 
+describe("Open edX: events whose meaning differs from their shape", () => {
+  const course = "course-v1:edX+DemoX+Demo";
+  const block = (type: string, id: string): string => `block-v1:edX+DemoX+Demo+type@${type}+block@${id}`;
+  const hash = "3fc5461f86764ad7bdbdf6cbdde61e66";
+  const event = async (name: string, data: unknown, more: Record<string, unknown> = {}): Promise<Message> => {
+    const line = {
+      name,
+      context: { user_id: 3, course_id: course, ...more },
+      time: "2024-01-31T10:00:00Z",
+      event: data,
+    };
+    const [message] = messages(await read(edxReader(), `${JSON.stringify(line)}\n`));
+    if (message === undefined) throw new Error("no message");
+    return message;
+  };
+
+  test("a check in a browser is not the submission that the server reports", async () => {
+    const form = `input_${hash}_2_1%5B%5D=choice_0&input_${hash}_2_1%5B%5D=choice_2`;
+    expect(await event("problem_check", form)).toMatchObject({
+      event: "problem_check",
+      properties: { item: block("problem", hash), itemKind: "task", parent: course },
+    });
+    expect(JSON.stringify(await event("problem_check", form))).not.toContain("choice");
+    const graded = { problem_id: block("problem", hash), grade: 1, max_grade: 2, attempts: 3 };
+    expect(await event("problem_check", graded)).toMatchObject({
+      event: "Task Submitted",
+      properties: { score: 0.5, attempt: 3 },
+    });
+  });
+
+  test.each([
+    [
+      "edx.grades.problem.submitted",
+      { user_id: "4", problem_id: block("problem", "p"), weighted_earned: 1, weighted_possible: 4 },
+      "Task Graded",
+      { item: block("problem", "p"), itemKind: "task", score: 0.25 },
+    ],
+    [
+      "edx.grades.subsection.grade_calculated",
+      { user_id: "4", block_id: block("sequential", "s"), weighted_graded_earned: 3, weighted_graded_possible: 3 },
+      "Grade Changed",
+      { item: block("sequential", "s"), itemKind: "module", score: 1 },
+    ],
+    [
+      "edx.grades.course.grade_calculated",
+      { user_id: "4", percent_grade: 0.02 },
+      "Grade Changed",
+      { item: course, itemKind: "course", score: 0.02 },
+    ],
+    ["edx.course.grade.passed.first_time", { user_id: "4" }, "Course Completed", { item: course }],
+    [
+      "edx.course.enrollment.activated",
+      { user_id: 4, mode: "audit" },
+      "Course Enrolled",
+      { item: course, mode: "audit" },
+    ],
+    [
+      "edx.special_exam.timed.attempt.submitted",
+      { attempt_user_id: 4, exam_content_id: block("sequential", "e"), exam_name: "Final" },
+      "Task Submitted",
+      { item: block("sequential", "e"), itemKind: "task", itemTitle: "Final" },
+    ],
+  ])("%s is about the learner and not about who caused it", async (name, data, expected, properties) => {
+    const caused = { module: { usage_key: block("problem", "cause"), display_name: "Cause" } };
+    const message = await event(name, data, name.includes("grade_calculated") ? caused : {});
+    expect(message).toMatchObject({ userId: "4", event: expected, properties });
+    expect(JSON.stringify(message.properties)).not.toContain("Cause");
+  });
+
+  test("answers and comments are about their discussion", async () => {
+    for (const [name, data] of [
+      ["edx.forum.thread.created", { id: "t1", body: "secret" }],
+      ["edx.forum.comment.created", { id: "c9", discussion: { id: "t1" }, body: "secret" }],
+    ] as const) {
+      const message = await event(name, data);
+      expect(message).toMatchObject({
+        event: "Message Posted",
+        properties: { item: `${course}/discussion/t1`, itemKind: "discussion", parent: course },
+      });
+      expect(JSON.stringify(message)).not.toContain("secret");
+    }
+  });
+
+  test("videos of a custom course, and transcripts, have the keys of their blocks", async () => {
+    const ccx = await event("play_video", { id: "v1" }, { course_id: "ccx-v1:edX+DemoX+Demo+ccx@1" });
+    expect(ccx.properties).toMatchObject({
+      item: "ccx-block-v1:edX+DemoX+Demo+ccx@1+type@video+block@v1",
+      itemKind: "video",
+    });
+    expect((await event("show_transcript", { id: "v1" })).properties).toMatchObject({ item: block("video", "v1") });
+    const outline = { target_url: `https://a.example/jump_to/${block("sequential", "s1")}?x=1`, target_name: "Lesson" };
+    expect((await event("edx.ui.lms.outline.selected", outline)).properties).toMatchObject({
+      item: block("sequential", "s1"),
+    });
+  });
+
+  test("an empty user is not a person", async () => {
+    expect(
+      await read(
+        edxReader(),
+        '{"name": "play_video", "context": {"user_id": ""}, "username": "", "time": "2024-01-31T10:00:00Z", "event": {}}\n',
+      ),
+    ).toEqual([{ line: 1, problem: { what: "no user", isLeftOut: true } }]);
+  });
+});
+
 describe("canvas and caliper", () => {
   test("are translated as requests are", async () => {
     const [live] = messages(
