@@ -177,6 +177,47 @@ test("few rows do not make an index that is called a drift", async () => {
   expect(few).toMatchObject({ person_count: 5, verdict: "unknown" });
 });
 
+test("of 600 comparisons of 50 people whose scores did not move, at most a few in a thousand are called a shift", async () => {
+  // Rows of a person: independent, alike, the same, and skewed with a few people who have most of them.
+  const kinds = ["random()", "habit + 0.3 * random()", "habit", "-ln(1 - habit) + 0.1 * random()"];
+  const called = await database.as("postgres", {}, async (db) => {
+    await db.query("delete from recommend.impression");
+    await db.query("select setseed(0.271)");
+    for (const [kind, score] of kinds.entries()) {
+      for (const at of [0, 2]) {
+        await db.query(
+          `insert into recommend.impression (
+             person_id, serving_key, model_id, item_id, rank, basis, listed_at, is_served, score
+           )
+           select n, gen_random_uuid(), model_id, item_id, rank, basis, $1::timestamptz + n * interval '1 minute', true,
+             ${score}
+           from (
+             select n, format('%s %s', $2::int, trial) as basis, random() as habit,
+               case when $2::int = 3 and n % 10 = 0 then 10 else 4 end as size
+             from generate_series(1, 150) as trial
+             cross join generate_series(1, 50) as n
+           ) as person
+           cross join lateral generate_series(1, person.size) as rank
+           join ml.model on version = 1
+           join track.item on external_id = 'course ' || rank`,
+          [week(at), kind],
+        );
+      }
+    }
+    return await db.rows<{ kind: number; verdict: string; n: number; below: number }>(
+      `select split_part(basis, ' ', 1)::int as kind, verdict, count(*)::int as n,
+         count(*) filter (where p_value <= 0.001)::int as below
+       from monitor.score_drift($1, $2) group by 1, 2 order by 1, 2`,
+      [week(2), week(3)],
+    );
+  });
+  const sum = (verdicts: string[]): number =>
+    called.filter(({ verdict }) => verdicts.includes(verdict)).reduce((total, { n }) => total + n, 0);
+  expect(sum(["unknown", "stable", "shifting", "drifted"])).toBe(600);
+  // With a probability of 0.001 each, five or more of 600 have one of 0.0004. Without half a person per bin, 21 of 1,200 were.
+  expect(sum(["shifting", "drifted"]), JSON.stringify(called)).toBeLessThanOrEqual(4);
+});
+
 test("analysts read groups of whole weeks", async () => {
   const [shift] = await drift("insights_analyst", 4.2, 4.8);
   expect(shift).toMatchObject({ basis: "model", reference_people: people, person_count: people, verdict: "drifted" });

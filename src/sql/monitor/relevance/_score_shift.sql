@@ -113,6 +113,19 @@ begin
       former.basis, former.bins, former.people as former_people, former.count as former_count,
       former.mean as former_mean, latter.people, latter.count, latter.mean,
       case when latter.counts is not null then ml.population_stability_index(former.counts, latter.counts) end as index,
+      -- With half a person in addition to each bin: an empty bin of few people has a logarithm far from chi-squared.
+      case when latter.counts is not null then ml.population_stability_index(
+        array(
+          select bin.count + coalesce(0.5 * former.scale * former.count, 0)
+          from unnest(former.counts) with ordinality as bin (count, place)
+          order by bin.place
+        ),
+        array(
+          select bin.count + coalesce(0.5 * latter.scale * latter.count, 0)
+          from unnest(latter.counts) with ordinality as bin (count, place)
+          order by bin.place
+        )
+      ) end as tested,
       former.scale + latter.scale as scale
     from whole as former
     left join whole as latter
@@ -131,18 +144,18 @@ begin
     monitor._shown_rate(compared.mean, _score_shift.smallest_group),
     compared.bins,
     monitor._shown_rate(compared.index, _score_shift.smallest_group),
-    monitor._shown_rate(1 - ml.chi_squared_cdf(compared.index / compared.scale, compared.bins - 1),
+    monitor._shown_rate(1 - ml.chi_squared_cdf(compared.tested / compared.scale, compared.bins - 1),
       _score_shift.smallest_group),
     case
       -- So few rows that chance alone may move them by 0.1: only what chance does not explain.
       when 1 - ml.chi_squared_cdf(0.1 / compared.scale, compared.bins - 1) <= 0.05 is not true then
         case
-          when 1 - ml.chi_squared_cdf(compared.index / compared.scale, compared.bins - 1) <= 0.001 is not true
-            or compared.index - (compared.bins - 1) * compared.scale < 0.1
+          when 1 - ml.chi_squared_cdf(compared.tested / compared.scale, compared.bins - 1) <= 0.001 is not true
+            or compared.tested - (compared.bins - 1) * compared.scale < 0.1
             -- The p-value is that of many people.
             or least(compared.former_people, compared.people) < 50
             then 'unknown'
-          when compared.index - (compared.bins - 1) * compared.scale < 0.25 then 'shifting'
+          when compared.tested - (compared.bins - 1) * compared.scale < 0.25 then 'shifting'
           else 'drifted'
         end
       when compared.index < 0.1 then 'stable'

@@ -153,9 +153,9 @@ of the first days, the distance is the population stability index: by a rule of 
 0.25 on the scores are other ones (Siddiqi, Credit Risk Scorecards, 2006). By chance alone the index is about (bins -
 1) * (1 / n + 1 / m) for n and m rows, and times that a variable with a chi-squared distribution (Yurdakul and Naranjo,
 Statistical properties of the population stability index, Journal of Risk Model Validation 2020), from which `p_value`
-follows; since a person has many rows, n and m are those of independent rows with the same variance (Rao and Scott, The
-analysis of categorical data from complex sample surveys, JASA 1981). Longer lists have lower scores: a change of their
-length is a shift.
+follows, for the index with half a person in addition to each bin, so that it holds for few people; since a person has
+many rows, n and m are those of independent rows with the same variance (Rao and Scott, The analysis of categorical
+data from complex sample surveys, JASA 1981). Longer lists have lower scores: a change of their length is a shift.
 For admins and workers, figures are exact and about all people. For analysts, they are about counted people, the period
 and the first days are whole weeks, a week in which a version has fewer than `analytics.setting.smallest_group` people
 is left out, numbers are rounded by `analytics.shown`, and other figures to two significant digits.
