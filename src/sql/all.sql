@@ -757,6 +757,10 @@
 --!include track/access/_export_events.sql
 --!include track/access/_export_rollups.sql
 --!include track/access/export.sql
+--!include track/erasure/_other_use.sql
+--!include track/erasure/_erase_items.sql
+--!include track/erasure/_erase_event_types.sql
+--!include track/erasure/_erase_descriptions.sql
 --!include track/erasure/_erase_names.sql
 --!include track/erasure/_settle.sql
 --!include track/erasure/lock_subject.sql

@@ -26,6 +26,7 @@ $$;
 comment on function recommend.forget_events(bigint[], timestamptz[]) is $$
 @behavior -*
 Deletes the interactions and topics whose first event is one of the given people and times, which will be deleted.
-Called by `track.forget_import` (see `track.consumer.forget_function`): otherwise the next refresh would keep what they did as
-`recommend.taken`, as after the deletion of old events. The refresh computes them again from the events that are left.
+Called by `track.forget_import` (see `track.consumer.forget_function`): otherwise the next refresh would keep what they
+did as `recommend.taken`, as after the deletion of old events. The refresh computes them again from the events that
+are left.
 $$;

@@ -1,0 +1,110 @@
+create or replace function track._erase_descriptions(identities bigint[], items bigint[] default null)
+returns bigint
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_cleared bigint;
+begin
+  with own as materialized (
+    select source.item_id, array_agg(source.attribute) as attributes
+    from track.item_source as source
+    where source.identity_id = any (_erase_descriptions.identities)
+      and source.attribute <> 'name'
+      and (_erase_descriptions.items is null or source.item_id = any (_erase_descriptions.items))
+    group by source.item_id
+  ),
+
+  told as materialized (
+    select own.item_id, entry.attribute, other.said, other.identity_id
+    from own
+    cross join lateral unnest(own.attributes) as entry (attribute)
+    left join lateral track._told_by_others(own.item_id, own.attributes) as other
+      on other.attribute = entry.attribute
+  ),
+
+  -- A parent that was not entered, because the item had another one.
+  entered as (
+    insert into track.item (external_id)
+    select distinct told.said
+    from told
+    where told.attribute = 'parent'
+      and told.said is not null
+      and not exists (select from track.item where item.external_id = told.said)
+    returning item.item_id, item.external_id
+  ),
+
+  named as (
+    insert into track.item_source (item_id, attribute, identity_id)
+    select entered.item_id, 'name', min(told.identity_id)
+    from entered
+    join told on told.attribute = 'parent' and told.said = entered.external_id
+    group by entered.item_id
+  ),
+
+  by_item as (
+    select
+      told.item_id,
+      bool_or(told.attribute = 'kind') as has_kind, max(told.said) filter (where told.attribute = 'kind') as kind,
+      bool_or(told.attribute = 'title') as has_title, max(told.said) filter (where told.attribute = 'title') as title,
+      bool_or(told.attribute = 'url') as has_url, max(told.said) filter (where told.attribute = 'url') as url,
+      bool_or(told.attribute = 'parent') as has_parent,
+      max(coalesce(entered.item_id, parent.merged_item_id, parent.item_id))
+        filter (where told.attribute = 'parent') as parent_item_id
+    from told
+    left join entered on told.attribute = 'parent' and entered.external_id = told.said
+    left join track.item as parent on told.attribute = 'parent' and parent.external_id = told.said
+    group by told.item_id
+  ),
+
+  changed as (
+    update track.item
+    set
+      kind = case when by_item.has_kind then coalesce(by_item.kind, 'unknown') else item.kind end,
+      title = case when by_item.has_title then by_item.title else item.title end,
+      url = case when by_item.has_url then by_item.url else item.url end,
+      parent_item_id = case
+        when by_item.has_parent then nullif(by_item.parent_item_id, item.item_id)
+        else item.parent_item_id
+      end
+    from by_item
+    where item.item_id = by_item.item_id
+      and not exists (select from track.named_item where named_item.item_id = item.item_id)
+    returning item.item_id
+  ),
+
+  deleted as (
+    delete from track.item_source
+    using told
+    where item_source.item_id = told.item_id
+      and item_source.attribute = told.attribute
+      and told.identity_id is null
+  ),
+
+  renamed as (
+    update track.item_source
+    set identity_id = told.identity_id
+    from told
+    where item_source.item_id = told.item_id
+      and item_source.attribute = told.attribute
+      and told.identity_id is not null
+  )
+
+  select count(*) into v_cleared
+  from changed;
+
+  -- The item is used by others, or named by the application.
+  update track.item_source
+  set identity_id = 0
+  where item_source.identity_id = any (_erase_descriptions.identities)
+    and item_source.attribute = 'name';
+  return v_cleared;
+end;
+$$;
+
+comment on function track._erase_descriptions(bigint[], bigint[]) is $$
+Replaces the attributes that identities gave to items by what others told, or else removes them.
+`items`: of these items only; null: of all.
+Returns the number of items. The derived data of courses follows with the next refresh, as with each change of an item.
+$$;
