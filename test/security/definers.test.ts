@@ -775,10 +775,9 @@ beforeAll(async () => {
       {"type": "track", "messageId": "v", "userId": "uncounted", "event": "Some Event", "properties": {"item": "some item"}},
       {"type": "track", "messageId": "w", "userId": "uncounted", "event": "Merged Event", "properties": {"item": "merged item"}}]');
     select track.merge_events('Merged Event', 'Some Event'), track.merge_items('merged item', 'some item');
-    begin;
-    set local insights.source = 'attacked import';
-    select track.ingest('[{"type": "track", "messageId": "x", "userId": "imported", "event": "Imported", "properties": {"item": "imported"}}]');
-    commit;
+    select set_config('insights.source', 'attacked import', true);
+    select track.ingest('[{"type": "track", "messageId": "x", "userId": "imported", "event": "Imported", "timestamp": "2025-05-01T12:00:00Z", "properties": {"item": "imported"}}]');
+    select set_config('insights.source', '', true);
     select track.exclude_person('uncounted', 'test');
     create schema attacker;
     grant usage, create on schema attacker to public;

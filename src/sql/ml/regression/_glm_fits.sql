@@ -142,6 +142,9 @@ returns void
 language plpgsql
 as $$
 begin
+  if statement !~ '^\s*(select|with) ' then
+    perform common.refuse('CF001', 'the statement is not a query', 'Give the text of a select.');
+  end if;
   -- One that an interrupted fit left, since prepared statements outlive a transaction.
   if exists (select from pg_catalog.pg_prepared_statements where name = '_ml_glm_step') then
     deallocate _ml_glm_step;

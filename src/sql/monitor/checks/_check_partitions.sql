@@ -57,7 +57,7 @@ begin
         format(
           'Detach it: alter table track.event detach partition %1$s. Create the partitions of its months: '
             || 'select track.make_partitions(min(occurred_at), max(occurred_at)) from %1$s. Move its rows: '
-            || 'insert into track.event select * from %1$s. Drop it: drop table %1$s', v_default
+            || 'insert into %2$s select * from %1$s. Drop it: drop table %1$s', v_default, 'track.event'
         ),
         v_rows, 1
       );

@@ -432,8 +432,9 @@ $$;
 comment on function track.forget_import(text, int) is $$
 @behavior -*
 Removes an import, in steps.
-Each call is a transaction that deletes at most `most_events` events, with all that is derived from them. Repeat it until `completed_at` of the result is not null; a call that is interrupted has done
-nothing. Returns the row of `track.forgotten_import`, which stays as the history; a further call returns it again.
+Each call is a transaction that deletes at most `most_events` events, with all that is derived from them. Repeat it
+until `completed_at` of the result is not null; a call that is interrupted has done nothing. Returns the row of
+`track.forgotten_import`, which stays as the history; a further call returns it again.
 `source`: the name of the import, as in `track.source`. From the first call on, an import under this name is a new one.
 Afterwards every table is as if the import had never been: sessions, journeys, sums, sets and interactions follow in
 the same transaction, and people, items and types of events that nothing else names are deleted. What stays is what is
