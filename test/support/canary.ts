@@ -403,6 +403,11 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
      where identity.external_id = $1 and identity.kind = 'user'`,
     [user, `${word}-note`],
   );
+  await under(database, "insights_admin", { "insights.source": `log-${word.length}` }, async (query) => {
+    await query(
+      `select track.ingest('[{"type": "track", "messageId": "old", "userId": "gus", "event": "Old", "timestamp": "2026-01-02"}]')`,
+    );
+  });
   // Herself, as an administrator.
   await under(database, "insights_admin", { "insights.person": user }, async (query) => {
     await query("select analytics.annotate('Release', '2026-01-01Z')");
@@ -423,6 +428,7 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
     await query("select monitor.silence('queue', now() + interval '1 hour', 'maintenance')");
     await query("select monitor.acknowledge(alert_id) from monitor.alert where source = $1", [`task_${word.length}`]);
     await query("select experiment.define_layer($1, 'A page.')", [`layer-${word.length}`]);
+    await query("select track.forget_import($1)", [`log-${word.length}`]);
     await query("select track.rename_event($1, $2)", [`${word} old event`, `${word} new event`]);
     await query("select track.merge_items($1, 'course-drama')", [`${word}-merged-item`]);
     await query("select track.exclude_person('gus', 'bot')");

@@ -181,6 +181,16 @@ test("a person counts in each of her segments", async () => {
     ["segment.even", 50],
     ["segment.low", 40],
   ]);
+  // A rule of retention has deleted people of one of them.
+  await database.as("postgres", {}, async (db) => {
+    await db.query(`
+      create function public.lost() returns table (name text) language sql as $$select 'segment.low'$$;
+      update track.consumer set incomplete_sets = 'public.lost'
+      where consumer = (select consumer from track.consumer order by position limit 1)`);
+    expect(
+      await db.rows("select name, person_count::int from monitor.relevance($1, $2, 'segment')", [week(0), week(weeks)]),
+    ).toEqual([{ name: "segment.even", person_count: 50 }]);
+  });
 });
 
 test("analysts cannot tell a group of few people from none, nor one person by the difference of two answers", async () => {

@@ -133,6 +133,22 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'track.forgotten_import',
+    (
+      select jsonb_agg(
+        jsonb_build_object(
+          'started_at', entry.started_at,
+          'completed_at', entry.completed_at,
+          'name', entry.name,
+          'actor', entry.actor
+        )
+        order by entry.started_at, entry.source_id
+      )
+      from track.forgotten_import as entry
+      where entry.actor = any (privacy.user_names(subject))
+    )
+  );
+  return next privacy.exported_rows(
     'track.write_key_log',
     (
       select jsonb_agg(

@@ -27,8 +27,8 @@ $$;
 /*
  * The order is that of an index, and the keys are in another one. What many statements have is found by walking the
  * first index; what few have, by the second. Which of them it is, is not estimated but tried: the first part walks a
- * bounded number of statements, which fill the page if at least one in `v_share` has the keys, and the second part finds
- * the others.
+ * bounded number of statements, which fill the page if at least one in `v_share` has the keys, and the second part
+ * finds the others.
  */
 create or replace function track._page_of_statements(query jsonb, source smallint, top int)
 returns table (stored_at timestamptz, statement jsonb, bytes bigint)
