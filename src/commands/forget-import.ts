@@ -1,8 +1,7 @@
 import { Command } from "commander";
 import type pg from "pg";
-import { assumeRole } from "../database/connect.ts";
 import { step } from "../terminal.ts";
-import { asAdministrator, withSession } from "./session.ts";
+import { asAdministrator, inTransaction, withSession } from "./session.ts";
 
 interface Contents {
   source: string;
@@ -56,25 +55,16 @@ export async function forgetImport(pool: pg.Pool, source: string, total?: number
     `Removing ${source}`,
     async (bar) => {
       for (;;) {
-        const client = await pool.connect();
-        try {
-          await client.query("begin");
-          await assumeRole(client, "insights_admin");
+        const [removal] = await inTransaction(pool, async (client) => {
           const { rows } = await client.query<Removal>(
             "select *, coalesce(completed_at < now(), false) as is_earlier from track.forget_import($1)",
             [source],
           );
-          await client.query("commit");
-          const [removal] = rows;
-          if (removal === undefined) throw new Error("track.forget_import returned no row");
-          bar.update(Number(removal.event_count), total);
-          if (removal.completed_at !== null) return removal;
-        } catch (error) {
-          await client.query("rollback").catch(() => {});
-          throw error;
-        } finally {
-          client.release();
-        }
+          return rows;
+        });
+        if (removal === undefined) throw new Error("track.forget_import returned no row");
+        bar.update(Number(removal.event_count), total);
+        if (removal.completed_at !== null) return removal;
       }
     },
     ({ completed_at, is_earlier, event_count, person_count, item_count, event_type_count, kept_event_count }) =>
@@ -119,9 +109,10 @@ Examples:
       return;
     }
     const total = await asAdministrator("forget-import", async (client) => {
-      const { rows } = await client.query<{ events: string | null }>(
-        `select (select events from track.source_contents($1)) as events
-         where exists (select from track.source where name = $1 and level = 'server')`,
+      const { rows } = await client.query<{ events: string }>(
+        `select (select count(*) from track.event where event.source_id = source.source_id) as events
+         from track.source
+         where name = $1 and level = 'server'`,
         [source],
       );
       return rows[0] === undefined ? undefined : Number(rows[0].events);

@@ -2,9 +2,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import Table from "cli-table3";
 import { Command } from "commander";
 import type pg from "pg";
-import { assumeRole } from "../database/connect.ts";
 import { errorCode, InsightsError, loggableLine } from "../errors.ts";
-import { asAdministrator, withSession } from "./session.ts";
+import { asAdministrator, inTransaction, withSession } from "./session.ts";
 
 interface Step {
   rule: string;
@@ -22,22 +21,6 @@ const columns = `rule, table_name, method, row_count::text, partitions, held_cou
 
 /** How often a step is tried again while other transactions use its tables, each time after a second. */
 const mostWaits = 30;
-
-async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
-  try {
-    await client.query("begin");
-    await assumeRole(client, "insights_admin");
-    const result = await work(client);
-    await client.query("commit");
-    return result;
-  } catch (error) {
-    await client.query("rollback").catch(() => {});
-    throw error;
-  } finally {
-    client.release();
-  }
-}
 
 const plan = new Command("plan")
   .description("Prints what the next run deletes, by rule. Nothing is changed.")

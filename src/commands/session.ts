@@ -44,29 +44,34 @@ export async function withSession<T>(command: string, work: (session: Session) =
   }
 }
 
-/**
- * One transaction of the command as an administrator, rolled back after an error.
- */
-export async function asAdministrator<T>(
-  command: string,
+/** One transaction as an administrator, rolled back after an error. */
+export async function inTransaction<T>(
+  pool: pg.Pool,
   work: (client: pg.PoolClient) => Promise<T>,
   { readOnly = false }: { readOnly?: boolean } = {},
 ): Promise<T> {
-  return await withSession(command, async ({ pool }) => {
-    const client = await pool.connect();
-    try {
-      await client.query(readOnly ? "begin transaction read only" : "begin");
-      await assumeRole(client, "insights_admin");
-      const result = await work(client);
-      await client.query("commit");
-      return result;
-    } catch (error) {
-      await client.query("rollback").catch(() => {});
-      throw error;
-    } finally {
-      client.release();
-    }
-  });
+  const client = await pool.connect();
+  try {
+    await client.query(readOnly ? "begin transaction read only" : "begin");
+    await assumeRole(client, "insights_admin");
+    const result = await work(client);
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    await client.query("rollback").catch(() => {});
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+/** A command that is one transaction as an administrator. */
+export async function asAdministrator<T>(
+  command: string,
+  work: (client: pg.PoolClient) => Promise<T>,
+  options: { readOnly?: boolean } = {},
+): Promise<T> {
+  return await withSession(command, ({ pool }) => inTransaction(pool, work, options));
 }
 
 /** The standard input, as text. */
