@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import type { FeatureResult } from "../collector/dialect.ts";
+import { tagOf } from "./files.ts";
 import type { RunAs } from "./run-as.ts";
 
 /*
@@ -35,10 +35,6 @@ export function featureKey(path: string): string | undefined {
   return key;
 }
 
-/** Whether a client has the body already, by its header `If-None-Match`. */
-export const hasTag = (header: string | undefined, tag: string): boolean =>
-  header?.split(",").some((known) => known.trim() === "*" || known.trim().replace(/^W\//, "") === tag) ?? false;
-
 export function createFeatures(run: RunAs, now: () => number = () => performance.now()): Features {
   let kept: (Body & { at: number }) | undefined;
   let reading: Promise<Body> | undefined;
@@ -46,8 +42,7 @@ export function createFeatures(run: RunAs, now: () => number = () => performance
   async function refresh(): Promise<Body> {
     const [row] = await run<{ payload: object }>("worker", "select experiment.features() as payload");
     const text = JSON.stringify({ status: 200, ...row?.payload });
-    const tag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 22)}"`;
-    kept = { text, tag, at: now() };
+    kept = { text, tag: tagOf(text), at: now() };
     return kept;
   }
 

@@ -4,6 +4,7 @@ import { join, parse as parsePath } from "node:path";
 import { SafeError } from "postgraphile/grafast";
 import { type GraphQLSchema, parse, validate } from "postgraphile/graphql";
 import { z } from "zod";
+import * as documents from "../dashboard/operations.ts";
 import { InsightsError } from "../errors.ts";
 import type { Role } from "./authentication.ts";
 
@@ -49,6 +50,10 @@ async function readEntries(path: string): Promise<(readonly [string, string])[]>
 }
 
 const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+/** The operations of the server's own pages, which it accepts beside those of applications. */
+export const pageOperations = (): Operations =>
+  new Map(Object.values(documents).map(({ text }) => [hashOf(text), text]));
 
 /** Reads the operations of a directory or file, and checks each against the schema. */
 export async function readOperations(path: string, schema: GraphQLSchema): Promise<Operations> {

@@ -14,14 +14,15 @@ import { createAddresses } from "./addresses.ts";
 import { type Admitted, createAdmission, RateError } from "./admission.ts";
 import { AuthenticationError, type AuthenticationOptions, createAuthenticate, isPerson } from "./authentication.ts";
 import { createBodies, TooLargeError } from "./bodies.ts";
-import { browserClientHeaders, browserClientPath, readBrowserClient } from "./browser-client.ts";
-import { createFeatures, featureHeaders, featureKey, hasTag } from "./features.ts";
+import { browserClientPath, readBrowserClient } from "./browser-client.ts";
+import { createFeatures, featureHeaders, featureKey } from "./features.ts";
+import { answerFile, hasTag } from "./files.ts";
 import { checkNoKeyInUrl } from "./headers.ts";
 import { createHealthCheck } from "./health.ts";
 import { createKeys } from "./keys.ts";
 import { answer, type Listener, openListener, problem, refuse } from "./listener.ts";
 import type { Operations } from "./operations.ts";
-import { answerPage, isPage, pageOperations } from "./pages.ts";
+import { findPage, isPage } from "./pages.ts";
 import { createRun, createRunAs } from "./run-as.ts";
 
 /** The running API. */
@@ -142,7 +143,7 @@ export async function startApi(
     { GraphiqlPlugin },
     { browserCookiePlugin, createBrowsers },
     { createRefusals, refusedBatchesPlugin },
-    { readOperations },
+    { pageOperations, readOperations },
     { createMeasurements },
     { createGate },
   ] = await Promise.all([
@@ -320,24 +321,6 @@ export async function startApi(
     offers.get(request)?.();
   }
 
-  /** Answers with the client for browsers. */
-  async function answerBrowserClient(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { text, zipped, tag } = await readBrowserClient();
-    const headers = { ...browserClientHeaders, etag: tag };
-    if (hasTag(request.headers["if-none-match"], tag)) {
-      response.writeHead(304, headers).end();
-      return;
-    }
-    const isZipped = /\bgzip\b/.test(String(request.headers["accept-encoding"]));
-    const body = isZipped ? zipped : text;
-    response.writeHead(200, {
-      ...headers,
-      ...(isZipped ? { "content-encoding": "gzip" } : {}),
-      "content-length": body.length,
-    });
-    response.end(body);
-  }
-
   /**
    * Answers a client of GrowthBook. The key is in the path, where these clients send it: it is public, as is what it reads.
    * Which pages may read is decided by the origins of the key.
@@ -467,7 +450,7 @@ export async function startApi(
         return;
       }
       if (path === browserClientPath) {
-        await answerBrowserClient(request, response);
+        answerFile(await readBrowserClient(), request, response);
         return;
       }
       if (path === "/healthz") {
@@ -486,7 +469,11 @@ export async function startApi(
         answer(response, 200, { role, person, source, graphiql });
         return;
       }
-      if (isPage(path) && (await answerPage(path, request, response))) return;
+      const page = isPage(path) ? await findPage(path) : undefined;
+      if (page !== undefined) {
+        answerFile(page, request, response);
+        return;
+      }
     }
     await graphql(request, response, (error?: unknown) => {
       if (error === undefined) {
@@ -515,7 +502,7 @@ export async function startApi(
     // A schema that cannot be built is an error of the start, not of the first request.
     const schema = await instance.getSchema();
     if (config.operations !== undefined) {
-      operations = new Map([...pageOperations, ...(await readOperations(config.operations, schema))]);
+      operations = new Map([...pageOperations(), ...(await readOperations(config.operations, schema))]);
     }
     serve((request, response) => {
       const route = routeOf(request.url ?? "/");

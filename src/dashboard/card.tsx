@@ -63,7 +63,6 @@ interface Props<Result, Variables, Row> {
   note?: (rows: Row[]) => string;
   /** Shown when there are no rows. */
   empty?: string;
-  children?: (rows: Row[], reload: () => void) => ComponentChildren;
 }
 
 type View = "chart" | "table" | "graphql" | "sql";
@@ -121,7 +120,7 @@ export function Table<Row>({ columns, rows, caption }: { columns: Column<Row>[];
 
 /** A figure with its chart, its table, its queries, and its states: loading, empty, failed. */
 export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row>) {
-  const { title, explanation, operation, variables, chart, isWide, everyMs, empty, note, children } = props;
+  const { title, explanation, operation, variables, chart, isWide, everyMs, empty, note } = props;
   const { result, error, isLoading, reload } = useLoaded(operation, variables, { everyMs });
   const [view, setView] = useState<View>(chart ? "chart" : "table");
   const [isExplained, setExplained] = useState(false);
@@ -152,7 +151,6 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
     if (result === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
     if (rows.length === 0) return <p class="note">{empty ?? texts.card.empty}</p>;
     if (view === "chart" && option) return <Chart option={option} description={title} />;
-    if (children) return children(rows, reload);
     return <Table columns={columns} rows={rows} caption={title} />;
   };
 

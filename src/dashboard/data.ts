@@ -17,6 +17,8 @@ export function send<Result, Variables>(
 export const present = <Row>(rows: readonly (Row | null)[] | null | undefined): Row[] =>
   (rows ?? []).filter((row): row is Row & {} => row !== null);
 
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 export interface Loaded<Result> {
   /** The last answer, also while the next one is loaded. */
   result: Result | undefined;

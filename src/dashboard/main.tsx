@@ -1,8 +1,9 @@
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { LocationProvider, lazy, Route, Router, useLocation } from "preact-iso";
+import { addresses } from "./addresses.ts";
 import "./dashboard.css";
-import { readSession, type Session, signIn, signOut, token, visitor } from "./session.ts";
+import { readSession, type Session, signIn, signOut, token } from "./session.ts";
 import { periods, useSettings, zone } from "./settings.ts";
 import { texts } from "./texts.ts";
 
@@ -24,16 +25,6 @@ const pagesOf: Record<Session["role"], readonly Name[]> = {
   analyst: ["overview", "courses", "recommendations", "queries"],
   admin: ["overview", "courses", "recommendations", "privacy", "operations", "queries"],
   worker: ["queries"],
-};
-
-const addresses: Record<Name, string> = {
-  overview: "/overview",
-  forYou: "/for-you",
-  courses: "/courses",
-  recommendations: "/recommendations",
-  privacy: "/privacy",
-  operations: "/operations",
-  queries: "/queries",
 };
 
 function Health() {
@@ -223,10 +214,9 @@ function App() {
     );
   }
   if (session === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
-  const who = session.problem === undefined ? session : { ...visitor, problem: session.problem };
   return (
     <LocationProvider>
-      <Pages key={`${who.role} ${who.person}`} session={who} onSession={() => void enter()} />
+      <Pages key={`${session.role} ${session.person}`} session={session} onSession={() => void enter()} />
     </LocationProvider>
   );
 }

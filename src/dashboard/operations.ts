@@ -135,24 +135,12 @@ export type OpenAlertsQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type OpenAlertsQuery = { monitorAlerts: { nodes: Array<{ state: string, severity: string, subject: string, message: string, fix: string, owner: string, openedAt: string, isSilenced: boolean } | null> } | null };
 
-export type LatestRunsQueryVariables = Exact<{ [key: string]: never; }>;
-
-
-export type LatestRunsQuery = { monitorRuns: { nodes: Array<{ task: string, startedAt: string, outcome: string, rowCount: string | null, error: string | null, duration: { minutes: number | null, seconds: number | null } | null } | null> } | null };
-
 export type ServeMeMutationVariables = Exact<{
   input: RecommendServeMeInput;
 }>;
 
 
 export type ServeMeMutation = { recommendServeMe: { result: Array<{ rank: number | null, item: string | null, title: string | null, score: number | null, basis: string | null, modelVersion: number | null, servingId: string | null, reasons: Array<{ kind: string | null, item: string | null, title: string | null, contribution: number | null } | null> | null } | null> | null } | null };
-
-export type WhyNotMeQueryVariables = Exact<{
-  item: string;
-}>;
-
-
-export type WhyNotMeQuery = { recommendWhyNotMe: { item: string | null, title: string | null, isRecommended: boolean | null, rank: number | null, rule: string | null, detail: string | null } | null };
 
 export type FeedbackMutationVariables = Exact<{
   input: RecommendFeedbackInput;
@@ -248,14 +236,6 @@ export type CostQueryVariables = Exact<{
 
 export type CostQuery = { monitorCost: { nodes: Array<{ subject: string | null, unitCount: string | null, meanMs: number | null, p50Ms: number | null, p95Ms: number | null, unitBytes: number | null, storedBytes: string | null } | null> } | null };
 
-export type WhyNotQueryVariables = Exact<{
-  person: string;
-  item: string;
-}>;
-
-
-export type WhyNotQuery = { recommendWhyNot: { item: string | null, title: string | null, isRecommended: boolean | null, rank: number | null, score: number | null, rule: string | null, detail: string | null } | null };
-
 export type ConsentsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
@@ -337,7 +317,9 @@ export type TableStateQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type TableStateQuery = { monitorTableState: { nodes: Array<{ tableName: string | null, rowCount: string | null, bytes: string | null, indexBytes: string | null, bytesPerDay: number | null, deadShare: number | null, vacuumedAt: string | null } | null> } | null };
 
-export type RunsQueryVariables = Exact<{ [key: string]: never; }>;
+export type RunsQueryVariables = Exact<{
+  first?: number | null | undefined;
+}>;
 
 
 export type RunsQuery = { monitorRuns: { nodes: Array<{ task: string, startedAt: string, outcome: string, rowCount: string | null, error: string | null, duration: { minutes: number | null, seconds: number | null } | null } | null> } | null };
@@ -363,12 +345,8 @@ export const hourOfWeek: TypedDocument<HourOfWeekQuery, HourOfWeekQueryVariables
   {"name":"HourOfWeek","text":"query HourOfWeek($item:String$since:Datetime$until:Datetime$zone:String$among:String){analyticsHourOfWeek(eventName:\"Page Viewed\" item:$item since:$since until:$until zone:$zone among:$among){nodes{weekday hour eventCount personCount}}}","sql":[["select weekday, hour, event_count, person_count","from analytics.hour_of_week(","  event_name => 'Page Viewed'","  item => $item","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const openAlerts: TypedDocument<OpenAlertsQuery, OpenAlertsQueryVariables> =
   {"name":"OpenAlerts","text":"query OpenAlerts{monitorAlerts(orderBy:ALERT_ID_DESC first:20){nodes{state severity subject message fix owner openedAt isSilenced}}}","sql":[["select state, severity, subject, message, fix, owner, opened_at, is_silenced","from monitor.alert","order by alert_id desc","limit 20"]]};
-export const latestRuns: TypedDocument<LatestRunsQuery, LatestRunsQueryVariables> =
-  {"name":"LatestRuns","text":"query LatestRuns{monitorRuns(orderBy:STARTED_AT_DESC first:12){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by started_at desc","limit 12"]]};
 export const serveMe: TypedDocument<ServeMeMutation, ServeMeMutationVariables> =
   {"name":"ServeMe","text":"mutation ServeMe($input:RecommendServeMeInput!){recommendServeMe(input:$input){result{rank item title score basis modelVersion servingId reasons{kind item title contribution}}}}","sql":[]};
-export const whyNotMe: TypedDocument<WhyNotMeQuery, WhyNotMeQueryVariables> =
-  {"name":"WhyNotMe","text":"query WhyNotMe($item:String!){recommendWhyNotMe(item:$item){item title isRecommended rank rule detail}}","sql":[["select item, title, is_recommended, rank, rule, detail","from recommend.why_not_me(","  item => $item",")"]]};
 export const feedback: TypedDocument<FeedbackMutation, FeedbackMutationVariables> =
   {"name":"Feedback","text":"mutation Feedback($input:RecommendFeedbackInput!){recommendFeedback(input:$input){result}}","sql":[]};
 export const mySessions: TypedDocument<MySessionsQuery, MySessionsQueryVariables> =
@@ -397,8 +375,6 @@ export const weeklyRelevance: TypedDocument<WeeklyRelevanceQuery, WeeklyRelevanc
   {"name":"WeeklyRelevance","text":"query WeeklyRelevance($since:Datetime){monitorRelevance(byWeek:true since:$since){nodes{startsAt servedCount clickRate clickRateLower clickRateUpper completionRate coverage}}}","sql":[["select starts_at, served_count, click_rate, click_rate_lower, click_rate_upper, completion_rate, coverage","from monitor.relevance(","  by_week => true","  since => $since",")"]]};
 export const cost: TypedDocument<CostQuery, CostQueryVariables> =
   {"name":"Cost","text":"query Cost($since:Datetime){monitorCost(since:$since){nodes{subject unitCount meanMs p50Ms p95Ms unitBytes storedBytes}}}","sql":[["select subject, unit_count, mean_ms, p50_ms, p95_ms, unit_bytes, stored_bytes","from monitor.cost(","  since => $since",")"]]};
-export const whyNot: TypedDocument<WhyNotQuery, WhyNotQueryVariables> =
-  {"name":"WhyNot","text":"query WhyNot($person:String!$item:String!){recommendWhyNot(person:$person item:$item){item title isRecommended rank score rule detail}}","sql":[["select item, title, is_recommended, rank, score, rule, detail","from recommend.why_not(","  person => $person","  item => $item",")"]]};
 export const consents: TypedDocument<ConsentsQuery, ConsentsQueryVariables> =
   {"name":"Consents","text":"query Consents{privacyCurrentConsents(orderBy:PURPOSE_ASC first:100){nodes{purpose granted decidedAt decidedBy validUntil}}}","sql":[["select purpose, granted, decided_at, decided_by, valid_until","from privacy.current_consent","order by purpose","limit 100"]]};
 export const purposes: TypedDocument<PurposesQuery, PurposesQueryVariables> =
@@ -430,6 +406,6 @@ export const latencies: TypedDocument<LatenciesQuery, LatenciesQueryVariables> =
 export const tableState: TypedDocument<TableStateQuery, TableStateQueryVariables> =
   {"name":"TableState","text":"query TableState{monitorTableState(first:200){nodes{tableName rowCount bytes indexBytes bytesPerDay deadShare vacuumedAt}}}","sql":[["select table_name, row_count, bytes, index_bytes, bytes_per_day, dead_share, vacuumed_at","from monitor.table_state(",")","limit 200"]]};
 export const runs: TypedDocument<RunsQuery, RunsQueryVariables> =
-  {"name":"Runs","text":"query Runs{monitorRuns(orderBy:STARTED_AT_DESC first:50){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by started_at desc","limit 50"]]};
+  {"name":"Runs","text":"query Runs($first:Int){monitorRuns(orderBy:STARTED_AT_DESC first:$first){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by started_at desc","limit $first"]]};
 export const slowStatements: TypedDocument<SlowStatementsQuery, SlowStatementsQueryVariables> =
   {"name":"SlowStatements","text":"query SlowStatements{monitorSlowStatements(top:10){nodes{statement calls totalSeconds meanMilliseconds share}}}","sql":[["select statement, calls, total_seconds, mean_milliseconds, share","from monitor.slow_statements(","  top => 10",")"]]};

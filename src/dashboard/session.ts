@@ -10,6 +10,12 @@ if (given !== null) {
 
 export const token = (): string | undefined => sessionStorage.getItem("token") ?? undefined;
 
+/** The headers of a request as the signed-in person. */
+export function authorization(): Record<string, string> {
+  const bearer = token();
+  return bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+}
+
 /** Accepts a token alone, or the line in which `insights start` and `insights token` print it. */
 export function signIn(text: string): void {
   sessionStorage.setItem("token", text.trim().replace(/^.*#token=|^\w+: |^Bearer /, ""));
@@ -26,13 +32,11 @@ export interface Session {
   problem?: string;
 }
 
-export const visitor: Session = { role: "visitor", person: null, graphiql: false };
+const visitor: Session = { role: "visitor", person: null, graphiql: false };
 
 /** The owner of the token, as the server describes it. */
 export async function readSession(): Promise<Session> {
-  const bearer = token();
-  const headers: HeadersInit = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
-  const { errors, ...session } = await (await fetch("/me", { headers })).json();
+  const { errors, ...session } = await (await fetch("/me", { headers: authorization() })).json();
   const [error] = errors ?? [];
   if (error === undefined) return session;
   return { ...visitor, problem: [error.message, error.extensions?.hint].filter(Boolean).join(". ") };

@@ -44,6 +44,16 @@ export const texts = {
     copied: "Copied",
     chartFailed: "The chart could not be loaded; the table has its figures.",
   },
+  runs: {
+    title: "Latest runs of the worker",
+    explanation:
+      "Each run of a scheduled task: when it began, how it ended, how many rows it changed and how long it took.",
+    task: "task",
+    at: "at",
+    outcome: "outcome",
+    rows: "rows",
+    took: "took",
+  },
   overview: {
     latest: {
       today: "active today so far",
@@ -115,16 +125,6 @@ export const texts = {
       fix: "fix",
       since: "since",
       empty: "No alert has been raised.",
-    },
-    runs: {
-      title: "Latest runs of the worker",
-      explanation:
-        "Each run of a scheduled task: when it began, how it ended, how many rows it changed and how long it took.",
-      task: "task",
-      at: "at",
-      outcome: "outcome",
-      rows: "rows",
-      took: "took",
     },
   },
   forYou: {
@@ -278,15 +278,6 @@ export const texts = {
       p50: "median",
       p90: "90 % within",
       p99: "99 % within",
-    },
-    tasks: {
-      title: "Runs",
-      explanation: "The latest runs of the scheduled tasks.",
-      task: "task",
-      at: "at",
-      outcome: "outcome",
-      rows: "rows",
-      took: "took",
     },
     tables: {
       title: "Tables",

@@ -46,8 +46,6 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   CourseSummaries: ["analyst:", {}],
   HourOfWeek: ["analyst:", days],
   OpenAlerts: ["admin:", {}],
-  LatestRuns: ["admin:", {}],
-  WhyNotMe: ["learner:ada", { item: "course-poetry" }],
   MySessions: ["learner:ada", {}],
   MyChronotype: ["learner:ada", { zone: "Asia/Tokyo" }],
   TaughtCourses: ["instructor:tom", {}],
@@ -61,7 +59,6 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   Relevance: ["analyst:", { by: "model", since }],
   WeeklyRelevance: ["analyst:", { since }],
   Cost: ["analyst:", { since }],
-  WhyNot: ["admin:", { person: "ada", item: "course-poetry" }],
   Consents: ["learner:ada", {}],
   Purposes: ["learner:ada", {}],
   MyRequests: ["learner:ada", {}],
@@ -75,7 +72,7 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   Health: ["admin:", {}],
   Latencies: ["admin:", { since }],
   TableState: ["admin:", {}],
-  Runs: ["admin:", {}],
+  Runs: ["admin:", { first: 12 }],
   SlowStatements: ["admin:", {}],
 };
 

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { Card } from "../card.tsx";
 import { columns } from "../chart.tsx";
-import { present, send, useLoaded } from "../data.ts";
+import { messageOf, present, send, useLoaded } from "../data.ts";
 import { figure } from "../format.ts";
 import { feedback, myChronotype, mySessions, type ServeMeMutation, serveMe } from "../operations.ts";
 import { zone } from "../settings.ts";
@@ -32,7 +32,7 @@ function Recommendations() {
       setSaid(list.thanks);
       if (kind === "dismiss") reload();
     } catch (error) {
-      setSaid(error instanceof Error ? error.message : String(error));
+      setSaid(messageOf(error));
     }
   };
   const isPopular = ["popularity", "newest"].includes(rows[0]?.basis ?? "");

@@ -1,11 +1,12 @@
 import { Card } from "../card.tsx";
 import { bars } from "../chart.tsx";
 import { present } from "../data.ts";
-import { health, latencies, runs, slowStatements, tableState } from "../operations.ts";
+import { health, latencies, slowStatements, tableState } from "../operations.ts";
+import { Runs } from "../runs.tsx";
 import { useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
-const { findings, requests, tasks, tables, statements } = texts.operations;
+const { findings, requests, tables, statements } = texts.operations;
 
 /** Is the installation well, and what must be done? */
 export default function Operations() {
@@ -48,29 +49,7 @@ export default function Operations() {
           count(requests.p99, ({ p99Ms }) => p99Ms),
         ]}
       />
-      <Card
-        title={tasks.title}
-        explanation={tasks.explanation}
-        operation={runs}
-        variables={{}}
-        everyMs={10_000}
-        rows={({ monitorRuns }) => present(monitorRuns?.nodes)}
-        columns={({ count, span, text, time }) => [
-          time(tasks.at, ({ startedAt }) => startedAt),
-          text(tasks.task, ({ task }) => task),
-          {
-            head: tasks.outcome,
-            value: ({ outcome }) => outcome,
-            show: ({ outcome, error }) => (
-              <span class={outcome === "ok" ? "good" : outcome === "failed" ? "bad" : ""}>
-                {outcome} {error}
-              </span>
-            ),
-          },
-          count(tasks.rows, ({ rowCount }) => rowCount),
-          span(tasks.took, ({ duration }) => duration),
-        ]}
-      />
+      <Runs first={50} />
       <Card
         title={tables.title}
         explanation={tables.explanation}

@@ -7,16 +7,16 @@ import {
   courseSummaries,
   hourOfWeek,
   latestDays,
-  latestRuns,
   openAlerts,
   pageViews,
   popularItems,
   trendingItems,
 } from "../operations.ts";
+import { Runs } from "../runs.tsx";
 import { useSettings, zone } from "../settings.ts";
 import { texts } from "../texts.ts";
 
-const { latest, people, views, popular, rising, completion, hours, alerts, runs } = texts.overview;
+const { latest, people, views, popular, rising, completion, hours, alerts } = texts.overview;
 
 /** The index of the first row of a period that has not ended. */
 const cut = (rows: readonly { isComplete: boolean | null }[]): number => {
@@ -239,27 +239,7 @@ export default function Overview() {
           time(alerts.since, ({ openedAt }) => openedAt),
         ]}
       />
-      <Card
-        title={runs.title}
-        explanation={runs.explanation}
-        operation={latestRuns}
-        variables={{}}
-        everyMs={10_000}
-        rows={({ monitorRuns }) => present(monitorRuns?.nodes)}
-        columns={({ count, span, text, time }) => [
-          time(runs.at, ({ startedAt }) => startedAt),
-          text(runs.task, ({ task }) => task),
-          {
-            head: runs.outcome,
-            value: ({ outcome }) => outcome,
-            show: ({ outcome }) => (
-              <span class={outcome === "ok" ? "good" : outcome === "failed" ? "bad" : ""}>{outcome}</span>
-            ),
-          },
-          count(runs.rows, ({ rowCount }) => rowCount),
-          span(runs.took, ({ duration }) => duration),
-        ]}
-      />
+      <Runs first={12} />
     </div>
   );
 }

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { Card, saveAs } from "../card.tsx";
-import { present, send, useLoaded } from "../data.ts";
+import { messageOf, present, send, useLoaded } from "../data.ts";
 import { moment } from "../format.ts";
 import {
   consents,
@@ -20,8 +20,6 @@ import type { Session } from "../session.ts";
 import { texts } from "../texts.ts";
 
 const { own, asked, readers, pending, erased, disclosed, retention, map } = texts.privacy;
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function Consents() {
   const known = useLoaded(purposes, {});

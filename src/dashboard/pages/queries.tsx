@@ -1,13 +1,12 @@
 import { useRef, useState } from "preact/hooks";
 import { examples } from "../examples.ts";
-import { type Session, token } from "../session.ts";
+import { authorization, type Session } from "../session.ts";
 import { texts } from "../texts.ts";
 
 async function ask(query: string): Promise<unknown> {
-  const bearer = token();
   const response = await fetch("/graphql", {
     method: "POST",
-    headers: { "content-type": "application/json", ...(bearer ? { authorization: `Bearer ${bearer}` } : {}) },
+    headers: { "content-type": "application/json", ...authorization() },
     body: JSON.stringify({ query }),
   });
   return await response.json();

@@ -8,6 +8,12 @@ import { texts } from "../texts.ts";
 
 const { weekly, byModel, versions, deployed, costs } = texts.recommendations;
 
+/** The metric of a version that decides about its deployment. */
+function metricOf({ project, metrics }: { project: { metric: string } | null; metrics: unknown }): number | undefined {
+  const value = (metrics as Record<string, unknown> | null)?.[project?.metric ?? ""];
+  return typeof value === "number" ? value : undefined;
+}
+
 /** Is what is recommended worth something, and what does it cost? */
 export default function Recommendations() {
   const { period } = useSettings();
@@ -80,13 +86,10 @@ export default function Recommendations() {
           {
             head: versions.metric,
             isFigure: true,
-            value: ({ project, metrics }) => {
-              const value = (metrics as Record<string, unknown> | null)?.[project?.metric ?? ""];
-              return typeof value === "number" ? value : undefined;
-            },
-            show: ({ project, metrics }) => {
-              const value = (metrics as Record<string, unknown> | null)?.[project?.metric ?? ""];
-              return typeof value === "number" ? `${project?.metric} ${value.toFixed(3)}` : format.missing;
+            value: metricOf,
+            show(row) {
+              const value = metricOf(row);
+              return value === undefined ? format.missing : `${row.project?.metric} ${value.toFixed(3)}`;
             },
           },
           count(versions.rows, ({ rowCount }) => rowCount),

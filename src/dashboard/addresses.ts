@@ -1,0 +1,10 @@
+/** Addresses of the pages: the server sends the same file for each, which shows the page. */
+export const addresses = {
+  overview: "/overview",
+  forYou: "/for-you",
+  courses: "/courses",
+  recommendations: "/recommendations",
+  privacy: "/privacy",
+  operations: "/operations",
+  queries: "/queries",
+} as const;
