@@ -1,5 +1,5 @@
 --! Previous: sha1:ec732708f55b817afdbd7dc9bd00a68ae10abb0c
---! Hash: sha1:9ecd18f82164fa98a586a907af343be678db08a2
+--! Hash: sha1:2329fa6d0aa7d1afdd16e64edc04e96a2e8b8f04
 --! Message: Imports that are removed, classes of models
 
 --! Included prepare.sql
@@ -9217,7 +9217,7 @@ $$;
 
 comment on function track._settle(bigint[]) is $$
 Refreshes what is queued for the people of identities, and for those they were linked to at some time.
-Merges and splits move derived data with the next refresh: afterwards nobody's derived data contains that of another.
+Merges and splits move derived data with the next refresh: afterwards the derived data of a person is her own only.
 The caller has locked the refresh, the people and the identities.
 $$;
 --! EndIncluded track/erasure/_settle.sql
@@ -9494,7 +9494,7 @@ end;
 $$;
 
 comment on function track._import_source(text) is $$
-Returns the source of an import; null when there is none of this name, or when it is being removed.
+Returns the source of an import. Null if no source has this name, or if the import is being removed.
 Errors: CF001 for the source of messages without one, CF005 for a source with write keys or statements.
 $$;
 
@@ -9729,7 +9729,7 @@ end;
 $$;
 
 comment on function track._forget_people(bigint[]) is $$
-Deletes those of the people of whom nothing is stored but one name. Returns their keys.
+Deletes the people who have no stored data except one name. Returns their keys.
 The caller has locked them. A column of any room that `privacy.data_map` lists as a person or an identity counts.
 $$;
 

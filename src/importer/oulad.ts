@@ -194,7 +194,7 @@ function tableOf(header: Header): Table {
   );
 }
 
-/** A small table of the same directory or archive by key, compressed or not; empty where there is none. */
+/** The rows of a small table of the same directory or archive, by key; none if the table is missing. */
 async function siblingOf(
   source: Source,
   table: keyof Siblings,

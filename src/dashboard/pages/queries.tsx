@@ -12,7 +12,7 @@ async function ask(query: string): Promise<unknown> {
   return await response.json();
 }
 
-/** GraphQL for everything that the role may read. */
+/** An editor of GraphQL queries, with examples for the role. */
 export default function Queries({ session }: { session: Session }) {
   const offered = Object.entries({ ...examples[session.role], ...examples["visitor"] });
   const [chosen, setChosen] = useState(offered[0]?.[0]);

@@ -65,6 +65,6 @@ $$;
 
 comment on function track._settle(bigint[]) is $$
 Refreshes what is queued for the people of identities, and for those they were linked to at some time.
-Merges and splits move derived data with the next refresh: afterwards nobody's derived data contains that of another.
+Merges and splits move derived data with the next refresh: afterwards the derived data of a person is her own only.
 The caller has locked the refresh, the people and the identities.
 $$;

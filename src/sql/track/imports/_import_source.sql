@@ -33,7 +33,7 @@ end;
 $$;
 
 comment on function track._import_source(text) is $$
-Returns the source of an import; null when there is none of this name, or when it is being removed.
+Returns the source of an import. Null if no source has this name, or if the import is being removed.
 Errors: CF001 for the source of messages without one, CF005 for a source with write keys or statements.
 $$;
 

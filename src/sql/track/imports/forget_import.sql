@@ -140,7 +140,7 @@ end;
 $$;
 
 comment on function track._forget_people(bigint[]) is $$
-Deletes those of the people of whom nothing is stored but one name. Returns their keys.
+Deletes the people who have no stored data except one name. Returns their keys.
 The caller has locked them. A column of any room that `privacy.data_map` lists as a person or an identity counts.
 $$;
 
