@@ -1394,6 +1394,9 @@
 --!include monitor/checks/_check_tables.sql
 --!include monitor/checks/_check_wraparound.sql
 --!include monitor/checks/_check_connections.sql
+--!include monitor/probes/_connected_standbys.sql
+--!include monitor/probes/_absent_standbys.sql
+--!include monitor/checks/_check_this_standby.sql
 --!include monitor/checks/_check_replication.sql
 --!include monitor/checks/_check_clock.sql
 --!include monitor/checks/_check_notifications.sql
