@@ -10,7 +10,7 @@ import { decode } from "./text.ts";
 import { Times } from "./time.ts";
 
 /*
- * What Canvas gives away about visits, told by the fields of its rows:
+ * Visits as Canvas exports them, in forms that differ by the fields of their rows:
  *
  *   Live Events     `metadata` and `body`, as JSON lines: translated as requests of the collector are.
  *   page views      of a user: the CSV of her page in Canvas, and the JSON of GET /api/v1/users/:id/page_views.
@@ -21,7 +21,7 @@ import { Times } from "./time.ts";
 /** A request, with the names of page views; all texts, because CSV has no others. */
 type Request = Readonly<Record<string, string | undefined>>;
 
-/** What a part of an address shows, by the parts after `/courses/N`; the names are those of Live Events. */
+/** Items by the part of an address after `/courses/N`; the names are those of Live Events. */
 const ASSETS: Readonly<Record<string, { type: string; kind: string }>> = {
   assignments: { type: "assignment", kind: "task" },
   discussion_topics: { type: "discussion_topic", kind: "discussion" },

@@ -508,7 +508,7 @@ describe("page views of canvas", () => {
     expect(JSON.stringify(found)).not.toMatch(/secret|Mozilla|10\.0\.0/);
   });
 
-  test("what the user did not do is left out, with the reason, and a submission is no view", async () => {
+  test("what the user did not do is left out, with the reason, and a submission is not a view", async () => {
     const content = [
       columns,
       row({ request_id: "1", user_request: "false" }),
