@@ -123,7 +123,7 @@ Environment:
   PORT, HOST          port and address of the API (5678 on 127.0.0.1)
   INSIGHTS_LOCK_TIMEOUT, INSIGHTS_LOCK_TRIES
                       how long and how often a migration waits for a lock: see insights migrate --help
-  INSIGHTS_…          tokens, the pool, the GraphQL page: see README
+  INSIGHTS_…          tokens, the pool, the GraphQL page: see docs/deploying.md
 `,
   );
 
