@@ -62,6 +62,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "print the rows of a query or a saved query as CSV, JSON or a table, as an analyst",
     load: () => import("./commands/query.ts"),
   },
+  mcp: {
+    summary: "offer assistants what a role may call, as tools (Model Context Protocol)",
+    load: () => import("./commands/mcp.ts"),
+  },
   token: {
     summary: "print a token that signs in as a role and a person",
     load: () => import("./commands/token.ts"),
