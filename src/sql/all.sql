@@ -596,6 +596,7 @@
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
 --!include track/ingest/store_signals.sql
+--!include track/ingest/store_enrolments.sql
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/queue_people.sql
@@ -626,6 +627,7 @@
 --!include track/items/_describe_names.sql
 --!include track/items/_name_enrolments.sql
 --!include track/items/_merge_enrolments.sql
+--!include track/enrolments/_derive_enrolments.sql
 --!include track/items/_point_items.sql
 --!include track/items/merge_items.sql
 --!include track/items/unmerge_item.sql
@@ -1157,6 +1159,8 @@
 --!include analytics/funnels/_visible_periods.sql
 --!include analytics/funnels/_walk_steps.sql
 --!include analytics/funnels/_walk_unordered.sql
+--!include analytics/funnels/_step_condition.sql
+--!include analytics/funnels/_search_statement.sql
 --!include analytics/funnels/_funnel_attempts.sql
 --!include analytics/funnels/_attempts_by_value.sql
 --!include analytics/funnels/funnel.sql
@@ -1400,6 +1404,9 @@
 --!include monitor/checks/_check_tables.sql
 --!include monitor/checks/_check_wraparound.sql
 --!include monitor/checks/_check_connections.sql
+--!include monitor/probes/_connected_standbys.sql
+--!include monitor/probes/_absent_standbys.sql
+--!include monitor/checks/_check_this_standby.sql
 --!include monitor/checks/_check_replication.sql
 --!include monitor/checks/_check_clock.sql
 --!include monitor/checks/_check_notifications.sql
