@@ -590,6 +590,7 @@
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
 --!include track/ingest/store_signals.sql
+--!include track/ingest/store_enrolments.sql
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/queue_people.sql
@@ -620,6 +621,7 @@
 --!include track/items/_describe_names.sql
 --!include track/items/_name_enrolments.sql
 --!include track/items/_merge_enrolments.sql
+--!include track/enrolments/_derive_enrolments.sql
 --!include track/items/_point_items.sql
 --!include track/items/merge_items.sql
 --!include track/items/unmerge_item.sql
@@ -1151,6 +1153,8 @@
 --!include analytics/funnels/_visible_periods.sql
 --!include analytics/funnels/_walk_steps.sql
 --!include analytics/funnels/_walk_unordered.sql
+--!include analytics/funnels/_step_condition.sql
+--!include analytics/funnels/_search_statement.sql
 --!include analytics/funnels/_funnel_attempts.sql
 --!include analytics/funnels/_attempts_by_value.sql
 --!include analytics/funnels/funnel.sql
