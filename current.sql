@@ -17,9 +17,34 @@ values
 on conflict (metric) do nothing;
 
 update monitor.health_check
-set description = 'Replication slots, and standbys that lag or are gone.'
+set description = 'Replication slots, and standbys that lag.'
 where health_check = 'replication';
 
+alter table monitor.rule_bound
+  add column if not exists lowest float8,
+  add column if not exists highest float8;
+
+comment on column monitor.rule_bound.basis is $$
+Values that it is learned from.
+`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them, and 20, and the hours of
+the week explain half of the deviations; `all hours`: all; `learning`: there are less than 100 values, of a daily metric
+less than 14, or less than a day.
+$$;
+comment on column monitor.rule_bound.spread is $$
+Their standard deviation, from the median absolute deviation; null while learning.
+At least 5 percent of the median, and a least amount by the unit, so that a constant series does not alert on noise; of
+an hour of the week, at least the share of the median by which values of all hours deviate from theirs.
+$$;
+comment on column monitor.rule_bound.lowest is $$
+Value below which the series was for the time `rule.hold` on at most a tenth of the days: a lower bound is not above it.
+Null unless the basis is `all hours`.
+$$;
+comment on column monitor.rule_bound.highest is $$
+Value above which the series was for the time `rule.hold` on at most a tenth of the days: an upper bound is not below
+it. Null unless the basis is `all hours`.
+$$;
+
+drop function if exists monitor._learn_bound(int, text, text, timestamptz);
 set local lock_timeout to '5s';
 
 alter table track.source add column states_enrolments boolean not null default false;
