@@ -1,16 +1,14 @@
 import { caliperMessages } from "../collector/caliper.ts";
-import { canvasMessages } from "../collector/canvas.ts";
 import { BodyError, objectOf, type Translated, textOf } from "../collector/dialect.ts";
 import { readStatements, type Statement } from "../collector/xapi/statement.ts";
 import { eventOf } from "../collector/xapi/translate.ts";
 import { RowIdentity } from "./identity.ts";
 import type { Message } from "./message.ts";
 import { type Problem, shown } from "./problem.ts";
-import { readObjects } from "./segment.ts";
+import { ISO_TIMES, readObjects } from "./segment.ts";
 import type { Reader } from "./table.ts";
 
-/** Live Events of Canvas, one per line, as its stream and its exports deliver them; translated as requests are. */
-export const canvasReader = (): Reader => dialectReader((body) => canvasMessages({ body }));
+const noted = (reader: Reader): Reader => Object.assign(reader, { notes: () => [ISO_TIMES] });
 
 /** Caliper: one envelope, or one event, per line. */
 export const caliperReader = (): Reader =>
@@ -26,14 +24,15 @@ export const caliperReader = (): Reader =>
  * xAPI: one statement, or a list, per line. Only their events are stored: statements that clients can read back are sent
  * to `/xapi`.
  */
-export const xapiReader = (): Reader => (lines) => {
-  const identity = new RowIdentity("xapi");
-  return readObjects(lines, (value) => {
-    const read = readStatements(value);
-    if ("problem" in read) return [{ what: read.problem, value: shown(JSON.stringify(value)) }];
-    return read.statements.map((statement) => messageOf(statement, identity));
+export const xapiReader = (): Reader =>
+  noted((lines) => {
+    const identity = new RowIdentity("xapi");
+    return readObjects(lines, (value) => {
+      const read = readStatements(value);
+      if ("problem" in read) return [{ what: read.problem, value: shown(JSON.stringify(value)) }];
+      return read.statements.map((statement) => messageOf(statement, identity));
+    });
   });
-};
 
 function messageOf(statement: Statement, identity: RowIdentity): Message | Problem {
   const event = eventOf(statement);
@@ -52,16 +51,23 @@ function messageOf(statement: Statement, identity: RowIdentity): Message | Probl
   return { ...event, messageId, userId, timestamp } as Message;
 }
 
-function dialectReader(translate: (body: Record<string, unknown>) => Translated[]): Reader {
-  return (lines) =>
+/** `other` converts objects that are not of the dialect. */
+export function dialectReader(
+  translate: (body: Record<string, unknown>) => Translated[],
+  other: (value: Record<string, unknown>) => (Message | Problem)[] | undefined = () => undefined,
+): Reader {
+  return noted((lines) =>
     readObjects(lines, (value) => {
+      const others = other(value);
+      if (others !== undefined) return others;
       try {
         return translate(value).map(complete);
       } catch (error) {
         if (!(error instanceof BodyError)) throw error;
         return [{ what: error.message, value: shown(JSON.stringify(value)), hint: error.hint }];
       }
-    });
+    }),
+  );
 }
 
 /** Nothing is sent now: the times of a file are those of its events. An event of no user is left out. */

@@ -85,10 +85,10 @@ export function moodleReader(options: MoodleOptions): Reader {
     readTable(lines, undefined, (header) => {
       const { convert, id } = formOf(header, options);
       const identity = new RowIdentity("moodle");
-      return (cells): Message | Problem => {
+      return (cells, line): Message | Problem => {
         const meaning = convert(cells);
         if ("what" in meaning) return meaning;
-        const time = times.read(meaning.time);
+        const time = times.read(meaning.time, line);
         if (typeof time !== "number") return { ...time, what: `time: ${time.what}` };
         rows += 1;
         const base = {
@@ -108,7 +108,7 @@ export function moodleReader(options: MoodleOptions): Reader {
       return (cells) => cells[at] ?? "";
     });
   reader.notes = () => [
-    ...(times.recognized === undefined ? [] : [times.recognized]),
+    ...times.notes(),
     ...(rows > 0 && views === 0
       ? ["none of the rows is a page view: time on page and popular courses will be empty"]
       : []),

@@ -590,6 +590,7 @@
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
 --!include track/ingest/store_signals.sql
+--!include track/ingest/store_enrolments.sql
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/queue_people.sql
@@ -620,6 +621,7 @@
 --!include track/items/_describe_names.sql
 --!include track/items/_name_enrolments.sql
 --!include track/items/_merge_enrolments.sql
+--!include track/enrolments/_derive_enrolments.sql
 --!include track/items/_point_items.sql
 --!include track/items/merge_items.sql
 --!include track/items/unmerge_item.sql
@@ -1396,6 +1398,9 @@
 --!include monitor/checks/_check_tables.sql
 --!include monitor/checks/_check_wraparound.sql
 --!include monitor/checks/_check_connections.sql
+--!include monitor/probes/_connected_standbys.sql
+--!include monitor/probes/_absent_standbys.sql
+--!include monitor/checks/_check_this_standby.sql
 --!include monitor/checks/_check_replication.sql
 --!include monitor/checks/_check_clock.sql
 --!include monitor/checks/_check_notifications.sql

@@ -407,6 +407,10 @@ values
   ('insights_replication_standbys', 'gauge', 'count', '{}', 'Standbys that are connected.'),
   ('insights_replication_lag_bytes', 'gauge', 'bytes', '{standby}', 'Log that the standby has not applied.'),
   ('insights_replication_lag_seconds', 'gauge', 'seconds', '{standby}', 'Time by which the standby is behind.'),
+  (
+    'insights_replication_absence_seconds', 'gauge', 'seconds', '{standby}',
+    'Time since the standby was connected; 0 while it is.'
+  ),
   ('insights_replication_slot_active', 'gauge', 'flag', '{slot}', '1 when the slot is in use.'),
   ('insights_replication_slot_retained_bytes', 'gauge', 'bytes', '{slot}', 'Log that the slot keeps on disk.');
 
@@ -610,7 +614,8 @@ create table monitor.alert_setting (
   only_row boolean primary key default true check (only_row),
   resolve_after interval not null default '5 minutes' check (resolve_after between '1 minute' and '1 day'),
   reopen_within interval not null default '1 day' check (reopen_within between '0' and '30 days'),
-  database_limit_bytes bigint check (database_limit_bytes > 0)
+  database_limit_bytes bigint check (database_limit_bytes > 0),
+  standby_lag_limit interval not null default '5 minutes' check (standby_lag_limit between '1 second' and '1 day')
 );
 
 comment on table monitor.alert_setting is $$
@@ -626,6 +631,9 @@ Time after which a problem that is found again is a new alert. Before, the resol
 $$;
 comment on column monitor.alert_setting.database_limit_bytes is $$
 Size that the database can grow to, for the forecast of the check `growth`; null when unknown.
+$$;
+comment on column monitor.alert_setting.standby_lag_limit is $$
+Time by which a standby may be behind, or not connected, before it is a problem. Twelve times as long is critical.
 $$;
 
 insert into monitor.alert_setting default values;
@@ -842,7 +850,7 @@ values
   ('tables', 1100, 'monitor._check_tables', 'operator', 'Tables with many dead rows, and indexes that are not valid.'),
   ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
   ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
-  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
+  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots, and standbys that lag or are gone.'),
   ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.'),
   ('probes', 1600, 'monitor._check_probes', 'operator', 'Probes that fail, or that are not run.'),
   ('growth', 1700, 'monitor._check_growth', 'operator', 'Size of the database, and when it reaches its limit.');
