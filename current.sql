@@ -17,9 +17,34 @@ values
 on conflict (metric) do nothing;
 
 update monitor.health_check
-set description = 'Replication slots, and standbys that lag or are gone.'
+set description = 'Replication slots, and standbys that lag.'
 where health_check = 'replication';
 
+alter table monitor.rule_bound
+  add column if not exists lowest float8,
+  add column if not exists highest float8;
+
+comment on column monitor.rule_bound.basis is $$
+Values that it is learned from.
+`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them, and 20, and the hours of
+the week explain half of the deviations; `all hours`: all; `learning`: there are less than 100 values, of a daily metric
+less than 14, or less than a day.
+$$;
+comment on column monitor.rule_bound.spread is $$
+Their standard deviation, from the median absolute deviation; null while learning.
+At least 5 percent of the median, and a least amount by the unit, so that a constant series does not alert on noise; of
+an hour of the week, at least the share of the median by which values of all hours deviate from theirs.
+$$;
+comment on column monitor.rule_bound.lowest is $$
+Value below which the series was for the time `rule.hold` on at most a tenth of the days: a lower bound is not above it.
+Null unless the basis is `all hours`.
+$$;
+comment on column monitor.rule_bound.highest is $$
+Value above which the series was for the time `rule.hold` on at most a tenth of the days: an upper bound is not below
+it. Null unless the basis is `all hours`.
+$$;
+
+drop function if exists monitor._learn_bound(int, text, text, timestamptz);
 set local lock_timeout to '5s';
 
 alter table track.source add column states_enrolments boolean not null default false;
@@ -309,3 +334,43 @@ drop function
   ml._unscaled(float8[], float8[], jsonb, integer, float8),
   ml._values(jsonb, text),
   ml._variables(jsonb);
+
+/* ------------------------------------------------------------------------------------------------ saved views -- */
+
+create table analytics.saved_view (
+  view_id bigint generated always as identity primary key,
+  name text not null check (length(name) between 1 and 200),
+  address text not null check (
+    length(address) <= 4000
+    and address ~ '^/[a-z-]+(\?([A-Za-z0-9_]+=[^&#]*(&|$))*)?$'
+    and address !~ '[?&]person='
+  ),
+  is_shared boolean not null default false,
+  board text check (length(board) between 1 and 100),
+  board_position int not null default 0,
+  created_by text not null,
+  created_at timestamptz not null default now(),
+  changed_at timestamptz not null default now()
+);
+
+comment on table analytics.saved_view is $$
+@behavior -query:resource:list -query:resource:connection -query:resource:single -insert -update -delete -type:node
+Saved views of the pages: the address of a page with its settings, under a name.
+Analysts and administrators see their own, and those that are shared. A view contains no figures: who opens it sees
+what she may see.
+$$;
+comment on column analytics.saved_view.view_id is $$Key of the view.$$;
+comment on column analytics.saved_view.name is $$Name, as shown in lists and on the board.$$;
+comment on column analytics.saved_view.address is $$Path of the page with its settings, such as /explore?view=funnel.$$;
+comment on column analytics.saved_view.is_shared is $$Whether all analysts and administrators see it.$$;
+comment on column analytics.saved_view.board is $$Board on which it is pinned; null when it is on none.$$;
+comment on column analytics.saved_view.board_position is $$Place on the board: views of lower numbers come first.$$;
+comment on column analytics.saved_view.created_by is $$
+Author: `userId` of the analyst or administrator, or the database login.
+$$;
+comment on column analytics.saved_view.created_at is $$Time at which the view was saved first.$$;
+comment on column analytics.saved_view.changed_at is $$Time at which the view was saved last.$$;
+
+create index saved_view_author on analytics.saved_view (created_by);
+
+alter table analytics.saved_view enable row level security;

@@ -1114,6 +1114,9 @@
 --!include analytics/annotations/annotate.sql
 --!include analytics/annotations/remove_annotation.sql
 --!include analytics/annotations/annotations.sql
+--!include analytics/views/save_view.sql
+--!include analytics/views/saved_views.sql
+--!include analytics/views/delete_view.sql
 --!include analytics/queries/query_functions.sql
 --!include analytics/queries/query_statement.sql
 --!include analytics/queries/save_query.sql

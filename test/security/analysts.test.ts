@@ -18,6 +18,7 @@ const identifying =
 const declared: Record<string, string> = {
   "analytics.annotation.created_by": "the author of an annotation, a colleague",
   "analytics.saved_query.created_by": "the author of a query, a colleague",
+  "analytics.saved_view.created_by": "the author of a view that is shared, a colleague",
   "analytics.saved_query.arguments": "queries of functions that the analyst may execute, which take no person",
   "recommend.evaluation_comparison.people": "a number of people",
   "recommend.evaluation_result.people": "a number of people",
