@@ -102,6 +102,13 @@ const generated: Record<string, { make: Make; header?: string; row: (index: numb
     row: (index) =>
       `{"metadata":{"event_name":"asset_accessed","event_time":"${timeOf(index)}","user_id":"${index % 5_000}","context_id":"1"},"body":{"asset_id":"${index % 300}","asset_type":"course"}}`,
   },
+  "page views of canvas": {
+    make: canvasReader,
+    header:
+      "request_id,user_id,url,context_id,context_type,controller,action,interaction_seconds,created_at,http_method",
+    row: (index) =>
+      `3e246700-e305-0130-51de-${String(index).padStart(12, "0")},${index % 5_000},https://a.example/courses/${index % 90}/assignments/${index % 300},${index % 90},Course,assignments,show,5.0,${timeOf(index)},GET`,
+  },
   caliper: {
     make: caliperReader,
     row: (index) =>

@@ -180,19 +180,19 @@ describe("insights import", () => {
   test("forget-import that is killed, or loses its connection, is completed by running it again", async () => {
     // Embedded, where sessions cannot be ended, the process alone is.
     const rows = database.native ? 40_000 : 24_000;
-    const words = csv(await file("forgotten.csv", ratings(rows)), "--source", "forgotten");
+    const words = csv(await file("half.csv", ratings(rows)), "--source", "half");
     await insights(words);
     const deleted = (): Promise<number> =>
       database.value<number>(
-        "select coalesce(max(event_count), 0)::int from track.forgotten_import where name = 'forgotten'",
+        "select coalesce(max(event_count), 0)::int from track.forgotten_import where name = 'half'",
       );
-    const first = start(["forget-import", "forgotten"]);
+    const first = start(["forget-import", "half"]);
     const closed = once(first, "close");
     await expect.poll(deleted, { timeout: 240_000, interval: 20 }).toBeGreaterThan(0);
     first.kill("SIGKILL");
     await closed;
     if (database.native) {
-      const second = insights(["forget-import", "forgotten"]);
+      const second = insights(["forget-import", "half"]);
       const before = await deleted();
       await expect.poll(deleted, { timeout: 240_000, interval: 20 }).toBeGreaterThan(before);
       await database.query(
@@ -204,12 +204,12 @@ describe("insights import", () => {
       if (status !== 0)
         expect(errors).toMatch(/connection to the database was lost after [\d,]+ events[\s\S]*hint: Run/);
     }
-    const { output, status } = await insights(["forget-import", "forgotten"]);
+    const { output, status } = await insights(["forget-import", "half"]);
     expect(output).toMatch(new RegExp(`${rows.toLocaleString("en")} events deleted`));
     expect(status).toBe(0);
     expect(
       await database.value(
-        "select count(*)::int from track.event join track.source using (source_id) where name like 'forgotten%'",
+        "select count(*)::int from track.event join track.source using (source_id) where name like 'half%'",
       ),
     ).toBe(0);
     // The file can be stored again.
