@@ -23,10 +23,10 @@ const serverless = [
  * such statements. `.ci/run` leaves them out of its first suite, by INSIGHTS_TEST_SHORT.
  */
 const alike = [
-  "test/api/{admission,analytics,arguments,experiment_story,include}.test.ts",
+  "test/api/{admission,analytics,include}.test.ts",
   "test/dashboard/operations.test.ts",
   "test/commands/{doctor,erase,evaluate,experiment,export,health,import,keys,query,retention,sql,train}.test.ts",
-  "test/database/{locks,months,schema-conflicts}.test.ts",
+  "test/database/{locks,schema-conflicts}.test.ts",
   "test/errors/**/*.test.ts",
   "test/importer/import.test.ts",
   "test/metrics/**/*.test.ts",
@@ -42,22 +42,24 @@ const alike = [
 
 /**
  * Tests that take long: how releases are made and applied, one release with a filled database, every function with
- * hostile arguments, clients whose server is killed, pages in a browser, a supervisor that is killed, trainings and
+ * hostile arguments, clients whose server is killed, pages in a browser, a supervisor that is killed, a standby, trainings and
  * settings with any history, trainings by steps, relations of many items, each cell of a rollup made wrong, the fixes
- * of health executed.
+ * of health executed, stories of months: an experiment, a model that is made worse, monthly partitions with
+ * other dates.
  * INSIGHTS_TEST_SHORT leaves them out.
  */
 const long = [
-  "test/api/arguments.test.ts",
+  "test/api/{arguments,experiment_story,killed_list}.test.ts",
   "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
   "test/dashboard/pages.test.ts",
-  "test/database/watchdog.test.ts",
+  "test/database/{months,replication,watchdog}.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
   "test/security/limits.test.ts",
   "test/sql/analytics/train_predictions_step.test.ts",
   "test/sql/ml/recommenders/ease_neighbours.test.ts",
+  "test/sql/monitor/relevance_story.test.ts",
   "test/sql/recommend/evaluate_relations.test.ts",
   "test/sql/track/check_rollups.test.ts",
   "test/worker/{fixes,predictions}.test.ts",

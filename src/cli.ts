@@ -62,6 +62,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "print the rows of a query or a saved query as CSV, JSON or a table, as an analyst",
     load: () => import("./commands/query.ts"),
   },
+  mcp: {
+    summary: "offer assistants what a role may call, as tools (Model Context Protocol)",
+    load: () => import("./commands/mcp.ts"),
+  },
   token: {
     summary: "print a token that signs in as a role and a person",
     load: () => import("./commands/token.ts"),
@@ -119,7 +123,7 @@ Environment:
   PORT, HOST          port and address of the API (5678 on 127.0.0.1)
   INSIGHTS_LOCK_TIMEOUT, INSIGHTS_LOCK_TRIES
                       how long and how often a migration waits for a lock: see insights migrate --help
-  INSIGHTS_…          tokens, the pool, the GraphQL page: see README
+  INSIGHTS_…          tokens, the pool, the GraphQL page: see docs/deploying.md
 `,
   );
 

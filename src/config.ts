@@ -123,6 +123,7 @@ const environment = z.object({
     z.string().regex(/^[\x21-\x7e]{32,1000}$/, "expected 32 to 1000 characters without spaces"),
   ),
   INSIGHTS_WEBHOOK_HOSTS: optional(webhookHosts),
+  INSIGHTS_TOKEN: optional(z.string()),
   HOST: optional(z.string()),
   PORT: optional(port),
 });
@@ -195,6 +196,8 @@ export interface Config {
   metricsToken: string | undefined;
   /** Receivers of webhooks that may have a private address, or be called without TLS; default: none. */
   webhookHosts: Hosts;
+  /** The token of `insights mcp` on standard input and output. */
+  token: string | undefined;
   host: string;
   port: number;
 }
@@ -249,6 +252,7 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     metricsPort: value.INSIGHTS_METRICS_PORT,
     metricsToken: value.INSIGHTS_METRICS_TOKEN,
     webhookHosts: value.INSIGHTS_WEBHOOK_HOSTS ?? publicHosts,
+    token: value.INSIGHTS_TOKEN,
     host: value.HOST ?? "127.0.0.1",
     port: value.PORT ?? 5678,
   };

@@ -288,14 +288,14 @@ export async function signToken(
   return await token.sign(new TextEncoder().encode(secret));
 }
 
-/** Statement timeout of each role. */
-const statementTimeout: Readonly<Record<Role, string>> = {
-  visitor: "10s",
-  learner: "10s",
-  instructor: "30s",
-  analyst: "60s",
-  admin: "60s",
-  worker: "10min",
+/** Longest time of a statement of each role, in seconds. */
+export const statementSeconds: Readonly<Record<Role, number>> = {
+  visitor: 10,
+  learner: 10,
+  instructor: 30,
+  analyst: 60,
+  admin: 60,
+  worker: 600,
 };
 
 /**
@@ -325,7 +325,7 @@ export function requestSettings({
     "insights.opt_out": optOut ?? "",
     "insights.user_agent": userAgent ?? "",
     "insights.read_reason": readReason ?? "",
-    statement_timeout: statementTimeout[role],
+    statement_timeout: `${statementSeconds[role]}s`,
     jit: "off",
   };
 }

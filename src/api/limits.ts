@@ -109,7 +109,7 @@ export function checkJson(bytes: Uint8Array): void {
  * The same for the variables. Those that are strings, and those in an input object, may contain JSON again, such as the
  * batch of trackIngest; further inside, as in a message, a string is a text.
  */
-function checkVariables(value: unknown, depth = 0): void {
+export function checkVariables(value: unknown, depth = 0): void {
   if (depth > limits.nesting) throw tooDeep();
   if (typeof value === "string") {
     if (depth <= 2 && nesting(value) > limits.nesting) throw tooDeep();

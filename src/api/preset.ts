@@ -14,8 +14,10 @@ import { readHeaders } from "./headers.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
 import { applyOperation, type Operations } from "./operations.ts";
 import { PersonPlugin } from "./person.ts";
+import { rooms } from "./rooms.ts";
 
 export { type Client, createAuthenticate, type Identity, requestSettings, type Sender } from "./authentication.ts";
+export { rooms } from "./rooms.ts";
 
 declare global {
   namespace GraphileConfig {
@@ -31,9 +33,6 @@ declare global {
     }
   }
 }
-
-/** The schemas that the API reflects, in dependency order. */
-export const rooms = ["ml", "privacy", "track", "experiment", "analytics", "recommend", "monitor"];
 
 function keep<T>(list: T[], wanted: (element: T) => boolean): void {
   list.splice(0, list.length, ...list.filter(wanted));

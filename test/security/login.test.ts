@@ -19,7 +19,7 @@ import { makeWorld } from "../support/world.ts";
 const database = await testDatabase();
 endAtEndOfFile();
 
-/** Logins created as in the README, dropped at the end. */
+/** Logins created as in docs/deploying.md, dropped at the end. */
 async function withLogins(
   work: (logins: { api: string; worker: string; urlOf: (login: string) => string }) => Promise<void>,
 ): Promise<void> {
