@@ -235,7 +235,7 @@ describe("the table of moodle", () => {
     expect(problems(readings)).toEqual([[4, "an administrator, logged in as another user"]]);
   });
 
-  test("enrolments, completions and grades are those of the learner, whoever caused them", async () => {
+  test("enrolments, completions and grades are those of the learner, also when others caused them", async () => {
     const event = (id: number, name: string, related: string, other: string, origin = "cli") =>
       `${id},\\core\\event\\${name},core,x,y,NULL,NULL,c,1,5,50,36,2,36,${related},0,${other},1674475740,${origin},10.0.0.1,2`;
     const content = [
