@@ -9,6 +9,7 @@ import { texts } from "./texts.ts";
 
 const Overview = lazy(() => import("./pages/overview.tsx"));
 const Explore = lazy(() => import("./pages/explore.tsx"));
+const Boards = lazy(() => import("./pages/boards.tsx"));
 const ForYou = lazy(() => import("./pages/for-you.tsx"));
 const Courses = lazy(() => import("./pages/courses.tsx"));
 const Recommendations = lazy(() => import("./pages/recommendations.tsx"));
@@ -23,8 +24,8 @@ const pagesOf: Record<Session["role"], readonly Name[]> = {
   visitor: ["queries"],
   learner: ["forYou", "privacy", "queries"],
   instructor: ["courses", "queries"],
-  analyst: ["overview", "explore", "courses", "recommendations", "queries"],
-  admin: ["overview", "explore", "courses", "recommendations", "privacy", "operations", "queries"],
+  analyst: ["overview", "explore", "boards", "courses", "recommendations", "queries"],
+  admin: ["overview", "explore", "boards", "courses", "recommendations", "privacy", "operations", "queries"],
   worker: ["queries"],
 };
 
@@ -114,6 +115,7 @@ function NotFound() {
 const components: Record<Name, typeof Courses | typeof Overview> = {
   overview: Overview,
   explore: Explore,
+  boards: Boards,
   forYou: ForYou,
   courses: Courses,
   recommendations: Recommendations,
