@@ -25,6 +25,13 @@ export const texts = {
     visitor: "A visitor sends events, and reads nothing.",
     unreachable: "The server is not reachable.",
     again: "Try again",
+    openId: "Sign in with your organisation",
+    ended: "Your session has ended. Sign in again: the page continues where it is, and keeps what you typed.",
+    failures: {
+      failed: "The sign-in did not succeed. Try again.",
+      role: "Your account has no role here. An administrator of your organisation can assign one.",
+      unreachable: "Your organisation's sign-in is not reachable. Try again in a moment.",
+    },
   },
   period: {
     label: "Period",
