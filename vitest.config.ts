@@ -49,7 +49,7 @@ const alike = [
  * INSIGHTS_TEST_SHORT leaves them out.
  */
 const long = [
-  "test/api/{arguments,experiment_story,killed_list}.test.ts",
+  "test/api/{arguments,experiment_story,killed_list,replica}.test.ts",
   "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
   "test/dashboard/pages.test.ts",

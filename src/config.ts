@@ -119,6 +119,8 @@ const environment = z.object({
   DATABASE_URL: optional(databaseUrl),
   DIRECT_DATABASE_URL: optional(databaseUrl),
   ROOT_DATABASE_URL: optional(databaseUrl),
+  DATABASE_READ_URL: optional(databaseUrl),
+  INSIGHTS_STANDBY_LAG: optional(whole(1, 3600)),
   INSIGHTS_POOLER: optional(z.stringbool()),
   INSIGHTS_LOCK_TIMEOUT: optional(whole(1, 60_000)),
   INSIGHTS_LOCK_TRIES: optional(whole(1, 1000)),
@@ -178,6 +180,10 @@ export interface Config {
    * server.
    */
   rootDatabaseUrl: string | undefined;
+  /** A hot standby of the database, for the queries of the API. */
+  readUrl: string | undefined;
+  /** Seconds by which the standby may be behind; beyond, the primary answers. */
+  standbyLag: number;
   /** Whether a transaction pooler is in front of the database; undefined: detected automatically. */
   pooler: boolean | undefined;
   /** Milliseconds that a migration waits for a lock, while others queue behind it. */
@@ -292,6 +298,8 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     databaseUrl: value.DATABASE_URL,
     directUrl: value.DIRECT_DATABASE_URL,
     rootDatabaseUrl: value.ROOT_DATABASE_URL,
+    readUrl: value.DATABASE_READ_URL,
+    standbyLag: value.INSIGHTS_STANDBY_LAG ?? 10,
     pooler: value.INSIGHTS_POOLER,
     lockTimeout: value.INSIGHTS_LOCK_TIMEOUT ?? 400,
     lockTries: value.INSIGHTS_LOCK_TRIES ?? 10,

@@ -171,6 +171,9 @@ export function createGate(size: number, maxWait: number): Gate {
 const busy = new WeakSet<object>();
 export const wasBusy = (pgSettings: object): boolean => busy.has(pgSettings);
 
+/** Another server answers the request. */
+export const forgetBusy = (pgSettings: object): boolean => busy.delete(pgSettings);
+
 /** Addresses of requests, by the settings that they run with. */
 export const callers = new WeakMap<object, string>();
 

@@ -4,6 +4,7 @@ import { assumeRole } from "../database/connect.ts";
 import { queueSchema } from "../database/logins.ts";
 import { committedMigrations, migrationNumber } from "../database/release.ts";
 import { loggableLine } from "../errors.ts";
+import type { Replica, ReplicaStatus } from "./replica.ts";
 
 /** The answer of `/healthz`. Parts that the API's login may not read are null. */
 export interface Health {
@@ -15,6 +16,8 @@ export interface Health {
   queue: { waiting: number; oldestSeconds: number; failed: number } | null;
   /** People whose sessions are out of date, and the time since the last successful refresh. */
   freshness: { stalePeople: number; refreshedSecondsAgo: number | null } | null;
+  /** The standby that answers queries, if DATABASE_READ_URL names one. Without it, the primary answers. */
+  standby?: ReplicaStatus;
 }
 
 /** Longest wait for an answer, in milliseconds. The embedded database has a single session, which training may hold. */
@@ -86,7 +89,7 @@ const unavailable = (error: string): Health => ({
 });
 
 /** Checks the database; concurrent calls share one check. */
-export function createHealthCheck(pool: pg.Pool, embedded: boolean): () => Promise<Health> {
+export function createHealthCheck(pool: pg.Pool, embedded: boolean, replica?: Replica): () => Promise<Health> {
   const longest = embedded ? longestWait.embedded : longestWait.native;
   let checking: Promise<Health> | undefined;
 
@@ -96,7 +99,7 @@ export function createHealthCheck(pool: pg.Pool, embedded: boolean): () => Promi
       try {
         const found = await examine(client);
         client.release();
-        return { status: "ok", ...found };
+        return { status: "ok", ...found, ...(replica === undefined ? {} : { standby: replica.status() }) };
       } catch (error) {
         client.release(true);
         throw error;

@@ -2,7 +2,16 @@ import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
 import { listOfCodec, type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
 import { makePgService } from "postgraphile/adaptors/pg";
 import { SafeError } from "postgraphile/grafast";
-import { BREAK, GraphQLError, parse, type ValidationContext, type ValidationRule, visit } from "postgraphile/graphql";
+import {
+  BREAK,
+  type DocumentNode,
+  GraphQLError,
+  Kind,
+  parse,
+  type ValidationContext,
+  type ValidationRule,
+  visit,
+} from "postgraphile/graphql";
 import { sql } from "postgraphile/pg-sql2";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import "postgraphile/grafserv/node";
@@ -14,6 +23,7 @@ import { readHeaders } from "./headers.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
 import { applyOperation, type Operations, viewOperations } from "./operations.ts";
 import { PersonPlugin } from "./person.ts";
+import { positionAge, positionCookie, positionHeader, type Replica } from "./replica.ts";
 import { rooms } from "./rooms.ts";
 
 export { type Client, createAuthenticate, type Identity, requestSettings, type Sender } from "./authentication.ts";
@@ -29,6 +39,8 @@ declare global {
         introspection?: boolean;
         /** Persisted operations; visitors, learners and instructors may send no others. */
         operations?: () => Operations | undefined;
+        /** A hot standby that answers queries; see `insightsService`. */
+        replica?: Replica | undefined;
       };
     }
   }
@@ -231,6 +243,24 @@ function introspects(query: unknown): boolean {
   return found;
 }
 
+/** Whether the operation of a request is a query. */
+function isQuery(document: DocumentNode, name: string | null | undefined): boolean {
+  const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
+  return operations.every(
+    (operation) =>
+      operation.kind !== Kind.OPERATION_DEFINITION ||
+      operation.operation === "query" ||
+      (name != null && operation.name?.value !== name),
+  );
+}
+
+const cookieOf = (cookies: string | undefined, name: string): string | undefined =>
+  cookies
+    ?.split(";")
+    .map((cookie) => cookie.trim())
+    .find((cookie) => cookie.startsWith(`${name}=`))
+    ?.slice(name.length + 1);
+
 /** A validation rule whose errors do not suggest names. */
 function quietly(rule: ValidationRule): ValidationRule {
   return (context) => {
@@ -329,6 +359,23 @@ export const preset: GraphileConfig.Preset = {
         response.once("close", () => hangUp.abort());
         hangUps.set(pgSettings, hangUp.signal);
       }
+      const { replica } = args.resolvedPreset?.insights ?? {};
+      if (replica !== undefined) {
+        const headers = request?.requestContext.node?.req.headers ?? {};
+        if (isQuery(args.document, args.operationName)) {
+          const sent = headers[positionHeader] ?? cookieOf(headers.cookie, positionCookie);
+          replica.offer(pgSettings, args.document, sent?.toString());
+        } else if (response !== undefined) {
+          replica.watch(pgSettings, (position) => {
+            if (response.headersSent) return;
+            response.setHeader(positionHeader, position);
+            // A page of this server need not do anything; clients elsewhere send the header.
+            if (headers["sec-fetch-site"] !== "same-origin") return;
+            const attributes = `Max-Age=${positionAge}; Path=/; HttpOnly; SameSite=Strict`;
+            response.appendHeader("set-cookie", `${positionCookie}=${position}; ${attributes}`);
+          });
+        }
+      }
       return { pgSettings };
     },
   },
@@ -352,6 +399,7 @@ export function insightsService(
   pool: pg.Pool,
   maxWait = 5000,
   gate: Gate = createGate(pool.options.max ?? 10, maxWait),
+  standby?: { pool: pg.Pool; replica: Replica },
 ): GraphileConfig.PgServiceConfiguration {
   const service = makePgService({
     pool,
@@ -365,8 +413,13 @@ export function insightsService(
     ...service,
     adaptor: {
       ...adaptor,
-      createWithPgClient: async (...options: Parameters<typeof adaptor.createWithPgClient>) =>
-        takeTurns(await adaptor.createWithPgClient(...options), gate),
+      async createWithPgClient(...[options, variant]: Parameters<typeof adaptor.createWithPgClient>) {
+        const onPrimary = takeTurns(await adaptor.createWithPgClient(options, variant), gate);
+        if (standby === undefined) return onPrimary;
+        const onStandby = await adaptor.createWithPgClient({ ...options, pool: standby.pool }, variant);
+        const standbyGate = createGate(standby.pool.options.max ?? 10, maxWait);
+        return standby.replica.route(onPrimary, takeTurns(onStandby, standbyGate));
+      },
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BlockList } from "node:net";
+import type pg from "pg";
 import { allowPage, answerPreflight, createCollector, routeNames, routesOf } from "../collector/collector.ts";
 import { createDecoder } from "../collector/decode.ts";
 import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
@@ -23,6 +24,7 @@ import { createKeys } from "./keys.ts";
 import { answer, type Listener, openListener, problem, refuse } from "./listener.ts";
 import type { Operations } from "./operations.ts";
 import { findPage, isPage } from "./pages.ts";
+import { createReplica, positionHeader, type Replica } from "./replica.ts";
 import { createRun, createRunAs } from "./run-as.ts";
 import { createSessions } from "./sessions.ts";
 import { createSignIn, isSignIn } from "./sign-in.ts";
@@ -38,6 +40,29 @@ export interface Api {
 
 /** One connection at work, and one that accepts the next request, are all that the embedded database can use. */
 const embeddedConnections = 4;
+
+interface Standby {
+  pool: pg.Pool;
+  replica: Replica;
+  close(): Promise<void>;
+}
+
+/** The hot standby that answers queries. */
+function openStandby({ readUrl = "", poolSize, standbyLag }: Config, database: Database): Standby {
+  // A server that is away is found within seconds, before requests wait for it.
+  const brief = { connectionTimeoutMillis: 2000, query_timeout: 2000 };
+  const pool = createPool({ url: readUrl }, poolSize, { connectionTimeoutMillis: 2000 });
+  const followed = { primary: createPool(database, 1, brief), standby: createPool({ url: readUrl }, 1, brief) };
+  const replica = createReplica(followed, standbyLag);
+  return {
+    pool,
+    replica,
+    async close() {
+      await replica.close();
+      await Promise.all([pool.end(), followed.primary.end(), followed.standby.end()]);
+    },
+  };
+}
 
 /** The parameters by which the API verifies tokens; `signToken` takes the same. */
 export async function authenticationOptions(config: Config): Promise<AuthenticationOptions> {
@@ -84,8 +109,8 @@ const timed: ReadonlySet<string> = new Set([
  */
 const corsHeaders = {
   "access-control-allow-methods": "GET, POST, OPTIONS",
-  "access-control-allow-headers": "authorization, content-type, accept, x-write-key, x-read-reason",
-  "access-control-expose-headers": "retry-after",
+  "access-control-allow-headers": `authorization, content-type, accept, x-write-key, x-read-reason, ${positionHeader}`,
+  "access-control-expose-headers": `retry-after, ${positionHeader}`,
   "access-control-max-age": "86400",
   vary: "Origin",
 };
@@ -170,6 +195,7 @@ export async function startApi(
   const healthPool = createPool(database, 1);
   // Nor do write keys wait for the pool.
   const ownPool = createPool(database, database.embedded ? 1 : 2);
+  const standby = config.readUrl === undefined || database.embedded ? undefined : openStandby(config, database);
   const run = createRunAs(ownPool, database.embedded ? 30_000 : 5000);
   const keys = createKeys(run);
   const refusals = createRefusals(run);
@@ -213,8 +239,8 @@ export async function startApi(
       browserCookiePlugin((request) => offers.get(request)?.()),
       refusedBatchesPlugin((request, code) => refusals.count(admission.sourceOf(request as IncomingMessage), code)),
     ],
-    insights: { authenticate, introspection: graphiql, operations: () => operations },
-    pgServices: [insightsService(pool, maxWait, gate)],
+    insights: { authenticate, introspection: graphiql, operations: () => operations, replica: standby?.replica },
+    pgServices: [insightsService(pool, maxWait, gate, standby)],
     grafserv: { graphiql, ...(graphiql ? { maskError: maskErrorWithSuggestions } : {}) },
   });
   const graphql = instance.createServ(grafserv).createHandler();
@@ -236,7 +262,7 @@ export async function startApi(
     decoder,
     store: createStore(runOfRequests, gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
   });
-  const health = createHealthCheck(healthPool, database.embedded);
+  const health = createHealthCheck(healthPool, database.embedded, standby?.replica);
 
   /** Answers a request that was refused before its body was read; rethrows other errors. */
   function refuseFor(
@@ -524,7 +550,7 @@ export async function startApi(
     await stopListening();
     await instance.release();
     await Promise.all([refusals.close(), latencies.close()]);
-    await Promise.all([pool.end(), healthPool.end(), ownPool.end()]);
+    await Promise.all([pool.end(), healthPool.end(), ownPool.end(), standby?.close()]);
   };
 
   try {

@@ -109,6 +109,8 @@ const present = <Row>(rows: readonly (Row | null)[] | null | undefined): Row[] =
 
 export function createClient({ url, token, fetch: send = fetch }: ClientOptions): Client {
   const endpoint = `${url.replace(/\/$/, "")}/graphql`;
+  /** What was written last: a server that only follows is read when it has that. */
+  let position: string | undefined;
 
   async function query<Result, Variables>(
     document: TypedDocument<Result, Variables>,
@@ -123,12 +125,14 @@ export function createClient({ url, token, fetch: send = fetch }: ClientOptions)
         headers: {
           "content-type": "application/json",
           ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+          ...(position === undefined ? {} : { "insights-position": position }),
         },
         body: JSON.stringify({ query: document, variables }),
       });
     } catch (cause) {
       throw new InsightsError("the server is not reachable", { code: "network", status: 0, cause });
     }
+    position = response.headers.get("insights-position") ?? position;
     const retryAfter = Number(response.headers.get("retry-after")) || undefined;
     try {
       answer = (await response.json()) as Answer | null;

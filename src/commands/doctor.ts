@@ -325,6 +325,43 @@ const checks: Record<string, Check> = {
         };
   },
 
+  async standby(context) {
+    const { readUrl, standbyLag } = context.config;
+    if (readUrl === undefined) return ok("none: the primary answers all queries");
+    const query = `select pg_is_in_recovery() as follows, system_identifier::text as system,
+        (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end)::text as position
+      from pg_control_system()`;
+    interface Place {
+      follows: boolean;
+      system: string;
+      position: string;
+    }
+    const primary = await one<Place>(context, query);
+    let standby: Place | undefined;
+    try {
+      standby = await withClient(readUrl, async (client) => (await client.query<Place>(query)).rows[0]);
+    } catch (error) {
+      return {
+        status: "failure",
+        text: `DATABASE_READ_URL: ${error instanceof Error ? error.message : "no answer"}`,
+        fix: "Start the standby, or unset DATABASE_READ_URL: until then the primary answers all queries",
+      };
+    }
+    if (standby?.system !== primary.system || !standby.follows) {
+      return {
+        status: "failure",
+        text: `DATABASE_READ_URL is ${standby?.system === primary.system ? "not a standby: it was promoted, or is the primary" : "a server of another database"}`,
+        fix: "Set it to a hot standby of DATABASE_URL, or unset it",
+      };
+    }
+    const { bytes } = await one<{ bytes: string }>(
+      context,
+      "select greatest(pg_wal_lsn_diff($1::pg_lsn, $2::pg_lsn), 0)::text as bytes",
+      [primary.position, standby.position],
+    );
+    return ok(`answers the queries of the API while it is at most ${standbyLag} s behind; now ${bytes} bytes`);
+  },
+
   async runs(context) {
     if (!(await exists(context, "monitor.run")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
