@@ -1,5 +1,5 @@
 /*
- * What the clients of other systems lose when the server, and PostgreSQL, are killed while they send: events sent, stored
+ * Events that the clients of other systems lose when the server, and PostgreSQL, are killed while they send: events sent, stored
  * and lost per client.
  *
  * DATABASE_URL=postgres://… npm exec -- node bench/lost.ts [events] [--crash 'command']
