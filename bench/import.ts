@@ -2,13 +2,15 @@
  * Files of real platforms through their importers, and a second time with nothing to do; then the cost of reading alone,
  * without a database, of rows that are generated in the form of each system. Needs ../shared/data for the first part.
  *
- * DATABASE_URL=postgres://… npm exec -- node bench/import.ts [--rows 1000000] [--only moodle,csv]
+ * DATABASE_URL=postgres://… npm exec -- node bench/import.ts [--rows 1000000] [--only moodle,csv] [--remove 500000]
  *
  * Without DATABASE_URL it runs on the embedded database. Each format is read by a process of its own: its processor time,
- * and the most memory that it had.
+ * and the most memory that it had. With --remove, an import of as many rows is removed instead, beside one that stays:
+ * the time of each part in that of storing as many rows.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,7 +26,7 @@ import { ouladReader } from "../src/importer/oulad.ts";
 import { segmentReader } from "../src/importer/segment.ts";
 import { type Source, sourcesOf } from "../src/importer/sources.ts";
 import type { Reader } from "../src/importer/table.ts";
-import { benchDatabase } from "./database.ts";
+import { type BenchDatabase, benchDatabase } from "./database.ts";
 
 const data = fileURLToPath(new URL("../../shared/data/", import.meta.url));
 const count = (value: number): string => value.toLocaleString("en");
@@ -100,6 +102,13 @@ const generated: Record<string, { make: Make; header?: string; row: (index: numb
     row: (index) =>
       `{"metadata":{"event_name":"asset_accessed","event_time":"${timeOf(index)}","user_id":"${index % 5_000}","context_id":"1"},"body":{"asset_id":"${index % 300}","asset_type":"course"}}`,
   },
+  "page views of canvas": {
+    make: canvasReader,
+    header:
+      "request_id,user_id,url,context_id,context_type,controller,action,interaction_seconds,created_at,http_method",
+    row: (index) =>
+      `3e246700-e305-0130-51de-${String(index).padStart(12, "0")},${index % 5_000},https://a.example/courses/${index % 90}/assignments/${index % 300},${index % 90},Course,assignments,show,5.0,${timeOf(index)},GET`,
+  },
   caliper: {
     make: caliperReader,
     row: (index) =>
@@ -122,6 +131,69 @@ const generated: Record<string, { make: Make; header?: string; row: (index: numb
     row: (index) => `AAA,2013J,${index % 5_000},${index % 300},${index % 260},${index % 9}`,
   },
 };
+
+/** Rows of 20,000 people over two years, then their removal in the steps of the command. */
+async function removeOne({ client }: BenchDatabase, rows: number): Promise<void> {
+  const part = rows / 5;
+  async function* content(from: number, until: number): AsyncGenerator<Uint8Array> {
+    yield Buffer.from("student,at,page\n");
+    for (let index = from; index < until; index += 1_000) {
+      const lines = Array.from({ length: Math.min(1_000, until - index) }, (_, offset) => {
+        const row = index + offset;
+        return `${(row * 7_919) % 20_000},${new Date(1_700_000_000_000 + row * 120_000).toISOString()},p${row % 300}`;
+      });
+      yield Buffer.from(`${lines.join("\n")}\n`);
+    }
+  }
+  const store = async (source: string, from: number, until: number): Promise<number> => {
+    const reader = columnReader({
+      person: "student",
+      at: "at",
+      event: "Clicked",
+      item: "page",
+      properties: [],
+      timeZone: "UTC",
+    });
+    const started = performance.now();
+    await importFile(client, { input: await inputOf(content(from, until), undefined, "rows"), reader, source });
+    return performance.now() - started;
+  };
+  const memory = async (): Promise<number> => {
+    const { rows: found } = await client.query("select pg_backend_pid() as pid");
+    const status = await readFile(`/proc/${found[0].pid}/status`, "utf8").catch(() => "");
+    return Math.round(Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN) / 1024);
+  };
+  await store("kept", 0, part);
+  let stored = 0;
+  for (let from = 0; from < rows; from += part) stored += await store("wrong", from, from + part);
+  console.log(`${count(rows)} rows stored; the session has used ${count(await memory())} MB at most`);
+  let done = 0;
+  let next = part;
+  let steps = 0;
+  let longest = 0;
+  const started = performance.now();
+  let before = started;
+  for (;;) {
+    const stepped = performance.now();
+    const { rows: found } = await client.query("select * from track.forget_import('wrong')");
+    longest = Math.max(longest, performance.now() - stepped);
+    steps += 1;
+    done = Number(found[0].event_count);
+    if (done >= next || found[0].completed_at !== null) {
+      const now = performance.now();
+      const name = found[0].completed_at === null ? `events up to ${count(done)}` : "items and the rest";
+      console.log(
+        `${name.padEnd(24)} ${((now - before) / (stored / 5)).toFixed(2)} times the time of storing ${count(part)}`,
+      );
+      [before, next] = [now, next + part];
+    }
+    if (found[0].completed_at !== null) break;
+  }
+  const all = performance.now() - started;
+  console.log(
+    `removed in ${(all / stored).toFixed(2)} times the time of storing, ${steps} steps, the longest ${((longest / all) * 100).toFixed(1)} % of it; the session has used ${count(await memory())} MB at most`,
+  );
+}
 
 const timeOf = (index: number): string => new Date(1_700_000_000_000 + index * 1_000).toISOString();
 
@@ -168,10 +240,20 @@ async function readOne(format: string, rows: number): Promise<void> {
 }
 
 const { values } = parseArgs({
-  options: { rows: { type: "string", default: "1000000" }, only: { type: "string" }, read: { type: "string" } },
+  options: {
+    rows: { type: "string", default: "1000000" },
+    only: { type: "string" },
+    read: { type: "string" },
+    remove: { type: "string" },
+  },
 });
 if (values.read !== undefined) {
   await readOne(values.read, Number(values.rows));
+} else if (values.remove !== undefined) {
+  const database = await benchDatabase();
+  console.log(database.name);
+  await removeOne(database, Number(values.remove));
+  await database.close();
 } else {
   const only = values.only?.split(",");
   const { client, name, close } = await benchDatabase();

@@ -2,6 +2,7 @@ import type { BlockList } from "node:net";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { parseProxies } from "./api/addresses.ts";
+import { roles } from "./api/authentication.ts";
 import { keptSecret } from "./database/directory.ts";
 import { InsightsError } from "./errors.ts";
 import { type Hosts, parseHosts, publicHosts } from "./worker/webhooks/hosts.ts";
@@ -77,6 +78,31 @@ const origins = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** The address of the pages as browsers know it: an origin. */
+const publicUrl = z.string().refine((value) => URL.canParse(value) && new URL(value).origin === value, {
+  error: "expected an origin such as https://insights.example, without a path",
+});
+
+/** A provider of OpenID Connect; without TLS only on this machine. */
+const issuer = z.url().refine((value) => /^https:|^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:|\/|$)/.test(value), {
+  error: "expected a URL with https://",
+});
+
+/** The provider's names of roles, and ours. */
+const roleNames = z.string().transform((text, context) => {
+  const pairs = text
+    .split(",")
+    .map((pair) => pair.trim())
+    .filter((pair) => pair !== "")
+    .map(
+      (pair) => [pair.slice(0, pair.lastIndexOf("=")).trim(), pair.slice(pair.lastIndexOf("=") + 1).trim()] as const,
+    );
+  const known = pairs.every(([name, role]) => name !== "" && (roles as readonly string[]).includes(role));
+  if (known && pairs.length > 0) return new Map(pairs) as ReadonlyMap<string, string>;
+  context.addIssue({ code: "custom", message: "expected names such as data-team=analyst, teachers=instructor" });
+  return z.NEVER;
+});
+
 /** Receivers of webhooks in private networks. */
 const webhookHosts = z.string().transform((text, context) => {
   const hosts = parseHosts(text);
@@ -124,6 +150,20 @@ const environment = z.object({
   ),
   INSIGHTS_WEBHOOK_HOSTS: optional(webhookHosts),
   INSIGHTS_TOKEN: optional(z.string()),
+  INSIGHTS_URL: optional(publicUrl),
+  INSIGHTS_OPENID_ISSUER: optional(issuer),
+  INSIGHTS_OPENID_CLIENT_ID: optional(z.string()),
+  INSIGHTS_OPENID_CLIENT_SECRET: optional(z.string()),
+  INSIGHTS_OPENID_SCOPE: optional(
+    z.string().regex(/^openid( \S+)*$/, "expected openid, and further scopes after spaces"),
+  ),
+  INSIGHTS_OPENID_ROLE_CLAIM: optional(claimPath),
+  INSIGHTS_OPENID_PERSON_CLAIM: optional(claimPath),
+  INSIGHTS_OPENID_ROLES: optional(roleNames),
+  INSIGHTS_OPENID_DEFAULT_ROLE: optional(z.enum(["visitor", "learner"])),
+  INSIGHTS_SESSION_LIFETIME: optional(duration),
+  INSIGHTS_TOKEN_COOKIE: optional(z.string().regex(/^[\w.-]{1,100}$/, "expected the name of a cookie")),
+  INSIGHTS_EMBED_ORIGINS: optional(origins),
   HOST: optional(z.string()),
   PORT: optional(port),
 });
@@ -198,6 +238,29 @@ export interface Config {
   webhookHosts: Hosts;
   /** The token of `insights mcp` on standard input and output. */
   token: string | undefined;
+  /** The origin of the pages as browsers know it; undefined: that of each request. */
+  publicUrl: string | undefined;
+  /** The provider by which people sign in to the pages; undefined: none. */
+  openId:
+    | {
+        issuer: string;
+        clientId: string;
+        clientSecret: string | undefined;
+        scope: string | undefined;
+        /** The path to the claim with the role; undefined: none is read. */
+        roleClaim: string[] | undefined;
+        personClaim: string[] | undefined;
+        /** Our roles by the provider's names; undefined: the names are the same. */
+        roles: ReadonlyMap<string, string> | undefined;
+        defaultRole: "visitor" | "learner" | undefined;
+      }
+    | undefined;
+  /** Seconds of a session after a sign-in. */
+  sessionLifetime: number;
+  /** The cookie of the application that contains its token. */
+  tokenCookie: string | undefined;
+  /** Origins whose pages may contain pages of this server; undefined: none. */
+  embedOrigins: ReadonlySet<string> | undefined;
   host: string;
   port: number;
 }
@@ -218,6 +281,11 @@ export function readConfig(variables: Record<string, string | undefined> = proce
   if (value.INSIGHTS_JWKS_URL !== undefined && value.INSIGHTS_JWT_AUDIENCE === undefined) {
     throw new InsightsError("INSIGHTS_JWKS_URL is set, but INSIGHTS_JWT_AUDIENCE is not", {
       hint: 'An identity provider signs tokens for many applications: set INSIGHTS_JWT_AUDIENCE to the "aud" of the tokens for this one.',
+    });
+  }
+  if ((value.INSIGHTS_OPENID_ISSUER === undefined) !== (value.INSIGHTS_OPENID_CLIENT_ID === undefined)) {
+    throw new InsightsError("INSIGHTS_OPENID_ISSUER and INSIGHTS_OPENID_CLIENT_ID are set together", {
+      hint: "The provider assigns the client id when this server is registered, with the address /sign-in/callback.",
     });
   }
   return {
@@ -253,6 +321,23 @@ export function readConfig(variables: Record<string, string | undefined> = proce
     metricsToken: value.INSIGHTS_METRICS_TOKEN,
     webhookHosts: value.INSIGHTS_WEBHOOK_HOSTS ?? publicHosts,
     token: value.INSIGHTS_TOKEN,
+    publicUrl: value.INSIGHTS_URL,
+    openId:
+      value.INSIGHTS_OPENID_ISSUER === undefined || value.INSIGHTS_OPENID_CLIENT_ID === undefined
+        ? undefined
+        : {
+            issuer: value.INSIGHTS_OPENID_ISSUER,
+            clientId: value.INSIGHTS_OPENID_CLIENT_ID,
+            clientSecret: value.INSIGHTS_OPENID_CLIENT_SECRET,
+            scope: value.INSIGHTS_OPENID_SCOPE,
+            roleClaim: value.INSIGHTS_OPENID_ROLE_CLAIM,
+            personClaim: value.INSIGHTS_OPENID_PERSON_CLAIM,
+            roles: value.INSIGHTS_OPENID_ROLES,
+            defaultRole: value.INSIGHTS_OPENID_DEFAULT_ROLE,
+          },
+    sessionLifetime: value.INSIGHTS_SESSION_LIFETIME ?? 28_800,
+    tokenCookie: value.INSIGHTS_TOKEN_COOKIE,
+    embedOrigins: value.INSIGHTS_EMBED_ORIGINS,
     host: value.HOST ?? "127.0.0.1",
     port: value.PORT ?? 5678,
   };

@@ -1,6 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { Command } from "commander";
 import { expect, test } from "vitest";
+import importCommand from "../src/commands/import.ts";
 import { rooms } from "../src/database/catalogue.ts";
 import { packageRoot } from "../src/paths.ts";
 import { testDatabase } from "./support/database.ts";
@@ -84,3 +86,63 @@ test("monitor: each example in its README and the guides runs", async () => {
 
 const guides = async (): Promise<string[]> =>
   (await readdir(join(packageRoot, "docs"))).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);
+
+test("guides: each link leads to a file, and to a heading of it", async () => {
+  const slug = (heading: string): string =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\- _]/gu, "")
+      .replaceAll(" ", "-");
+  const broken: string[] = [];
+  let links = 0;
+  const paths = (await readdir(join(packageRoot, "docs"), { recursive: true })).filter((path) => path.endsWith(".md"));
+  for (const path of paths.map((each) => `docs/${each}`)) {
+    const text = (await read(path)).replaceAll(/```[\s\S]*?```/g, "");
+    for (const [, target = ""] of text.matchAll(/\]\(([^()\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      links += 1;
+      const [file = "", anchor] = target.split("#");
+      const place = file === "" ? path : join(dirname(path), file);
+      const found = await read(place).catch(async () =>
+        (await readdir(join(packageRoot, place)).catch(() => undefined)) === undefined ? undefined : "",
+      );
+      const isThere =
+        found !== undefined &&
+        (anchor === undefined ||
+          [...found.matchAll(/^#+ (.*)$/gm)].some(([, heading = ""]) => slug(heading) === anchor));
+      if (!isThere) broken.push(`${path}: ${target}`);
+    }
+  }
+  expect(broken).toEqual([]);
+  expect(links).toBeGreaterThan(40);
+});
+
+test("importing: each command in the guides is parsed, and each importer has a page", async () => {
+  const importers = importCommand.commands.map((command) => command.name());
+  const named = new Set<string>();
+  let commands = 0;
+  const pages = (await readdir(join(packageRoot, "docs/importing"))).map((name) => `docs/importing/${name}`);
+  for (const path of ["docs/importing.md", ...pages]) {
+    for (const [, block = ""] of (await read(path)).matchAll(/```\n([\s\S]*?)```/g)) {
+      for (const [, line = ""] of block.matchAll(/^insights import (.*?)(?: {2,}#.*)?$/gm)) {
+        const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? "");
+        const command = importCommand.commands.find((each) => each.name() === words[0]);
+        expect(command, line).toBeDefined();
+        // A copy, so that no option stays set; it stores nothing.
+        const parsed: string[] = [];
+        const copy = new Command().exitOverride().argument("<file...>");
+        for (const option of command?.options ?? []) copy.addOption(option);
+        copy.action((files: string[]) => void parsed.push(...files));
+        await copy.parseAsync(words.slice(1), { from: "user" });
+        expect(parsed.length, line).toBeGreaterThan(0);
+        named.add(words[0] ?? "");
+        commands += 1;
+      }
+    }
+  }
+  expect(commands).toBeGreaterThan(12);
+  expect(importers.filter((name) => name !== "segment" && !named.has(name))).toEqual([]);
+  expect(pages.map((path) => basename(path, ".md")).toSorted()).toEqual(
+    importers.filter((name) => name !== "segment").toSorted(),
+  );
+});

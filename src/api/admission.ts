@@ -6,6 +6,7 @@ import { checkOneAuthorization, hashOf, readHeaders, type Stated } from "./heade
 import type { Keys, OpenKey, Scope } from "./keys.ts";
 import { createRates } from "./rates.ts";
 import type { Source } from "./refusals.ts";
+import type { Sessions } from "./sessions.ts";
 
 /*
  * Decides, from the headers of a request, who sends it and whether its body is read.
@@ -44,9 +45,16 @@ export interface Admitted {
   key: OpenKey | undefined;
 }
 
+export interface AdmitOptions {
+  /** Whether the request counts for a limit of rate. Default: true. */
+  limited?: boolean;
+  /** Whether pages send such requests: sessions, and tokens that are limited to a page, are accepted. Default: false. */
+  ofPages?: boolean;
+}
+
 export interface Admission {
   /** Rejects with an `AuthenticationError`, a `RateError`, or an error of the database. */
-  admit(request: IncomingMessage, options?: { limited: boolean }): Promise<Admitted>;
+  admit(request: IncomingMessage, options?: AdmitOptions): Promise<Admitted>;
   /** The same for a request that has nothing but a key. */
   admitKey(request: IncomingMessage, key: string, scope: Scope): Promise<OpenKey>;
   /** The same for one that sends messages, with a key that was in its body or as a bearer token. */
@@ -70,6 +78,7 @@ export function createAdmission(
   authenticate: Authenticate,
   addresses: Addresses,
   keys: Keys,
+  sessions?: Pick<Sessions, "read">,
 ): Admission {
   // Each kind has a bound of its own: many addresses cannot displace people or keys.
   const rates = { address: createRates(), person: createRates(), key: createRates() };
@@ -119,14 +128,18 @@ export function createAdmission(
     return key;
   }
 
-  async function admit(request: IncomingMessage, { limited } = { limited: true }): Promise<Admitted> {
+  async function admit(
+    request: IncomingMessage,
+    { limited = true, ofPages = false }: AdmitOptions = {},
+  ): Promise<Admitted> {
     const address = addresses.of(request);
     let stated: Stated;
     let identity: Identity;
     try {
       checkOneAuthorization(request.rawHeaders);
       stated = readHeaders((name) => request.headers[name] as string | undefined);
-      identity = await authenticate(stated.authorization);
+      const session = ofPages && stated.authorization === undefined ? await sessions?.read(request) : undefined;
+      identity = session ?? (await authenticate(stated.authorization, { acceptsView: ofPages }));
     } catch (error) {
       if (error instanceof AuthenticationError && error.statusCode !== 503) limitAddress(address);
       throw error;

@@ -16,6 +16,8 @@ export interface Identity {
   person: string | undefined;
   /** The sending application, under whose name messages are stored. */
   source: string | undefined;
+  /** The only page whose operations the token may send. */
+  view?: string | undefined;
 }
 
 /** The properties of a request's client, in addition to the person. */
@@ -118,8 +120,14 @@ function refuse(path: readonly string[], value: unknown, hint: string): never {
  * applications: unknown names are ignored. A token with two of our roles is refused, because no order of precedence is
  * right for every application: an analyst does not have more rights than a learner, but different ones.
  */
-function roleOf(payload: JWTPayload, path: readonly string[]): Role | undefined {
-  const value = claimAt(payload, path);
+function roleOf(
+  payload: JWTPayload,
+  path: readonly string[],
+  named: (role: string) => string | undefined,
+): Role | undefined {
+  const given = claimAt(payload, path);
+  const renamed = (value: unknown) => (typeof value === "string" ? named(value) : value);
+  const value = Array.isArray(given) ? given.map(renamed).filter((role) => role !== undefined) : renamed(given);
   if (value === undefined || value === null) return undefined;
   if (typeof value === "string") {
     const role = withoutPrefix(value);
@@ -137,8 +145,13 @@ function roleOf(payload: JWTPayload, path: readonly string[]): Role | undefined 
   return refuse(path, value, `It must be one of ${roles.join(", ")}, or a list with one of them.`);
 }
 
-function identityOf(payload: JWTPayload, { roleClaim, personClaim, defaultRole }: ClaimOptions): Identity {
-  const role = (roleClaim && roleOf(payload, roleClaim)) ?? defaultRole;
+/** `named` maps the provider's names of roles to those of this server; undefined for others. */
+export function identityOf(
+  payload: JWTPayload,
+  { roleClaim, personClaim, defaultRole }: ClaimOptions,
+  named: (role: string) => string | undefined = (role) => role,
+): Identity {
+  const role = (roleClaim && roleOf(payload, roleClaim, named)) ?? defaultRole;
   const subject = claimAt(payload, personClaim);
   const person = personName.optional().safeParse(subject);
   if (!person.success) refuse(personClaim, subject, "It must be the person's userId: a string of 1 to 256 characters.");
@@ -150,10 +163,13 @@ function identityOf(payload: JWTPayload, { roleClaim, personClaim, defaultRole }
       hint: `This claim must hold the ${role}'s userId.`,
     });
   }
-  return { role, person: role === "visitor" ? undefined : person.data, source: source.data };
+  const view = name(50).optional().safeParse(payload["view"]);
+  if (!view.success) refuse(["view"], payload["view"], "It names a page, such as overview.");
+  const limited = view.data === undefined ? {} : { view: view.data };
+  return { role, person: role === "visitor" ? undefined : person.data, source: source.data, ...limited };
 }
 
-interface ClaimOptions {
+export interface ClaimOptions {
   roleClaim: readonly string[] | undefined;
   personClaim: readonly string[];
   defaultRole: Role;
@@ -202,8 +218,14 @@ function refusal(error: unknown): AuthenticationError {
   });
 }
 
-/** Reads the header `Authorization`: a request without it is a visitor's, an invalid token is refused. */
-export type Authenticate = (authorization: string | undefined) => Promise<Identity>;
+/**
+ * Reads the header `Authorization`: a request without it is a visitor's, an invalid token is refused, and one that is
+ * limited to a page (`view`) unless the caller restricts it to the operations of this page.
+ */
+export type Authenticate = (
+  authorization: string | undefined,
+  options?: { acceptsView?: boolean },
+) => Promise<Identity>;
 
 export function createAuthenticate({
   secret,
@@ -237,7 +259,7 @@ export function createAuthenticate({
     ...(issuer === undefined ? {} : { issuer }),
     ...(audience === undefined ? {} : { audience }),
   };
-  return async (authorization) => {
+  return async (authorization, { acceptsView = false } = {}) => {
     if (authorization === undefined || authorization === "") return visitor;
     const token = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization.trim())?.[1];
     if (token === undefined) {
@@ -250,7 +272,15 @@ export function createAuthenticate({
         ? jwtVerify(token, key, options)
         : jwtVerify(token, key, options));
       checkLifetime(payload, maxLifetime);
-      return identityOf(payload, { roleClaim, personClaim, defaultRole });
+      const identity = identityOf(payload, { roleClaim, personClaim, defaultRole });
+      if (identity.view !== undefined && !acceptsView) {
+        throw new AuthenticationError(`the token is limited to the page "${identity.view}"`, {
+          hint: "It may send the operations of this page to /graphql, and nothing else.",
+          statusCode: 403,
+          code: "42501",
+        });
+      }
+      return identity;
     } catch (error) {
       throw refusal(error);
     }
@@ -259,7 +289,7 @@ export function createAuthenticate({
 
 /** Signs an HS256 token of this server, with the claims that it reads. */
 export async function signToken(
-  { role, person, source }: Identity,
+  { role, person, source, view }: Identity,
   {
     secret,
     issuer,
@@ -269,7 +299,10 @@ export async function signToken(
     expiresIn = "12h",
   }: AuthenticationOptions & { expiresIn?: string },
 ): Promise<string> {
-  const claims: Record<string, unknown> = source === undefined ? {} : { source };
+  const claims: Record<string, unknown> = {
+    ...(source === undefined ? {} : { source }),
+    ...(view === undefined ? {} : { view }),
+  };
   const put = ([first = "", ...rest]: readonly string[], value: string, into = claims): void => {
     if (rest.length === 0) into[first] = value;
     else {

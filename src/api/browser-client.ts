@@ -4,16 +4,27 @@ import { compiled, moduleEnding, packageRoot } from "../paths.ts";
 import { holdFile, readOnce } from "./files.ts";
 
 /*
- * The client for browsers as one file: `src/browser` bundled and minified. The published package contains it; in a
- * checkout it is bundled when it is first asked for.
+ * Scripts for pages of applications, each one file: the client for browsers of `src/browser`, and the element that contains
+ * a page of `src/dashboard`, bundled and minified. The published package contains them; in a checkout they are bundled when
+ * they are first asked for.
  */
 
 export const browserClientPath = "/insights.js";
 
-export async function bundleBrowserClient(): Promise<string> {
+/** The source of each script, and its place in the published package. */
+export const scripts = {
+  [browserClientPath]: { source: "src/browser/script.ts", built: "src/browser/insights.js" },
+  "/embed.js": { source: "src/dashboard/element.ts", built: "src/dashboard/embed.js" },
+} as const;
+
+type Path = keyof typeof scripts;
+
+export const isScript = (path: string): path is Path => Object.hasOwn(scripts, path);
+
+export async function bundleScript(path: Path): Promise<string> {
   const { build } = await import("rolldown");
   const { output } = await build({
-    input: join(packageRoot, "src", "browser", "script.ts"),
+    input: join(packageRoot, scripts[path].source),
     platform: "browser",
     write: false,
     output: { format: "esm", minify: true },
@@ -21,7 +32,7 @@ export async function bundleBrowserClient(): Promise<string> {
   return output[0].code;
 }
 
-/** Every page may load it, and keeps it for an hour; it is the same for all of them. */
+/** Every page may load them, and keeps them for an hour; they are the same for all. */
 const headers = {
   "content-type": "text/javascript; charset=utf-8",
   "cache-control": "public, max-age=3600, stale-while-revalidate=86400",
@@ -29,8 +40,13 @@ const headers = {
   "cross-origin-resource-policy": "cross-origin",
 };
 
-export const readBrowserClient = readOnce(async () => {
-  const code =
-    moduleEnding === ".ts" ? await bundleBrowserClient() : await readFile(compiled("src/browser/insights.js"), "utf8");
-  return await holdFile(Buffer.from(code), headers);
-});
+const read = (path: Path) =>
+  readOnce(async () => {
+    const code =
+      moduleEnding === ".ts" ? await bundleScript(path) : await readFile(compiled(scripts[path].built), "utf8");
+    return await holdFile(Buffer.from(code), headers);
+  });
+
+const held = { "/insights.js": read("/insights.js"), "/embed.js": read("/embed.js") };
+
+export const readScript = (path: Path) => held[path]();

@@ -5,6 +5,7 @@ import { SafeError } from "postgraphile/grafast";
 import { type GraphQLSchema, parse, validate } from "postgraphile/graphql";
 import { z } from "zod";
 import * as documents from "../dashboard/operations.ts";
+import { operationsOfViews } from "../dashboard/views.ts";
 import { InsightsError } from "../errors.ts";
 import type { Role } from "./authentication.ts";
 
@@ -54,6 +55,13 @@ const hashOf = (text: string): string => createHash("sha256").update(text).diges
 /** The operations of the server's own pages, which it accepts beside those of applications. */
 export const pageOperations = (): Operations =>
   new Map(Object.values(documents).map(({ text }) => [hashOf(text), text]));
+
+/** The operations of a page, for tokens that are limited to it; none for an unknown page. */
+export function viewOperations(view: string): Operations {
+  const names: readonly string[] = Object.hasOwn(operationsOfViews, view) ? (operationsOfViews[view] ?? []) : [];
+  const own = Object.entries(documents).filter(([name]) => names.includes(name));
+  return new Map(own.map(([, { text }]) => [hashOf(text), text]));
+}
 
 /** Reads the operations of a directory or file, and checks each against the schema. */
 export async function readOperations(path: string, schema: GraphQLSchema): Promise<Operations> {

@@ -12,7 +12,7 @@ import { callers, createGate, type Gate, hangUps, takeTurns, wasBusy } from "./c
 import { maskError, withoutSuggestions } from "./errors.ts";
 import { readHeaders } from "./headers.ts";
 import { LimitsPlugin, limits } from "./limits.ts";
-import { applyOperation, type Operations } from "./operations.ts";
+import { applyOperation, type Operations, viewOperations } from "./operations.ts";
 import { PersonPlugin } from "./person.ts";
 import { rooms } from "./rooms.ts";
 
@@ -269,8 +269,9 @@ const AuthenticationPlugin: GraphileConfig.Plugin = {
             if (statusCode === 401) request.requestContext.node?.res.setHeader("www-authenticate", "Bearer");
             throw new SafeError(message, { statusCode, code, hint });
           }
-          const published = operations?.();
-          if (published !== undefined) applyOperation(body, published, identities.get(request)?.role ?? "visitor");
+          const { role, view } = identities.get(request) ?? visitor;
+          const published = view === undefined ? operations?.() : viewOperations(view);
+          if (published !== undefined) applyOperation(body, published, view === undefined ? role : "visitor");
           // Not a validation rule: the result of validation is cached by the text of the document, for all senders.
           if (!introspection && identities.get(request)?.role !== "admin" && introspects(body.query)) {
             throw new SafeError("introspection is for administrators", {

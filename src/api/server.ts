@@ -14,7 +14,7 @@ import { createAddresses } from "./addresses.ts";
 import { type Admitted, createAdmission, RateError } from "./admission.ts";
 import { AuthenticationError, type AuthenticationOptions, createAuthenticate, isPerson } from "./authentication.ts";
 import { createBodies, TooLargeError } from "./bodies.ts";
-import { browserClientPath, readBrowserClient } from "./browser-client.ts";
+import { isScript, readScript, scripts } from "./browser-client.ts";
 import { createFeatures, featureHeaders, featureKey } from "./features.ts";
 import { answerFile, hasTag } from "./files.ts";
 import { checkNoKeyInUrl } from "./headers.ts";
@@ -24,6 +24,8 @@ import { answer, type Listener, openListener, problem, refuse } from "./listener
 import type { Operations } from "./operations.ts";
 import { findPage, isPage } from "./pages.ts";
 import { createRun, createRunAs } from "./run-as.ts";
+import { createSessions } from "./sessions.ts";
+import { createSignIn, isSignIn } from "./sign-in.ts";
 
 /** The running API. */
 export interface Api {
@@ -59,7 +61,7 @@ function routeOf(url: string): string {
     return path;
   if (isPage(path)) return "/";
   if (featureKey(path) !== undefined) return "/api/features";
-  if (path === browserClientPath) return "/insights";
+  if (isScript(path)) return path.slice(0, -3);
   const xapi = resourceOf(path);
   if (xapi !== undefined) return `/xapi/${xapi}`;
   return routesOf(path)[0]?.name ?? "other";
@@ -71,7 +73,7 @@ const timed: ReadonlySet<string> = new Set([
   "/healthz",
   "/me",
   "/api/features",
-  browserClientPath,
+  ...Object.keys(scripts).map((path) => path.slice(0, -3)),
   ...routeNames,
   ...xapiRoutes,
 ]);
@@ -184,8 +186,20 @@ export async function startApi(
   const countRequest = metrics?.ofRequests({ inProgress: measurements.inProgress, waiting: gate.waiting, pool });
   const features = createFeatures(run);
   const addresses = createAddresses(config.trustedProxies ?? new BlockList());
-  const admission = createAdmission(config, authenticate, addresses, keys);
-  const browsers = createBrowsers(await cookieKey(config));
+  const secret = await cookieKey(config);
+  const sessions = createSessions({
+    secret,
+    lifetime: config.sessionLifetime,
+    tokenCookie: config.tokenCookie,
+    authenticate,
+    target: (request) => ({
+      ...addresses.target(request),
+      ...(config.publicUrl?.startsWith("https:") ? { secure: true } : {}),
+    }),
+  });
+  const signIn = createSignIn(config, { sessions, secret, addresses });
+  const admission = createAdmission(config, authenticate, addresses, keys, sessions);
+  const browsers = createBrowsers(secret);
   /** Requests that get a cookie if they store messages. */
   const offers = new WeakMap<object, () => void>();
   const graphiql = config.graphiql ?? false;
@@ -258,10 +272,10 @@ export async function startApi(
   async function identify(
     request: IncomingMessage,
     response: ServerResponse,
-    options: { limited: boolean; counted: boolean },
+    options: { limited: boolean; counted: boolean; ofPages?: boolean },
   ): Promise<Admitted | undefined> {
     try {
-      return await admission.admit(request, options);
+      return await admission.admit(request, { ofPages: true, ...options });
     } catch (error) {
       refuseFor(error, request, response, options);
       return undefined;
@@ -418,6 +432,11 @@ export async function startApi(
       refuse(request, response, status, problem(message, "CF002", "Send operations by POST to /graphql."));
       return;
     }
+    if (isSignIn(path)) {
+      const who = await identify(request, response, { limited: true, counted: false, ofPages: false });
+      if (who !== undefined) await signIn.handle(request, response);
+      return;
+    }
     if (path === "/graphql") {
       const encoding = request.headers["content-encoding"];
       if (encoding !== undefined && encoding !== "identity") {
@@ -449,15 +468,16 @@ export async function startApi(
         await answerFeatures(request, response, keySent);
         return;
       }
-      if (path === browserClientPath) {
-        answerFile(await readBrowserClient(), request, response);
+      if (isScript(path)) {
+        answerFile(await readScript(path), request, response);
         return;
       }
       if (path === "/healthz") {
         const who = await identify(request, response, { limited: false, counted: false });
         if (who === undefined) return;
         const state = await health();
-        const told = graphiql || who.sender.role === "admin" ? state : { status: state.status };
+        const told =
+          graphiql || (who.sender.role === "admin" && who.sender.view === undefined) ? state : { status: state.status };
         answer(response, state.status === "ok" ? 200 : 503, told);
         return;
       }
@@ -465,11 +485,20 @@ export async function startApi(
       if (path === "/me") {
         const who = await identify(request, response, { limited: true, counted: false });
         if (who === undefined) return;
-        const { role, person, source } = who.sender;
-        answer(response, 200, { role, person, source, graphiql });
+        const { role, person, source, view } = who.sender;
+        const openId = config.openId !== undefined;
+        answer(response, 200, {
+          role,
+          person,
+          source,
+          view,
+          graphiql,
+          openId,
+          embedOrigins: [...(config.embedOrigins ?? [])],
+        });
         return;
       }
-      const page = isPage(path) ? await findPage(path) : undefined;
+      const page = isPage(path) ? await findPage(path, config.embedOrigins) : undefined;
       if (page !== undefined) {
         answerFile(page, request, response);
         return;

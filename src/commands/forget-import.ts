@@ -1,5 +1,8 @@
 import { Command } from "commander";
 import type pg from "pg";
+import { InsightsError } from "../errors.ts";
+import { isLost } from "../importer/import.ts";
+import { reason } from "../importer/problem.ts";
 import { step } from "../terminal.ts";
 import { asAdministrator, inTransaction, withSession } from "./session.ts";
 
@@ -54,6 +57,7 @@ export async function forgetImport(pool: pg.Pool, source: string, total?: number
   return await step(
     `Removing ${source}`,
     async (bar) => {
+      let done = 0;
       for (;;) {
         const [removal] = await inTransaction(pool, async (client) => {
           const { rows } = await client.query<Removal>(
@@ -61,9 +65,16 @@ export async function forgetImport(pool: pg.Pool, source: string, total?: number
             [source],
           );
           return rows;
+        }).catch((error: unknown) => {
+          if (!isLost(error)) throw error;
+          throw new InsightsError(
+            `the connection to the database was lost after ${count(String(done))} events were deleted: ${reason(error)}`,
+            { hint: "Run the same command again: it continues where this one stopped" },
+          );
         });
         if (removal === undefined) throw new Error("track.forget_import returned no row");
-        bar.update(Number(removal.event_count), total);
+        done = Number(removal.event_count);
+        bar.update(done, total);
         if (removal.completed_at !== null) return removal;
       }
     },

@@ -10,11 +10,12 @@ export default new Command()
   )
   .addArgument(new Argument("<role>").choices(roles.filter((role) => role !== "visitor")))
   .argument("[person]", "the userId of the person; required for a learner and an instructor")
+  .option("--view <view>", "limited to this page, such as overview: for pages within another site")
   .addHelpText(
     "after",
     "\nThe key is INSIGHTS_JWT_SECRET, or the one in the data directory. Its holder can sign in as any role and person.",
   )
-  .action(async (role: (typeof roles)[number], person: string | undefined) => {
+  .action(async (role: (typeof roles)[number], person: string | undefined, { view }: { view?: string }) => {
     const options = await authenticationOptions(readConfig());
     if (options.secret === undefined) {
       throw new InsightsError("INSIGHTS_JWKS_URL is set, so only the identity provider can sign tokens", {
@@ -26,5 +27,7 @@ export default new Command()
         hint: `For example: insights token ${role} nuria.almeida`,
       });
     }
-    console.log(await signToken({ role, person: person ?? role, source: undefined }, { ...options, expiresIn: "1h" }));
+    console.log(
+      await signToken({ role, person: person ?? role, source: undefined, view }, { ...options, expiresIn: "1h" }),
+    );
   });

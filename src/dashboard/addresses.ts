@@ -2,6 +2,7 @@
 export const addresses = {
   overview: "/overview",
   explore: "/explore",
+  boards: "/boards",
   forYou: "/for-you",
   courses: "/courses",
   recommendations: "/recommendations",

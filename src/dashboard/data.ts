@@ -2,15 +2,21 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { createClient } from "../client/client.ts";
 import { InsightsError } from "../client/error.ts";
 import type { TypedDocument } from "./operations.ts";
-import { token } from "./session.ts";
+import { credentials, signedInAgain, token } from "./session.ts";
 
-const client = createClient({ url: "", token });
+const client = createClient({ url: "", token, fetch: (url, options) => fetch(url, { ...options, credentials }) });
 
-export function send<Result, Variables>(
+export async function send<Result, Variables>(
   { text }: TypedDocument<Result, Variables>,
   variables: Variables,
 ): Promise<Result> {
-  return client.query<Result, Variables>(text, variables);
+  try {
+    return await client.query<Result, Variables>(text, variables);
+  } catch (error) {
+    // Refused before it was executed, because the session has ended.
+    if (!(error instanceof InsightsError) || error.status !== 401 || !(await signedInAgain())) throw error;
+    return await client.query<Result, Variables>(text, variables);
+  }
 }
 
 /** Rows of a list, which the schema describes as nullable. */

@@ -3,12 +3,23 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { LocationProvider, lazy, Route, Router, useLocation } from "preact-iso";
 import { addresses } from "./addresses.ts";
 import "./dashboard.css";
-import { readSession, type Session, signIn, signOut, token } from "./session.ts";
+import { Embedded } from "./embed.tsx";
+import {
+  embeddedView,
+  onSessionEnd,
+  readSession,
+  resume,
+  type Session,
+  signIn,
+  signInFailure,
+  signOut,
+} from "./session.ts";
 import { periods, useSettings, zone } from "./settings.ts";
 import { texts } from "./texts.ts";
 
 const Overview = lazy(() => import("./pages/overview.tsx"));
 const Explore = lazy(() => import("./pages/explore.tsx"));
+const Boards = lazy(() => import("./pages/boards.tsx"));
 const ForYou = lazy(() => import("./pages/for-you.tsx"));
 const Courses = lazy(() => import("./pages/courses.tsx"));
 const Recommendations = lazy(() => import("./pages/recommendations.tsx"));
@@ -23,8 +34,8 @@ const pagesOf: Record<Session["role"], readonly Name[]> = {
   visitor: ["queries"],
   learner: ["forYou", "privacy", "queries"],
   instructor: ["courses", "queries"],
-  analyst: ["overview", "explore", "courses", "recommendations", "queries"],
-  admin: ["overview", "explore", "courses", "recommendations", "privacy", "operations", "queries"],
+  analyst: ["overview", "explore", "boards", "courses", "recommendations", "queries"],
+  admin: ["overview", "explore", "boards", "courses", "recommendations", "privacy", "operations", "queries"],
   worker: ["queries"],
 };
 
@@ -46,7 +57,7 @@ function Health() {
     return () => clearInterval(timer);
   }, []);
   return (
-    <a class={`badge ${state === "ok" ? "good" : state === "checking" ? "" : "bad"}`} href="/healthz" target="_self">
+    <a class={`badge ${state === "ok" ? "good" : state === "checking" ? "" : "bad"}`} href="/healthz" target="_top">
       {texts.health[state]}
     </a>
   );
@@ -68,12 +79,32 @@ function Period() {
   );
 }
 
-function SignIn({ problem, onDone }: { problem: string | undefined; onDone: () => void }) {
+function SignIn({
+  problem,
+  openId,
+  hasEnded = false,
+  onDone,
+}: {
+  problem: string | undefined;
+  openId: boolean;
+  hasEnded?: boolean;
+  onDone: () => void;
+}) {
   const field = useRef<HTMLInputElement>(null);
+  const to = encodeURIComponent(location.pathname + location.search);
   return (
-    <section class="card sign-in">
-      <h2>{texts.signIn.title}</h2>
-      <p class="note">{texts.signIn.lead}</p>
+    <section class={`card sign-in ${hasEnded ? "ended" : ""}`} aria-labelledby="sign-in">
+      <h2 id="sign-in">{texts.signIn.title}</h2>
+      <p class="note" role={hasEnded ? "status" : undefined}>
+        {hasEnded ? texts.signIn.ended : texts.signIn.lead}
+      </p>
+      {openId && (
+        <p>
+          <a class="button" href={`/sign-in?to=${to}`} target={hasEnded ? "_blank" : "_top"}>
+            {texts.signIn.openId}
+          </a>
+        </p>
+      )}
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -97,7 +128,7 @@ function SignIn({ problem, onDone }: { problem: string | undefined; onDone: () =
         <button type="submit">{texts.signIn.submit}</button>
       </form>
       {problem === undefined ? (
-        <p class="note">{texts.signIn.visitor}</p>
+        !hasEnded && <p class="note">{texts.signIn.visitor}</p>
       ) : (
         <p class="note bad" role="alert">
           {problem}
@@ -114,6 +145,7 @@ function NotFound() {
 const components: Record<Name, typeof Courses | typeof Overview> = {
   overview: Overview,
   explore: Explore,
+  boards: Boards,
   forYou: ForYou,
   courses: Courses,
   recommendations: Recommendations,
@@ -127,7 +159,8 @@ const withPeriod: ReadonlySet<Name | undefined> = new Set(["overview", "recommen
 
 function Pages({ session, onSession }: { session: Session; onSession: () => void }) {
   const { path } = useLocation();
-  const names = pagesOf[session.role];
+  const { view } = session;
+  const names = pagesOf[session.role].filter((name) => view === undefined || addresses[name] === `/${view}`);
   const current = names.find((name) => path === addresses[name]) ?? (path === "/" ? names[0] : undefined);
   const isAnonymous = session.role === "visitor";
   useEffect(() => {
@@ -156,17 +189,10 @@ function Pages({ session, onSession }: { session: Session; onSession: () => void
         <div class="aside">
           {withPeriod.has(current) && <Period />}
           <Health />
-          {token() !== undefined && (
+          {!isAnonymous && (
             <span class="who">
               <span id="who">{texts.signIn.as(session.person, session.role)}</span>
-              <button
-                type="button"
-                class="quiet"
-                onClick={() => {
-                  signOut();
-                  onSession();
-                }}
-              >
+              <button type="button" class="quiet" onClick={() => void signOut().finally(onSession)}>
                 {texts.signIn.out}
               </button>
             </span>
@@ -175,7 +201,7 @@ function Pages({ session, onSession }: { session: Session; onSession: () => void
       </header>
       <main id="content" tabIndex={-1}>
         <h1 class={current === undefined ? "visually-hidden" : ""}>{current ? texts.pages[current] : texts.product}</h1>
-        {isAnonymous && <SignIn problem={session.problem} onDone={onSession} />}
+        {isAnonymous && <SignIn problem={session.problem} openId={session.openId} onDone={onSession} />}
         <Router>
           {names.map((name) => (
             <Route key={name} path={addresses[name]} component={components[name]} session={session} />
@@ -191,16 +217,41 @@ function Pages({ session, onSession }: { session: Session; onSession: () => void
 function App() {
   const [session, setSession] = useState<Session>();
   const [failed, setFailed] = useState(false);
+  const [hasEnded, setEnded] = useState(false);
+  const [problem, setProblem] = useState<string>();
+  const state = useRef<{ session?: Session; hasEnded: boolean }>({ hasEnded: false });
   const enter = async (): Promise<void> => {
     setFailed(false);
     try {
-      setSession(await readSession());
+      const next = await readSession();
+      const before = state.current;
+      if (before.hasEnded && next.role === "visitor") {
+        // The page stays as it is until somebody has signed in.
+        setProblem(next.problem);
+        return;
+      }
+      const isSame = before.session?.role === next.role && before.session.person === next.person;
+      state.current = { session: next, hasEnded: false };
+      setEnded(false);
+      setProblem(undefined);
+      setSession(
+        signInFailure && next.role === "visitor" ? { problem: texts.signIn.failures[signInFailure], ...next } : next,
+      );
+      resume(isSame);
     } catch {
       setFailed(true);
     }
   };
   // biome-ignore lint/correctness/useExhaustiveDependencies: once, at the start.
   useEffect(() => {
+    onSessionEnd(() => {
+      state.current.hasEnded = true;
+      setEnded(true);
+    });
+    // A sign-in in another tab.
+    addEventListener("focus", () => {
+      if (state.current.hasEnded) void enter();
+    });
     void enter();
   }, []);
   if (failed && session === undefined) {
@@ -217,11 +268,17 @@ function App() {
   }
   if (session === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
   return (
-    <LocationProvider>
-      <Pages key={`${session.role} ${session.person}`} session={session} onSession={() => void enter()} />
-    </LocationProvider>
+    <>
+      {hasEnded && <SignIn problem={problem} openId={session.openId} hasEnded onDone={() => void enter()} />}
+      <LocationProvider>
+        <Pages key={`${session.role} ${session.person}`} session={session} onSession={() => void enter()} />
+      </LocationProvider>
+    </>
   );
 }
 
 const place = document.getElementById("app");
-if (place !== null) render(<App />, place);
+const views = Object.fromEntries(
+  Object.entries(components).map(([name, page]) => [addresses[name as Name].slice(1), page]),
+);
+if (place !== null) render(embeddedView === undefined ? <App /> : <Embedded components={views} />, place);

@@ -26,6 +26,31 @@ export type AnalyticsAnnotateInput = {
   title: string;
 };
 
+/** All input for the `analyticsDeleteView` mutation. */
+export type AnalyticsDeleteViewInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  viewId: string;
+};
+
+/** All input for the `analyticsSaveView` mutation. */
+export type AnalyticsSaveViewInput = {
+  address: string;
+  board?: string | null | undefined;
+  boardPosition?: number | null | undefined;
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  isShared?: boolean | null | undefined;
+  name: string;
+  viewId?: string | null | undefined;
+};
+
 /** An interval of time that has passed where the smallest distinct unit is a second. */
 export type IntervalInput = {
   /** A quantity of days. */
@@ -558,6 +583,25 @@ export type AnnotateMutationVariables = Exact<{
 
 export type AnnotateMutation = { analyticsAnnotate: { result: { annotationId: string } | null } | null };
 
+export type SavedViewsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type SavedViewsQuery = { analyticsSavedViews: { nodes: Array<{ viewId: string, name: string, address: string, isShared: boolean, board: string | null, boardPosition: number, createdBy: string, changedAt: string } | null> } | null };
+
+export type SaveViewMutationVariables = Exact<{
+  input: AnalyticsSaveViewInput;
+}>;
+
+
+export type SaveViewMutation = { analyticsSaveView: { result: { viewId: string } | null } | null };
+
+export type DeleteViewMutationVariables = Exact<{
+  input: AnalyticsDeleteViewInput;
+}>;
+
+
+export type DeleteViewMutation = { analyticsDeleteView: { result: boolean | null } | null };
+
 export const activePeople: TypedDocument<ActivePeopleQuery, ActivePeopleQueryVariables> =
   {"name":"ActivePeople","text":"query ActivePeople($since:Datetime$until:Datetime$zone:String$among:String){analyticsActivePeople(windows:[1 7 30]since:$since until:$until zone:$zone among:$among){nodes{bucketStart windowDays personCount stickiness isComplete}}}","sql":[["select bucket_start, window_days, person_count, stickiness, is_complete","from analytics.active_people(","  windows => array[1, 7, 30]","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const latestDays: TypedDocument<LatestDaysQuery, LatestDaysQueryVariables> =
@@ -674,3 +718,9 @@ export const myTimeline: TypedDocument<MyTimelineQuery, MyTimelineQueryVariables
   {"name":"MyTimeline","text":"query MyTimeline($since:Datetime){trackMyJourney(since:$since){nodes{actionNumber occurredAt event item itemTitle}}}","sql":[["select action_number, occurred_at, event, item, item_title","from track.my_journey(","  since => $since",")"]]};
 export const annotate: TypedDocument<AnnotateMutation, AnnotateMutationVariables> =
   {"name":"Annotate","text":"mutation Annotate($input:AnalyticsAnnotateInput!){analyticsAnnotate(input:$input){result{annotationId}}}","sql":[]};
+export const savedViews: TypedDocument<SavedViewsQuery, SavedViewsQueryVariables> =
+  {"name":"SavedViews","text":"query SavedViews{analyticsSavedViews{nodes{viewId name address isShared board boardPosition createdBy changedAt}}}","sql":[["select view_id, name, address, is_shared, board, board_position, created_by, changed_at","from analytics.saved_views(",")"]]};
+export const saveView: TypedDocument<SaveViewMutation, SaveViewMutationVariables> =
+  {"name":"SaveView","text":"mutation SaveView($input:AnalyticsSaveViewInput!){analyticsSaveView(input:$input){result{viewId}}}","sql":[]};
+export const deleteView: TypedDocument<DeleteViewMutation, DeleteViewMutationVariables> =
+  {"name":"DeleteView","text":"mutation DeleteView($input:AnalyticsDeleteViewInput!){analyticsDeleteView(input:$input){result}}","sql":[]};

@@ -1,4 +1,5 @@
-import { caliperMessages } from "../collector/caliper.ts";
+import { hash } from "node:crypto";
+import { caliperMessages, idOfEntity } from "../collector/caliper.ts";
 import { BodyError, objectOf, type Translated, textOf } from "../collector/dialect.ts";
 import { readStatements, type Statement } from "../collector/xapi/statement.ts";
 import { eventOf } from "../collector/xapi/translate.ts";
@@ -10,15 +11,54 @@ import type { Reader } from "./table.ts";
 
 const noted = (reader: Reader): Reader => Object.assign(reader, { notes: () => [ISO_TIMES] });
 
-/** Caliper: one envelope, or one event, per line. */
-export const caliperReader = (): Reader =>
-  dialectReader((body) =>
-    caliperMessages({
-      body: Array.isArray(body["data"])
-        ? body
-        : { sensor: "file", sendTime: body["eventTime"], dataVersion: body["@context"], data: [body] },
-    }),
-  );
+/**
+ * Caliper: one envelope, or one event or entity, per line. A membership is stored as an enrolment, also where it is a part
+ * of an event; its events repeat it, so that each is sent once.
+ */
+export const caliperReader = (): Reader => {
+  const sent = new Set<string>();
+  return dialectReader((body) => {
+    const envelope = Array.isArray(body["data"])
+      ? body
+      : {
+          sensor: "file",
+          sendTime: body["eventTime"] ?? body["dateCreated"],
+          dataVersion: body["@context"],
+          data: [body],
+        };
+    const memberships = (envelope["data"] as unknown[])
+      .map((entity) => enrolmentOf(objectOf(entity)))
+      .filter((message) => message !== undefined && !sent.has(message.messageId)) as Message[];
+    if (sent.size > MOST_MEMBERSHIPS) sent.clear();
+    for (const { messageId } of memberships) sent.add(messageId);
+    return [...memberships, ...caliperMessages({ body: envelope })];
+  });
+};
+
+/** Further ones are sent again, and are duplicates. */
+const MOST_MEMBERSHIPS = 100_000;
+
+/** The enrolment of a learner that an entity of the type Membership describes, with the time of its creation. */
+function enrolmentOf(entity: Record<string, unknown>): Message | undefined {
+  const membership = entity["type"] === "Membership" ? entity : objectOf(entity["membership"]);
+  const [member, organization] = [idOfEntity(membership["member"]), idOfEntity(membership["organization"])];
+  const timestamp = textOf(membership["dateCreated"]);
+  const roles = [membership["roles"]].flat().map((role) => /(\w+)$/.exec(String(role))?.[1]);
+  if (member === undefined || organization === undefined || timestamp === undefined || !roles.includes("Learner")) {
+    return undefined;
+  }
+  const title = textOf(objectOf(membership["organization"])["name"]);
+  const properties = { item: organization, itemKind: "course", ...(title === undefined ? {} : { itemTitle: title }) };
+  const digest = hash("sha256", JSON.stringify([member, organization, timestamp]), "hex").slice(0, 32);
+  return {
+    type: "track",
+    event: "Course Enrolled",
+    messageId: `membership-${digest}`,
+    userId: member,
+    timestamp,
+    properties,
+  };
+}
 
 /**
  * xAPI: one statement, or a list, per line. Only their events are stored: statements that clients can read back are sent

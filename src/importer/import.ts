@@ -115,10 +115,13 @@ export async function importFile(database: Queryable, options: ImportOptions): P
 }
 
 /** The server was stopped, or the connection to it was: classes 08 and 57P, and errors of the network. */
-function isLost(error: unknown): boolean {
+export function isLost(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = "code" in error ? String(error.code) : "";
-  return /^(08|57P0)|^E[A-Z]+$/.test(code) || /terminat|Connection ended/.test(error.message);
+  return (
+    /^(08|57P0)|^E[A-Z]+$/.test(code) ||
+    /terminat|Connection ended|timeout expired|not currently accepting connections/.test(error.message)
+  );
 }
 
 function interrupted(error: unknown, line: number, counts: Pick<Progress, "accepted" | "duplicates">): ImportError {

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { bundleBrowserClient } from "../../src/api/browser-client.ts";
+import { bundleScript } from "../../src/api/browser-client.ts";
 import { testApi } from "../support/api.ts";
 import { type Browser, chromium, openBrowser, type Page } from "../support/chromium.ts";
 import { testDatabase } from "../support/database.ts";
@@ -16,13 +16,13 @@ const { url, token } = await testApi(database, { INSIGHTS_ADDRESS_RATE: "100000"
 
 describe("/insights.js", () => {
   test("has less than 4 kB, compressed", async () => {
-    expect(gzipSync(await bundleBrowserClient(), { level: 9 }).length).toBeLessThan(4096);
+    expect(gzipSync(await bundleScript("/insights.js"), { level: 9 }).length).toBeLessThan(4096);
   });
 
   test("may be kept for an hour, and then be asked for by its tag", async () => {
     const first = await fetch(`${url}/insights.js`, { headers: { "accept-encoding": "identity" } });
     expect(first.status).toBe(200);
-    expect(await first.text()).toBe(await bundleBrowserClient());
+    expect(await first.text()).toBe(await bundleScript("/insights.js"));
     expect(Object.fromEntries(first.headers)).toMatchObject({
       "content-type": "text/javascript; charset=utf-8",
       "cache-control": "public, max-age=3600, stale-while-revalidate=86400",
@@ -32,7 +32,7 @@ describe("/insights.js", () => {
     const tag = first.headers.get("etag") ?? "";
     const zipped = await fetch(`${url}/insights.js`, { headers: { "accept-encoding": "gzip" } });
     expect(zipped.headers.get("content-encoding")).toBe("gzip");
-    expect(await zipped.text()).toBe(await bundleBrowserClient());
+    expect(await zipped.text()).toBe(await bundleScript("/insights.js"));
     const second = await fetch(`${url}/insights.js`, { headers: { "if-none-match": tag } });
     expect(second.status).toBe(304);
     expect(await second.text()).toBe("");

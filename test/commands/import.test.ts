@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -29,18 +30,18 @@ const PROGRAM = `
   });
 `;
 
-function start(...words: string[]): ChildProcess {
+function start(words: string[], url = database.url()): ChildProcess {
   return spawn(process.execPath, ["--input-type=module", "--eval", PROGRAM, "--", ...words], {
     cwd: root,
-    env: { ...process.env, DATABASE_URL: database.url() },
+    env: { ...process.env, DATABASE_URL: url },
   });
 }
 
 async function insights(
   words: string[],
   input?: Uint8Array,
+  child = start(words),
 ): Promise<{ status: number; output: string; errors: string }> {
-  const child = start(...words);
   let output = "";
   let errors = "";
   child.stdout?.on("data", (chunk) => {
@@ -101,7 +102,7 @@ describe("insights import", () => {
     const count = 60_000;
     const path = await file("many.csv", ratings(count));
     const words = csv(path, "--source", "killed");
-    const child = start(...words);
+    const child = start(words);
     const closed = once(child, "close");
     let before = 0;
     while (before < 3_000 && child.exitCode === null) {
@@ -129,6 +130,90 @@ describe("insights import", () => {
     expect(output).toContain(`: ${number(count - before)} stored, ${number(before)} duplicates, 0 rejected`);
     expect(status).toBe(0);
     expect(await stored("killed")).toBe(count);
+  });
+
+  test("a server that stops in the middle: the error states how far it came, and the second run stores the others", async () => {
+    const server = new URL(database.url());
+    const sockets = new Set<Socket>();
+    // The server of the command, which ends all connections, and then refuses new ones.
+    const proxy = createServer((socket) => {
+      const far = connect(Number(server.port || 5432), server.hostname);
+      for (const [one, other] of [
+        [socket, far],
+        [far, socket],
+      ] as const) {
+        sockets.add(one);
+        one.pipe(other);
+        one.on("error", () => other.destroy()).on("close", () => other.destroy());
+      }
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const url = new URL(server);
+    url.hostname = "127.0.0.1";
+    url.port = String((proxy.address() as AddressInfo).port);
+    const rows = 30_000;
+    const words = csv(await file("restarted.csv", ratings(rows)), "--source", "restarted");
+    const run = insights(words, undefined, start(words, url.href));
+    await expect.poll(() => stored("restarted"), { timeout: 240_000, interval: 20 }).toBeGreaterThan(2_000);
+    proxy.close();
+    for (const socket of sockets) socket.destroy();
+    const { status, errors } = await run;
+    expect(status).toBe(1);
+    const [, line = "", before = ""] =
+      /the connection to the database was lost after line ([\d,]+): [\s\S]*hint: ([\d,]+) rows are stored/.exec(
+        errors,
+      ) ?? [];
+    expect(errors).not.toContain("    at ");
+    const number = (text: string): number => Number(text.replaceAll(",", ""));
+    expect(number(before)).toBeGreaterThan(0);
+    expect(number(line)).toBe(number(before) + 1);
+    // The batch whose answer was lost is stored, or not, as a whole.
+    await expect.poll(() => stored("restarted").then((count) => count % 1_000), { timeout: 60_000 }).toBe(0);
+    const { output } = await insights(words);
+    const [, added = "", known = ""] = /: ([\d,]+) stored, ([\d,]+) duplicates, 0 rejected/.exec(output) ?? [];
+    expect(number(added) + number(known)).toBe(rows);
+    expect(number(known) - number(before)).toBeGreaterThanOrEqual(0);
+    expect(number(known) - number(before)).toBeLessThanOrEqual(2_000);
+    expect(await stored("restarted")).toBe(rows);
+  });
+
+  test("forget-import that is killed, or loses its connection, is completed by running it again", async () => {
+    // Embedded, where sessions cannot be ended, the process alone is.
+    const rows = database.native ? 40_000 : 24_000;
+    const words = csv(await file("half.csv", ratings(rows)), "--source", "half");
+    await insights(words);
+    const deleted = (): Promise<number> =>
+      database.value<number>(
+        "select coalesce(max(event_count), 0)::int from track.forgotten_import where name = 'half'",
+      );
+    const first = start(["forget-import", "half"]);
+    const closed = once(first, "close");
+    await expect.poll(deleted, { timeout: 240_000, interval: 20 }).toBeGreaterThan(0);
+    first.kill("SIGKILL");
+    await closed;
+    if (database.native) {
+      const second = insights(["forget-import", "half"]);
+      const before = await deleted();
+      await expect.poll(deleted, { timeout: 240_000, interval: 20 }).toBeGreaterThan(before);
+      await database.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'canvas-flow-insights'`,
+      );
+      const { status, errors } = await second;
+      // A command that was about to end has succeeded.
+      if (status !== 0)
+        expect(errors).toMatch(/connection to the database was lost after [\d,]+ events[\s\S]*hint: Run/);
+    }
+    const { output, status } = await insights(["forget-import", "half"]);
+    expect(output).toMatch(new RegExp(`${rows.toLocaleString("en")} events deleted`));
+    expect(status).toBe(0);
+    expect(
+      await database.value(
+        "select count(*)::int from track.event join track.source using (source_id) where name like 'half%'",
+      ),
+    ).toBe(0);
+    // The file can be stored again.
+    expect((await insights(words)).output).toContain(`${rows.toLocaleString("en")} stored, 0 duplicates`);
   });
 
   test("reports rejected rows by line, some of them on the terminal and all of them in a file", async () => {

@@ -20,6 +20,9 @@ await database.query(`
   insert into public.page values ('page-1', 'course-algebra', 'page'), ('page-2', 'course-algebra', 'page');
   select track.sync_items('public.page');
 `);
+await database.as("insights_analyst", { "insights.person": "eve" }, (db) =>
+  db.query("select analytics.save_view('Views of pages', '/explore?event=Page+Viewed', true, 'Term')"),
+);
 const { ask } = await testApi(database);
 
 const schema = buildSchema(await readFile(join(packageRoot, "schema.graphql"), "utf8"));
@@ -96,6 +99,7 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   SessionTrend: ["admin:", { ...days, bucket: "week" }],
   SessionDistribution: ["analyst:", { since, measure: "views" }],
   SessionItems: ["admin:", { since, place: "exit" }],
+  SavedViews: ["analyst:eve", {}],
   Segments: ["analyst:", {}],
   Cohorts: ["analyst:", {}],
   Timeline: ["admin:", { person: "ada", since }],

@@ -156,6 +156,36 @@ describe("the report of moodle", () => {
     expect(JSON.stringify(found)).not.toMatch(/Ada|10\.0\.0\.1/);
   });
 
+  test("enrolments, completions and grades of the report are those of the learner", async () => {
+    const rows = [
+      row(
+        "The user with id '2' enrolled the user with id '7' using the enrolment method 'manual' in the course with id '36'.",
+      ),
+      row(
+        "The user with id '2' unenrolled the user with id '7' using the enrolment method 'self' from the course with id '36'.",
+      ),
+      row("The user with id '7' completed the course with id '36'."),
+      row(
+        "The user with id '2' updated the grade with id '5' for the user with id '7' for the grade item with id '12'.",
+      ),
+      row(
+        "The user with id '0' enrolled the user with id '7' using the enrolment method 'database' in the course with id '36'.",
+        { origin: "cli", name: "-" },
+      ),
+    ];
+    const readings = await read(
+      moodleReader({ timeZone: "UTC", dateOrder: "dmy", course: "36" }),
+      [header, ...rows].join("\n"),
+    );
+    expect(messages(readings).map(({ userId, event, properties }) => [userId, event, properties?.["item"]])).toEqual([
+      ["7", "Course Enrolled", "moodle/course/36"],
+      ["7", "Course Dropped", "moodle/course/36"],
+      ["7", "Course Completed", "moodle/course/36"],
+      ["7", "Task Graded", "moodle/grade/12"],
+      ["7", "Course Enrolled", "moodle/course/36"],
+    ]);
+  });
+
   test("visitors, administrators as others, and restored rows are left out, not rejected", async () => {
     const rows = [
       row("The user with id '0' viewed the course with id '1'.", { name: "-" }),
@@ -203,6 +233,31 @@ describe("the table of moodle", () => {
       },
     ]);
     expect(problems(readings)).toEqual([[4, "an administrator, logged in as another user"]]);
+  });
+
+  test("enrolments, completions and grades are those of the learner, also when others caused them", async () => {
+    const event = (id: number, name: string, related: string, other: string, origin = "cli") =>
+      `${id},\\core\\event\\${name},core,x,y,NULL,NULL,c,1,5,50,36,2,36,${related},0,${other},1674475740,${origin},10.0.0.1,2`;
+    const content = [
+      header,
+      event(1, "user_enrolment_created", "7", '"{""enrol"":""manual""}"'),
+      event(2, "user_enrolment_deleted", "7", "N;"),
+      event(3, "course_completed", "7", "N;"),
+      event(4, "user_graded", "7", '"{""itemid"":""12"",""overridden"":false,""finalgrade"":8.5}"', "web"),
+      event(5, "user_graded", "7", '"a:2:{s:6:""itemid"";s:2:""12"";s:10:""finalgrade"";d:8.5;}"', "web"),
+      event(6, "user_enrolment_created", "0", "N;"),
+    ].join("\n");
+    const readings = await read(moodleReader({ timeZone: "UTC" }), content);
+    const course = { item: "moodle/course/36", itemKind: "course" };
+    const grade = { item: "moodle/grade/12", itemKind: "grade", parent: "moodle/course/36", points: 8.5 };
+    expect(messages(readings)).toMatchObject([
+      { userId: "7", event: "Course Enrolled", properties: course },
+      { userId: "7", event: "Course Dropped", properties: course },
+      { userId: "7", event: "Course Completed", properties: course },
+      { userId: "7", event: "Task Graded", properties: grade },
+      { userId: "7", event: "Task Graded", properties: grade },
+    ]);
+    expect(problems(readings)).toEqual([[7, "no user"]]);
   });
 
   test("of a log without a view, a note warns", async () => {
@@ -436,6 +491,68 @@ describe("canvas and caliper", () => {
       Array.from({ length: 3 }, () => ["page", "2025-03-03T10:00:00Z"]),
     );
     expect(problems(readings)).toEqual([[3, "no user"]]);
+  });
+});
+
+test("enrolments of canvas are those of learners; a deleted one is dropped", async () => {
+  const event = (name: string, body: object): string =>
+    JSON.stringify({
+      metadata: { event_name: name, event_time: "2025-03-03T10:00:00Z", user_id: "1" },
+      body: { user_id: "17", course_id: "4", ...body },
+    });
+  const found = messages(
+    await read(
+      canvasReader(),
+      [
+        event("enrollment_created", { type: "StudentEnrollment", workflow_state: "active" }),
+        event("enrollment_created", { type: "TeacherEnrollment", workflow_state: "active" }),
+        event("enrollment_updated", { type: "StudentEnrollment", workflow_state: "deleted" }),
+        event("enrollment_updated", { type: "StudentEnrollment", workflow_state: "completed" }),
+      ].join("\n"),
+    ),
+  );
+  expect(found.map(({ userId, event, properties }) => [userId, event, properties?.["item"]])).toEqual([
+    ["17", "Course Enrolled", "course:4"],
+    ["17", "Enrolment Changed", "course:4"],
+    ["17", "Course Dropped", "course:4"],
+    // The term of the course has ended.
+    ["17", "Enrolment Changed", "course:4"],
+  ]);
+});
+
+test("memberships of Caliper are enrolments of learners, each sent once", async () => {
+  const membership = (member: string, roles: string[]) => ({
+    id: `https://example.edu/memberships/${member}`,
+    type: "Membership",
+    member: `https://example.edu/users/${member}`,
+    organization: { id: "https://example.edu/sections/1", type: "CourseSection", name: "Algebra" },
+    roles,
+    status: "Active",
+    dateCreated: "2025-01-01T06:00:00.000Z",
+  });
+  const event = {
+    type: "ViewEvent",
+    action: "Viewed",
+    actor: "https://example.edu/users/1",
+    object: { id: "https://example.edu/docs/2", type: "Document" },
+    eventTime: "2025-03-03T10:00:00Z",
+    membership: membership("1", ["Learner"]),
+  };
+  const content = [
+    JSON.stringify(event),
+    JSON.stringify({
+      sensor: "s",
+      sendTime: "2025-03-03T10:00:01Z",
+      data: [event, membership("2", ["urn:x#Learner"])],
+    }),
+    JSON.stringify(membership("3", ["Instructor"])),
+    JSON.stringify({ ...membership("4", ["Learner"]), dateCreated: undefined }),
+  ].join("\n");
+  const enrolled = messages(await read(caliperReader(), content)).filter(({ event }) => event === "Course Enrolled");
+  expect(enrolled.map(({ userId }) => userId)).toEqual(["https://example.edu/users/1", "https://example.edu/users/2"]);
+  expect(enrolled[0]).toMatchObject({
+    timestamp: "2025-01-01T06:00:00.000Z",
+    properties: { item: "https://example.edu/sections/1", itemKind: "course", itemTitle: "Algebra" },
   });
 });
 

@@ -86,7 +86,7 @@ function Annotate({ onDone }: { onDone: () => void }) {
 }
 
 /** How often something happens, over time. */
-export function Trends({ settings, period }: ViewProps) {
+export function Trends({ settings, period, isPinned = false }: ViewProps) {
   const [turn, setTurn] = useState(0);
   const { event, item, among, breakdown, bucket, measure, compare } = settings;
   const { since, until, formerSince, formerUntil } = period;
@@ -196,7 +196,7 @@ export function Trends({ settings, period }: ViewProps) {
           }
         />
       )}
-      <Annotate onDone={() => setTurn((turn) => turn + 1)} />
+      {!isPinned && <Annotate onDone={() => setTurn((turn) => turn + 1)} />}
     </>
   );
 }

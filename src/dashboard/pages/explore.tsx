@@ -1,9 +1,7 @@
 import { useLocation } from "preact-iso";
 import { present, useLoaded } from "../data.ts";
-import { Funnel, Lifecycle, Retention, Stickiness } from "../explore/people.tsx";
-import { Cohorts, Paths, Sessions, Timeline } from "../explore/sessions.tsx";
-import { Trends } from "../explore/trends.tsx";
-import type { ViewProps } from "../explore/view.ts";
+import { SaveView } from "../explore/save.tsx";
+import { componentOf, type View, viewNames, viewOf } from "../explore/views.ts";
 import { Choice, Field, Names, SettingsForm, Tick } from "../form.tsx";
 import { type NamesQuery, names } from "../operations.ts";
 import type { Session } from "../session.ts";
@@ -11,20 +9,6 @@ import { dateOf, periodOf, periods, type Settings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const words = texts.explore;
-
-const views = {
-  trends: Trends,
-  funnel: Funnel,
-  retention: Retention,
-  paths: Paths,
-  lifecycle: Lifecycle,
-  stickiness: Stickiness,
-  sessions: Sessions,
-  cohorts: Cohorts,
-  timeline: Timeline,
-} as const;
-
-type View = keyof typeof views;
 
 /** Settings that all views share: they are kept when another one is chosen. */
 const shared = ["days", "from", "to", "among", "event", "item"];
@@ -146,12 +130,13 @@ function Lists({ known }: { known: NamesQuery | undefined }) {
 /** Questions about use, of which each answer is kept by the address of the page. */
 export default function Explore({ session }: { session: Session }) {
   const { query, path } = useLocation();
-  const offered = (Object.keys(views) as View[]).filter((view) => view !== "timeline" || session.role === "admin");
-  const view = offered.find((view) => view === query["view"]) ?? "trends";
+  const offered = viewNames.filter((view) => view !== "timeline" || session.role === "admin");
+  const asked = viewOf(query["view"]);
+  const view = offered.includes(asked) ? asked : "trends";
   const { result } = useLoaded(names, {});
   const kept = Object.entries(query).filter(([name]) => shared.includes(name));
   const titles = new Map(present(result?.trackItems?.nodes).map(({ externalId, title }) => [externalId, title]));
-  const Shown: (props: ViewProps) => preact.JSX.Element = views[view];
+  const Shown = componentOf(view);
   return (
     <>
       <nav class="views" aria-label={words.views}>
@@ -171,6 +156,7 @@ export default function Explore({ session }: { session: Session }) {
       </SettingsForm>
       <div class="cards" key={view}>
         <Shown settings={query} period={periodOf(query)} titleOf={(item) => titles.get(item) ?? item} />
+        {view !== "timeline" && <SaveView address={`${path}?${new URLSearchParams({ ...query, view })}`} />}
       </div>
     </>
   );

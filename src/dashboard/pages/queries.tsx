@@ -1,6 +1,6 @@
 import { useRef, useState } from "preact/hooks";
 import { examples } from "../examples.ts";
-import { authorization, type Session } from "../session.ts";
+import { authorization, type Session, signedInAgain } from "../session.ts";
 import { texts } from "../texts.ts";
 
 async function ask(query: string): Promise<unknown> {
@@ -9,6 +9,7 @@ async function ask(query: string): Promise<unknown> {
     headers: { "content-type": "application/json", ...authorization() },
     body: JSON.stringify({ query }),
   });
+  if (response.status === 401 && (await signedInAgain())) return await ask(query);
   return await response.json();
 }
 
@@ -33,7 +34,7 @@ export default function Queries({ session }: { session: Session }) {
       <p class="note">
         {texts.queries.lead}{" "}
         {session.graphiql && (
-          <a href="/graphiql" target="_self">
+          <a href="/graphiql" target="_top">
             {texts.queries.graphiql}
           </a>
         )}

@@ -18,16 +18,16 @@ begin
     'replication', 'this standby',
     case when v_lag >= 12 * _check_this_standby.lag_limit then 'critical' else 'warning' end,
     case
-      when pg_is_wal_replay_paused() then format('this standby has paused its replay, and is %s behind',
-        monitor._duration(v_lag))
-      when not v_is_connected then format('this standby has no connection to a primary, and has replayed nothing for %s',
-        monitor._duration(v_lag))
+      when pg_is_wal_replay_paused() then
+        format('this standby has paused its replay, and is %s behind', monitor._duration(v_lag))
+      when not v_is_connected then
+        format('this standby is not connected to a primary, and has replayed nothing for %s', monitor._duration(v_lag))
       else format('this standby is %s behind', monitor._duration(v_lag))
     end,
     case
       when pg_is_wal_replay_paused() then 'Continue it: select pg_wal_replay_resume()'
-      when not v_is_connected then 'Its log has the reason. See primary_conninfo, primary_slot_name, and the slot on the '
-        || 'primary: select slot_name, active, wal_status from pg_replication_slots'
+      when not v_is_connected then 'Its log has the reason. See primary_conninfo, primary_slot_name, and the slot '
+        || 'on the primary: select slot_name, active, wal_status from pg_replication_slots'
       else 'Look at its load, and for a long query, which stops the replay for max_standby_streaming_delay: '
         || 'select pid, query_start, state from pg_stat_activity order by query_start'
     end,

@@ -188,8 +188,8 @@ Reads enrolments from a table or view of the application, with the privileges of
 Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
 (`active`, `completed`, `dropped`) and `ended_at`.
 Unknown people and items are added; rows of people who were erased (`privacy.suppression`) are left out. Of several rows
-for one person and item, the latest `enrolled_at` applies. They replace what imports have stated. The call can be repeated: unchanged enrolments are not
-written. Errors: CF002 for a missing column, CF001 for an invalid value.
+for one person and item, the latest `enrolled_at` applies. They replace what imports have stated. The call can be
+repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid value.
 $$;
 
 grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;

@@ -583,6 +583,24 @@ describe("bad input", () => {
     expect(await database.value("select to_regclass('lab.fresh')")).toBeNull();
   });
 
+  test("a grouping column may be named as what trainers use inside", async () => {
+    await database.query(
+      `create table lab.named as
+       select i % 2 as key, i % 2 as beta, i % 2 as fit, i % 2 as g2, i % 2 as group_key, i as x, i * (1 + i % 2) as y
+       from generate_series(1, 20) as i`,
+    );
+    const fits = await train<{ key: number; group_key: number; coef: number[] }>(
+      database,
+      "ml.linregr_train('lab.named', 'lab.model', 'y', 'array[1, x]', 'key, beta, fit, g2, group_key')",
+    );
+    expect(
+      fits.map(({ key, group_key, coef }) => [key, group_key, coef.map((value) => Math.round(value))]).sort(),
+    ).toEqual([
+      [0, 0, [0, 1]],
+      [1, 1, [0, 2]],
+    ]);
+  });
+
   test("a grouping column named as an output column", async () => {
     await load(
       database,

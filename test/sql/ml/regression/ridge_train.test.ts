@@ -102,6 +102,9 @@ test("by group", async () => {
   );
   const fits = await train<Fit>(database, "ml.ridge_train('lab.sample', 'lab.model', 'y', 'array[1, a]', 0.5, 'b')");
   expect(fits).toHaveLength(2);
+  expect(
+    await database.rejects("select ml.ridge_train('lab.sample', 'lab.none', 'y', 'array[1, a, a]', 0, 'b')"),
+  ).toMatchObject({ code: "CF007" });
 });
 
 test.each([
