@@ -43,6 +43,7 @@ export async function nativeDatabase(name: string, isThere = false): Promise<Ben
   if (databaseUrl === undefined) throw new Error("Set DATABASE_URL: this bench needs a PostgreSQL server.");
   const administrator = await connect(databaseUrl);
   if (!isThere) await administrator.query(`create database ${name}`);
+  await administrator.end();
   const url = new URL(databaseUrl);
   url.pathname = `/${name}`;
   const client = await connect(url.href);
@@ -54,6 +55,7 @@ export async function nativeDatabase(name: string, isThere = false): Promise<Ben
     name: await version(client),
     async close() {
       await client.end();
+      const administrator = await connect(databaseUrl);
       await administrator.query(`drop database ${name} with (force)`);
       await administrator.end();
     },

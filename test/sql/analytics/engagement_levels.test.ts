@@ -139,7 +139,7 @@ test("is for analysts, admins and workers", async () => {
   ]);
 });
 
-test("a course without structure is an error that says how it gets one", async () => {
+test("a course without structure is an error whose hint is how it gets one", async () => {
   await database.as("postgres", {}, async (db) => {
     await ingest(db, [
       message({ event: "Course Started", userId: "ann", properties: { item: "bare", itemKind: "course" } }),
