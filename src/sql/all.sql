@@ -104,9 +104,11 @@
 --!include ml/regression/_unknowns.sql
 --!include ml/regression/_settled.sql
 --!include ml/regression/_model_of_group.sql
+--!include ml/regression/_linear_predictor.sql
 --!include ml/regression/_glm_source.sql
 --!include ml/regression/_glm_statement.sql
 --!include ml/regression/_separation.sql
+--!include ml/regression/_glm_linked.sql
 --!include ml/regression/_glm_fits.sql
 --!include ml/regression/logregr_predict_prob.sql
 --!include ml/regression/logregr_predict.sql
@@ -127,6 +129,7 @@
 --!include ml/regression/clustered_variance_logregr.sql
 --!include ml/regression/_multinomial_source.sql
 --!include ml/regression/_multinomial_fits.sql
+--!include ml/regression/_multinomial_estimates.sql
 --!include ml/regression/_multinomial_covariance.sql
 --!include ml/regression/mlogregr_train.sql
 --!include ml/regression/_softmax.sql

@@ -71,30 +71,6 @@ Returns for each group the reason why it cannot be fitted, null for groups that 
 `groups` and `failure` are those of ml._settled. Error CF001 for values of y that the family cannot have.
 $$;
 
-create or replace function ml._glm_linked(family text, link text, value float8, mean float8)
-returns float8
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-begin
-  return case link
-    when 'identity' then value
-    when 'log' then ln(greatest(value, 1e-10 * abs(mean)))
-    when 'logit' then ln(value / (1 - value))
-    when 'probit' then ml.normal_quantile(case when family = 'binomial' then value else 0.5 end)
-    when 'inverse' then 1 / value
-    when 'sqr_inverse' then 1 / (value * value)
-    when 'sqrt' then sqrt(value)
-  end;
-end;
-$$;
-
-comment on function ml._glm_linked(text, text, float8, float8) is $$
-Returns the link function at the mean `value` of a group; `mean` is that of all groups.
-$$;
-
 create or replace function ml._prepare_step(statement text, size integer)
 returns void
 language plpgsql
@@ -403,7 +379,6 @@ $$;
 
 grant execute on function
   ml._glm_failures(ml.design, text, text, ml.design_group[], text),
-  ml._glm_linked(text, text, float8, float8),
   ml._prepare_step(text, integer),
   ml._glm_step(ml.design, text, text, integer, integer, float8, float8[], ml.fit, ml.fit_step),
   ml._glm_estimate(ml.design, ml.fit),

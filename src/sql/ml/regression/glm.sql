@@ -111,7 +111,10 @@ declare
   v_n constant float8 := fit.total_weight;
   v_shape float8;
 begin
-  if family = 'gamma' then
+  if family in ('gaussian', 'inverse_gaussian') and not fit.deviance > 0 then
+    -- The likelihood of a fit without residuals is not bounded.
+    return null;
+  elsif family = 'gamma' then
     v_shape := ml._gamma_shape(fit.deviance / v_n);
   end if;
   return case family
@@ -128,7 +131,8 @@ end;
 $$;
 
 comment on function ml._glm_likelihood(ml.fit, text, float8) is $$
-Returns the log likelihood of a fit at the maximum likelihood dispersion; `term` is that of ml._glm_constants.
+Returns the log likelihood of a fit at the maximum likelihood dispersion; null where no residual remains.
+`term` is that of ml._glm_constants.
 $$;
 
 create or replace function ml.glm(
@@ -248,7 +252,8 @@ tolerance (in hundredths of a standard error).
 `weights` is an expression: the dispersion of a row is divided by its weight (R's `glm`), so with binomial and poisson
 it counts as that many rows; a row of weight 0 is skipped. `offsets` is an expression that is added to the linear
 predictor, such as `ln(days)` for counts over different numbers of days; add it to predictions.
-Writes `model_table`: the grouping columns, coef, log_likelihood (at the maximum likelihood dispersion), std_err,
+Writes `model_table`: the grouping columns, coef, log_likelihood (at the maximum likelihood dispersion; null when no
+residual of a gaussian or inverse gaussian model remains), std_err,
 z_stats (binomial, poisson) or t_stats (others), p_values, dispersion (Pearson's estimate; 1 for binomial and poisson),
 num_rows_processed, num_rows_skipped, num_iterations, and, not in MADlib, `deviance`, `converged`, `failure`; and
 `<model_table>_summary`.

@@ -294,3 +294,16 @@ test("probit and counts that are separated for some rows are refused; steep ones
   expect(fit?.coef[1]).toBeCloseTo(0.781564, 5);
   expect(fit?.std_err[1]).toBeCloseTo(0.465106, 4);
 });
+
+test.each([
+  ["z", "array[1, x]", "family=gaussian", [0, 0]],
+  ["z + 3", "array[1, x]", "family=gaussian", [3, 0]],
+  ["2 * x", "array[x]", "family=inverse_gaussian, link=identity", [2]],
+])("no residual remains of %s on %s with %s", async (y, x, family, coef) => {
+  await database.query(
+    "create table if not exists lab.exact as select i::float8 as x, 0::float8 as z from generate_series(1, 20) as i",
+  );
+  const [fit] = await train<Fit>(database, `ml.glm('lab.exact', 'lab.model', '${y}', '${x}', '${family}')`);
+  expect(fit?.coef.map((value) => Math.round(value * 1e9) / 1e9 + 0)).toEqual(coef);
+  expect(fit).toMatchObject({ log_likelihood: null, deviance: 0, dispersion: 0, converged: true });
+});
