@@ -5,6 +5,7 @@ export const addresses = {
   boards: "/boards",
   forYou: "/for-you",
   courses: "/courses",
+  experiments: "/experiments",
   recommendations: "/recommendations",
   privacy: "/privacy",
   operations: "/operations",

@@ -62,6 +62,8 @@ interface Props<Result, Variables, Row> {
   everyMs?: number;
   /** Shown below the figures. */
   note?: (rows: Row[]) => string;
+  /** Whether the note is a warning. */
+  isAlarming?: (rows: Row[]) => boolean;
   /** A setting of the chart that does not change the rows. */
   drawnBy?: string;
   /** Shown when there are no rows. */
@@ -200,7 +202,7 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
         </p>
       )}
       {content()}
-      {note && isShown && rows.length > 0 && <p class="note">{note(rows)}</p>}
+      {note && isShown && rows.length > 0 && <p class={props.isAlarming?.(rows) ? "note bad" : "note"}>{note(rows)}</p>}
     </section>
   );
 }

@@ -22,6 +22,7 @@ const Explore = lazy(() => import("./pages/explore.tsx"));
 const Boards = lazy(() => import("./pages/boards.tsx"));
 const ForYou = lazy(() => import("./pages/for-you.tsx"));
 const Courses = lazy(() => import("./pages/courses.tsx"));
+const Experiments = lazy(() => import("./pages/experiments.tsx"));
 const Recommendations = lazy(() => import("./pages/recommendations.tsx"));
 const Privacy = lazy(() => import("./pages/privacy.tsx"));
 const Operations = lazy(() => import("./pages/operations.tsx"));
@@ -34,8 +35,18 @@ const pagesOf: Record<Session["role"], readonly Name[]> = {
   visitor: ["queries"],
   learner: ["forYou", "privacy", "queries"],
   instructor: ["courses", "queries"],
-  analyst: ["overview", "explore", "boards", "courses", "recommendations", "queries"],
-  admin: ["overview", "explore", "boards", "courses", "recommendations", "privacy", "operations", "queries"],
+  analyst: ["overview", "explore", "boards", "courses", "experiments", "recommendations", "queries"],
+  admin: [
+    "overview",
+    "explore",
+    "boards",
+    "courses",
+    "experiments",
+    "recommendations",
+    "privacy",
+    "operations",
+    "queries",
+  ],
   worker: ["queries"],
 };
 
@@ -148,6 +159,7 @@ const components: Record<Name, typeof Courses | typeof Overview> = {
   boards: Boards,
   forYou: ForYou,
   courses: Courses,
+  experiments: Experiments,
   recommendations: Recommendations,
   privacy: Privacy,
   operations: Operations,

@@ -51,6 +51,28 @@ export type AnalyticsSaveViewInput = {
   viewId?: string | null | undefined;
 };
 
+/** All input for the `experimentShip` mutation. */
+export type ExperimentShipInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  experiment: string;
+  variation: string;
+};
+
+/** All input for the `experimentStop` mutation. */
+export type ExperimentStopInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  experiment: string;
+  reason: string;
+};
+
 /** An interval of time that has passed where the smallest distinct unit is a second. */
 export type IntervalInput = {
   /** A quantity of days. */
@@ -602,6 +624,71 @@ export type DeleteViewMutationVariables = Exact<{
 
 export type DeleteViewMutation = { analyticsDeleteView: { result: boolean | null } | null };
 
+export type ExperimentsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ExperimentsQuery = { experimentExperiments: { nodes: Array<{ experimentKey: string, name: string, hypothesis: string | null, state: string, test: string, alpha: number, plannedPeople: number | null, startedAt: string | null, stoppedAt: string | null, shippedVariation: number | null } | null> } | null };
+
+export type ExperimentResultsQueryVariables = Exact<{
+  experiment: string;
+}>;
+
+
+export type ExperimentResultsQuery = { experimentResults: { nodes: Array<{ metric: string | null, role: string | null, variation: string | null, people: string | null, figure: number | null, effect: number | null, low: number | null, high: number | null, p: number | null, adjustedP: number | null, chanceToWin: number | null, difference: string | null, test: string | null, verdict: string | null, note: string | null, completeUntil: string | null } | null> } | null };
+
+export type ExperimentDaysQueryVariables = Exact<{
+  experiment: string;
+  metric?: string | null | undefined;
+}>;
+
+
+export type ExperimentDaysQuery = { experimentResultDays: { nodes: Array<{ completeUntil: string | null, variation: string | null, people: string | null, effect: number | null, low: number | null, high: number | null } | null> } | null };
+
+export type ExperimentHealthQueryVariables = Exact<{
+  experiment: string;
+}>;
+
+
+export type ExperimentHealthQuery = { experimentHealth: { state: string | null, people: Array<string | null> | null, expected: Array<number | null> | null, variations: Array<string | null> | null, srmP: number | null, isMismatched: boolean | null, multiple: string | null, warnings: Array<string | null> | null, lastDay: string | null } | null };
+
+export type ExperimentDecisionQueryVariables = Exact<{
+  experiment: string;
+}>;
+
+
+export type ExperimentDecisionQuery = { experimentDecision: { verdict: string | null, variation: string | null, reason: string | null, days: number | null, people: string | null, warnings: Array<string | null> | null } | null };
+
+export type ExperimentHistoryQueryVariables = Exact<{
+  experiment: string;
+}>;
+
+
+export type ExperimentHistoryQuery = { experimentHistory: { nodes: Array<{ changedAt: string, actor: string, action: string } | null> } | null };
+
+export type DesignQueryVariables = Exact<{
+  baseline: unknown;
+  effect: number;
+  users: Array<number | null | undefined> | number;
+  options?: unknown;
+}>;
+
+
+export type DesignQuery = { experimentSampleSize: Array<string | null> | null, experimentPower: number | null, experimentMinimumDetectableEffect: number | null };
+
+export type StopExperimentMutationVariables = Exact<{
+  input: ExperimentStopInput;
+}>;
+
+
+export type StopExperimentMutation = { experimentStop: { result: { state: string } | null } | null };
+
+export type ShipVariationMutationVariables = Exact<{
+  input: ExperimentShipInput;
+}>;
+
+
+export type ShipVariationMutation = { experimentShip: { result: { state: string } | null } | null };
+
 export const activePeople: TypedDocument<ActivePeopleQuery, ActivePeopleQueryVariables> =
   {"name":"ActivePeople","text":"query ActivePeople($since:Datetime$until:Datetime$zone:String$among:String){analyticsActivePeople(windows:[1 7 30]since:$since until:$until zone:$zone among:$among){nodes{bucketStart windowDays personCount stickiness isComplete}}}","sql":[["select bucket_start, window_days, person_count, stickiness, is_complete","from analytics.active_people(","  windows => array[1, 7, 30]","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const latestDays: TypedDocument<LatestDaysQuery, LatestDaysQueryVariables> =
@@ -724,3 +811,21 @@ export const saveView: TypedDocument<SaveViewMutation, SaveViewMutationVariables
   {"name":"SaveView","text":"mutation SaveView($input:AnalyticsSaveViewInput!){analyticsSaveView(input:$input){result{viewId}}}","sql":[]};
 export const deleteView: TypedDocument<DeleteViewMutation, DeleteViewMutationVariables> =
   {"name":"DeleteView","text":"mutation DeleteView($input:AnalyticsDeleteViewInput!){analyticsDeleteView(input:$input){result}}","sql":[]};
+export const experiments: TypedDocument<ExperimentsQuery, ExperimentsQueryVariables> =
+  {"name":"Experiments","text":"query Experiments{experimentExperiments(orderBy:EXPERIMENT_ID_DESC first:200){nodes{experimentKey name hypothesis state test alpha plannedPeople startedAt stoppedAt shippedVariation}}}","sql":[["select experiment_key, name, hypothesis, state, test, alpha, planned_people, started_at, stopped_at, shipped_variation","from experiment.experiment","order by experiment_id desc","limit 200"]]};
+export const experimentResults: TypedDocument<ExperimentResultsQuery, ExperimentResultsQueryVariables> =
+  {"name":"ExperimentResults","text":"query ExperimentResults($experiment:String!){experimentResults(experiment:$experiment){nodes{metric role variation people figure effect low high p adjustedP chanceToWin difference test verdict note completeUntil}}}","sql":[["select metric, role, variation, people, figure, effect, low, high, p, adjusted_p, chance_to_win, difference, test, verdict, note, complete_until","from experiment.results(","  experiment => $experiment",")"]]};
+export const experimentDays: TypedDocument<ExperimentDaysQuery, ExperimentDaysQueryVariables> =
+  {"name":"ExperimentDays","text":"query ExperimentDays($experiment:String!$metric:String){experimentResultDays(experiment:$experiment metric:$metric){nodes{completeUntil variation people effect low high}}}","sql":[["select complete_until, variation, people, effect, low, high","from experiment.result_days(","  experiment => $experiment","  metric => $metric",")"]]};
+export const experimentHealth: TypedDocument<ExperimentHealthQuery, ExperimentHealthQueryVariables> =
+  {"name":"ExperimentHealth","text":"query ExperimentHealth($experiment:String!){experimentHealth(experiment:$experiment){state people expected variations srmP isMismatched multiple warnings lastDay}}","sql":[["select state, people, expected, variations, srm_p, is_mismatched, multiple, warnings, last_day","from experiment.health(","  experiment => $experiment",")"]]};
+export const experimentDecision: TypedDocument<ExperimentDecisionQuery, ExperimentDecisionQueryVariables> =
+  {"name":"ExperimentDecision","text":"query ExperimentDecision($experiment:String!){experimentDecision(experiment:$experiment){verdict variation reason days people warnings}}","sql":[["select verdict, variation, reason, days, people, warnings","from experiment.decision(","  experiment => $experiment",")"]]};
+export const experimentHistory: TypedDocument<ExperimentHistoryQuery, ExperimentHistoryQueryVariables> =
+  {"name":"ExperimentHistory","text":"query ExperimentHistory($experiment:String!){experimentHistory(key:$experiment subject:\"experiment\"){nodes{changedAt actor action}}}","sql":[["select changed_at, actor, action","from experiment.history(","  key => $experiment","  subject => 'experiment'",")"]]};
+export const design: TypedDocument<DesignQuery, DesignQueryVariables> =
+  {"name":"Design","text":"query Design($baseline:JSON!$effect:Float!$users:[Float]!$options:JSON){experimentSampleSize(baseline:$baseline effect:$effect options:$options)experimentPower(baseline:$baseline effect:$effect users:$users options:$options)experimentMinimumDetectableEffect(baseline:$baseline users:$users options:$options)}","sql":[["select *","from experiment.sample_size(","  baseline => $baseline","  effect => $effect","  options => $options",")"],["select *","from experiment.power(","  baseline => $baseline","  effect => $effect","  users => $users","  options => $options",")"],["select *","from experiment.minimum_detectable_effect(","  baseline => $baseline","  users => $users","  options => $options",")"]]};
+export const stopExperiment: TypedDocument<StopExperimentMutation, StopExperimentMutationVariables> =
+  {"name":"StopExperiment","text":"mutation StopExperiment($input:ExperimentStopInput!){experimentStop(input:$input){result{state}}}","sql":[]};
+export const shipVariation: TypedDocument<ShipVariationMutation, ShipVariationMutationVariables> =
+  {"name":"ShipVariation","text":"mutation ShipVariation($input:ExperimentShipInput!){experimentShip(input:$input){result{state}}}","sql":[]};

@@ -8,7 +8,7 @@ export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 export type Settings = Record<string, string>;
 
-/** The start of a day of the browser's zone; undefined for a text that is no date. */
+/** The start of a day of the browser's zone; undefined for a text that is not a date. */
 function startOf(date: string | undefined, plusDays = 0): Date | undefined {
   const [year = 0, month = 1, day = 1] = /^\d{4}-\d\d-\d\d$/.test(date ?? "")
     ? (date ?? "").split("-").map(Number)

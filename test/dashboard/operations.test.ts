@@ -19,6 +19,11 @@ await database.query(`
   create table public.page (external_id text, parent text, kind text);
   insert into public.page values ('page-1', 'course-algebra', 'page'), ('page-2', 'course-algebra', 'page');
   select track.sync_items('public.page');
+  select experiment.define_metric('views', 'proportion', array['Page Viewed']);
+  select experiment.define_experiment(
+    '{"key": "resume", "name": "Videos continue", "goals": ["views"], "variations": [{"key": "control"}, {"key": "treatment"}]}'
+  );
+  select experiment.start('resume');
 `);
 await database.as("insights_analyst", { "insights.person": "eve" }, (db) =>
   db.query("select analytics.save_view('Views of pages', '/explore?event=Page+Viewed', true, 'Term')"),
@@ -99,6 +104,16 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   SessionTrend: ["admin:", { ...days, bucket: "week" }],
   SessionDistribution: ["analyst:", { since, measure: "views" }],
   SessionItems: ["admin:", { since, place: "exit" }],
+  Experiments: ["analyst:", {}],
+  ExperimentResults: ["analyst:", { experiment: "resume" }],
+  ExperimentDays: ["admin:", { experiment: "resume" }],
+  ExperimentHealth: ["analyst:", { experiment: "resume" }],
+  ExperimentDecision: ["analyst:", { experiment: "resume" }],
+  ExperimentHistory: ["admin:", { experiment: "resume" }],
+  Design: [
+    "analyst:",
+    { baseline: { type: "proportion", mean: 0.2 }, effect: 0.1, users: [500, 500], options: { test: "welch" } },
+  ],
   SavedViews: ["analyst:eve", {}],
   Segments: ["analyst:", {}],
   Cohorts: ["analyst:", {}],
@@ -108,7 +123,15 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
 };
 
 /** Figures that change by being read. */
-const changing = new Set(["Cost", "Health", "Latencies", "SlowStatements", "TableState", "MyData"]);
+const changing = new Set([
+  "Cost",
+  "ExperimentDecision",
+  "Health",
+  "Latencies",
+  "SlowStatements",
+  "TableState",
+  "MyData",
+]);
 
 const queries = Object.values(documents).filter(({ sql }) => sql.length > 0);
 
@@ -153,6 +176,11 @@ test.each(queries.map((query) => [query.name, query] as const))(
         const rows = await db.rows<{ row: Record<string, unknown> }>(
           `select to_jsonb(shown) as row from (${shown[index]?.replace(/;$/, "")}) as shown`,
         );
+        if (typeof field !== "object" || Array.isArray(field)) {
+          const values = rows.flatMap(({ row }) => Object.values(row)).flat();
+          expect(values.map(String)).toEqual([field].flat().map(String));
+          return;
+        }
         if (changing.has(name)) {
           expect(rows.length > 0).toBe(nodes.length > 0);
           return;

@@ -26,6 +26,11 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     insert into public.staff values ('tom', 'course-algebra', 'instructor');
     select track.sync_item_roles('public.staff');
     select recommend.train();
+    select experiment.define_metric('views', 'proportion', array['Page Viewed']);
+    select experiment.define_experiment(
+      '{"key": "resume", "name": "Videos continue", "goals": ["views"], "variations": [{"key": "control"}, {"key": "treatment"}]}'
+    );
+    select experiment.start('resume');
   `);
   const { url, token } = await testApi(database, { INSIGHTS_GRAPHIQL: "true" });
   const people: Record<Name, string> = { learner: "ada", instructor: "tom", analyst: "eve", admin: "root" };
@@ -80,6 +85,8 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     ["analyst", "/explore?view=cohorts"],
     ["admin", "/explore?view=timeline&person=ada"],
     ["admin", "/boards"],
+    ["analyst", "/experiments"],
+    ["admin", "/experiments?experiment=resume"],
     ["analyst", "/overview"],
     ["analyst", "/courses"],
     ["analyst", "/recommendations"],
@@ -259,6 +266,28 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await page.getByRole("button", { name: "Delete this view" }).click();
     await page.getByText("The view is deleted.").waitFor();
     expect(await database.rows("select from analytics.saved_view where created_by = 'eve'")).toEqual([]);
+    await close();
+  });
+
+  test("a design is computed by the functions, and an experiment is stopped after a question", async () => {
+    const { page, close } = await open("admin", "/experiments?effect=0.2&test=welch");
+    const [row] = await database.rows<{ size: string[]; power: number }>(`
+      select experiment.sample_size('{"type": "proportion", "mean": 0.2}', 0.2, '{"test": "welch", "difference": "relative"}') as size,
+        round(100 * experiment.power(
+          '{"type": "proportion", "mean": 0.2}', 0.2, array[500, 500], '{"test": "welch", "difference": "relative"}'
+        )::numeric, 1)::float8 as power`);
+    const card = page.getByRole("region", { name: "People, power and effect", exact: true });
+    expect(await card.textContent()).toContain(Number(row?.size[0]).toLocaleString("en"));
+    await page.getByLabel("People of each variation", { exact: true }).fill("500");
+    await page.getByLabel("People of each variation", { exact: true }).blur();
+    await card.getByText(`${row?.power}%`, { exact: true }).waitFor();
+
+    await page.getByRole("button", { name: "Stop the experiment" }).click();
+    await page.getByLabel("Reason").fill("It is a test");
+    expect(await database.value("select state from experiment.experiment")).toBe("running");
+    await page.getByRole("button", { name: "Stop it now" }).click();
+    await page.getByRole("cell", { name: "stopped", exact: true }).first().waitFor();
+    expect(await database.value("select state from experiment.experiment")).toBe("stopped");
     await close();
   });
 

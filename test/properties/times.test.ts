@@ -79,6 +79,8 @@ const steps: Record<string, string> = {
   "saved query": `select arguments from analytics.save_query('spring', 'analytics.annotations',
     '{"since": "2025-03-20 00:00", "until": "05/01/2025"}')`,
   "saved queries": "select name, arguments from analytics.saved_queries()",
+  "saved view": "select name, address from analytics.save_view('Spring', '/explore?from=2025-03-01')",
+  "saved views": "select name, address from analytics.saved_views()",
   "statement of a query": "select analytics.query_statement('spring')",
   "rows of a query": "select analytics.run_query('spring') - 'annotation_id' - 'created_at'",
   "journey in a course": `select occurred_at, event from analytics.course_journey(${course}, ${learner}, ${spring}) order by 1, 2`,

@@ -91,7 +91,7 @@ function select(field: FieldNode, schema: GraphQLSchema): string[] {
     .filter(({ name }) => !isRelated(name.value))
     .map(({ name }) => snake(name.value));
   if (columns.length === 0 && given.size === 0) return [`select ${qualified(field.name.value)}()`];
-  const lines = [`select ${columns.join(", ")}`];
+  const lines = [`select ${columns.length > 0 ? columns.join(", ") : "*"}`];
   if (isTable) {
     lines.push(`from ${viewNames[element] ?? qualified(element)}`);
     const order = given.get("orderBy");

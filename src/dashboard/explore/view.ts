@@ -2,7 +2,7 @@ import * as format from "../format.ts";
 import type { periodOf, Settings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
-/** What a view of the page Explore gets. */
+/** Properties of a view of the page Explore. */
 export interface ViewProps {
   settings: Settings;
   period: ReturnType<typeof periodOf>;

@@ -6,7 +6,7 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  -- Usually there is none, and the recursion, for which the planner expects millions of rows, would allocate its memory.
+  -- Usually there are none; the recursion allocates memory for the millions of rows that the planner expects.
   if not exists (select from experiment.incomplete_sets()) then
     return;
   end if;
