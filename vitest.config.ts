@@ -42,7 +42,7 @@ const alike = [
 
 /**
  * Tests that take long: how releases are made and applied, one release with a filled database, every function with
- * hostile arguments, clients whose server is killed, pages in a browser, a supervisor that is killed, trainings and
+ * hostile arguments, clients whose server is killed, pages in a browser, a supervisor that is killed, a standby, trainings and
  * settings with any history, trainings by steps, relations of many items, each cell of a rollup made wrong, the fixes
  * of health executed, stories of months: an experiment, a model that is made worse, monthly partitions with
  * other dates.
@@ -53,7 +53,7 @@ const long = [
   "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
   "test/dashboard/pages.test.ts",
-  "test/database/{months,watchdog}.test.ts",
+  "test/database/{months,replication,watchdog}.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
   "test/security/limits.test.ts",

@@ -17,7 +17,7 @@ import {
  * they are; those of Canvas (`urn:instructure:canvas:user:17`) become the number that Canvas itself uses.
  */
 
-const idOfEntity = (entity: unknown): string | undefined => {
+export const idOfEntity = (entity: unknown): string | undefined => {
   const id = textOf(isObject(entity) ? entity["id"] : entity);
   return id === undefined ? undefined : (/^urn:instructure:canvas:\w+:(\d+)$/.exec(id)?.[1] ?? id);
 };

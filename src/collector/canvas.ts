@@ -41,6 +41,21 @@ const submitted = (body: Json): Meaning => ({
   },
 });
 
+/** Of teachers, assistants, designers and observers, whom Canvas enrols too, only that something changed. */
+const enrolment = (body: Json, event: string): Meaning => {
+  const role = textOf(body["type"]);
+  return {
+    event: role === undefined || role === "StudentEnrollment" ? event : "Enrolment Changed",
+    userId: body["user_id"],
+    properties: {
+      item: item("course", body["course_id"]),
+      itemKind: "course",
+      status: body["workflow_state"],
+      role: role === "StudentEnrollment" ? undefined : role,
+    },
+  };
+};
+
 const meanings: Readonly<Record<string, (body: Json) => Meaning>> = {
   asset_accessed: (body) => ({
     event: "Page Viewed",
@@ -71,16 +86,9 @@ const meanings: Readonly<Record<string, (body: Json) => Meaning>> = {
       grader: textOf(body["grader_id"]),
     },
   }),
-  enrollment_created: (body) => ({
-    event: "Course Enrolled",
-    userId: body["user_id"],
-    properties: { item: item("course", body["course_id"]), itemKind: "course", status: body["workflow_state"] },
-  }),
-  enrollment_updated: (body) => ({
-    event: "Enrolment Changed",
-    userId: body["user_id"],
-    properties: { item: item("course", body["course_id"]), itemKind: "course", status: body["workflow_state"] },
-  }),
+  enrollment_created: (body) => enrolment(body, "Course Enrolled"),
+  enrollment_updated: (body) =>
+    enrolment(body, body["workflow_state"] === "deleted" ? "Course Dropped" : "Enrolment Changed"),
   course_completed: (body) => ({
     event: "Course Completed",
     userId: objectOf(body["user"])["id"],

@@ -304,6 +304,27 @@ const checks: Record<string, Check> = {
       : ok("no job is late");
   },
 
+  async replication(context) {
+    if (context.database.embedded) return ok("the embedded database has no standby");
+    const { standbys, visible } = await one<{ standbys: string[]; visible: boolean }>(
+      context,
+      `select
+         coalesce(array_agg(application_name || case when replay_lag is null then '' else
+           format(' (%s ms behind)', round(1000 * extract(epoch from replay_lag))) end order by application_name), '{}') as standbys,
+         (select pg_has_role('insights_owner', 'pg_read_all_stats', 'usage')) as visible
+       from pg_catalog.pg_stat_replication`,
+    );
+    if (standbys.length === 0) return ok("no standby is connected");
+    const text = `${standbys.length} connected: ${standbys.join(", ")}`;
+    return visible
+      ? ok(text)
+      : {
+          status: "warning",
+          text: `${text}; insights health and the metrics cannot see how far a standby is behind`,
+          fix: "As an administrator: grant pg_read_all_stats to insights_owner",
+        };
+  },
+
   async runs(context) {
     if (!(await exists(context, "monitor.run")))
       return { status: "failure", text: "not migrated", fix: "Run: insights migrate" };
@@ -546,7 +567,8 @@ function unreachable(error: unknown, url: string | undefined): Finding {
   return { check: "connection", ...found, fix: suggestion(error, address) ?? address };
 }
 
-async function examine(config: Config): Promise<Finding[]> {
+/** The findings about the configured database. */
+export async function examine(config: Config): Promise<Finding[]> {
   // Opening the embedded database would create it.
   if (config.databaseUrl === undefined && !existsSync(join(config.dataDirectory, "database", "PG_VERSION"))) {
     return [

@@ -1,8 +1,9 @@
 import { Command, InvalidArgumentError } from "commander";
 import type pg from "pg";
+import { canvasReader } from "../importer/canvas.ts";
 import { columnReader } from "../importer/columns.ts";
 import { requireIngest } from "../importer/deliver.ts";
-import { caliperReader, canvasReader, xapiReader } from "../importer/dialects.ts";
+import { caliperReader, xapiReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
 import { boundMemory, type ImportOptions, importFile, type Summary } from "../importer/import.ts";
 import { linesOf } from "../importer/lines.ts";
@@ -62,7 +63,9 @@ common(command.command("xapi <file...>"), "xapi")
   .action((files: string[], options: Common) => run(files, xapiReader, options));
 
 common(command.command("canvas <file...>"), "canvas")
-  .description("Live Events of Canvas, as JSON lines")
+  .description(
+    "Canvas: Live Events as JSON lines, page views as CSV or JSON, web_logs of Canvas Data as TSV, CSV or JSON",
+  )
   .action((files: string[], options: Common) => run(files, canvasReader, options));
 
 common(command.command("caliper <file...>"), "caliper")

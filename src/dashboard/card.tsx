@@ -57,10 +57,13 @@ interface Props<Result, Variables, Row> {
   columns(of: Columns<Row>): Column<Row>[];
   chart?: (rows: Row[]) => ChartOption;
   isWide?: boolean;
+  isTall?: boolean;
   /** Repeats the request while the page is visible. */
   everyMs?: number;
   /** Shown below the figures. */
   note?: (rows: Row[]) => string;
+  /** A setting of the chart that does not change the rows. */
+  drawnBy?: string;
   /** Shown when there are no rows. */
   empty?: string;
 }
@@ -120,7 +123,7 @@ export function Table<Row>({ columns, rows, caption }: { columns: Column<Row>[];
 
 /** A figure with its chart, its table, its queries, and its states: loading, empty, failed. */
 export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row>) {
-  const { title, explanation, operation, variables, chart, isWide, everyMs, empty, note } = props;
+  const { title, explanation, operation, variables, chart, drawnBy, isWide, isTall, everyMs, empty, note } = props;
   const { result, error, isLoading, reload } = useLoaded(operation, variables, { everyMs });
   const [view, setView] = useState<View>(chart ? "chart" : "table");
   const [isExplained, setExplained] = useState(false);
@@ -129,14 +132,16 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
   // biome-ignore lint/correctness/useExhaustiveDependencies: the rows are those of the result.
   const rows = useMemo(() => (result === undefined ? [] : props.rows(result)), [result]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the option is that of the rows.
-  const option = useMemo(() => (chart && rows.length > 0 ? chart(rows) : undefined), [rows]);
+  const option = useMemo(() => (chart && rows.length > 0 ? chart(rows) : undefined), [rows, drawnBy]);
+  // What the server refuses is answered by its message, in place of figures that other settings had.
+  const isShown = result !== undefined && !error?.code.startsWith("CF");
   const columns = props.columns(columnsOf<Row>());
   const views: View[] = chart ? ["chart", "table", "graphql", "sql"] : ["table", "graphql", "sql"];
 
   const content = (): ComponentChildren => {
     if (view === "graphql") return <Code text={`${operation.text}\n\n${JSON.stringify(variables, null, 2)}`} />;
     if (view === "sql") return <Code text={queryInSql(operation, variables as object)} />;
-    if (error !== undefined && result === undefined) {
+    if (error !== undefined && !isShown) {
       return (
         <div role="alert">
           <p class="note bad">
@@ -155,7 +160,11 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
   };
 
   return (
-    <section class={isWide ? "card wide" : "card"} aria-labelledby={heading} aria-busy={isLoading}>
+    <section
+      class={`card${isWide ? " wide" : ""}${isTall ? " tall" : ""}`}
+      aria-labelledby={heading}
+      aria-busy={isLoading}
+    >
       <header>
         <h2 id={heading}>{title}</h2>
         <div class="tabs">
@@ -185,13 +194,13 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
       <p id={explained} class="note" hidden={!isExplained}>
         {explanation}
       </p>
-      {error !== undefined && result !== undefined && (
+      {error !== undefined && isShown && (
         <p class="note bad" role="status">
           {texts.card.stale} {error.message}.
         </p>
       )}
       {content()}
-      {note && rows.length > 0 && <p class="note">{note(rows)}</p>}
+      {note && isShown && rows.length > 0 && <p class="note">{note(rows)}</p>}
     </section>
   );
 }

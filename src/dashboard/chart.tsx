@@ -1,6 +1,6 @@
 import type { EChartsCoreOption, EChartsType } from "echarts/core";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { figure } from "./format.ts";
+import { day, figure, share } from "./format.ts";
 import { texts } from "./texts.ts";
 
 export type ChartOption = EChartsCoreOption;
@@ -27,7 +27,7 @@ function complete(option: ChartOption, description: string): ChartOption {
     animation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
     animationDuration: 200,
     aria: { enabled: true, label: { description } },
-    color: ["accent", "second", "third", "fourth"].map(colour),
+    color: ["accent", "second", "third", "fourth", "fifth", "sixth"].map(colour),
     grid: { left: 4, right: 12, top: 36, bottom: 4, outerBoundsMode: "same" },
     textStyle: { fontFamily: "inherit" },
     ...option,
@@ -111,13 +111,61 @@ interface Series {
   hasArea?: boolean;
 }
 
+/** A note at a time of the axis. */
+export interface Mark {
+  index: number;
+  title: string;
+}
+
+interface Noted {
+  bucketStart: string | null;
+  annotations: readonly (string | null)[] | null;
+}
+
+/** The notes of the rows of a trend, at the bucket in which each begins. */
+export const marksOf = (rows: readonly Noted[]): Mark[] =>
+  rows.flatMap(({ annotations }, index) => {
+    const before = rows[index - 1]?.annotations ?? [];
+    return (annotations ?? []).flatMap((title) => (title === null || before.includes(title) ? [] : [{ index, title }]));
+  });
+
+/** The notes as text. */
+export const notesOf = (rows: readonly Noted[]): string =>
+  marksOf(rows)
+    .map(({ index, title }) => `${day(rows[index]?.bucketStart)}: ${title}`)
+    .join("; ");
+
+/** The index of the first row of a period that has not ended. */
+export function cut(rows: readonly { isComplete?: boolean | null }[]): number {
+  const index = rows.findIndex(({ isComplete }) => isComplete === false);
+  return index < 0 ? rows.length : index;
+}
+
+/** Vertical lines at notes. Their titles are drawn while there are few of them; the text below the chart has all. */
+function marked(marks: readonly Mark[]): object {
+  return {
+    silent: true,
+    symbol: "none",
+    lineStyle: { color: colour("faint"), type: "dashed", width: 1 },
+    label: {
+      show: marks.length <= 6,
+      formatter: "{b}",
+      position: "insideEndTop",
+      color: colour("faint"),
+      width: 150,
+      overflow: "truncate",
+    },
+    data: marks.map(({ index, title }) => ({ xAxis: index, name: title })),
+  };
+}
+
 /** Lines over times. The part of a period that has not ended is dotted. */
-export function lines(labels: string[], series: Series[]): ChartOption {
+export function lines(labels: string[], series: Series[], marks: readonly Mark[] = []): ChartOption {
   return {
     legend: series.length > 1 ? { data: series.map(({ name }) => name) } : { show: false },
     xAxis: { type: "category", data: labels, boundaryGap: false },
     yAxis: { type: "value" },
-    series: series.flatMap(({ name, values, cutFrom = values.length, isDashed, hasArea }) => {
+    series: series.flatMap(({ name, values, cutFrom = values.length, isDashed, hasArea }, position) => {
       const line = {
         name,
         type: "line",
@@ -126,10 +174,11 @@ export function lines(labels: string[], series: Series[]): ChartOption {
         lineStyle: { width: 2, type: isDashed ? "dashed" : "solid" },
         areaStyle: hasArea ? { opacity: 0.12 } : undefined,
         data: values.map((value, index) => (index < cutFrom ? value : null)),
+        ...(position === 0 && marks.length > 0 ? { markLine: marked(marks) } : {}),
       };
       if (cutFrom >= values.length) return [line];
       const rest = values.map((value, index) => (index >= cutFrom - 1 ? value : null));
-      return [line, { ...line, data: rest, lineStyle: { width: 2, type: "dotted" } }];
+      return [line, { ...line, data: rest, lineStyle: { width: 2, type: "dotted" }, markLine: undefined }];
     }),
   };
 }
@@ -158,6 +207,111 @@ export function columns(labels: string[], name: string, values: number[]): Chart
     xAxis: { type: "category", data: labels },
     yAxis: { type: "value" },
     series: [{ name, type: "bar", data: values, itemStyle: { borderRadius: [4, 4, 0, 0] } }],
+  };
+}
+
+/** Upright bars side by side, or stacked; negative values are below the axis. */
+export function groups(
+  labels: string[],
+  series: { name: string; values: (number | null)[] }[],
+  { isStacked = false } = {},
+): ChartOption {
+  return {
+    legend: series.length > 1 ? { data: series.map(({ name }) => name), type: "plain" } : { show: false },
+    xAxis: { type: "category", data: labels, axisLabel: { width: 120, overflow: "truncate", interval: 0 } },
+    yAxis: { type: "value" },
+    series: series.map(({ name, values }) => ({
+      name,
+      type: "bar",
+      data: values,
+      barMaxWidth: 60,
+      ...(isStacked ? { stack: "all" } : { itemStyle: { borderRadius: [4, 4, 0, 0] } }),
+    })),
+  };
+}
+
+/** A heat map of shares, the first row at the top; null is an empty cell. */
+export function heat(columns: string[], rows: string[], values: (number | null)[][], name: string): ChartOption {
+  return {
+    legend: { show: false },
+    grid: { left: 4, right: 4, top: 4, bottom: 4, outerBoundsMode: "same" },
+    tooltip: {
+      trigger: "item",
+      formatter: ({ value: [column = 0, row = 0, value = 0] }: { value: number[] }) =>
+        `${rows[row]}, ${columns[column]}\n${name}: ${share(value)}`,
+    },
+    xAxis: { type: "category", data: columns, splitArea: { show: false } },
+    yAxis: { type: "category", data: rows, inverse: true },
+    visualMap: { show: false, min: 0, max: 1, inRange: { color: [colour("card"), colour("accent")] } },
+    series: [
+      {
+        name,
+        type: "heatmap",
+        data: values.flatMap((cells, row) =>
+          cells.flatMap((value, column) =>
+            value === null
+              ? []
+              : [{ value: [column, row, value], label: { color: colour(value > 0.5 ? "accent-text" : "text") } }],
+          ),
+        ),
+        label: {
+          show: true,
+          formatter: ({ value: [, , cell] }: { value: number[] }) => share(cell),
+        },
+        labelLayout: { hideOverlap: true },
+        itemStyle: { borderColor: colour("line"), borderWidth: 1 },
+      },
+    ],
+  };
+}
+
+/** Flows from step to step: the same name at two steps is two nodes. */
+export function flows(
+  edges: { step: number; source: string; target: string; value: number }[],
+  name: string,
+): ChartOption {
+  const nodeOf = (step: number, label: string): string => `${step} ${label}`;
+  const nodes = new Map(
+    edges.flatMap(({ step, source, target }) => [
+      [nodeOf(step, source), step - 1] as const,
+      [nodeOf(step + 1, target), step] as const,
+    ]),
+  );
+  const labelOf = (node: string): string => node.slice(node.indexOf(" ") + 1);
+  return {
+    legend: { show: false },
+    tooltip: {
+      trigger: "item",
+      formatter: ({ data }: { data: { source?: string; target?: string; value?: number; name?: string } }) =>
+        data.source === undefined
+          ? labelOf(data.name ?? "")
+          : `${labelOf(data.source)} → ${labelOf(data.target ?? "")}\n${name}: ${figure(data.value)}`,
+    },
+    series: [
+      {
+        type: "sankey",
+        left: 4,
+        right: 130,
+        top: 8,
+        bottom: 8,
+        nodeGap: 10,
+        nodeWidth: 12,
+        draggable: false,
+        label: {
+          color: colour("text"),
+          width: 120,
+          overflow: "truncate",
+          formatter: ({ name }: { name: string }) => labelOf(name),
+        },
+        lineStyle: { color: colour("accent"), opacity: 0.22 },
+        data: [...nodes].map(([name, depth]) => ({ name, depth, itemStyle: { color: colour("accent") } })),
+        links: edges.map(({ step, source, target, value }) => ({
+          source: nodeOf(step, source),
+          target: nodeOf(step + 1, target),
+          value,
+        })),
+      },
+    ],
   };
 }
 

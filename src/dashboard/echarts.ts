@@ -1,10 +1,11 @@
 /* The parts of ECharts that the charts use; loaded with the first chart that is seen. */
 
-import { BarChart, HeatmapChart, LineChart } from "echarts/charts";
+import { BarChart, HeatmapChart, LineChart, SankeyChart } from "echarts/charts";
 import {
   AriaComponent,
   GridComponent,
   LegendComponent,
+  MarkLineComponent,
   TooltipComponent,
   VisualMapComponent,
 } from "echarts/components";
@@ -19,6 +20,8 @@ use([
   HeatmapChart,
   LegendComponent,
   LineChart,
+  MarkLineComponent,
+  SankeyChart,
   TooltipComponent,
   VisualMapComponent,
 ]);

@@ -3,6 +3,7 @@
 const figures = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const shares = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 const days = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
+const months = new Intl.DateTimeFormat("en", { month: "short", year: "numeric" });
 const moments = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
 /** A dash stands for a missing value. */
@@ -15,6 +16,7 @@ export const figure = (value: Figure): string =>
 export const share = (value: Figure): string =>
   value === null || value === undefined ? missing : shares.format(Number(value));
 export const day = (value: string | null | undefined): string => (value ? days.format(new Date(value)) : missing);
+export const month = (value: string | null | undefined): string => (value ? months.format(new Date(value)) : missing);
 export const moment = (value: string | null | undefined): string => (value ? moments.format(new Date(value)) : missing);
 
 export interface Interval {

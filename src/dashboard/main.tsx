@@ -18,6 +18,7 @@ import { periods, useSettings, zone } from "./settings.ts";
 import { texts } from "./texts.ts";
 
 const Overview = lazy(() => import("./pages/overview.tsx"));
+const Explore = lazy(() => import("./pages/explore.tsx"));
 const ForYou = lazy(() => import("./pages/for-you.tsx"));
 const Courses = lazy(() => import("./pages/courses.tsx"));
 const Recommendations = lazy(() => import("./pages/recommendations.tsx"));
@@ -32,8 +33,8 @@ const pagesOf: Record<Session["role"], readonly Name[]> = {
   visitor: ["queries"],
   learner: ["forYou", "privacy", "queries"],
   instructor: ["courses", "queries"],
-  analyst: ["overview", "courses", "recommendations", "queries"],
-  admin: ["overview", "courses", "recommendations", "privacy", "operations", "queries"],
+  analyst: ["overview", "explore", "courses", "recommendations", "queries"],
+  admin: ["overview", "explore", "courses", "recommendations", "privacy", "operations", "queries"],
   worker: ["queries"],
 };
 
@@ -142,6 +143,7 @@ function NotFound() {
 
 const components: Record<Name, typeof Courses | typeof Overview> = {
   overview: Overview,
+  explore: Explore,
   forYou: ForYou,
   courses: Courses,
   recommendations: Recommendations,

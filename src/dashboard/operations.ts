@@ -12,6 +12,40 @@ export interface TypedDocument<Result, Variables> {
 type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+/** All input for the `analyticsAnnotate` mutation. */
+export type AnalyticsAnnotateInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  description?: string | null | undefined;
+  endsAt?: string | null | undefined;
+  kind?: string | null | undefined;
+  startsAt: string;
+  title: string;
+};
+
+/** An interval of time that has passed where the smallest distinct unit is a second. */
+export type IntervalInput = {
+  /** A quantity of days. */
+  days?: number | null | undefined;
+  /** A quantity of hours. */
+  hours?: number | null | undefined;
+  /** A quantity of minutes. */
+  minutes?: number | null | undefined;
+  /** A quantity of months. */
+  months?: number | null | undefined;
+  /**
+   * A quantity of seconds. This is the only non-integer field, as all the other
+   * fields will dump their overflow into a smaller unit of time. Intervals don’t
+   * have a smaller unit than seconds.
+   */
+  seconds?: number | null | undefined;
+  /** A quantity of years. */
+  years?: number | null | undefined;
+};
+
 /** All input for the `privacyOpenMyRequest` mutation. */
 export type PrivacyOpenMyRequestInput = {
   /**
@@ -329,6 +363,201 @@ export type SlowStatementsQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type SlowStatementsQuery = { monitorSlowStatements: { nodes: Array<{ statement: string | null, calls: string | null, totalSeconds: number | null, meanMilliseconds: number | null, share: number | null } | null> } | null };
 
+export type NamesQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type NamesQuery = { trackEventTypes: { nodes: Array<{ name: string } | null> } | null, trackPersonSets: { nodes: Array<{ name: string, description: string } | null> } | null, trackItems: { nodes: Array<{ externalId: string, title: string | null, kind: string } | null> } | null, trackDeclaredProperties: { nodes: Array<{ property: string } | null> } | null };
+
+export type TrendQueryVariables = Exact<{
+  eventName?: string | null | undefined;
+  item?: string | null | undefined;
+  bucket?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  zone?: string | null | undefined;
+  among?: string | null | undefined;
+  breakdown?: string | null | undefined;
+}>;
+
+
+export type TrendQuery = { analyticsTrend: { nodes: Array<{ bucketStart: string | null, breakdownValue: string | null, isOther: boolean | null, eventCount: string | null, personCount: string | null, eventsPerPerson: number | null, runningAverage: number | null, isComplete: boolean | null, annotations: Array<string | null> | null } | null> } | null };
+
+export type TrendComparedQueryVariables = Exact<{
+  eventName?: string | null | undefined;
+  item?: string | null | undefined;
+  bucket?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  formerSince?: string | null | undefined;
+  formerUntil?: string | null | undefined;
+  zone?: string | null | undefined;
+  among?: string | null | undefined;
+}>;
+
+
+export type TrendComparedQuery = { analyticsTrend: { nodes: Array<{ bucketStart: string | null, eventCount: string | null, personCount: string | null, eventsPerPerson: number | null, runningAverage: number | null, isComplete: boolean | null, annotations: Array<string | null> | null } | null> } | null, former: { nodes: Array<{ bucketStart: string | null, eventCount: string | null, personCount: string | null } | null> } | null };
+
+export type FunnelQueryVariables = Exact<{
+  steps: unknown;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  stepOrder?: string | null | undefined;
+  conversionWindow?: IntervalInput | null | undefined;
+  item?: string | null | undefined;
+  among?: string | null | undefined;
+  breakdown?: string | null | undefined;
+}>;
+
+
+export type FunnelQuery = { analyticsFunnel: { nodes: Array<{ step: number | null, event: string | null, breakdownValue: string | null, isOther: boolean | null, personCount: string | null, share: number | null, stepShare: number | null, droppedCount: string | null, openCount: string | null, medianTime: { days: number | null, hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
+
+export type RetentionQueryVariables = Exact<{
+  eventName?: string | null | undefined;
+  returnEvent?: string | null | undefined;
+  bucket?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  zone?: string | null | undefined;
+  firstTime?: boolean | null | undefined;
+  item?: string | null | undefined;
+  among?: string | null | undefined;
+}>;
+
+
+export type RetentionQuery = { analyticsRetention: { nodes: Array<{ cohortStart: string | null, cohortSize: string | null, period: number | null, personCount: string | null, share: number | null, isComplete: boolean | null } | null> } | null };
+
+export type RetentionByValueQueryVariables = Exact<{
+  eventName?: string | null | undefined;
+  returnEvent?: string | null | undefined;
+  bucket?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  zone?: string | null | undefined;
+  firstTime?: boolean | null | undefined;
+  item?: string | null | undefined;
+  among?: string | null | undefined;
+  breakdown?: string | null | undefined;
+}>;
+
+
+export type RetentionByValueQuery = { analyticsRetention: { nodes: Array<{ breakdownValue: string | null, isOther: boolean | null, cohortStart: string | null, cohortSize: string | null, period: number | null, personCount: string | null, share: number | null } | null> } | null };
+
+export type PathsQueryVariables = Exact<{
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  nodes?: string | null | undefined;
+  startAt?: string | null | undefined;
+  endAt?: string | null | undefined;
+  steps?: number | null | undefined;
+  among?: string | null | undefined;
+  top?: number | null | undefined;
+}>;
+
+
+export type PathsQuery = { analyticsPaths: { nodes: Array<{ step: number | null, source: string | null, target: string | null, transitionCount: string | null, personCount: string | null, share: number | null, meanTime: { days: number | null, hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
+
+export type LifecycleQueryVariables = Exact<{
+  eventName?: string | null | undefined;
+  bucket?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  zone?: string | null | undefined;
+  item?: string | null | undefined;
+  among?: string | null | undefined;
+}>;
+
+
+export type LifecycleQuery = { analyticsLifecycle: { nodes: Array<{ bucketStart: string | null, newPeople: string | null, returningPeople: string | null, resurrectingPeople: string | null, dormantPeople: string | null, isComplete: boolean | null } | null> } | null };
+
+export type StickinessQueryVariables = Exact<{
+  eventName?: string | null | undefined;
+  bucket?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  zone?: string | null | undefined;
+  orMore?: boolean | null | undefined;
+  item?: string | null | undefined;
+  among?: string | null | undefined;
+  breakdown?: string | null | undefined;
+}>;
+
+
+export type StickinessQuery = { analyticsStickiness: { nodes: Array<{ breakdownValue: string | null, isOther: boolean | null, bucketCount: number | null, personCount: string | null, share: number | null } | null> } | null };
+
+export type SessionTrendQueryVariables = Exact<{
+  bucket?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  zone?: string | null | undefined;
+  among?: string | null | undefined;
+  breakdown?: string | null | undefined;
+}>;
+
+
+export type SessionTrendQuery = { analyticsSessionTrend: { nodes: Array<{ bucketStart: string | null, breakdownValue: string | null, isOther: boolean | null, sessionCount: string | null, personCount: string | null, sessionsPerPerson: number | null, meanViews: number | null, bounceRate: number | null, isComplete: boolean | null, medianEngaged: { days: number | null, hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
+
+export type SessionDistributionQueryVariables = Exact<{
+  measure?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  among?: string | null | undefined;
+}>;
+
+
+export type SessionDistributionQuery = { analyticsSessionDistribution: { nodes: Array<{ binStart: number | null, binEnd: number | null, sessionCount: string | null, personCount: string | null, share: number | null } | null> } | null };
+
+export type SessionItemsQueryVariables = Exact<{
+  place?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  among?: string | null | undefined;
+}>;
+
+
+export type SessionItemsQuery = { analyticsSessionItems: { nodes: Array<{ rank: number | null, item: string | null, title: string | null, sessionCount: string | null, personCount: string | null, bounceRate: number | null } | null> } | null };
+
+export type SegmentsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type SegmentsQuery = { analyticsSegments: { nodes: Array<{ segment: string | null, description: string | null, personCount: string | null, share: number | null, change: string | null, asOf: string | null } | null> } | null };
+
+export type CohortsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type CohortsQuery = { analyticsCohorts: { nodes: Array<{ name: string | null, description: string | null, personCount: string | null, isLive: boolean | null, asOf: string | null } | null> } | null };
+
+export type TimelineQueryVariables = Exact<{
+  person: string;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+}>;
+
+
+export type TimelineQuery = { trackJourney: { nodes: Array<{ actionNumber: number | null, occurredAt: string | null, event: string | null, item: string | null, itemTitle: string | null, sincePrevious: { days: number | null, hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
+
+export type LearnerTimelineQueryVariables = Exact<{
+  course: string;
+  person: string;
+  since?: string | null | undefined;
+}>;
+
+
+export type LearnerTimelineQuery = { analyticsCourseJourney: { nodes: Array<{ occurredAt: string | null, event: string | null, item: string | null, itemTitle: string | null, engaged: { days: number | null, hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
+
+export type MyTimelineQueryVariables = Exact<{
+  since?: string | null | undefined;
+}>;
+
+
+export type MyTimelineQuery = { trackMyJourney: { nodes: Array<{ actionNumber: number | null, occurredAt: string | null, event: string | null, item: string | null, itemTitle: string | null } | null> } | null };
+
+export type AnnotateMutationVariables = Exact<{
+  input: AnalyticsAnnotateInput;
+}>;
+
+
+export type AnnotateMutation = { analyticsAnnotate: { result: { annotationId: string } | null } | null };
+
 export const activePeople: TypedDocument<ActivePeopleQuery, ActivePeopleQueryVariables> =
   {"name":"ActivePeople","text":"query ActivePeople($since:Datetime$until:Datetime$zone:String$among:String){analyticsActivePeople(windows:[1 7 30]since:$since until:$until zone:$zone among:$among){nodes{bucketStart windowDays personCount stickiness isComplete}}}","sql":[["select bucket_start, window_days, person_count, stickiness, is_complete","from analytics.active_people(","  windows => array[1, 7, 30]","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const latestDays: TypedDocument<LatestDaysQuery, LatestDaysQueryVariables> =
@@ -409,3 +638,39 @@ export const runs: TypedDocument<RunsQuery, RunsQueryVariables> =
   {"name":"Runs","text":"query Runs($first:Int){monitorRuns(orderBy:STARTED_AT_DESC first:$first){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by started_at desc","limit $first"]]};
 export const slowStatements: TypedDocument<SlowStatementsQuery, SlowStatementsQueryVariables> =
   {"name":"SlowStatements","text":"query SlowStatements{monitorSlowStatements(top:10){nodes{statement calls totalSeconds meanMilliseconds share}}}","sql":[["select statement, calls, total_seconds, mean_milliseconds, share","from monitor.slow_statements(","  top => 10",")"]]};
+export const names: TypedDocument<NamesQuery, NamesQueryVariables> =
+  {"name":"Names","text":"query Names{trackEventTypes(orderBy:NAME_ASC first:500){nodes{name}}trackPersonSets(orderBy:NAME_ASC first:500){nodes{name description}}trackItems(orderBy:ITEM_ID_ASC first:1000){nodes{externalId title kind}}trackDeclaredProperties(orderBy:PROPERTY_ID_ASC first:500){nodes{property}}}","sql":[["select name","from track.event_type","order by name","limit 500"],["select name, description","from track.person_set","order by name","limit 500"],["select external_id, title, kind","from track.item","order by item_id","limit 1000"],["select property","from track.declared_property","order by property_id","limit 500"]]};
+export const trend: TypedDocument<TrendQuery, TrendQueryVariables> =
+  {"name":"Trend","text":"query Trend($eventName:String$item:String$bucket:String$since:Datetime$until:Datetime$zone:String$among:String$breakdown:String){analyticsTrend(eventName:$eventName item:$item bucket:$bucket since:$since until:$until zone:$zone among:$among breakdown:$breakdown topValues:5){nodes{bucketStart breakdownValue isOther eventCount personCount eventsPerPerson runningAverage isComplete annotations}}}","sql":[["select bucket_start, breakdown_value, is_other, event_count, person_count, events_per_person, running_average, is_complete, annotations","from analytics.trend(","  event_name => $eventName","  item => $item","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  among => $among","  breakdown => $breakdown","  top_values => 5",")"]]};
+export const trendCompared: TypedDocument<TrendComparedQuery, TrendComparedQueryVariables> =
+  {"name":"TrendCompared","text":"query TrendCompared($eventName:String$item:String$bucket:String$since:Datetime$until:Datetime$formerSince:Datetime$formerUntil:Datetime$zone:String$among:String){analyticsTrend(eventName:$eventName item:$item bucket:$bucket since:$since until:$until zone:$zone among:$among){nodes{bucketStart eventCount personCount eventsPerPerson runningAverage isComplete annotations}}former:analyticsTrend(eventName:$eventName item:$item bucket:$bucket since:$formerSince until:$formerUntil zone:$zone among:$among){nodes{bucketStart eventCount personCount}}}","sql":[["select bucket_start, event_count, person_count, events_per_person, running_average, is_complete, annotations","from analytics.trend(","  event_name => $eventName","  item => $item","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  among => $among",")"],["select bucket_start, event_count, person_count","from analytics.trend(","  event_name => $eventName","  item => $item","  bucket => $bucket","  since => $formerSince","  until => $formerUntil","  zone => $zone","  among => $among",")"]]};
+export const funnel: TypedDocument<FunnelQuery, FunnelQueryVariables> =
+  {"name":"Funnel","text":"query Funnel($steps:JSON!$since:Datetime$until:Datetime$stepOrder:String$conversionWindow:IntervalInput$item:String$among:String$breakdown:String){analyticsFunnel(steps:$steps since:$since until:$until stepOrder:$stepOrder conversionWindow:$conversionWindow item:$item among:$among breakdown:$breakdown topValues:5){nodes{step event breakdownValue isOther personCount share stepShare droppedCount openCount medianTime{days hours minutes seconds}}}}","sql":[["select step, event, breakdown_value, is_other, person_count, share, step_share, dropped_count, open_count, median_time","from analytics.funnel(","  steps => $steps","  since => $since","  until => $until","  step_order => $stepOrder","  conversion_window => $conversionWindow","  item => $item","  among => $among","  breakdown => $breakdown","  top_values => 5",")"]]};
+export const retention: TypedDocument<RetentionQuery, RetentionQueryVariables> =
+  {"name":"Retention","text":"query Retention($eventName:String$returnEvent:String$bucket:String$since:Datetime$until:Datetime$zone:String$firstTime:Boolean$item:String$among:String){analyticsRetention(eventName:$eventName returnEvent:$returnEvent bucket:$bucket since:$since until:$until zone:$zone firstTime:$firstTime item:$item among:$among){nodes{cohortStart cohortSize period personCount share isComplete}}}","sql":[["select cohort_start, cohort_size, period, person_count, share, is_complete","from analytics.retention(","  event_name => $eventName","  return_event => $returnEvent","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  first_time => $firstTime","  item => $item","  among => $among",")"]]};
+export const retentionByValue: TypedDocument<RetentionByValueQuery, RetentionByValueQueryVariables> =
+  {"name":"RetentionByValue","text":"query RetentionByValue($eventName:String$returnEvent:String$bucket:String$since:Datetime$until:Datetime$zone:String$firstTime:Boolean$item:String$among:String$breakdown:String){analyticsRetention(eventName:$eventName returnEvent:$returnEvent bucket:$bucket since:$since until:$until zone:$zone firstTime:$firstTime item:$item among:$among breakdown:$breakdown topValues:5){nodes{breakdownValue isOther cohortStart cohortSize period personCount share}}}","sql":[["select breakdown_value, is_other, cohort_start, cohort_size, period, person_count, share","from analytics.retention(","  event_name => $eventName","  return_event => $returnEvent","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  first_time => $firstTime","  item => $item","  among => $among","  breakdown => $breakdown","  top_values => 5",")"]]};
+export const paths: TypedDocument<PathsQuery, PathsQueryVariables> =
+  {"name":"Paths","text":"query Paths($since:Datetime$until:Datetime$nodes:String$startAt:String$endAt:String$steps:Int$among:String$top:Int){analyticsPaths(since:$since until:$until nodes:$nodes startAt:$startAt endAt:$endAt steps:$steps among:$among top:$top){nodes{step source target transitionCount personCount share meanTime{days hours minutes seconds}}}}","sql":[["select step, source, target, transition_count, person_count, share, mean_time","from analytics.paths(","  since => $since","  until => $until","  nodes => $nodes","  start_at => $startAt","  end_at => $endAt","  steps => $steps","  among => $among","  top => $top",")"]]};
+export const lifecycle: TypedDocument<LifecycleQuery, LifecycleQueryVariables> =
+  {"name":"Lifecycle","text":"query Lifecycle($eventName:String$bucket:String$since:Datetime$until:Datetime$zone:String$item:String$among:String){analyticsLifecycle(eventName:$eventName bucket:$bucket since:$since until:$until zone:$zone item:$item among:$among){nodes{bucketStart newPeople returningPeople resurrectingPeople dormantPeople isComplete}}}","sql":[["select bucket_start, new_people, returning_people, resurrecting_people, dormant_people, is_complete","from analytics.lifecycle(","  event_name => $eventName","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  item => $item","  among => $among",")"]]};
+export const stickiness: TypedDocument<StickinessQuery, StickinessQueryVariables> =
+  {"name":"Stickiness","text":"query Stickiness($eventName:String$bucket:String$since:Datetime$until:Datetime$zone:String$orMore:Boolean$item:String$among:String$breakdown:String){analyticsStickiness(eventName:$eventName bucket:$bucket since:$since until:$until zone:$zone orMore:$orMore item:$item among:$among breakdown:$breakdown topValues:5){nodes{breakdownValue isOther bucketCount personCount share}}}","sql":[["select breakdown_value, is_other, bucket_count, person_count, share","from analytics.stickiness(","  event_name => $eventName","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  or_more => $orMore","  item => $item","  among => $among","  breakdown => $breakdown","  top_values => 5",")"]]};
+export const sessionTrend: TypedDocument<SessionTrendQuery, SessionTrendQueryVariables> =
+  {"name":"SessionTrend","text":"query SessionTrend($bucket:String$since:Datetime$until:Datetime$zone:String$among:String$breakdown:String){analyticsSessionTrend(bucket:$bucket since:$since until:$until zone:$zone among:$among breakdown:$breakdown topValues:5){nodes{bucketStart breakdownValue isOther sessionCount personCount sessionsPerPerson medianEngaged{days hours minutes seconds}meanViews bounceRate isComplete}}}","sql":[["select bucket_start, breakdown_value, is_other, session_count, person_count, sessions_per_person, median_engaged, mean_views, bounce_rate, is_complete","from analytics.session_trend(","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  among => $among","  breakdown => $breakdown","  top_values => 5",")"]]};
+export const sessionDistribution: TypedDocument<SessionDistributionQuery, SessionDistributionQueryVariables> =
+  {"name":"SessionDistribution","text":"query SessionDistribution($measure:String$since:Datetime$until:Datetime$among:String){analyticsSessionDistribution(measure:$measure since:$since until:$until among:$among){nodes{binStart binEnd sessionCount personCount share}}}","sql":[["select bin_start, bin_end, session_count, person_count, share","from analytics.session_distribution(","  measure => $measure","  since => $since","  until => $until","  among => $among",")"]]};
+export const sessionItems: TypedDocument<SessionItemsQuery, SessionItemsQueryVariables> =
+  {"name":"SessionItems","text":"query SessionItems($place:String$since:Datetime$until:Datetime$among:String){analyticsSessionItems(place:$place since:$since until:$until among:$among){nodes{rank item title sessionCount personCount bounceRate}}}","sql":[["select rank, item, title, session_count, person_count, bounce_rate","from analytics.session_items(","  place => $place","  since => $since","  until => $until","  among => $among",")"]]};
+export const segments: TypedDocument<SegmentsQuery, SegmentsQueryVariables> =
+  {"name":"Segments","text":"query Segments{analyticsSegments{nodes{segment description personCount share change asOf}}}","sql":[["select segment, description, person_count, share, change, as_of","from analytics.segments(",")"]]};
+export const cohorts: TypedDocument<CohortsQuery, CohortsQueryVariables> =
+  {"name":"Cohorts","text":"query Cohorts{analyticsCohorts{nodes{name description personCount isLive asOf}}}","sql":[["select name, description, person_count, is_live, as_of","from analytics.cohorts(",")"]]};
+export const timeline: TypedDocument<TimelineQuery, TimelineQueryVariables> =
+  {"name":"Timeline","text":"query Timeline($person:String!$since:Datetime$until:Datetime){trackJourney(person:$person since:$since until:$until){nodes{actionNumber occurredAt event item itemTitle sincePrevious{days hours minutes seconds}}}}","sql":[["select action_number, occurred_at, event, item, item_title, since_previous","from track.journey(","  person => $person","  since => $since","  until => $until",")"]]};
+export const learnerTimeline: TypedDocument<LearnerTimelineQuery, LearnerTimelineQueryVariables> =
+  {"name":"LearnerTimeline","text":"query LearnerTimeline($course:String!$person:String!$since:Datetime){analyticsCourseJourney(course:$course person:$person since:$since){nodes{occurredAt event item itemTitle engaged{days hours minutes seconds}}}}","sql":[["select occurred_at, event, item, item_title, engaged","from analytics.course_journey(","  course => $course","  person => $person","  since => $since",")"]]};
+export const myTimeline: TypedDocument<MyTimelineQuery, MyTimelineQueryVariables> =
+  {"name":"MyTimeline","text":"query MyTimeline($since:Datetime){trackMyJourney(since:$since){nodes{actionNumber occurredAt event item itemTitle}}}","sql":[["select action_number, occurred_at, event, item, item_title","from track.my_journey(","  since => $since",")"]]};
+export const annotate: TypedDocument<AnnotateMutation, AnnotateMutationVariables> =
+  {"name":"Annotate","text":"mutation Annotate($input:AnalyticsAnnotateInput!){analyticsAnnotate(input:$input){result{annotationId}}}","sql":[]};

@@ -6,19 +6,57 @@ export const periods = [7, 28, 90, 365] as const;
 
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
+export type Settings = Record<string, string>;
+
+/** The start of a day of the browser's zone; undefined for a text that is no date. */
+function startOf(date: string | undefined, plusDays = 0): Date | undefined {
+  const [year = 0, month = 1, day = 1] = /^\d{4}-\d\d-\d\d$/.test(date ?? "")
+    ? (date ?? "").split("-").map(Number)
+    : [];
+  return year > 0 ? new Date(year, month - 1, day + plusDays) : undefined;
+}
+
+/** A date as fields of type "date" write it. */
+export const dateOf = (time: Date): string =>
+  [time.getFullYear(), time.getMonth() + 1, time.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
+
+interface Period {
+  since: string;
+  /** Undefined: until now. */
+  until: string | undefined;
+  /** The period of the same number of days before it. */
+  formerSince: string;
+  formerUntil: string;
+  days: number | "custom";
+}
+
+/** The period of settings: the last days, or from a date to another one, both included. */
+export function periodOf({ days: given, from, to }: Settings): Period {
+  const now = new Date();
+  const isCustom = given === "custom";
+  const days = periods.find((period) => period === Number(given)) ?? 28;
+  const since =
+    (isCustom ? startOf(from) : undefined) ?? new Date(now.getFullYear(), now.getMonth(), now.getDate() - days + 1);
+  const until = isCustom ? startOf(to, 1) : undefined;
+  const length = isCustom ? Math.max(1, Math.round(((until ?? now).getTime() - since.getTime()) / 86_400_000)) : days;
+  const former = new Date(since.getFullYear(), since.getMonth(), since.getDate() - length);
+  return {
+    since: since.toISOString(),
+    until: until?.toISOString(),
+    formerSince: former.toISOString(),
+    formerUntil: since.toISOString(),
+    days: isCustom ? "custom" : days,
+  };
+}
+
 /** Settings of a page. They are part of its address, so that a link shows the same. */
 export function useSettings() {
   const { path, query, route } = useLocation();
-  const given = Number(query["days"]);
-  const days = periods.find((period) => period === given) ?? 28;
-  const period = useMemo(() => {
-    const now = new Date();
-    const since = new Date(now.getFullYear(), now.getMonth(), now.getDate() - days + 1);
-    return { since: since.toISOString(), zone };
-  }, [days]);
-  const change = (settings: Record<string, string>): void => {
-    const next = new URLSearchParams({ ...query, ...settings });
+  const days = periods.find((period) => period === Number(query["days"])) ?? 28;
+  const period = useMemo(() => ({ since: periodOf({ days: String(days) }).since, zone }), [days]);
+  const change = (settings: Settings): void => {
+    const next = new URLSearchParams(Object.entries({ ...query, ...settings }).filter(([, value]) => value !== ""));
     route(`${path}?${next}`, true);
   };
-  return { days, period, course: query["course"], change };
+  return { days, period, course: query["course"], person: query["person"], change };
 }

@@ -1,5 +1,18 @@
-const literal = (value: unknown): string =>
-  typeof value === "number" || typeof value === "boolean" ? String(value) : `'${String(value).replaceAll("'", "''")}'`;
+const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+const units = ["years", "months", "days", "hours", "minutes", "seconds"];
+
+/** A value of a variable: lists of texts are arrays, lengths of time intervals, and other composite values jsonb. */
+function literal(value: unknown): string {
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value !== "object" || value === null) return quoted(String(value));
+  if (Array.isArray(value) && value.length > 0 && value.every((element) => typeof element !== "object")) {
+    return `array[${value.map(literal).join(", ")}]`;
+  }
+  const parts = Object.entries(value);
+  const isInterval = parts.length > 0 && parts.every(([unit]) => units.includes(unit));
+  return quoted(isInterval ? parts.map(([unit, number]) => `${number} ${unit}`).join(" ") : JSON.stringify(value));
+}
 
 /** The SELECTs that an operation stands for, to be copied into psql. Arguments that are not given are left out. */
 export function queryInSql({ sql }: { sql: string[][] }, variables: object): string {

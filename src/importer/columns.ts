@@ -58,10 +58,10 @@ export function columnReader(mapping: ColumnMapping): Reader {
         const identified = (event: string, cells: string[]): string[] =>
           eventColumn === undefined ? [event, ...cells] : cells;
 
-        return (cells): Message | Problem => {
+        return (cells, line): Message | Problem => {
           const cell = (position: number): string => cells[position] ?? "";
           if (cell(person) === "") return { what: `no ${mapping.person}` };
-          const time = times.read(cell(at));
+          const time = times.read(cell(at), line);
           if (typeof time !== "number") return { ...time, what: `${mapping.at}: ${time.what}` };
           const event = eventColumn === undefined ? (mapping.event ?? "") : cell(eventColumn).trim();
           if (event === "") return { what: `no ${mapping.eventColumn}` };
@@ -101,7 +101,7 @@ export function columnReader(mapping: ColumnMapping): Reader {
     ...(guess === undefined || guess === ","
       ? []
       : [`cells are separated by ${guess === "\t" ? "tabs" : `"${guess}"`}`]),
-    ...(times.recognized === undefined ? [] : [times.recognized]),
+    ...times.notes(),
   ];
   return reader;
 }

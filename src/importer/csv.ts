@@ -22,18 +22,21 @@ const MOST_LINES = 1_000;
  *
  * Common parsers were not usable for damaged files: after one unpaired quote they stop, or read everything up to the
  * next quote as a single cell. This one rejects the line with the quote alone, and continues with the next line.
+ *
+ * `unquoted`: the separator of files in which a quote is a character like any other.
  */
 export async function* rowsOf(
   lines: AsyncIterable<Line[]>,
   delimiter?: string,
   onGuess: (delimiter: string) => void = () => {},
+  unquoted?: string,
 ): AsyncGenerator<(Row | BadRow)[], void, undefined> {
   let reader: RowReader | undefined;
   for await (const batch of lines) {
     if (reader === undefined) {
       const guess = delimiter ?? guessDelimiter(batch);
       if (delimiter === undefined) onGuess(guess);
-      reader = new RowReader(guess);
+      reader = new RowReader(guess, guess !== unquoted);
     }
     yield reader.read(batch);
   }
@@ -51,14 +54,16 @@ function guessDelimiter(lines: readonly Line[]): string {
 
 class RowReader {
   readonly #delimiter: string;
+  readonly #isQuoted: boolean;
   #rows: (Row | BadRow)[] = [];
   /** The lines of an incomplete row, with the cells that were read from it. */
   #held: Line[] = [];
   #heldLength = 0;
   #record: OpenRecord;
 
-  constructor(delimiter: string) {
+  constructor(delimiter: string, isQuoted: boolean) {
     this.#delimiter = delimiter;
+    this.#isQuoted = isQuoted;
     this.#record = new OpenRecord(delimiter);
   }
 
@@ -98,7 +103,7 @@ class RowReader {
     }
     if (this.#held.length === 0) {
       if (text === "") return [];
-      if (!text.includes('"')) {
+      if (!this.#isQuoted || !text.includes('"')) {
         this.#rows.push({ line: line.number, cells: text.split(this.#delimiter) });
         return [];
       }

@@ -32,7 +32,9 @@ export async function requireIngest(database: Queryable): Promise<void> {
  */
 const INGEST = `
   with source as materialized (
-    select set_config('insights.source', $2, true) || set_config('insights.kept_ids', $3, true) as name
+    select
+      set_config('insights.source', $2, true) || set_config('insights.kept_ids', $3, true)
+        || set_config('insights.states_enrolments', 'on', true) as name
   )
   select accepted, duplicates, rejected, errors
   from source

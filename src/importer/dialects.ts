@@ -1,39 +1,78 @@
-import { caliperMessages } from "../collector/caliper.ts";
-import { canvasMessages } from "../collector/canvas.ts";
+import { hash } from "node:crypto";
+import { caliperMessages, idOfEntity } from "../collector/caliper.ts";
 import { BodyError, objectOf, type Translated, textOf } from "../collector/dialect.ts";
 import { readStatements, type Statement } from "../collector/xapi/statement.ts";
 import { eventOf } from "../collector/xapi/translate.ts";
 import { RowIdentity } from "./identity.ts";
 import type { Message } from "./message.ts";
 import { type Problem, shown } from "./problem.ts";
-import { readObjects } from "./segment.ts";
+import { ISO_TIMES, readObjects } from "./segment.ts";
 import type { Reader } from "./table.ts";
 
-/** Live Events of Canvas, one per line, as its stream and its exports deliver them; translated as requests are. */
-export const canvasReader = (): Reader => dialectReader((body) => canvasMessages({ body }));
+const noted = (reader: Reader): Reader => Object.assign(reader, { notes: () => [ISO_TIMES] });
 
-/** Caliper: one envelope, or one event, per line. */
-export const caliperReader = (): Reader =>
-  dialectReader((body) =>
-    caliperMessages({
-      body: Array.isArray(body["data"])
-        ? body
-        : { sensor: "file", sendTime: body["eventTime"], dataVersion: body["@context"], data: [body] },
-    }),
-  );
+/**
+ * Caliper: one envelope, or one event or entity, per line. A membership is stored as an enrolment, also where it is a part
+ * of an event; its events repeat it, so that each is sent once.
+ */
+export const caliperReader = (): Reader => {
+  const sent = new Set<string>();
+  return dialectReader((body) => {
+    const envelope = Array.isArray(body["data"])
+      ? body
+      : {
+          sensor: "file",
+          sendTime: body["eventTime"] ?? body["dateCreated"],
+          dataVersion: body["@context"],
+          data: [body],
+        };
+    const memberships = (envelope["data"] as unknown[])
+      .map((entity) => enrolmentOf(objectOf(entity)))
+      .filter((message) => message !== undefined && !sent.has(message.messageId)) as Message[];
+    if (sent.size > MOST_MEMBERSHIPS) sent.clear();
+    for (const { messageId } of memberships) sent.add(messageId);
+    return [...memberships, ...caliperMessages({ body: envelope })];
+  });
+};
+
+/** Further ones are sent again, and are duplicates. */
+const MOST_MEMBERSHIPS = 100_000;
+
+/** The enrolment of a learner that an entity of the type Membership describes, with the time of its creation. */
+function enrolmentOf(entity: Record<string, unknown>): Message | undefined {
+  const membership = entity["type"] === "Membership" ? entity : objectOf(entity["membership"]);
+  const [member, organization] = [idOfEntity(membership["member"]), idOfEntity(membership["organization"])];
+  const timestamp = textOf(membership["dateCreated"]);
+  const roles = [membership["roles"]].flat().map((role) => /(\w+)$/.exec(String(role))?.[1]);
+  if (member === undefined || organization === undefined || timestamp === undefined || !roles.includes("Learner")) {
+    return undefined;
+  }
+  const title = textOf(objectOf(membership["organization"])["name"]);
+  const properties = { item: organization, itemKind: "course", ...(title === undefined ? {} : { itemTitle: title }) };
+  const digest = hash("sha256", JSON.stringify([member, organization, timestamp]), "hex").slice(0, 32);
+  return {
+    type: "track",
+    event: "Course Enrolled",
+    messageId: `membership-${digest}`,
+    userId: member,
+    timestamp,
+    properties,
+  };
+}
 
 /**
  * xAPI: one statement, or a list, per line. Only their events are stored: statements that clients can read back are sent
  * to `/xapi`.
  */
-export const xapiReader = (): Reader => (lines) => {
-  const identity = new RowIdentity("xapi");
-  return readObjects(lines, (value) => {
-    const read = readStatements(value);
-    if ("problem" in read) return [{ what: read.problem, value: shown(JSON.stringify(value)) }];
-    return read.statements.map((statement) => messageOf(statement, identity));
+export const xapiReader = (): Reader =>
+  noted((lines) => {
+    const identity = new RowIdentity("xapi");
+    return readObjects(lines, (value) => {
+      const read = readStatements(value);
+      if ("problem" in read) return [{ what: read.problem, value: shown(JSON.stringify(value)) }];
+      return read.statements.map((statement) => messageOf(statement, identity));
+    });
   });
-};
 
 function messageOf(statement: Statement, identity: RowIdentity): Message | Problem {
   const event = eventOf(statement);
@@ -52,16 +91,23 @@ function messageOf(statement: Statement, identity: RowIdentity): Message | Probl
   return { ...event, messageId, userId, timestamp } as Message;
 }
 
-function dialectReader(translate: (body: Record<string, unknown>) => Translated[]): Reader {
-  return (lines) =>
+/** `other` converts objects that are not of the dialect. */
+export function dialectReader(
+  translate: (body: Record<string, unknown>) => Translated[],
+  other: (value: Record<string, unknown>) => (Message | Problem)[] | undefined = () => undefined,
+): Reader {
+  return noted((lines) =>
     readObjects(lines, (value) => {
+      const others = other(value);
+      if (others !== undefined) return others;
       try {
         return translate(value).map(complete);
       } catch (error) {
         if (!(error instanceof BodyError)) throw error;
         return [{ what: error.message, value: shown(JSON.stringify(value)), hint: error.hint }];
       }
-    });
+    }),
+  );
 }
 
 /** Nothing is sent now: the times of a file are those of its events. An event of no user is left out. */

@@ -87,9 +87,9 @@ const UNUSED = new Set([
 const LONGEST_VALUE = 500;
 
 export function edxReader(): Reader {
-  return (lines) => {
+  const times = new Times({ timeZone: "UTC" });
+  const reader: Reader = (lines) => {
     const identity = new RowIdentity("edx");
-    const times = new Times({ timeZone: "UTC" });
     const read = (value: Json): Message | Problem => {
       const context = objectOf(value["context"]);
       const name = textOf(value["name"]) ?? textOf(value["event_type"]);
@@ -116,6 +116,8 @@ export function edxReader(): Reader {
     };
     return readObjects(lines, (value) => [read(value)]);
   };
+  reader.notes = () => times.notes();
+  return reader;
 }
 
 /** A browser announces the check of a problem, and the server reports it with its grade: one submission. */

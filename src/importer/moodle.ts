@@ -53,6 +53,40 @@ const REPORT_COLUMNS = 9;
 /** Events of the English names, and coded actions, that open and show something: these become page views. */
 const VIEW = /\b(viewed|reviewed)\.?$/i;
 
+/**
+ * Events about another user than the one who caused them, by the name in the table: the name that we give them. The
+ * learner is `relateduserid`. Tasks of the system and restored courses cause them, too.
+ */
+const OF_LEARNER: Readonly<Record<string, string>> = {
+  course_completed: "Course Completed",
+  user_enrolment_created: "Course Enrolled",
+  user_enrolment_deleted: "Course Dropped",
+  user_graded: "Task Graded",
+};
+
+/** The same events in the report: their descriptions, with the learner and the course, or the grade item. */
+const DESCRIPTIONS: readonly { event: string; pattern: RegExp }[] = [
+  {
+    event: "Course Enrolled",
+    pattern:
+      /^The user with id '-?\d*' enrolled the user with id '(?<learner>\d+)' .*\bcourse with id '(?<course>\d+)'/s,
+  },
+  {
+    event: "Course Dropped",
+    pattern:
+      /^The user with id '-?\d*' unenrolled the user with id '(?<learner>\d+)' .*\bcourse with id '(?<course>\d+)'/s,
+  },
+  {
+    event: "Course Completed",
+    pattern: /^The user with id '(?<learner>\d+)' completed the course with id '(?<course>\d+)'/,
+  },
+  {
+    event: "Task Graded",
+    pattern:
+      /^The user with id '-?\d*' updated the grade with id '\d*' for the user with id '(?<learner>\d+)' for the grade item with id '(?<grade>\d+)'/,
+  },
+];
+
 /** The meaning of a row. */
 interface Meaning {
   person: string;
@@ -85,10 +119,10 @@ export function moodleReader(options: MoodleOptions): Reader {
     readTable(lines, undefined, (header) => {
       const { convert, id } = formOf(header, options);
       const identity = new RowIdentity("moodle");
-      return (cells): Message | Problem => {
+      return (cells, line): Message | Problem => {
         const meaning = convert(cells);
         if ("what" in meaning) return meaning;
-        const time = times.read(meaning.time);
+        const time = times.read(meaning.time, line);
         if (typeof time !== "number") return { ...time, what: `time: ${time.what}` };
         rows += 1;
         const base = {
@@ -108,7 +142,7 @@ export function moodleReader(options: MoodleOptions): Reader {
       return (cells) => cells[at] ?? "";
     });
   reader.notes = () => [
-    ...(times.recognized === undefined ? [] : [times.recognized]),
+    ...times.notes(),
     ...(rows > 0 && views === 0
       ? ["none of the rows is a page view: time on page and popular courses will be empty"]
       : []),
@@ -174,6 +208,17 @@ function itemOf(context: string): Record<string, unknown> {
 function reportForm(givenCourse: string | undefined): Convert {
   return (cells) => {
     const [time = "", fullName = "", , context = "", component = "", name = "", description = "", origin = ""] = cells;
+    for (const { event, pattern } of DESCRIPTIONS) {
+      const { learner, course, grade } = pattern.exec(description)?.groups ?? {};
+      if (learner === undefined) continue;
+      const problem = someone(learner);
+      if (problem !== undefined) return problem;
+      const properties = {
+        ...(grade === undefined ? place(course) : gradeItem(grade, givenCourse)),
+        ...present({ component, origin }),
+      };
+      return { person: learner, time, name: event, isView: false, properties };
+    }
     const person = /^The user with id '(-?\d*)'/.exec(description)?.[1];
     if (person === undefined) return fullName === "-" ? leftOut("no user") : { what: "a description without a user" };
     const problem = someone(person) ?? ofNobody(origin);
@@ -215,6 +260,18 @@ function place(course?: string, module?: string, type?: string, title?: string):
   return { ...about, ...(title === undefined ? {} : { itemTitle: title }) };
 }
 
+/** The item of a grade, which the log does not connect with its activity. */
+function gradeItem(id: string, course: string | undefined): Record<string, unknown> {
+  const parent = course === undefined || course === "" || course === "0" ? {} : { parent: `moodle/course/${course}` };
+  return { item: `moodle/grade/${id}`, itemKind: "grade", ...parent };
+}
+
+/** A field of `other`, which is JSON, or serialized by PHP in versions before 3.7. */
+function otherOf(text: string, name: string): string | undefined {
+  const [, json, php] = new RegExp(`"${name}"(?::"?([\\d.]+)|;(?:s:\\d+:"|[id]:)([\\d.]+))`).exec(text) ?? [];
+  return json ?? php;
+}
+
 const ofNobody = (origin: string): Problem | undefined =>
   origin === "restore" || origin === "cli" ? leftOut(`an event of ${origin}, not of a person`) : undefined;
 
@@ -229,13 +286,30 @@ function tableForm(header: Header): { convert: Convert; id?: number } {
       const text = cells[header.names.indexOf(name)] ?? "";
       return text === "NULL" || text === "\\N" ? "" : text;
     };
-    const person = cell("userid");
-    const problem = someone(person) ?? ofNobody(cell("origin"));
-    if (problem !== undefined) return problem;
-    if (cell("realuserid") !== "") return leftOut("an administrator, logged in as another user");
     const name = cell("eventname").split("\\").at(-1) ?? "";
-    if (name === "") return { what: "no eventname" };
+    const ofLearner = Object.hasOwn(OF_LEARNER, name) ? OF_LEARNER[name] : undefined;
+    const person = ofLearner === undefined ? cell("userid") : cell("relateduserid");
+    const problem = someone(person) ?? (ofLearner === undefined ? ofNobody(cell("origin")) : undefined);
+    if (problem !== undefined) return problem;
     const course = cell("contextlevel") === COURSE_LEVEL ? cell("contextinstanceid") : cell("courseid");
+    if (ofLearner !== undefined) {
+      const other = cell("other");
+      const [grade, points] = ["itemid", "finalgrade"].map((field) => otherOf(other, field));
+      const about = ofLearner === "Task Graded" && grade !== undefined ? gradeItem(grade, course) : place(course);
+      return {
+        person,
+        time: cell("timecreated"),
+        name: ofLearner,
+        isView: false,
+        properties: {
+          ...about,
+          ...present({ component: cell("component"), origin: cell("origin") }),
+          ...(points === undefined ? {} : { points: Number(points) }),
+        },
+      };
+    }
+    if (cell("realuserid") !== "") return leftOut("an administrator, logged in as another user");
+    if (name === "") return { what: "no eventname" };
     return {
       person,
       time: cell("timecreated"),

@@ -147,7 +147,7 @@ export async function ouladReader(source: Source): Promise<Reader | undefined> {
     assessments: await siblingOf(source, "assessments", (row) => row["id_assessment"] ?? ""),
     vle: await siblingOf(source, "vle", (row) => row["id_site"] ?? ""),
   };
-  return (lines) =>
+  const reader: Reader = (lines) =>
     readTable(lines, ",", (header) => {
       const { columns, needs, convert } = tableOf(header);
       const missing = needs.find((name) => siblings[name].size === 0);
@@ -168,6 +168,10 @@ export async function ouladReader(source: Source): Promise<Reader | undefined> {
         return events.map((event) => messageOf(event, person, identity));
       };
     });
+  reader.notes = () => [
+    "times are days of a presentation, at midnight in UTC: day 0 of 2013B is 1 February, of 2013J 1 October",
+  ];
+  return reader;
 }
 
 function messageOf(event: Event, person: string, identity: RowIdentity): Message | Problem {

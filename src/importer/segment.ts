@@ -5,6 +5,9 @@ import { type Problem, reason, shown } from "./problem.ts";
 import type { Reader, Reading } from "./table.ts";
 import { decode } from "./text.ts";
 
+/** How track.ingest reads the times of messages. */
+export const ISO_TIMES = "times are year, month, day as in ISO 8601; without an offset, they are read in UTC";
+
 const DEEPEST = 64;
 /**
  * Text that may contain a null byte, an unpaired surrogate, a number beyond double precision, or deep nesting. Most
@@ -20,10 +23,12 @@ const BRACKETS = /[[{]/g;
  * `track.ingest` validates messages; only errors that would prevent a line from being sent are checked here.
  */
 export function segmentReader(): Reader {
-  return (lines) => {
+  const reader: Reader = (lines) => {
     const identity = new RowIdentity("segment");
     return readObjects(lines, (message) => [complete(message, identity)]);
   };
+  reader.notes = () => [ISO_TIMES];
+  return reader;
 }
 
 /** Reads JSON lines; `convert` makes messages of each object, or gives the reasons why there are none. */
@@ -58,7 +63,11 @@ function messagesOf(line: Line): Json[] | Problem {
   try {
     value = LONG_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
   } catch (error) {
-    return { what: `not JSON: ${shown(reason(error))}`, value: shown(text), hint: "write one JSON object a line" };
+    return {
+      what: `not JSON: ${shown(reason(error))}`,
+      value: shown(text),
+      hint: "write one JSON object a line: jq -c . FILE",
+    };
   }
   if (ESCAPED.test(text) || (text.match(BRACKETS)?.length ?? 0) > DEEPEST) {
     const problem = unstorable(value, 0);

@@ -58,10 +58,11 @@ export async function* readTable(
   delimiter: string | undefined,
   prepare: (header: Header) => Convert,
   onGuess?: (delimiter: string) => void,
+  unquoted?: string,
 ): AsyncGenerator<Reading[], void, undefined> {
   let width = 0;
   let convert: Convert | undefined;
-  for await (const rows of rowsOf(lines, delimiter, onGuess)) {
+  for await (const rows of rowsOf(lines, delimiter, onGuess, unquoted)) {
     const readings: Reading[] = [];
     for (const row of rows) {
       if (convert === undefined) {

@@ -53,14 +53,19 @@ export function offsetAt(zone: string, instant: number): number {
  * which is after it (RFC 5545, 3.3.5; "compatible" in Temporal).
  */
 export function instantOf(zone: string, wallClock: number): number {
+  return placeOf(zone, wallClock).instant;
+}
+
+/** The instant of a wall-clock time, and whether a change of the clock makes it occur twice, or skips it. */
+export function placeOf(zone: string, wallClock: number): { instant: number; change?: "repeated" | "skipped" } {
   const before = offsetAt(zone, wallClock - 86_400_000);
   const after = offsetAt(zone, wallClock + 86_400_000);
-  if (before === after) return wallClock - before;
+  if (before === after) return { instant: wallClock - before };
   const earlier = wallClock - Math.max(before, after);
   const later = wallClock - Math.min(before, after);
-  if (offsetAt(zone, earlier) === wallClock - earlier) return earlier;
-  if (offsetAt(zone, later) === wallClock - later) return later;
-  return wallClock - before;
+  const [isEarlier, isLater] = [earlier, later].map((instant) => offsetAt(zone, instant) === wallClock - instant);
+  if (isEarlier) return isLater ? { instant: earlier, change: "repeated" } : { instant: earlier };
+  return isLater ? { instant: later } : { instant: wallClock - before, change: "skipped" };
 }
 
 /** The wall-clock time of the zone at an instant, as if it were UTC. */

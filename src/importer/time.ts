@@ -1,5 +1,5 @@
 import { ImportError, type Problem, shown } from "./problem.ts";
-import { instantOf } from "./time-zone.ts";
+import { placeOf } from "./time-zone.ts";
 
 /** The order of day, month and year in dates such as 03/04/2024. */
 export type DateOrder = "dmy" | "mdy" | "ymd";
@@ -44,10 +44,13 @@ export class Times {
   /** Lines that prove an order. */
   readonly #seen = new Map<DateOrder, { line: number; text: string }>();
   #ambiguous: { line: number; text: string } | undefined;
+  readonly #places: Places;
+  #hasYearFirst = false;
 
   constructor(rules: TimeRules) {
     this.#rules = rules;
     this.#order = rules.dateOrder;
+    this.#places = new Places(rules.timeZone);
     this.#format = rules.timeFormat === undefined ? undefined : new TimeFormat(rules.timeFormat);
   }
 
@@ -56,11 +59,18 @@ export class Times {
     return this.#order === undefined && this.#format === undefined && this.#rules.daysSince === undefined;
   }
 
-  /** The order that was recognized, and a line that shows it. */
-  get recognized(): string | undefined {
-    if (this.#rules.dateOrder !== undefined || this.#order === undefined) return undefined;
-    const proof = this.#seen.get(this.#order);
-    return proof === undefined ? undefined : `dates are ${this.#order}, as line ${proof.line} shows: ${proof.text}`;
+  /** How the times that have been read were understood: their order, their zone, and changes of its clock. */
+  notes(): string[] {
+    const { daysSince, dateOrder, timeFormat } = this.#rules;
+    const proof = this.#order === undefined ? undefined : this.#seen.get(this.#order);
+    const orders = [
+      daysSince === undefined ? undefined : `times are days since ${new Date(daysSince).toISOString().slice(0, 10)}`,
+      timeFormat === undefined ? undefined : `times are of the form ${timeFormat}`,
+      dateOrder === undefined ? undefined : `dates such as 03/04/2024 are ${dateOrder}, as --date-order states`,
+      proof === undefined ? undefined : `dates are ${this.#order}, as line ${proof.line} shows: ${proof.text}`,
+      this.#hasYearFirst ? "dates are year, month, day" : undefined,
+    ];
+    return [...orders.filter((note) => note !== undefined), ...this.#places.notes()];
   }
 
   /** Notes a time of the file before it is read. False when it is of a form whose order is known. */
@@ -90,8 +100,9 @@ export class Times {
     else if (this.#ambiguous !== undefined) throw this.#unknown(this.#ambiguous.text);
   }
 
-  /** The instant of a cell, in milliseconds since 1970. */
-  read(text: string): number | Problem {
+  /** The instant of a cell, in milliseconds since 1970; `line` is that of an example. */
+  read(text: string, line?: number): number | Problem {
+    this.#places.begin(text, line);
     const time = this.#read(text.trim());
     if (typeof time === "number" && !Number.isNaN(new Date(time).getTime())) return time;
     if (typeof time === "number") return { what: "a time out of range", value: shown(text) };
@@ -99,15 +110,19 @@ export class Times {
   }
 
   #read(text: string): number | Problem {
-    const { timeZone, daysSince } = this.#rules;
+    const { daysSince } = this.#rules;
+    const places = this.#places;
     if (daysSince !== undefined) {
       if (!/^-?\d{1,6}$/.test(text)) return { what: "not a number of days", hint: "--days-since counts whole days" };
-      return instantOf(timeZone, daysSince + Number(text) * DAY);
+      return places.local(daysSince + Number(text) * DAY);
     }
-    if (this.#format !== undefined) return this.#format.read(text, timeZone);
-    if (EPOCH.test(text)) return epochOf(text);
+    if (this.#format !== undefined) return this.#format.read(text, places);
+    if (EPOCH.test(text)) return places.universal(epochOf(text));
     const iso = ISO.exec(text)?.groups;
-    if (iso !== undefined) return instant(iso, Number(iso["year"]), Number(iso["month"]), Number(iso["day"]), timeZone);
+    if (iso !== undefined) {
+      this.#hasYearFirst = true;
+      return instant(iso, Number(iso["year"]), Number(iso["month"]), Number(iso["day"]), places);
+    }
     const numeric = NUMERIC.exec(text)?.groups;
     if (numeric !== undefined) return this.#numeric(text, numeric);
     const named = NAMED.exec(text)?.groups;
@@ -118,7 +133,7 @@ export class Times {
         yearOf(named["year"] ?? ""),
         month + 1,
         Number(named["day"] ?? named["second_day"]),
-        timeZone,
+        places,
       );
     }
     return /^-?\d{1,8}$/.test(text)
@@ -131,14 +146,13 @@ export class Times {
 
   #numeric(text: string, found: Groups): number | Problem {
     const { one = "", two = "", three = "" } = found;
-    const { timeZone } = this.#rules;
-    if (one.length === 4) return instant(found, Number(one), Number(two), Number(three), timeZone);
+    if (one.length === 4) return instant(found, Number(one), Number(two), Number(three), this.#places);
     if (one.length > 2) return { what: "not a time", hint: HINT };
     if (this.#order === undefined) throw this.#unknown(shown(text));
     const [year, month, day] =
       this.#order === "dmy" ? [three, two, one] : this.#order === "mdy" ? [three, one, two] : [one, two, three];
     if (year.length !== 2 && year.length !== 4) return { what: "not a time", hint: HINT };
-    return instant(found, yearOf(year), Number(month), Number(day), timeZone);
+    return instant(found, yearOf(year), Number(month), Number(day), this.#places);
   }
 
   #unknown(text: string): ImportError {
@@ -149,10 +163,70 @@ export class Times {
   }
 }
 
+/** Places times on the line of time, and counts how. */
+class Places {
+  readonly #zone: string;
+  #text = "";
+  #line: number | undefined;
+  #locals = 0;
+  #universals = 0;
+  readonly #changes = new Map<"repeated" | "skipped", { count: number; example: string }>();
+
+  constructor(zone: string) {
+    this.#zone = zone;
+  }
+
+  /** The text that is read next. */
+  begin(text: string, line: number | undefined): void {
+    this.#text = text;
+    this.#line = line;
+  }
+
+  universal(time: number): number {
+    this.#universals += 1;
+    return time;
+  }
+
+  /** A time of a clock in the zone. */
+  local(wallClock: number): number {
+    this.#locals += 1;
+    const { instant, change } = placeOf(this.#zone, wallClock);
+    if (change !== undefined) {
+      const known = this.#changes.get(change);
+      if (known !== undefined) known.count += 1;
+      else {
+        const line = this.#line === undefined ? "" : `line ${this.#line}, `;
+        const example = `${line}${shown(this.#text.trim())} is ${new Date(instant).toISOString()}`;
+        this.#changes.set(change, { count: 1, example });
+      }
+    }
+    return instant;
+  }
+
+  notes(): string[] {
+    const [repeated, skipped] = [this.#changes.get("repeated"), this.#changes.get("skipped")];
+    const times = (count: number): string => (count === 1 ? "1 time" : `${count.toLocaleString("en")} times`);
+    return [
+      ...(this.#locals === 0 ? [] : [`${times(this.#locals)} without an offset: read in ${this.#zone}`]),
+      ...(this.#universals === 0 ? [] : [`${times(this.#universals)} with an offset, or since 1970`]),
+      ...(repeated === undefined
+        ? []
+        : [
+            `${times(repeated.count)} of an hour that occurs twice in ${this.#zone}: read as the first; ${repeated.example}`,
+          ]),
+      ...(skipped === undefined
+        ? []
+        : [
+            `${times(skipped.count)} of an hour that does not exist in ${this.#zone}: read with the offset of before it; ${skipped.example}`,
+          ]),
+    ];
+  }
+}
+
 type Groups = Readonly<Record<string, string | undefined>>;
 
 /** The instant of a date and the groups of a form: hour, minute, second, fraction, half, utc and offset. */
-function instant(groups: Groups, year: number, month: number, day: number, zone: string): number | Problem {
+function instant(groups: Groups, year: number, month: number, day: number, places: Places): number | Problem {
   const { minute: minutes = 0, second: seconds = 0, fraction = 0, half, utc } = groups;
   const hour = half === undefined ? Number(groups["hour"] ?? 0) : hourOf(Number(groups["hour"]), half);
   const [minute, second] = [Number(minutes), Number(seconds)];
@@ -166,7 +240,7 @@ function instant(groups: Groups, year: number, month: number, day: number, zone:
     date.getUTCMonth() === month - 1 && date.getUTCDate() === day && hour < 24 && minute < 60 && second < 60;
   if (!exists) return { what: "a time that does not exist" };
   const wallClock = date.getTime() + Math.round(Number(`0.${fraction}`) * 1_000);
-  return offset === undefined ? instantOf(zone, wallClock) : wallClock - minutesOf(offset) * 60_000;
+  return offset === undefined ? places.local(wallClock) : places.universal(wallClock - minutesOf(offset) * 60_000);
 }
 
 /** Two digits are of 1969 to 2068, as in POSIX. */
@@ -251,12 +325,12 @@ export class TimeFormat {
     this.#pattern = new RegExp(`^${pattern}$`, "u");
   }
 
-  read(text: string, zone: string): number | Problem {
+  read(text: string, places: Places): number | Problem {
     const found = this.#pattern.exec(text)?.groups;
     if (found === undefined) return { what: `not a time of the form ${this.#format}` };
     const { year = "", month, name, day } = found;
     const named = MONTHS.indexOf((name ?? "").slice(0, 3).toLowerCase());
     if (name !== undefined && named < 0) return { what: `"${shown(name)}" is not an English month` };
-    return instant(found, yearOf(year), name === undefined ? Number(month) : named + 1, Number(day), zone);
+    return instant(found, yearOf(year), name === undefined ? Number(month) : named + 1, Number(day), places);
   }
 }

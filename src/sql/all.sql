@@ -82,10 +82,15 @@
 --!include ml/regression/_refuse_non_finite.sql
 --!include ml/regression/_unscaled.sql
 --!include ml/regression/_label.sql
---!include ml/regression/_publish.sql
 --!include ml/regression/_fit_failed.sql
+--!include ml/regression/_check_fits.sql
+--!include ml/regression/_publish.sql
 --!include ml/regression/_wald.sql
+--!include ml/regression/_tested.sql
+--!include ml/regression/_warn_unconverged.sql
+--!include ml/regression/_odds_ratios.sql
 --!include ml/regression/_scaled.sql
+--!include ml/regression/_spread.sql
 --!include ml/regression/_scaled_inverse.sql
 --!include ml/regression/_options.sql
 --!include ml/regression/_number.sql
@@ -96,7 +101,7 @@
 --!include ml/regression/linregr_train.sql
 --!include ml/regression/linregr_predict.sql
 --!include ml/regression/linregr.sql
---!include ml/regression/_variables.sql
+--!include ml/regression/_unknowns.sql
 --!include ml/regression/_settled.sql
 --!include ml/regression/_model_of_group.sql
 --!include ml/regression/_glm_source.sql
@@ -120,6 +125,7 @@
 --!include ml/regression/robust_variance_logregr.sql
 --!include ml/regression/clustered_variance_linregr.sql
 --!include ml/regression/clustered_variance_logregr.sql
+--!include ml/regression/_multinomial_source.sql
 --!include ml/regression/_multinomial_fits.sql
 --!include ml/regression/_multinomial_covariance.sql
 --!include ml/regression/mlogregr_train.sql
@@ -590,6 +596,7 @@
 --!include track/ingest/store_traits.sql
 --!include track/ingest/store_consent.sql
 --!include track/ingest/store_signals.sql
+--!include track/ingest/store_enrolments.sql
 --!include track/ingest/ingest.sql
 --!include track/functions/_enqueue.sql
 --!include track/functions/queue_people.sql
@@ -620,6 +627,7 @@
 --!include track/items/_describe_names.sql
 --!include track/items/_name_enrolments.sql
 --!include track/items/_merge_enrolments.sql
+--!include track/enrolments/_derive_enrolments.sql
 --!include track/items/_point_items.sql
 --!include track/items/merge_items.sql
 --!include track/items/unmerge_item.sql
@@ -1106,6 +1114,9 @@
 --!include analytics/annotations/annotate.sql
 --!include analytics/annotations/remove_annotation.sql
 --!include analytics/annotations/annotations.sql
+--!include analytics/views/save_view.sql
+--!include analytics/views/saved_views.sql
+--!include analytics/views/delete_view.sql
 --!include analytics/queries/query_functions.sql
 --!include analytics/queries/query_statement.sql
 --!include analytics/queries/save_query.sql
@@ -1151,6 +1162,8 @@
 --!include analytics/funnels/_visible_periods.sql
 --!include analytics/funnels/_walk_steps.sql
 --!include analytics/funnels/_walk_unordered.sql
+--!include analytics/funnels/_step_condition.sql
+--!include analytics/funnels/_search_statement.sql
 --!include analytics/funnels/_funnel_attempts.sql
 --!include analytics/funnels/_attempts_by_value.sql
 --!include analytics/funnels/funnel.sql
@@ -1394,6 +1407,9 @@
 --!include monitor/checks/_check_tables.sql
 --!include monitor/checks/_check_wraparound.sql
 --!include monitor/checks/_check_connections.sql
+--!include monitor/probes/_connected_standbys.sql
+--!include monitor/probes/_absent_standbys.sql
+--!include monitor/checks/_check_this_standby.sql
 --!include monitor/checks/_check_replication.sql
 --!include monitor/checks/_check_clock.sql
 --!include monitor/checks/_check_notifications.sql

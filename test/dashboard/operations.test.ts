@@ -33,6 +33,7 @@ test.each(
 });
 
 const since = new Date(Date.now() - 10 * 86_400_000).toISOString();
+const twentyDaysAgo = new Date(Date.now() - 20 * 86_400_000).toISOString();
 const days = { since, zone: "Europe/Berlin" };
 const course = { course: "course-algebra" };
 
@@ -74,6 +75,32 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   TableState: ["admin:", {}],
   Runs: ["admin:", { first: 12 }],
   SlowStatements: ["admin:", {}],
+  Names: ["analyst:", {}],
+  Trend: ["analyst:", { since, eventName: "Page Viewed", breakdown: "item" }],
+  TrendCompared: ["admin:", { ...days, formerSince: twentyDaysAgo, formerUntil: since, item: "course-algebra" }],
+  Funnel: [
+    "admin:",
+    {
+      since,
+      steps: [{ event: "Course Enrolled" }, { event: "Page Viewed" }],
+      conversionWindow: { days: 7 },
+      stepOrder: "unordered",
+      breakdown: "set.segment",
+    },
+  ],
+  Retention: ["admin:", { ...days, bucket: "day", eventName: "Page Viewed", firstTime: true }],
+  RetentionByValue: ["admin:", { ...days, bucket: "day", breakdown: "set.segment" }],
+  Paths: ["admin:", { since, nodes: "event", steps: 3, top: 10 }],
+  Lifecycle: ["analyst:", { ...days, bucket: "week" }],
+  Stickiness: ["admin:", { ...days, orMore: true, breakdown: "set.segment" }],
+  SessionTrend: ["admin:", { ...days, bucket: "week" }],
+  SessionDistribution: ["analyst:", { since, measure: "views" }],
+  SessionItems: ["admin:", { since, place: "exit" }],
+  Segments: ["analyst:", {}],
+  Cohorts: ["analyst:", {}],
+  Timeline: ["admin:", { person: "ada", since }],
+  LearnerTimeline: ["instructor:tom", { ...course, person: "ada", since }],
+  MyTimeline: ["learner:ada", { since }],
 };
 
 /** Figures that change by being read. */
@@ -127,10 +154,15 @@ test.each(queries.map((query) => [query.name, query] as const))(
           return;
         }
         const isNull = nodes.length === 1 && nodes[0] === null;
-        const kept = new Set(nodes.flatMap((node) => Object.keys(comparable(node ?? {}))));
+        const composite = new Set(
+          nodes.flatMap((node) => Object.keys(node ?? {}).filter((key) => !(key in comparable(node ?? {})))),
+        );
+        const comparableIn = (row: Record<string, unknown>) =>
+          Object.fromEntries(Object.entries(comparable(row)).filter(([key]) => !composite.has(key)));
+        const kept = new Set(nodes.flatMap((node) => Object.keys(comparableIn(node ?? {}))));
         expect(
           rows.map(({ row }) => Object.fromEntries(Object.entries(comparable(row)).filter(([key]) => kept.has(key)))),
-        ).toEqual(isNull ? [] : nodes.map(comparable));
+        ).toEqual(isNull ? [] : nodes.map(comparableIn));
       });
     }
   },

@@ -70,6 +70,15 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     ["learner", "/privacy"],
     ["learner", "/queries"],
     ["instructor", "/courses"],
+    ["instructor", "/courses?course=course-algebra&person=ada"],
+    ["analyst", "/explore"],
+    ["admin", "/explore?view=funnel&step1=Course+Enrolled&step2=Page+Viewed"],
+    ["admin", "/explore?view=retention&bucket=day&compare=1"],
+    ["admin", "/explore?view=paths&nodes=event"],
+    ["analyst", "/explore?view=lifecycle"],
+    ["admin", "/explore?view=sessions"],
+    ["analyst", "/explore?view=cohorts"],
+    ["admin", "/explore?view=timeline&person=ada"],
     ["analyst", "/overview"],
     ["analyst", "/courses"],
     ["analyst", "/recommendations"],
@@ -135,6 +144,88 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await page.waitForURL(/days=7/);
     await card.getByRole("button", { name: "SQL" }).click();
     expect(await card.locator("pre").textContent()).toMatch(/^select rank, .*\nfrom analytics\.popular_items\(/);
+    await close();
+  });
+
+  test("settings of a view are its address; the figures are those of the function; going back restores the fields", async () => {
+    const { page, close } = await open("analyst", "/explore?view=funnel&days=90");
+    await page.getByText("Choose at least two events").waitFor();
+    await page.getByLabel("Step 1").fill("Course Enrolled");
+    await page.getByLabel("Step 2").fill("Page Viewed");
+    await page.getByLabel("Step 2").blur();
+    await page.waitForURL(/step1=Course\+Enrolled&step2=Page\+Viewed/);
+    await page.getByLabel("Order of the steps").selectOption("unordered");
+    await page.waitForURL(/order=unordered/);
+    const card = page.getByRole("region", { name: "Funnel", exact: true });
+    await card.getByRole("button", { name: "Table" }).click();
+    await expect.poll(() => card.locator("tbody tr").count()).toBe(2);
+    const shown = await card.locator("tbody tr td:nth-child(2)").allTextContents();
+    const rows = await database.as("insights_analyst", {}, (db) =>
+      db.rows<{ person_count: string }>(
+        `select person_count
+        from analytics.funnel(
+          '[{"event": "Course Enrolled"}, {"event": "Page Viewed"}]', step_order => 'unordered',
+          since => now() - interval '90 days'
+        )`,
+      ),
+    );
+    expect(rows.length).toBe(2);
+    expect(shown).toEqual(rows.map(({ person_count }) => String(person_count)));
+    await page.goBack();
+    await expect.poll(() => page.getByLabel("Order of the steps").inputValue()).toBe("ordered");
+    await page.goBack();
+    await expect.poll(() => page.getByLabel("Step 2").inputValue()).toBe("");
+    await close();
+  });
+
+  test("what the server refuses is shown in place, and what was typed stays", async () => {
+    const { page, close } = await open("analyst", "/explore?view=lifecycle");
+    await page.getByLabel("Event").fill("Page Veiwed");
+    await page.getByLabel("Among these people").fill("segment.power &");
+    await page.getByLabel("Among these people").blur();
+    const card = page.getByRole("region", { name: "Lifecycle", exact: true });
+    const alert = card.getByRole("alert");
+    await alert.waitFor();
+    expect(await alert.textContent()).toMatch(/Page Veiwed|segment\.power/);
+    expect(await page.getByLabel("Event").inputValue()).toBe("Page Veiwed");
+    expect(await page.getByLabel("Among these people").inputValue()).toBe("segment.power &");
+    expect(await card.locator(".chart").count()).toBe(0);
+    await page.getByLabel("Among these people").fill("");
+    await page.getByLabel("Event").fill("Page Viewed");
+    await page.getByLabel("Event").blur();
+    await card.locator(".chart canvas").waitFor();
+    await close();
+  });
+
+  test("names of events, items and groups are offered, with markup as text", async () => {
+    const { page, complaints, close } = await open("analyst", "/explore");
+    expect(await page.locator('#events option[value="Page Viewed"]').count()).toBe(1);
+    expect(await page.locator('#items option[value="course-poetry"]').textContent()).toContain("<img src=x");
+    expect(await page.locator('#sets option[value="segment.power"]').count()).toBe(1);
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
+  test("a note on a day is stored, and drawn on the trend", async () => {
+    const { page, close } = await open("analyst", "/explore");
+    await page.getByText("Note what has happened on a day").click();
+    await page.getByLabel("Title").fill("Release 4.2");
+    await page.getByRole("button", { name: "Save the note" }).click();
+    await page.getByText("The note is saved").waitFor();
+    await page.getByText(/: Release 4\.2$/).waitFor();
+    expect(await database.value("select created_by from analytics.annotation")).toBe("eve");
+    await database.query("delete from analytics.annotation");
+    await close();
+  });
+
+  test("a read of a person is logged", async () => {
+    const { page, close } = await open("admin", "/explore?view=timeline&person=ben");
+    const card = page.getByRole("region", { name: "What ben has done" });
+    await card.getByText("Page Viewed").first().waitFor();
+    const logged = await database.rows(
+      "select from privacy.disclosure where subject_name = 'ben' and read_by = 'root'",
+    );
+    expect(logged.length).toBeGreaterThan(0);
     await close();
   });
 

@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
+import { canvasReader } from "../../src/importer/canvas.ts";
 import { columnReader } from "../../src/importer/columns.ts";
-import { caliperReader, canvasReader, xapiReader } from "../../src/importer/dialects.ts";
+import { caliperReader, xapiReader } from "../../src/importer/dialects.ts";
 import { edxReader } from "../../src/importer/edx.ts";
 import { linesOf } from "../../src/importer/lines.ts";
 import type { Message } from "../../src/importer/message.ts";
@@ -155,6 +156,36 @@ describe("the report of moodle", () => {
     expect(JSON.stringify(found)).not.toMatch(/Ada|10\.0\.0\.1/);
   });
 
+  test("enrolments, completions and grades of the report are those of the learner", async () => {
+    const rows = [
+      row(
+        "The user with id '2' enrolled the user with id '7' using the enrolment method 'manual' in the course with id '36'.",
+      ),
+      row(
+        "The user with id '2' unenrolled the user with id '7' using the enrolment method 'self' from the course with id '36'.",
+      ),
+      row("The user with id '7' completed the course with id '36'."),
+      row(
+        "The user with id '2' updated the grade with id '5' for the user with id '7' for the grade item with id '12'.",
+      ),
+      row(
+        "The user with id '0' enrolled the user with id '7' using the enrolment method 'database' in the course with id '36'.",
+        { origin: "cli", name: "-" },
+      ),
+    ];
+    const readings = await read(
+      moodleReader({ timeZone: "UTC", dateOrder: "dmy", course: "36" }),
+      [header, ...rows].join("\n"),
+    );
+    expect(messages(readings).map(({ userId, event, properties }) => [userId, event, properties?.["item"]])).toEqual([
+      ["7", "Course Enrolled", "moodle/course/36"],
+      ["7", "Course Dropped", "moodle/course/36"],
+      ["7", "Course Completed", "moodle/course/36"],
+      ["7", "Task Graded", "moodle/grade/12"],
+      ["7", "Course Enrolled", "moodle/course/36"],
+    ]);
+  });
+
   test("visitors, administrators as others, and restored rows are left out, not rejected", async () => {
     const rows = [
       row("The user with id '0' viewed the course with id '1'.", { name: "-" }),
@@ -204,10 +235,35 @@ describe("the table of moodle", () => {
     expect(problems(readings)).toEqual([[4, "an administrator, logged in as another user"]]);
   });
 
+  test("enrolments, completions and grades are those of the learner, whoever caused them", async () => {
+    const event = (id: number, name: string, related: string, other: string, origin = "cli") =>
+      `${id},\\core\\event\\${name},core,x,y,NULL,NULL,c,1,5,50,36,2,36,${related},0,${other},1674475740,${origin},10.0.0.1,2`;
+    const content = [
+      header,
+      event(1, "user_enrolment_created", "7", '"{""enrol"":""manual""}"'),
+      event(2, "user_enrolment_deleted", "7", "N;"),
+      event(3, "course_completed", "7", "N;"),
+      event(4, "user_graded", "7", '"{""itemid"":""12"",""overridden"":false,""finalgrade"":8.5}"', "web"),
+      event(5, "user_graded", "7", '"a:2:{s:6:""itemid"";s:2:""12"";s:10:""finalgrade"";d:8.5;}"', "web"),
+      event(6, "user_enrolment_created", "0", "N;"),
+    ].join("\n");
+    const readings = await read(moodleReader({ timeZone: "UTC" }), content);
+    const course = { item: "moodle/course/36", itemKind: "course" };
+    const grade = { item: "moodle/grade/12", itemKind: "grade", parent: "moodle/course/36", points: 8.5 };
+    expect(messages(readings)).toMatchObject([
+      { userId: "7", event: "Course Enrolled", properties: course },
+      { userId: "7", event: "Course Dropped", properties: course },
+      { userId: "7", event: "Course Completed", properties: course },
+      { userId: "7", event: "Task Graded", properties: grade },
+      { userId: "7", event: "Task Graded", properties: grade },
+    ]);
+    expect(problems(readings)).toEqual([[7, "no user"]]);
+  });
+
   test("of a log without a view, a note warns", async () => {
     const content = [header, row(1, 50, 36, 7).replace("viewed,course", "created,course")].join("\n");
     const { notes } = await readScanned(() => moodleReader({ timeZone: "UTC" }), content);
-    expect(notes).toEqual(["none of the rows is a page view: time on page and popular courses will be empty"]);
+    expect(notes).toContain("none of the rows is a page view: time on page and popular courses will be empty");
   });
 });
 
@@ -438,6 +494,271 @@ describe("canvas and caliper", () => {
   });
 });
 
+test("enrolments of canvas are those of learners; a deleted one is dropped", async () => {
+  const event = (name: string, body: object): string =>
+    JSON.stringify({
+      metadata: { event_name: name, event_time: "2025-03-03T10:00:00Z", user_id: "1" },
+      body: { user_id: "17", course_id: "4", ...body },
+    });
+  const found = messages(
+    await read(
+      canvasReader(),
+      [
+        event("enrollment_created", { type: "StudentEnrollment", workflow_state: "active" }),
+        event("enrollment_created", { type: "TeacherEnrollment", workflow_state: "active" }),
+        event("enrollment_updated", { type: "StudentEnrollment", workflow_state: "deleted" }),
+        event("enrollment_updated", { type: "StudentEnrollment", workflow_state: "completed" }),
+      ].join("\n"),
+    ),
+  );
+  expect(found.map(({ userId, event, properties }) => [userId, event, properties?.["item"]])).toEqual([
+    ["17", "Course Enrolled", "course:4"],
+    ["17", "Enrolment Changed", "course:4"],
+    ["17", "Course Dropped", "course:4"],
+    // The term of the course has ended.
+    ["17", "Enrolment Changed", "course:4"],
+  ]);
+});
+
+test("memberships of Caliper are enrolments of learners, each sent once", async () => {
+  const membership = (member: string, roles: string[]) => ({
+    id: `https://example.edu/memberships/${member}`,
+    type: "Membership",
+    member: `https://example.edu/users/${member}`,
+    organization: { id: "https://example.edu/sections/1", type: "CourseSection", name: "Algebra" },
+    roles,
+    status: "Active",
+    dateCreated: "2025-01-01T06:00:00.000Z",
+  });
+  const event = {
+    type: "ViewEvent",
+    action: "Viewed",
+    actor: "https://example.edu/users/1",
+    object: { id: "https://example.edu/docs/2", type: "Document" },
+    eventTime: "2025-03-03T10:00:00Z",
+    membership: membership("1", ["Learner"]),
+  };
+  const content = [
+    JSON.stringify(event),
+    JSON.stringify({
+      sensor: "s",
+      sendTime: "2025-03-03T10:00:01Z",
+      data: [event, membership("2", ["urn:x#Learner"])],
+    }),
+    JSON.stringify(membership("3", ["Instructor"])),
+    JSON.stringify({ ...membership("4", ["Learner"]), dateCreated: undefined }),
+  ].join("\n");
+  const enrolled = messages(await read(caliperReader(), content)).filter(({ event }) => event === "Course Enrolled");
+  expect(enrolled.map(({ userId }) => userId)).toEqual(["https://example.edu/users/1", "https://example.edu/users/2"]);
+  expect(enrolled[0]).toMatchObject({
+    timestamp: "2025-01-01T06:00:00.000Z",
+    properties: { item: "https://example.edu/sections/1", itemKind: "course", itemTitle: "Algebra" },
+  });
+});
+
+describe("page views of canvas", () => {
+  const columns =
+    "request_id,user_id,url,context_id,context_type,asset_id,asset_type,controller,action,interaction_seconds,created_at,user_request,render_time,user_agent,participated,account_id,real_user_id,http_method,remote_ip";
+  const row = (changes: Record<string, string>): string => {
+    const values: Record<string, string> = {
+      request_id: "3e246700-e305-0130-51de-02e33aa501ef",
+      user_id: "17",
+      url: "https://canvas.example/courses/4/assignments/7?token=secret",
+      context_id: "4",
+      context_type: "Course",
+      controller: "assignments",
+      action: "show",
+      interaction_seconds: "7.21",
+      created_at: "2024-05-31 16:00:00 UTC",
+      user_request: "true",
+      user_agent: "Mozilla/5.0",
+      participated: "false",
+      http_method: "GET",
+      remote_ip: "10.0.0.7",
+      ...changes,
+    };
+    return columns
+      .split(",")
+      .map((name) => values[name] ?? "")
+      .join(",");
+  };
+  const at = "2024-05-31T16:00:00.000Z";
+
+  test("the CSV of a user: assets are the items of Live Events; addresses lose their query, and devices are not read", async () => {
+    const urls: Record<string, string> = {
+      a: "https://canvas.example/courses/4/quizzes/9/take",
+      b: "https://canvas.example/courses/4",
+      c: "https://canvas.example/courses/4/pages/week-one?module_item_id=3",
+      d: "https://canvas.example/calendar#view",
+      e: "https://canvas.example/courses/4/assignments/syllabus",
+    };
+    const content = [
+      columns,
+      row({}),
+      ...Object.entries(urls).map(([request_id, url]) =>
+        row({ request_id, url, ...(request_id === "d" ? { context_type: "", context_id: "" } : {}) }),
+      ),
+    ].join("\n");
+    const found = messages(await read(canvasReader(), content));
+    expect(found[0]).toEqual({
+      type: "page",
+      name: "Page Viewed",
+      messageId: "3e246700-e305-0130-51de-02e33aa501ef",
+      userId: "17",
+      timestamp: at,
+      properties: {
+        item: "assignment:7",
+        itemKind: "task",
+        parent: "course:4",
+        controller: "assignments",
+        action: "show",
+        interactionSeconds: 7.21,
+      },
+    });
+    expect(found.slice(1).map(({ properties }) => [properties?.["item"], properties?.["itemKind"]])).toEqual([
+      ["quiz:9", "task"],
+      ["course:4", "course"],
+      ["/courses/4/pages/week-one", "page"],
+      ["/calendar", "page"],
+      ["/courses/4/assignments/syllabus", "page"],
+    ]);
+    expect(JSON.stringify(found)).not.toMatch(/secret|Mozilla|10\.0\.0/);
+  });
+
+  test("what the user did not do is left out, with the reason, and a submission is not a view", async () => {
+    const content = [
+      columns,
+      row({ request_id: "1", user_request: "false" }),
+      row({ request_id: "2", http_method: "POST", controller: "submissions", action: "create", participated: "true" }),
+      row({ request_id: "3", http_method: "PUT" }),
+      row({ request_id: "4", user_id: "" }),
+      row({ request_id: "5", real_user_id: "1" }),
+      row({ request_id: "6", created_at: "yesterday" }),
+      row({ request_id: "", created_at: "" }),
+    ].join("\n");
+    const readings = await read(canvasReader(), content);
+    expect(messages(readings)).toMatchObject([
+      {
+        type: "track",
+        event: "Task Submitted",
+        userId: "17",
+        properties: { item: "assignment:7", participated: true },
+      },
+      // An administrator who acts as a learner is not the learner.
+      { type: "page", userId: "1" },
+    ]);
+    expect(problems(readings)).toEqual([
+      [2, "a request that the user did not make"],
+      [4, "a request that shows no page"],
+      [5, "no user"],
+      [7, "time: not a time"],
+      [8, "no request_id"],
+    ]);
+  });
+
+  test("the JSON of the API, as lists and as lines, gives the same messages as the CSV", async () => {
+    const view = {
+      id: "3e246700-e305-0130-51de-02e33aa501ef",
+      app_name: null,
+      url: "https://canvas.example/courses/4/assignments/7",
+      context_type: "Course",
+      asset_type: null,
+      controller: "assignments",
+      action: "show",
+      interaction_seconds: 7.21,
+      created_at: "2024-05-31T16:00:00Z",
+      user_request: true,
+      participated: false,
+      http_method: "GET",
+      remote_ip: "10.0.0.7",
+      links: { user: 17, context: 4, asset: null, real_user: null, account: 1 },
+    };
+    const [fromCsv] = messages(await read(canvasReader(), `${columns}\n${row({})}`));
+    const content = `${JSON.stringify([view, { ...view, id: "2" }])}\n${JSON.stringify({ ...view, id: "3" })}`;
+    expect(messages(await read(canvasReader(), content))).toEqual([
+      fromCsv,
+      { ...fromCsv, messageId: "2" },
+      { ...fromCsv, messageId: "3" },
+    ]);
+  });
+
+  test("the web logs of Canvas Data 2 as TSV and JSON lines, and requests of Canvas Data 1", async () => {
+    const tsv = [
+      ["key.id", "value.timestamp", "value.user_id", "value.real_user_id", "value.course_id", "value.quiz_id"],
+      ["value.discussion_id", "value.assignment_id", "value.url", "value.http_method", "value.http_status"],
+      ["value.web_application_controller", "value.web_application_action", "value.user_agent", "meta.ts"],
+    ]
+      .flat()
+      .join("\t");
+    const log = (id: string, url: string, status = "200", method = "GET"): string =>
+      [id, "2024-05-31T16:00:00.000Z", "17", "\\N", "4", "\\N", "\\N", "7", url, method, status]
+        .concat("assignments", "show", 'a "quoted" agent', "2024-06-01T00:00:00Z")
+        .join("\t");
+    const content = [
+      tsv,
+      log("1", "/courses/4/assignments/7"),
+      log("2", "/courses/4/assignments/7", "404"),
+      log("3", "/api/v1/courses/4/assignments/7"),
+      log("4", "/courses/4/assignments/7", "302", "POST"),
+    ].join("\n");
+    const readings = await read(canvasReader(), content);
+    const expected = {
+      type: "page",
+      messageId: "1",
+      userId: "17",
+      timestamp: at,
+      properties: { item: "assignment:7", itemKind: "task", parent: "course:4", controller: "assignments" },
+    };
+    expect(messages(readings)).toMatchObject([expected]);
+    expect(problems(readings)).toEqual([
+      [3, "a request that failed"],
+      [4, "a request of a program"],
+      [5, "a request that shows no page"],
+    ]);
+    const json = JSON.stringify({
+      key: { id: "1" },
+      value: {
+        timestamp: "2024-05-31T16:00:00.000Z",
+        user_id: 17,
+        course_id: 4,
+        assignment_id: 7,
+        url: "/courses/4/assignments/7",
+        http_method: "GET",
+        http_status: 200,
+        web_application_controller: "assignments",
+        web_application_action: "show",
+      },
+      meta: { ts: "2024-06-01T00:00:00Z" },
+    });
+    expect(messages(await read(canvasReader(), json))).toMatchObject([expected]);
+    const requests = [
+      ["id", "timestamp", "user_id", "course_id", "assignment_id", "url", "http_method", "interaction_micros"].join(
+        "\t",
+      ),
+      ["1", "2016-05-31 16:00:00.000", "17", "4", "\\N", "/courses/4/assignments/7", "GET", "1500000"].join("\t"),
+    ].join("\n");
+    expect(messages(await read(canvasReader(), requests))).toMatchObject([
+      {
+        messageId: "1",
+        timestamp: "2016-05-31T16:00:00.000Z",
+        properties: { item: "assignment:7", parent: "course:4", interactionSeconds: 1.5 },
+      },
+    ]);
+  });
+
+  test("a table of another kind, Caliper's format, and a repeated column are named", async () => {
+    await expect(read(canvasReader(), "a,b\n1,2\n")).rejects.toThrow(
+      /not an export of page views of Canvas: it has no request_id, user_id, created_at, url; its columns are a, b/,
+    );
+    await expect(read(canvasReader(), "request_id,id,user_id,url,created_at\n1,2,3,/,x\n")).rejects.toThrow(
+      'two columns "request_id"',
+    );
+    expect(
+      problems(await read(canvasReader(), '{"sensor": "s", "sendTime": "2024-01-01T00:00:00Z", "data": []}')),
+    ).toEqual([[1, "an event in Caliper's format"]]);
+  });
+});
+
 describe("xapi", () => {
   const statement = (changes: object): string =>
     JSON.stringify({
@@ -622,7 +943,11 @@ describe("csv", () => {
     const { found, notes } = await readScanned(() => columnReader(columns), content);
     expect(found.map(({ timestamp }) => timestamp)).toEqual(["2024-03-02T10:00:00.000Z", "2024-03-13T10:00:00.000Z"]);
     expect(found[0]?.properties).toEqual({ note: "a;b" });
-    expect(notes).toEqual(['cells are separated by ";"', "dates are dmy, as line 3 shows: 13/03/2024 10:00"]);
+    expect(notes).toEqual([
+      'cells are separated by ";"',
+      "dates are dmy, as line 3 shows: 13/03/2024 10:00",
+      "2 times without an offset: read in UTC",
+    ]);
   });
 
   test("required cells that are empty, and missing columns, are named", async () => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { TimeFormat, type TimeRules, Times } from "../../src/importer/time.ts";
-import { instantOf, offsetAt, timeZone, wallClockOf } from "../../src/importer/time-zone.ts";
+import { instantOf, offsetAt, placeOf, timeZone, wallClockOf } from "../../src/importer/time-zone.ts";
 
 const utc = (text: string): number => Date.parse(`${text}Z`);
 const parse = (text: string, timeZone: string, rules: Partial<TimeRules> = {}): unknown => {
@@ -104,7 +104,7 @@ describe("times in files", () => {
     expect(recognized("01/02/2024", "05/13/2024").read("01/02/2024")).toBe(utc("2024-01-02T00:00:00"));
     const times = recognized("01/02/2024", "13/05/2024");
     expect(times.read("01/02/2024")).toBe(utc("2024-02-01T00:00:00"));
-    expect(times.recognized).toBe("dates are dmy, as line 3 shows: 13/05/2024");
+    expect(times.notes()).toContain("dates are dmy, as line 3 shows: 13/05/2024");
     expect(() => recognized("01/02/2024", "02/03/2024")).toThrow(
       "the order of day and month is not known: 01/02/2024 can be either",
     );
@@ -155,5 +155,41 @@ describe("times in files", () => {
       what: expect.stringMatching(/time/),
       value: text,
     });
+  });
+
+  test("hours that occur twice or not at all are counted, with an example and the choice", () => {
+    const times = new Times({ timeZone: "Europe/Rome" });
+    expect(times.read("2024-03-31 02:30:00", 5)).toBe(utc("2024-03-31T01:30:00"));
+    expect(times.read("2024-10-27 02:30:00", 6)).toBe(utc("2024-10-27T00:30:00"));
+    times.read("2024-10-27 02:59:59", 7);
+    times.read("2024-10-27 03:00:00", 8);
+    times.read("2024-10-27T02:30:00+01:00", 9);
+    expect(times.notes()).toEqual([
+      "dates are year, month, day",
+      "4 times without an offset: read in Europe/Rome",
+      "1 time with an offset, or since 1970",
+      "2 times of an hour that occurs twice in Europe/Rome: read as the first; line 6, 2024-10-27 02:30:00 is 2024-10-27T00:30:00.000Z",
+      "1 time of an hour that does not exist in Europe/Rome: read with the offset of before it; line 5, 2024-03-31 02:30:00 is 2024-03-31T01:30:00.000Z",
+    ]);
+  });
+
+  test("of each zone, as many minutes of a year occur twice or not at all as its clock is moved", () => {
+    for (const zone of [
+      "Europe/Rome",
+      "America/St_Johns",
+      "Australia/Lord_Howe",
+      "Asia/Kolkata",
+      "Africa/Casablanca",
+    ]) {
+      const counts = { repeated: 0, skipped: 0 };
+      const moved = { repeated: 0, skipped: 0 };
+      for (let minute = utc("2023-12-31T00:00:00"); minute < utc("2025-01-02T00:00:00"); minute += 60_000) {
+        const { change } = placeOf(zone, minute);
+        if (change !== undefined) counts[change] += 1;
+        const step = offsetAt(zone, minute + 60_000) - offsetAt(zone, minute);
+        if (step !== 0) moved[step > 0 ? "skipped" : "repeated"] += Math.abs(step) / 60_000;
+      }
+      expect(counts).toEqual(moved);
+    }
   });
 });

@@ -265,6 +265,11 @@ async function fill(db: Queries, isThere: boolean): Promise<void> {
   await db.query("insert into analytics.saved_query (name, function_name, created_by) values ('q', 'a.b', $1)", [
     author,
   ]);
+  await db.query(
+    `insert into analytics.saved_view (view_id, name, address, is_shared, created_by, created_at, changed_at)
+    overriding system value values (1, 'v', '/explore', true, $1, '2026-01-01', '2026-01-01')`,
+    [author],
+  );
   // With numbers of its own: a sequence continues after a rollback.
   const note = `
     insert into analytics.intervention (

@@ -21,6 +21,7 @@ const item = fc.constantFrom("algebra", "botany", "page/1", "page/2", "page/3");
 const event = fc.constantFrom(
   "Course Viewed",
   "Course Enrolled",
+  "Course Dropped",
   "Course Completed",
   "Item Liked",
   "Topic Dismissed",
@@ -39,6 +40,8 @@ const step = fc.oneof(
   { weight: 5, arbitrary: fc.record({ what: fc.constant("track" as const), userId: user, ...said }) },
   { weight: 3, arbitrary: fc.record({ what: fc.constant("track" as const), anonymousId: browser, ...said }) },
   { weight: 8, arbitrary: fc.record({ what: fc.constant("import" as const), userId: user, ...said }) },
+  { weight: 3, arbitrary: fc.record({ what: fc.constant("other" as const), userId: user, ...said }) },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant("enrol" as const), userId: user, item, day }) },
   {
     weight: 1,
     arbitrary: fc.record({ what: fc.constant("identify" as const), userId: user, anonymousId: browser, day }),
@@ -55,6 +58,9 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
+/** The import that is removed, one that stays, and the application. */
+const sourceOf = ({ what }: Step): string => (what === "import" ? "wrong" : what === "other" ? "right" : "default");
+
 const start = Date.UTC(2026, 0, 1);
 
 function messageOf(step: Step, index: number): Message | undefined {
@@ -66,6 +72,7 @@ function messageOf(step: Step, index: number): Message | undefined {
   switch (step.what) {
     case "track":
     case "import":
+    case "other":
       return {
         type: "track",
         ...("userId" in step ? { userId: step.userId } : { anonymousId: step.anonymousId }),
@@ -106,14 +113,29 @@ function messageOf(step: Step, index: number): Message | undefined {
 async function play(db: Queries, steps: readonly Step[]): Promise<void> {
   await db.query("insert into track.event_type (name, description) values ('Course Viewed', 'As in the docs.')");
   await db.query("select track.declare_property('Course Viewed', 'plan')");
+  // Its key is in the ids of its events.
+  await db.query("insert into track.source (source_id, name) overriding system value values (1000, 'right')");
   await db.query("create table pg_temp.items (external_id text, kind text, title text)");
   await db.query("insert into pg_temp.items values ('algebra', 'course', 'Algebra')");
   await db.query("select track.sync_items('pg_temp.items')");
   for (const [index, step] of steps.entries()) {
     const message = messageOf(step, index);
     if (message !== undefined) {
-      await db.query("select set_config('insights.source', $1, true)", [step.what === "import" ? "wrong" : "default"]);
+      await db.query(
+        "select set_config('insights.source', $1, true), set_config('insights.states_enrolments', $2, true)",
+        [sourceOf(step), sourceOf(step) === "default" ? "" : "on"],
+      );
       await db.query("select * from track.ingest($1)", [JSON.stringify([message])]);
+    }
+    if (step.what === "enrol") {
+      await db.query("create table if not exists pg_temp.enrolments (person text, item text, enrolled_at timestamptz)");
+      await db.query("truncate pg_temp.enrolments");
+      await db.query("insert into pg_temp.enrolments values ($1, $2, $3)", [
+        step.userId,
+        step.item,
+        new Date(start + step.day * 86_400_000).toISOString(),
+      ]);
+      await db.query("select track.sync_enrolments('pg_temp.enrolments')");
     }
     if (step.what === "refresh") await db.query("select track.refresh($1)", [step.people]);
   }
@@ -130,6 +152,7 @@ async function forget(db: Queries, most: number): Promise<number> {
 test("an import that was removed leaves the tables as if it had never been", async () => {
   let compared = 0;
   let steps = 0;
+  let enrolments = 0;
   await fc.assert(
     fc.asyncProperty(
       fc.array(step, { minLength: 3, maxLength: 40 }),
@@ -160,6 +183,7 @@ test("an import that was removed leaves the tables as if it had never been", asy
         delete never["track.automatic_period"];
         expect(after["track.forgotten_import"]).toHaveLength(1);
         after["track.forgotten_import"] = [];
+        enrolments += never["track.enrolment"]?.length ?? 0;
         compared += Object.values(never).flat().length;
         expect(after).toEqual(never);
       },
@@ -168,4 +192,5 @@ test("an import that was removed leaves the tables as if it had never been", asy
   );
   expect(compared).toBeGreaterThan(100);
   expect(steps).toBeGreaterThan(10);
+  expect(enrolments).toBeGreaterThan(database.native ? 20 : 0);
 }, 600_000);

@@ -26,7 +26,8 @@ export function withDatabase(url: string, database: string): string {
   return result.href;
 }
 
-async function prepareTemplate(url: string): Promise<void> {
+/** Installs the product in an empty database. */
+export async function prepareTemplate(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {

@@ -376,7 +376,9 @@ const notExecuted: Record<string, Record<string, string>> = {
   },
   replication: {
     "a slot": "executed in test/sql/monitor/checks/checks.test.ts, where its state is made",
-    "a standby": "load and network of another machine",
+    "a standby": "load and network of another machine; paused, in test/database/replication.test.ts",
+    "a standby that is away": "started again in test/database/replication.test.ts",
+    "a lag that is not visible": "executed in test/database/replication.test.ts",
   },
   clock: { "records of the future": "the clock of the machine" },
   probes: { "a probe that fails": "its function has an error, which the fix shows" },

@@ -1,3 +1,5 @@
+import { useMemo } from "preact/hooks";
+import { addresses } from "../addresses.ts";
 import { Card } from "../card.tsx";
 import { bars } from "../chart.tsx";
 import { present, useLoaded } from "../data.ts";
@@ -7,15 +9,16 @@ import {
   courseProgress,
   courseSummaries,
   dropoutRisk,
+  learnerTimeline,
   stoppingPoints,
   taskDeadlines,
   taughtCourses,
 } from "../operations.ts";
 import type { Session } from "../session.ts";
-import { useSettings } from "../settings.ts";
+import { periodOf, useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
-const { learners, risk, progress, stops, deadlines } = texts.courses;
+const { learners, risk, progress, stops, deadlines, journey } = texts.courses;
 
 interface Course {
   course: string;
@@ -27,7 +30,7 @@ function Choice({ courses, chosen }: { courses: Course[]; chosen: string }) {
   return (
     <label class="choice">
       {texts.courses.choose}
-      <select value={chosen} onChange={({ currentTarget }) => change({ course: currentTarget.value })}>
+      <select value={chosen} onChange={({ currentTarget }) => change({ course: currentTarget.value, person: "" })}>
         {courses.map(({ course, title }) => (
           <option key={course} value={course}>
             {title}
@@ -38,9 +41,33 @@ function Choice({ courses, chosen }: { courses: Course[]; chosen: string }) {
   );
 }
 
-function Learners({ course }: { course: string }) {
+/** A name that opens what the learner has done in the course. */
+function Person({ course, person, name }: { course: string; person: string; name?: string | null }) {
+  return <a href={`${addresses.courses}?${new URLSearchParams({ course, person })}`}>{name ?? person}</a>;
+}
+
+function Learners({ course, person }: { course: string; person: string | undefined }) {
+  const { since } = useMemo(() => periodOf({ days: "90" }), []);
   return (
     <>
+      {person !== undefined && (
+        <Card
+          key={person}
+          title={journey.title(person)}
+          explanation={journey.explanation}
+          empty={journey.empty}
+          operation={learnerTimeline}
+          variables={{ course, person, since }}
+          isWide
+          rows={({ analyticsCourseJourney }) => present(analyticsCourseJourney?.nodes).toReversed()}
+          columns={({ span, text, time }) => [
+            time(journey.at, ({ occurredAt }) => occurredAt),
+            text(journey.event, ({ event }) => event),
+            text(journey.item, ({ item, itemTitle }) => itemTitle ?? item),
+            span(journey.engaged, ({ engaged }) => engaged),
+          ]}
+        />
+      )}
       <Card
         title={risk.title}
         explanation={risk.explanation}
@@ -50,7 +77,11 @@ function Learners({ course }: { course: string }) {
         rows={({ analyticsDropoutRisk }) => present(analyticsDropoutRisk?.nodes)}
         columns={({ count, rate, text }) => [
           count(risk.rank, ({ rank }) => rank),
-          text(risk.person, ({ person }) => person),
+          {
+            head: risk.person,
+            value: ({ person }) => person,
+            show: ({ person }) => <Person course={course} person={person ?? ""} />,
+          },
           rate(risk.probability, ({ score }) => score),
           text(risk.reasons, ({ reasons }) =>
             present(reasons)
@@ -67,7 +98,11 @@ function Learners({ course }: { course: string }) {
         isWide
         rows={({ analyticsCourseLearners }) => present(analyticsCourseLearners?.nodes)}
         columns={({ count, rate, span, text, time }) => [
-          text(learners.person, ({ name, person }) => name ?? person),
+          {
+            head: learners.person,
+            value: ({ name, person }) => name ?? person,
+            show: ({ name, person }) => <Person course={course} person={person ?? ""} name={name} />,
+          },
           text(learners.status, ({ status }) => status),
           time(learners.last, ({ lastActiveAt }) => lastActiveAt),
           count(learners.days, ({ activeDays }) => activeDays),
@@ -155,7 +190,7 @@ function Page({ courses, isTeacher }: { courses: Course[] | undefined; isTeacher
     <>
       <Choice courses={courses} chosen={course} />
       <div class="cards" key={course}>
-        {isTeacher ? <Learners course={course} /> : <Figures course={course} />}
+        {isTeacher ? <Learners course={course} person={settings.person} /> : <Figures course={course} />}
       </div>
     </>
   );

@@ -1,13 +1,13 @@
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { Card } from "../card.tsx";
 import { columns } from "../chart.tsx";
 import { messageOf, present, send, useLoaded } from "../data.ts";
 import { figure } from "../format.ts";
-import { feedback, myChronotype, mySessions, type ServeMeMutation, serveMe } from "../operations.ts";
-import { zone } from "../settings.ts";
+import { feedback, myChronotype, mySessions, myTimeline, type ServeMeMutation, serveMe } from "../operations.ts";
+import { periodOf, zone } from "../settings.ts";
 import { texts } from "../texts.ts";
 
-const { list, sessions, hours } = texts.forYou;
+const { list, sessions, hours, latest } = texts.forYou;
 
 type Row = NonNullable<NonNullable<NonNullable<ServeMeMutation["recommendServeMe"]>["result"]>[number]>;
 
@@ -79,6 +79,7 @@ function Recommendations() {
 
 /** What a learner sees: recommendations that she can answer, and her own use. */
 export default function ForYou() {
+  const { since } = useMemo(() => periodOf({ days: "7" }), []);
   return (
     <div class="cards">
       <Recommendations />
@@ -93,6 +94,19 @@ export default function ForYou() {
           count(sessions.views, ({ viewCount }) => viewCount),
           count(sessions.events, ({ eventCount }) => eventCount),
           span(sessions.engaged, ({ engaged }) => engaged),
+        ]}
+      />
+      <Card
+        title={latest.title}
+        explanation={latest.explanation}
+        empty={latest.empty}
+        operation={myTimeline}
+        variables={{ since }}
+        rows={({ trackMyJourney }) => present(trackMyJourney?.nodes).toReversed()}
+        columns={({ text, time }) => [
+          time(latest.at, ({ occurredAt }) => occurredAt),
+          text(latest.event, ({ event }) => event),
+          text(latest.item, ({ item, itemTitle }) => itemTitle ?? item),
         ]}
       />
       <Card

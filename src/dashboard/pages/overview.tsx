@@ -1,5 +1,5 @@
 import { Card } from "../card.tsx";
-import { bars, lines, week } from "../chart.tsx";
+import { bars, cut, lines, marksOf, notesOf, week } from "../chart.tsx";
 import { present, useLoaded } from "../data.ts";
 import * as format from "../format.ts";
 import {
@@ -17,12 +17,6 @@ import { useSettings, zone } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const { latest, people, views, popular, rising, completion, hours, alerts } = texts.overview;
-
-/** The index of the first row of a period that has not ended. */
-const cut = (rows: readonly { isComplete: boolean | null }[]): number => {
-  const index = rows.findIndex(({ isComplete }) => isComplete === false);
-  return index < 0 ? rows.length : index;
-};
 
 /** The figures of the last day that has ended, and of today so far. */
 function Latest({ now }: { now: string }) {
@@ -115,13 +109,15 @@ export default function Overview() {
         isWide
         everyMs={60_000}
         rows={({ analyticsTrend }) => present(analyticsTrend?.nodes)}
-        columns={({ count, day, span }) => [
+        columns={({ count, day, span, text }) => [
           day(texts.day, ({ bucketStart }) => bucketStart),
           count(views.events, ({ eventCount }) => eventCount),
           count(views.average, ({ runningAverage }) => runningAverage),
           count(views.people, ({ personCount }) => personCount),
           span(views.engaged, ({ engaged }) => engaged),
+          text(views.notes, ({ annotations }) => present(annotations).join("; ")),
         ]}
+        note={(rows) => notesOf(rows)}
         chart={(rows) =>
           lines(
             rows.map(({ bucketStart }) => format.day(bucketStart)),
@@ -134,6 +130,7 @@ export default function Overview() {
               },
               { name: views.average, values: rows.map(({ runningAverage }) => runningAverage), isDashed: true },
             ],
+            marksOf(rows),
           )
         }
       />

@@ -35,6 +35,10 @@ values
   ('analytics', 'annotation', 'created_by', 'identity', 'service', 'cleared', 'Author of the annotation.', null),
   ('analytics', 'saved_query', 'created_by', 'identity', 'service', 'cleared', 'Author of the query.', null),
   (
+    'analytics', 'saved_view', 'created_by', 'identity', 'service', 'cleared',
+    'Author of the view. Views that are not shared are deleted with the author.', null
+  ),
+  (
     'analytics', 'saved_query', 'arguments', 'identity', 'service', 'deleted',
     'Arguments; those of queries for administrators can name a person. A query that names one is deleted.', null
   ),
@@ -70,6 +74,7 @@ from (
       'Releases, terms and holidays; there is no field for a person.'
     ),
     ('analytics', 'saved_query', '{name,description,function_name}', 'Name and function of a query.'),
+    ('analytics', 'saved_view', '{name,address,board}', 'Name and settings of a page; those of a person are refused.'),
     ('analytics', 'cohort', '{name}', 'Name of a cohort.'),
     (
       'analytics', 'trend_watch', '{name,event_name,zone,item,among}', 'Definition of a watched trend.'

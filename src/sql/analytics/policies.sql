@@ -93,6 +93,30 @@ drop policy if exists admins_delete on analytics.saved_query;
 create policy admins_delete on analytics.saved_query for delete
 to insights_admin, insights_worker using (true);
 
+grant select, delete on analytics.saved_view to insights_analyst, insights_admin;
+grant insert (name, address, is_shared, board, board_position, created_by),
+  update (name, address, is_shared, board, board_position, changed_at)
+on analytics.saved_view to insights_analyst, insights_admin;
+drop policy if exists own_and_shared on analytics.saved_view;
+create policy own_and_shared on analytics.saved_view for select
+to insights_analyst, insights_admin using (is_shared or created_by = common.author());
+drop policy if exists authors_write on analytics.saved_view;
+create policy authors_write on analytics.saved_view for insert
+to insights_analyst, insights_admin with check (created_by = common.author());
+drop policy if exists authors_change on analytics.saved_view;
+create policy authors_change on analytics.saved_view for update
+to insights_analyst using (created_by = common.author());
+drop policy if exists admins_change on analytics.saved_view;
+create policy admins_change on analytics.saved_view for update
+to insights_admin using (is_shared or created_by = common.author())
+with check (is_shared or created_by = common.author());
+drop policy if exists authors_delete on analytics.saved_view;
+create policy authors_delete on analytics.saved_view for delete
+to insights_analyst using (created_by = common.author());
+drop policy if exists admins_delete on analytics.saved_view;
+create policy admins_delete on analytics.saved_view for delete
+to insights_admin using (is_shared or created_by = common.author());
+
 grant select on
   analytics.daily_events, analytics.weekly_events, analytics.daily_active_people, analytics.weekly_lifecycle,
   analytics.weekly_retention, analytics.course_overview, analytics.course_popularity, analytics.feature_overview,

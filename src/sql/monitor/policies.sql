@@ -29,7 +29,8 @@ create policy all_rows on monitor.worker for select using (true);
 
 grant select on monitor.health_check, monitor.scheduled_task, monitor.alert_setting, monitor.alert, monitor.alert_event,
   monitor.alert_silence to insights_admin, insights_worker;
-grant update (resolve_after, reopen_within, database_limit_bytes) on monitor.alert_setting to insights_admin;
+grant update (resolve_after, reopen_within, database_limit_bytes, standby_lag_limit) on monitor.alert_setting
+to insights_admin;
 
 grant select on monitor.rule, monitor.rule_bound to insights_admin, insights_worker;
 

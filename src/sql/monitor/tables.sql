@@ -407,6 +407,10 @@ values
   ('insights_replication_standbys', 'gauge', 'count', '{}', 'Standbys that are connected.'),
   ('insights_replication_lag_bytes', 'gauge', 'bytes', '{standby}', 'Log that the standby has not applied.'),
   ('insights_replication_lag_seconds', 'gauge', 'seconds', '{standby}', 'Time by which the standby is behind.'),
+  (
+    'insights_replication_absence_seconds', 'gauge', 'seconds', '{standby}',
+    'Time since the standby was connected; 0 while it is.'
+  ),
   ('insights_replication_slot_active', 'gauge', 'flag', '{slot}', '1 when the slot is in use.'),
   ('insights_replication_slot_retained_bytes', 'gauge', 'bytes', '{slot}', 'Log that the slot keeps on disk.');
 
@@ -610,7 +614,8 @@ create table monitor.alert_setting (
   only_row boolean primary key default true check (only_row),
   resolve_after interval not null default '5 minutes' check (resolve_after between '1 minute' and '1 day'),
   reopen_within interval not null default '1 day' check (reopen_within between '0' and '30 days'),
-  database_limit_bytes bigint check (database_limit_bytes > 0)
+  database_limit_bytes bigint check (database_limit_bytes > 0),
+  standby_lag_limit interval not null default '5 minutes' check (standby_lag_limit between '1 second' and '1 day')
 );
 
 comment on table monitor.alert_setting is $$
@@ -626,6 +631,9 @@ Time after which a problem that is found again is a new alert. Before, the resol
 $$;
 comment on column monitor.alert_setting.database_limit_bytes is $$
 Size that the database can grow to, for the forecast of the check `growth`; null when unknown.
+$$;
+comment on column monitor.alert_setting.standby_lag_limit is $$
+Time by which a standby may be behind, or not connected, before it is a problem. Twelve times as long is critical.
 $$;
 
 insert into monitor.alert_setting default values;
@@ -842,7 +850,7 @@ values
   ('tables', 1100, 'monitor._check_tables', 'operator', 'Tables with many dead rows, and indexes that are not valid.'),
   ('wraparound', 1200, 'monitor._check_wraparound', 'operator', 'Age of the oldest transaction.'),
   ('connections', 1300, 'monitor._check_connections', 'operator', 'Connections in use, and transactions left open.'),
-  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots and standbys that lag.'),
+  ('replication', 1400, 'monitor._check_replication', 'operator', 'Replication slots, and standbys that lag.'),
   ('clock', 1500, 'monitor._check_clock', 'operator', 'Records of the future: the clock moved back.'),
   ('probes', 1600, 'monitor._check_probes', 'operator', 'Probes that fail, or that are not run.'),
   ('growth', 1700, 'monitor._check_growth', 'operator', 'Size of the database, and when it reaches its limit.');
@@ -1736,6 +1744,8 @@ create table monitor.rule_bound (
   median float8,
   spread float8,
   learned_at timestamptz not null,
+  lowest float8,
+  highest float8,
   primary key (rule, series_id),
   check ((basis = 'learning') = (median is null))
 )
@@ -1750,16 +1760,26 @@ comment on column monitor.rule_bound.rule is $$Rule.$$;
 comment on column monitor.rule_bound.series_id is $$Series.$$;
 comment on column monitor.rule_bound.basis is $$
 Values that it is learned from.
-`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them, and 20; `all hours`:
-all; `learning`: there are less than 100 values, of a daily metric less than 14, or less than a day.
+`hour of the week`: those of the same hour of earlier weeks, when there are four weeks of them, and 20, and the hours of
+the week explain half of the deviations; `all hours`: all; `learning`: there are less than 100 values, of a daily metric
+less than 14, or less than a day.
 $$;
 comment on column monitor.rule_bound.samples is $$Number of values.$$;
 comment on column monitor.rule_bound.median is $$Their median; null while learning.$$;
 comment on column monitor.rule_bound.spread is $$
 Their standard deviation, from the median absolute deviation; null while learning.
-At least 5 percent of the median, and a least amount by the unit, so that a constant series does not alert on noise.
+At least 5 percent of the median, and a least amount by the unit, so that a constant series does not alert on noise; of
+an hour of the week, at least the share of the median by which values of all hours deviate from theirs.
 $$;
 comment on column monitor.rule_bound.learned_at is $$Time at which it was learned.$$;
+comment on column monitor.rule_bound.lowest is $$
+Value below which the series was for the time `rule.hold` on at most a tenth of the days: a lower bound is not above it.
+Null unless the basis is `all hours`.
+$$;
+comment on column monitor.rule_bound.highest is $$
+Value above which the series was for the time `rule.hold` on at most a tenth of the days: an upper bound is not below
+it. Null unless the basis is `all hours`.
+$$;
 
 create type monitor.rule_state as (
   rule text,

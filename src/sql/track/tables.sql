@@ -134,6 +134,7 @@ create table track.source (
   is_automatic boolean not null default false,
   path_rule text[] check (path_rule <@ '{host,query,fragment,encoding,slashes,dots,index,trailing_slash}'),
   kept_parameters text[] check (cardinality(kept_parameters) <= 100),
+  states_enrolments boolean not null default false,
   unique (name, level)
 );
 
@@ -158,6 +159,10 @@ $$;
 comment on column track.source.is_automatic is $$
 Whether a program sends these events without an action of their person, such as a nightly import of grades.
 Such events are in no session. After a change, run `select track.rebuild()`.
+$$;
+comment on column track.source.states_enrolments is $$
+Whether its events `Course Enrolled`, `Course Dropped` and `Course Completed` give rows of `track.enrolment`.
+So do those of imports (setting `insights.states_enrolments`), but not those of applications.
 $$;
 comment on column track.source.path_rule is $$Path rule of the source; null: that of `track.setting`.$$;
 comment on column track.source.kept_parameters is $$Kept parameters of the source; null: those of `track.setting`.$$;
@@ -620,13 +625,14 @@ create table track.enrolment (
   ended_at timestamptz,
   identity_id bigint not null references track.identity,
   named_item_id bigint,
+  source_id smallint,
   primary key (person_id, item_id, identity_id)
 );
 
 comment on table track.enrolment is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (identity_id) references track.identity (identity_id)
-Enrolments of people in items, as stored by the application.
+Enrolments of people in items, as stored by the application, or as the events of an import state them.
 Of the enrolments of an identity under several names of a merged item, the one of the item's own name counts, or else
 the latest one. The others keep the merged item, whose kind is `merged`.
 $$;
@@ -639,7 +645,11 @@ comment on column track.enrolment.identity_id is $$Identity that the application
 comment on column track.enrolment.named_item_id is $$
 Item that the application named, when it was merged into `item_id`; null otherwise.
 $$;
+comment on column track.enrolment.source_id is $$
+Import whose event began the enrolment; null: the application or an administrator stated it.
+$$;
 
+create index enrolment_source on track.enrolment (source_id) where source_id is not null;
 create index enrolment_item on track.enrolment (item_id);
 create index enrolment_identity on track.enrolment (identity_id);
 create index enrolment_named on track.enrolment (named_item_id) where named_item_id is not null;

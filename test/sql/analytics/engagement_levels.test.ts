@@ -138,3 +138,17 @@ test("is for analysts, admins and workers", async () => {
     "worker",
   ]);
 });
+
+test("a course without structure is an error that says how it gets one", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await ingest(db, [
+      message({ event: "Course Started", userId: "ann", properties: { item: "bare", itemKind: "course" } }),
+    ]);
+    for (const question of ["engagement_levels('bare')", "stopping_points('bare', 'page')"]) {
+      expect(await db.rejects(`select * from analytics.${question}`)).toMatchObject({
+        code: "CF002",
+        hint: expect.stringContaining("no structure yet"),
+      });
+    }
+  });
+});

@@ -275,6 +275,40 @@ describe("breakdown", () => {
   });
 });
 
+/** People who do these events, one each minute, and how many of them did each step. */
+async function walked(walks: string[], options = ""): Promise<number[]> {
+  return database.as("postgres", {}, async (db) => {
+    const at = (minute: number): string => iso(start + 220 * DAY + minute * 60_000);
+    await ingest(
+      db,
+      walks.flatMap((walk, index) =>
+        [...walk].map((event, minute) => message({ userId: `w${index}`, event, timestamp: at(minute) })),
+      ),
+    );
+    await refresh(db);
+    const rows = await db.rows<{ people: number }>(
+      `select person_count::int as people from analytics.funnel('["A", "B", "C"]', $1, $2${options})`,
+      [at(0), at(24 * 60)],
+    );
+    return rows.map(({ people }) => people);
+  });
+}
+
+test("in a strict funnel, a step that is repeated does not end the attempt, and any other event does", async () => {
+  expect(await walked(["ABC", "ABBC", "AABBBC"], ", 'strict'")).toEqual([3, 3, 3]);
+  expect(await walked(["ABXC", "ABBXC", "ABAC", "AXBC"], ", 'strict'")).toEqual([4, 3, 0]);
+});
+
+test("an excluded event counts against the attempt that it met, not against a later one", async () => {
+  const excluding = `, exclusions => '[{"event": "X"}]'`;
+  // The last step was reached before it, without it, after it, and by a later attempt.
+  expect(await walked(["ABCX", "ABC", "AXBC", "AXBABC"], excluding)).toEqual([3, 3, 3]);
+  // The furthest attempt met it, also after its last step.
+  expect(await walked(["ABX", "ABXC", "AXB", "ABXAB", "AX", "XA"], excluding)).toEqual([2, 1, 0]);
+  const before = `, exclusions => '[{"event": "X", "from": 1, "to": 2}]'`;
+  expect(await walked(["ABXC", "AXBC", "AXABC", "AXAXABXC"], before)).toEqual([3, 3, 3]);
+});
+
 describe("errors", () => {
   test.each([
     ["one step", '["Task Submitted"]', {}, "CF008", "the funnel has 1 steps"],

@@ -524,6 +524,8 @@ describe("trend", () => {
   test("a misspelt event is refused with the nearest name", async () => {
     const { hint } = await database.rejects("select * from analytics.trend('submitted tasks')");
     expect(hint).toContain('"Task Submitted"');
+    const typed = await database.rejects("select * from analytics.trend('Task Submittd')");
+    expect(typed.hint).toBe('Did you mean "Task Submitted"?');
   });
 
   test("is for analysts, admins and workers", async () => {

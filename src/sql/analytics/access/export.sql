@@ -107,6 +107,14 @@ begin
     )
   );
   return next privacy.exported_rows(
+    'analytics.saved_view',
+    (
+      select jsonb_agg(to_jsonb(saved_view) - 'view_id' order by saved_view.view_id)
+      from analytics.saved_view
+      where saved_view.created_by = any (privacy.user_names(subject))
+    )
+  );
+  return next privacy.exported_rows(
     'analytics.cohort',
     (
       select jsonb_agg(to_jsonb(cohort) order by cohort.name)

@@ -3,6 +3,7 @@ returns setof text
 language sql
 immutable
 parallel safe
+rows 5
 set search_path to pg_catalog, pg_temp
 as $$
   select found.value #>> '{}'

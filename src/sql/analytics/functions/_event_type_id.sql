@@ -7,6 +7,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_event_type_id int;
+  v_names text[];
 begin
   if _event_type_id.event_name is null then
     return 0;
@@ -22,26 +23,13 @@ begin
   from track.event_type
   where event_type.name = _event_type_id.event_name;
   if v_event_type_id is null then
+    v_names := array(select event_type.name from track.event_type order by event_type.name);
     perform common.refuse(
       'CF002',
       format('there is no event "%s"', left(_event_type_id.event_name, 100)),
       coalesce(
-        (
-          select format('The most similar names are %s.', string_agg(format('"%s"', near.name), ', '))
-          from (
-            select event_type.name
-            from track.event_type
-            order by
-              cardinality(array(
-                select unnest(regexp_split_to_array(lower(event_type.name), '\W+'))
-                intersect
-                select unnest(regexp_split_to_array(lower(_event_type_id.event_name), '\W+'))
-              )) desc,
-              abs(length(event_type.name) - length(_event_type_id.event_name)),
-              event_type.name
-            limit 3
-          ) as near
-        ),
+        'Did you mean "' || common.nearest_name(_event_type_id.event_name, v_names) || '"?',
+        'The names are those of track.event_type, such as "' || v_names[1] || '".',
         'There are no events yet.'
       )
     );
@@ -52,7 +40,7 @@ $$;
 
 comment on function analytics._event_type_id(text) is $$
 Returns the event type that a name means, after merges; 0 for null: any event that is not automatic.
-Errors: CF002 for an unknown name (with the most similar ones), CF008 for a name of more than 200 characters.
+Errors: CF002 for an unknown name (with the nearest one), CF008 for a name of more than 200 characters.
 $$;
 
 grant execute on function analytics._event_type_id(text) to insights_reader;

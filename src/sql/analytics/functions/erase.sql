@@ -54,11 +54,18 @@ begin
   );
   get diagnostics v_rows = row_count;
   return next row('analytics.saved_query', v_rows, 'deleted')::privacy.erased;
+  -- A view that is not shared is seen by its author only.
+  delete from analytics.saved_view
+  where not saved_view.is_shared
+    and saved_view.created_by = any (privacy.user_names(subject));
+  get diagnostics v_rows = row_count;
+  return next row('analytics.saved_view', v_rows, 'deleted')::privacy.erased;
   return next privacy.erase_rows('analytics.snapshot', 'person_id', subject.identity_ids);
   return next privacy.erase_rows('analytics.intervention', 'identity_id', subject.identity_ids);
   return next privacy.clear_values('analytics.intervention', 'created_by', privacy.user_names(subject));
   return next privacy.clear_values('analytics.annotation', 'created_by', privacy.user_names(subject));
   return next privacy.clear_values('analytics.saved_query', 'created_by', privacy.user_names(subject));
+  return next privacy.clear_values('analytics.saved_view', 'created_by', privacy.user_names(subject));
   return next privacy.clear_values('analytics.cohort', 'defined_by', privacy.user_names(subject));
 end;
 $$;

@@ -343,7 +343,7 @@ figures of counted people: the days on which fewer than `analytics.setting.small
 with the other small days of their week (from Monday), where a period contains the whole week and they have at least as
 many people together, and otherwise not, as use before the period neither; numbers are rounded by `analytics._shown`,
 each by itself; rates, means and the order are computed from what is shown.
-Errors: CF001 for an invalid argument, CF002 for an unknown event or set (with the most similar names), CF008 for more
+Errors: CF001 for an invalid argument, CF002 for an unknown event or set (with the nearest name), CF008 for more
 than 10,000 days.
 $$;
 

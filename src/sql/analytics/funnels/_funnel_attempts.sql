@@ -9,28 +9,6 @@ comment on aggregate analytics._concatenated(anycompatiblearray) is $$Returns th
 
 grant execute on function analytics._concatenated(anycompatiblearray) to insights_reader;
 
-create or replace function analytics._has_ties(every timestamptz[], hits timestamptz[], step_count int)
-returns boolean
-language sql
-immutable
-parallel safe
-begin atomic
-  select exists (
-    select
-    from unnest(_has_ties.hits) as hit (at)
-    cross join lateral (select width_bucket(hit.at, _has_ties.every) as number offset 0) as place
-    cross join generate_series(-_has_ties.step_count, 0) as distance
-    where _has_ties.every[place.number + distance] = _has_ties.every[place.number + distance + 1]
-  );
-end;
-
-comment on function analytics._has_ties(timestamptz[], timestamptz[], int) is $$
-Returns whether one of the events `hits`, or of the `step_count` events before it, has the time of another event.
-`every`: the times of all events of a person, ascending.
-$$;
-
-grant execute on function analytics._has_ties(timestamptz[], timestamptz[], int) to insights_reader;
-
 create or replace function analytics._read_properties(filters analytics.step_filter[], types int[], property text)
 returns int[]
 language plpgsql
@@ -82,342 +60,6 @@ grant execute on function analytics._read_properties(analytics.step_filter[], in
  * event type, $12 the value of each filter, and $13 the people as a list.
  */
 
-/*
- * `at1`, `at2`, …: the times of the steps. From each time of a step, the latest time of the step before it is found
- * by binary search, and from there the latest one of the step before that: the latest possible start, with the latest
- * end of the window. When the first time whose start is late enough is found, the search ends. In a strict funnel, the
- * steps before a time are the events before it in `every`, the list of all events.
- */
-create or replace function analytics._search_statement(
-  filters analytics.step_filter[],
-  step_count int,
-  is_strict boolean,
-  by_bucket boolean,
-  only_visible boolean,
-  by_values boolean
-)
-returns text
-language plpgsql
-immutable
-parallel safe
-set search_path to pg_catalog, pg_temp
-as $$
-declare
-  v_lists text := '';
-  v_columns text := 'journey.at1';
-  v_found text := '';
-  v_start text := '%s';
-  v_starts text[] := '{"start.found_1"}';
-  v_forward text := '';
-  -- In a strict funnel: the conditions of an attempt, from the place of its last step in the list of all events.
-  v_chain text := '';
-  v_every text := '';
-  v_with_items constant boolean := exists (
-    select from unnest(filters) as filter where not filter.is_exclusion and filter.items is not null
-  );
-  v_types constant text := quote_literal((
-    select array_agg(filter.event_type_id) from unnest(filters) as filter where not filter.is_exclusion
-  )) || '::int[]';
-begin
-  for v_number in 1 .. step_count loop
-    v_lists := v_lists || format(
-      ', %2$s as at%1$s',
-      v_number,
-      case
-        when (filters[v_number]).items is null
-          and (filters[v_number]).property is null
-          and not only_visible then format(
-          $query$
-          case
-            when bool_and(journey.is_automatic) filter (where journey.event_type_id = %1$s)
-              = bool_or(journey.is_automatic) filter (where journey.event_type_id = %1$s)
-              then analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
-                filter (where journey.event_type_id = %1$s)
-            else array(
-              select unnest(
-                analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
-                  filter (where journey.event_type_id = %1$s)
-              )
-              order by 1
-            )
-          end$query$,
-          (filters[v_number]).event_type_id
-        )
-        else format(
-          $query$
-          array(
-            select used.at
-            from unnest(
-              analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
-                filter (where journey.event_type_id = %1$s),
-              %2$s,
-              %4$s
-            ) as used (at, item_id, value_id)
-            where %3$s
-            order by 1
-          )$query$,
-          (filters[v_number]).event_type_id,
-          case
-            when v_with_items then format(
-              $query$analytics._concatenated(journey.item_ids order by journey.person_id, journey.first_at)
-                filter (where journey.event_type_id = %s)$query$,
-              (filters[v_number]).event_type_id
-            )
-            else $query$'{}'::int[]$query$
-          end,
-          concat_ws(
-            ' and ',
-            case
-              when (filters[v_number]).items is not null
-                then format('used.item_id = any (($1)[%s].items)', v_number)
-            end,
-            case
-              when (filters[v_number]).property is not null then format('used.value_id = ($12)[%s]', v_number)
-            end,
-            case when only_visible then format('used.at <@ ($3)[%s]', v_number) end
-          ),
-          case
-            when (filters[v_number]).property is not null then format(
-              $query$analytics._concatenated(journey.value_ids order by journey.person_id, journey.first_at)
-                filter (where journey.event_type_id = %s)$query$,
-              (filters[v_number]).event_type_id
-            )
-            else $query$'{}'::int[]$query$
-          end
-        )
-      end
-    );
-    continue when v_number = 1;
-
-    v_columns := v_columns || format(', journey.at%s', v_number);
-    if is_strict then
-      v_chain := (
-        select string_agg(
-          format(
-            ' and attempt.at%1$s[width_bucket(attempt.every[ended.place - %2$s], attempt.at%1$s)]'
-              || ' = attempt.every[ended.place - %2$s]',
-            number, v_number - number
-          ),
-          '' order by number desc
-        )
-        from generate_series(1, v_number - 1) as number
-      );
-    end if;
-    -- The start of the attempt that a time of this step belongs to.
-    v_start := format(v_start, format('attempt.at%1$s[width_bucket(%%s, attempt.at%1$s)]', v_number - 1));
-    v_found := v_found || format(
-      $query$
-      left join lateral (
-        select later.at
-        from (
-          select unnest(attempt.at%1$s%2$s) as at
-        ) as later%4$s
-        where later.at <= %3$s + $6%5$s
-        limit 1
-      ) as reach_%1$s on true$query$,
-      v_number,
-      case
-        when v_number > 2 then format(
-          $query$[width_bucket(reach_%1$s.at - interval '1 microsecond', attempt.at%2$s) + 1:]$query$,
-          v_number - 1, v_number
-        )
-        else ''
-      end,
-      case
-        when is_strict then format('attempt.every[ended.place - %s]', v_number - 1)
-        else format(v_start, 'later.at')
-      end,
-      case
-        when is_strict
-          then ' cross join lateral (select width_bucket(later.at, attempt.every) as place) as ended'
-        else ''
-      end,
-      v_chain
-    );
-    v_starts := v_starts || case
-      when is_strict
-        then format('attempt.every[width_bucket(reach_%1$s.at, attempt.every) - %2$s]', v_number, v_number - 1)
-      else format(v_start, format('reach_%s.at', v_number))
-    end;
-    v_forward := v_forward || format(
-      $query$
-      cross join lateral (
-        select
-          case
-            when start.reached >= %1$s
-              then attempt.at%1$s[
-                width_bucket(time_%2$s.at - interval '1 microsecond', attempt.at%1$s) + 1
-              ]
-          end as at
-      ) as time_%1$s$query$,
-      v_number, v_number - 1
-    );
-  end loop;
-
-  if is_strict then
-    v_every := format(
-      $query$
-      select
-        seen.*,
-        seen.has_automatic or analytics._has_ties(seen.every, %1$s, %2$s) as is_walked
-      from (
-        select journey.person_id, journey.has_automatic, %3$s as every%4$s
-        from journey
-        where cardinality(journey.at1) > 0
-        offset 0
-      ) as seen$query$,
-      coalesce(
-        (
-          select string_agg(format('seen.at%s', number), ' || ' order by number)
-          from generate_series(2, step_count) as number
-        ),
-        $query$'{}'::timestamptz[]$query$
-      ),
-      step_count,
-      case
-        when only_visible then format(
-          $query$array(
-            select happened.at
-            from (
-              select unnest(journey.every) as at
-            ) as happened
-            where happened.at <@ ($3)[cardinality($1) + 1]%s
-            order by 1
-          )$query$,
-          (
-            select string_agg(
-              format(' or journey.at%1$s[width_bucket(happened.at, journey.at%1$s)] = happened.at', number),
-              '' order by number
-            )
-            from generate_series(1, step_count) as number
-          )
-        )
-        else 'journey.every'
-      end,
-      (
-        select string_agg(format(', journey.at%s', number), '' order by number)
-        from generate_series(1, step_count) as number
-      )
-    );
-  end if;
-
-  return format(
-    $query$
-    with member as materialized (
-      select entry.block, entry.people from unnest($4, $5) as entry (block, people)
-    ),
-
-    -- Sorted once, for all lists of times.
-    journey as (
-      select journey.person_id%1$s%13$s
-      from (
-        select
-          journey.person_id, journey.event_type_id, journey.is_automatic, journey.occurred_at, journey.item_ids%3$s,
-          journey.occurred_at[1] as first_at
-        from %2$s as journey
-        join member
-          on member.block = journey.person_id / 4096
-          and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
-      ) as journey
-      group by journey.person_id
-      having bool_or(journey.event_type_id = ($1)[1].event_type_id)
-    ),
-
-%12$s    attempt as (
-      select journey.person_id, %4$s, %5$s%15$s
-      from %16$s as journey%6$s
-      where cardinality(journey.at1) > 0%17$s
-      offset 0
-    )
-
-    select attempt.person_id, attempt.bucket, null::text, start.reached, array[time_1.at%7$s]
-    from attempt%8$s
-    cross join lateral (
-      select
-        %9$s as reached,
-        case %10$s else attempt.at1[1] end as at
-    ) as start
-    cross join lateral (select start.at) as time_1%11$s
-    $query$,
-    v_lists,
-    case
-      when by_values
-        then format('analytics._valued_journeys($7, $11, %L, ($2)[1], ($2)[cardinality($2)])', is_strict)
-      else format(
-        'analytics._journeys(%s, %L, %L, ($2)[1], ($2)[cardinality($2)])', v_types, is_strict, v_with_items
-      )
-    end,
-    case when by_values then ', journey.value_ids' else '' end,
-    case when by_bucket then 'part.bucket' else '1 as bucket' end,
-    case when by_bucket then replace(v_columns, 'journey.at1', 'part.at as at1') else v_columns end,
-    case
-      when by_bucket then $query$
-      cross join lateral (
-        select entered.bucket, array_agg(entered.at order by entered.at) as at
-        from (
-          select width_bucket(listed.at, $2) as bucket, listed.at
-          from unnest(journey.at1) as listed (at)
-        ) as entered
-        group by entered.bucket
-      ) as part$query$
-      else ''
-    end,
-    (
-      select string_agg(format(', time_%s.at', number), '' order by number)
-      from generate_series(2, step_count) as number
-    ),
-    v_found,
-    (
-      select 'case ' || string_agg(format('when reach_%1$s.at is not null then %1$s', number), ' ' order by number desc)
-        || ' else 1 end'
-      from generate_series(2, step_count) as number
-    ),
-    (
-      select
-        string_agg(format('when reach_%s.at is not null then %s', number, v_starts[number]), ' ' order by number desc)
-      from generate_series(2, step_count) as number
-    ),
-    v_forward,
-    -- Read twice: those with ties are walked.
-    case when is_strict then format('    listed as materialized (%s),%s', v_every, E'\n\n') else '' end,
-    case
-      when is_strict then format(
-        $query$, array(
-          select unnest(
-            analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
-              filter (where not journey.is_automatic)
-          )
-          order by 1
-        ) as every,
-        coalesce(bool_or(journey.is_automatic) filter (where journey.event_type_id = any (%s)), false) as has_automatic
-        $query$,
-        v_types
-      )
-      else ''
-    end,
-    is_strict,
-    case when is_strict then ', journey.every' else '' end,
-    case when is_strict then 'listed' else 'journey' end,
-    case when is_strict then ' and not journey.is_walked' else '' end
-  );
-end;
-$$;
-
-comment on function analytics._search_statement(
-  analytics.step_filter[], int, boolean, boolean, boolean, boolean
-) is $$
-Returns the statement that finds the attempts of people in an ordered or strict funnel of different events.
-By binary search; see `analytics._funnel_attempts`. `by_bucket`: one attempt per person and bucket of its start.
-`by_values`: properties are read, from the journeys. In a strict funnel it leaves out the people of its CTE `listed`
-that are `is_walked`, because events of one time count in the order of the steps, and automatic events, which are in no
-list of all events, are steps.
-$$;
-
-grant execute on function analytics._search_statement(
-  analytics.step_filter[], int, boolean, boolean, boolean, boolean
-)
-to insights_reader;
-
 create or replace function analytics._touch_statement(
   filters analytics.step_filter[], attribution text, only_visible boolean
 )
@@ -452,13 +94,7 @@ as $$
       format(
         'when %s then %s',
         filter.event_type_id,
-        concat_ws(
-          ' and ',
-          'true',
-          case when filter.items is not null then format('used.item_id = any (($1)[%s].items)', filter.ordinality) end,
-          case when filter.property is not null then format('used.value_id = ($12)[%s]', filter.ordinality) end,
-          case when only_visible then format('used.at <@ ($3)[%s]', filter.ordinality) end
-        )
+        coalesce(analytics._step_condition(filters, filter.ordinality::int, only_visible, false), 'true')
       ),
       ' ' order by filter.ordinality
     ),
@@ -526,19 +162,10 @@ begin
       concat_ws(
         ' and ',
         case
-          when v_filter.event_type_id = 0 then 'not happened.is_automatic'
-          else format('happened.event_type_id = %s', v_filter.event_type_id)
+          when v_filter.event_type_id = 0 then 'not used.is_automatic'
+          else format('used.event_type_id = %s', v_filter.event_type_id)
         end,
-        case when v_filter.items is not null then format('happened.item_id = any (($1)[%s].items)', v_number) end,
-        case
-          when v_filter.property is not null and source = 'values'
-            then format('happened.value_id = ($12)[%s]', v_number)
-          when v_filter.property is not null then format(
-            $query$happened.properties -> (($1)[%1$s].property ->> 'name') = ($1)[%1$s].property -> 'is'$query$,
-            v_number
-          )
-        end,
-        case when only_visible then format('happened.at <@ ($3)[%s]', v_number) end
+        analytics._step_condition(filters, v_number, only_visible, source in ('events', 'listed'))
       ),
       v_bit
     );
@@ -607,14 +234,13 @@ begin
     with member as materialized (%7$s),
 
     hit as (
-      select happened.person_id, happened.at, happened.steps, happened.exclusions, happened.value
+      select used.person_id, used.at, used.steps, used.exclusions, used.value
       from (
-        select
-          happened.person_id, happened.at, happened.value, happened.is_automatic, %1$s as steps, %2$s as exclusions
-        from (%3$s) as happened
-      ) as happened
-      where happened.steps <> 0
-        or happened.exclusions <> 0
+        select used.person_id, used.at, used.value, used.is_automatic, %1$s as steps, %2$s as exclusions
+        from (%3$s) as used
+      ) as used
+      where used.steps <> 0
+        or used.exclusions <> 0
         or %4$s
     ),
 
@@ -630,8 +256,8 @@ begin
     v_source,
     case
       when step_order <> 'strict' then 'false'
-      when only_visible then 'not happened.is_automatic and happened.at <@ ($3)[cardinality($1) + 1]'
-      else 'not happened.is_automatic'
+      when only_visible then 'not used.is_automatic and used.at <@ ($3)[cardinality($1) + 1]'
+      else 'not used.is_automatic'
     end,
     format(
       $query$
@@ -792,24 +418,19 @@ declare
     from unnest(filters) as filter
     where filter.is_optional
   );
-  -- Where no event is two steps, and none is optional.
+  -- Where no event is two steps or exclusions.
   v_by_search constant boolean := step_order in ('ordered', 'strict')
     and v_source <> 'events'
     and (
       _funnel_attempts.property is null
       or not v_by_bucket and _funnel_attempts.attribution in ('first_touch', 'last_touch')
     )
-    and v_optional = 0
-    and not exists (select from unnest(filters) as filter where filter.event_type_id = 0)
-    and (
-      select count(distinct filter.event_type_id) = v_step_count
-      from unnest(filters) as filter
-      where not filter.is_exclusion
-    );
+    -- Without any event (0), and without both optional steps and exclusions.
+    and cardinality(v_types) = cardinality(filters)
+    and (v_optional = 0 or v_step_count = cardinality(filters));
   v_visible tstzmultirange[];
   v_blocks int[];
   v_people bit(4096)[];
-  v_walkers bit(4096)[];
   v_queued bigint[];
   v_statement text;
 begin
@@ -863,28 +484,6 @@ begin
     end if;
   end if;
 
-  if not v_by_search then
-    v_walkers := v_people;
-  elsif cardinality(filters) > v_step_count then
-    -- Exclusions are of no concern to people without one.
-    v_walkers := array(
-      select coalesce(bit_or(track.person_bit(journey.person_id)) & entry.people, v_no_people)
-      from unnest(v_blocks, v_people) as entry (block, people)
-      left join analytics._journeys(
-        array(select filter.event_type_id from unnest(filters) as filter where filter.is_exclusion),
-        exists (select from unnest(filters) as filter where filter.is_exclusion and filter.event_type_id = 0),
-        false, v_since, v_until
-      ) as journey on journey.person_id / 4096 = entry.block
-      group by entry.block, entry.people
-      order by entry.block
-    );
-    v_people := array(
-      select entry.people & ~entry.walkers
-      from unnest(v_blocks, v_people, v_walkers) as entry (block, people, walkers)
-      order by entry.block
-    );
-  end if;
-
   if v_by_search then
     v_statement :=
       analytics._search_statement(
@@ -915,19 +514,16 @@ begin
         v_statement, analytics._touch_statement(filters, attribution, v_visible is not null)
       );
     end if;
-    return query execute v_statement
-    using filters, bounds, v_visible, v_blocks, v_people, conversion_window, v_types, v_with_any, v_optional,
-      _funnel_attempts.property, v_properties, v_values, v_queued;
-  end if;
-  if v_walkers is not null then
-    return query execute analytics._walk_statement(
+  else
+    v_statement := analytics._walk_statement(
       filters, v_step_count, step_order, v_source,
       case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
       'select entry.block, entry.people from unnest($4, $5) as entry (block, people)'
-    )
-    using filters, bounds, v_visible, v_blocks, v_walkers, conversion_window, v_types, v_with_any, v_optional,
-      _funnel_attempts.property, v_properties, v_values, v_queued;
+    );
   end if;
+  return query execute v_statement
+  using filters, bounds, v_visible, v_blocks, v_people, conversion_window, v_types, v_with_any, v_optional,
+    _funnel_attempts.property, v_properties, v_values, v_queued;
 end;
 $$;
 

@@ -17,7 +17,7 @@ begin
       format('the course contains no items of kind "%s"', left(_kind_items.kind, 100)),
       coalesce(
         (
-          select format('It contains items of the kinds %s.', string_agg(distinct item.kind, ', '))
+          select 'It contains items of the kinds ' || string_agg(distinct item.kind, ', ') || '.'
           from track.item_ancestor as ancestor
           join track.item on item.item_id = ancestor.item_id
           where ancestor.ancestor_item_id = _kind_items.course_id

@@ -31,7 +31,7 @@ begin
       format('course "%s" contains no %s', left(_engagement_levels.course, 100), _engagement_levels.kind),
       coalesce(
         (
-          select format('It contains items of the kinds %s.', string_agg(distinct item.kind, ', '))
+          select 'It contains items of the kinds ' || string_agg(distinct item.kind, ', ') || '.'
           from track.item_ancestor as ancestor
           join track.item on item.item_id = ancestor.item_id
           where ancestor.ancestor_item_id = v_course_id

@@ -3,6 +3,7 @@ returns setof text
 language plpgsql
 stable
 parallel safe
+rows 10
 set search_path to pg_catalog, pg_temp
 as $$
 begin

@@ -1,4 +1,4 @@
-create or replace function ml._cast(expression text, from_type text, to_type text)
+create or replace function ml._cast(expression text, from_type regtype, to_type text)
 returns text
 language sql
 stable
@@ -8,17 +8,17 @@ begin atomic
   -- keeps only 15
   select format(
     case
-      when from_type = 'boolean' then '(%s)::int::%s'
-      when to_type = 'numeric' and from_type in ('real', 'double precision') then '(%s)::text::%s'
+      when from_type = 'boolean'::regtype then '(%s)::int::%s'
+      when to_type = 'numeric' and from_type in ('real'::regtype, 'double precision'::regtype) then '(%s)::text::%s'
       else '(%s)::%s'
     end,
     expression, to_type
   );
 end;
 
-comment on function ml._cast(text, text, text) is $$
+comment on function ml._cast(text, regtype, text) is $$
 Returns the text of an expression of a known type, cast to float8 or numeric.
 $$;
 
-grant execute on function ml._cast(text, text, text)
+grant execute on function ml._cast(text, regtype, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -1,7 +1,7 @@
 create or replace function ml._cox_model(
   model_table text,
   clustervar text,
-  out settled jsonb,
+  out settled ml.design,
   out beta float8[],
   out scale float8[],
   out coef float8[],
@@ -19,9 +19,8 @@ declare
   v_strata text;
   v_status text;
   v_ties text;
-  v_design jsonb;
+  v_design ml.design;
   v_first record;
-  v_scale float8[];
 begin
   begin
     execute format(
@@ -52,38 +51,35 @@ begin
   v_design := (
     ml._elastic_net_design(source_table, dependent_variable, independent_variable, v_strata, null)
   ).design;
-  perform common.expression_type(v_status, (v_design ->> 'relation')::regclass, 'right censoring status');
-  v_design := v_design || jsonb_build_object('status', format('(%s)::boolean', v_status));
+  perform common.expression_type(v_status, v_design.relation, 'right censoring status');
+  v_design.status := format('(%s)::boolean', v_status);
   if clustervar is not null then
-    v_design := v_design || jsonb_build_object(
-      'clusters',
-      to_jsonb(common.column_names((v_design ->> 'relation')::regclass, clustervar, 'cluster columns'))
-    );
+    v_design.clusters := common.column_names(v_design.relation, clustervar, 'cluster columns');
   end if;
   v_first := ml._settled(v_design);
   if v_first.failure is not null then
-    perform ml._fit_failed(v_first.failure, v_design ->> 'relation');
+    perform ml._fit_failed(v_first.failure, v_design.source);
   end if;
   settled := v_first.settled;
-  v_scale := array(select jsonb_array_elements_text(settled -> 'scale')::float8);
-  scale := array(select v_scale[place::int] from jsonb_array_elements_text(settled -> 'active') as place);
+  scale := array(
+    select settled.scale[place] from unnest(settled.active) with ordinality as list (place, nth) order by nth
+  );
   if cardinality(scale) <> cardinality(coef) then
     perform common.refuse('CF010', format('the model has %s coefficients, "%s" now %s columns', cardinality(coef),
-      v_design ->> 'relation', cardinality(scale)), 'Train it again.');
+      v_design.source, cardinality(scale)), 'Train it again.');
   end if;
-  beta := array(
-    select value / unit
-    from unnest(coef, scale) with ordinality as term (value, unit, nth)
-    order by nth
-  );
+  beta := array_fill(0::float8, array[settled.width]);
+  for i in 1..cardinality(coef) loop
+    beta[settled.active[i]] := coef[i] / scale[i];
+  end loop;
 end;
 $$;
 
 comment on function ml._cox_model(text, text) is $$
 Returns a model of `ml.coxph_train` with the design of its rows, for statistics of its residuals.
-`beta` is for the columns as they are summed, which are those of the caller times `scale`. `clustervar` adds the
-clusters to the design. Errors: CF001 (not such a model, another method for ties), CF002, CF004, CF005, CF010 (other
-columns).
+`beta` is by position, for the columns as they are summed, which are those of the caller times `scale`. `clustervar`
+adds the clusters to the design.
+Errors: CF001 (not such a model, another method for ties), CF002, CF004, CF005, CF010 (other columns).
 $$;
 
 grant execute on function ml._cox_model(text, text) to insights_analyst, insights_admin, insights_worker;

@@ -1,11 +1,11 @@
-create or replace function ml._cox_residuals(settled jsonb, beta float8[])
+create or replace function ml._cox_residuals(settled ml.design, beta float8[])
 returns text
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_active constant integer[] := array(select jsonb_array_elements_text(settled -> 'active')::int);
+  v_active constant integer[] := settled.active;
   v_columns constant text := (
     select string_agg(format(', d%s as x%s', place, nth), '' order by nth)
     from unnest(v_active) with ordinality as list (place, nth)
@@ -15,9 +15,9 @@ declare
 begin
   v_rows := format('(%s) as scored', ml._layer(
     format('coalesce(key, '''') as key, y, status%s%s, exp(least(greatest(%s, -200), 200)) as risk',
-      case when settled ? 'clusters' then ', cluster' else '' end, v_columns,
+      case when settled.clusters is not null then ', cluster' else '' end, v_columns,
       (
-        select string_agg(format('%L::float8 * d%s', beta[nth], place), ' + ' order by nth)
+        select string_agg(format('%L::float8 * d%s', beta[place], place), ' + ' order by nth)
         from unnest(v_active) with ordinality as list (place, nth)
       )),
     format('(select * from (%s) as row where complete) as row', ml._rows(settled))
@@ -41,7 +41,7 @@ begin
       window passed as (partition by key order by y rows unbounded preceding)
     ) as passed using (key, y)
     $statement$,
-    case when settled ? 'clusters' then ', scored.cluster' else '' end,
+    case when settled.clusters is not null then ', scored.cluster' else '' end,
     (select string_agg('scored.x' || i, ', ' order by i) from unnest(v_places) as i),
     (select string_agg(format('passed.m%s', i), ', ' order by i) from unnest(v_places) as i),
     (select string_agg(format('passed.h%s', i), ', ' order by i) from unnest(v_places) as i),
@@ -57,12 +57,12 @@ begin
 end;
 $$;
 
-comment on function ml._cox_residuals(jsonb, float8[]) is $$
+comment on function ml._cox_residuals(ml.design, float8[]) is $$
 Returns the text of a select of the rows of a proportional hazards model, with what their residuals consist of.
 Its columns: key (the stratum), y, status, cluster, risk, x1 … (the columns as they are summed), m1 … (their mean over
 the rows at risk, by risk), hazard (the cumulative baseline hazard), h1 … (the integral of the means over it). The
 Schoenfeld residual is x - m; the score residual status (x - m) - risk (x hazard - h).
 $$;
 
-grant execute on function ml._cox_residuals(jsonb, float8[])
+grant execute on function ml._cox_residuals(ml.design, float8[])
 to insights_analyst, insights_admin, insights_worker;

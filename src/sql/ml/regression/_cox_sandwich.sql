@@ -8,7 +8,7 @@ set extra_float_digits to 1
 as $$
 declare
   v_model constant record := ml._cox_model(model_table, clustervar);
-  v_size constant integer := cardinality(v_model.beta);
+  v_size constant integer := cardinality(v_model.coef);
   v_scores text;
   v_statement text;
   v_sums float8[];
@@ -37,10 +37,10 @@ begin
       cross join generate_series(1, v_size) as j
       where j >= i
     ), v_statement),
-    (v_model.settled ->> 'relation')::regclass
+    (v_model.settled).relation
   ) as part;
   if clustervar is not null and v_clusters < 2 then
-    perform ml._fit_failed(format('%s rows for at least 2 clusters', v_clusters), v_model.settled ->> 'relation');
+    perform ml._fit_failed(format('%s rows for at least 2 clusters', v_clusters), (v_model.settled).source);
   end if;
   for i in 1..v_size loop
     for j in 1..v_size loop

@@ -4,7 +4,7 @@ create or replace function ml._elastic_net_design(
   col_ind_var text,
   grouping_col text,
   excluded text,
-  out design jsonb,
+  out design ml.design,
   out features text[]
 )
 language plpgsql
@@ -61,7 +61,7 @@ begin
   );
   features := coalesce(features, array(
     select format('(%s)[%s]', v_x, place)
-    from generate_series(1, (design ->> 'width')::int - 1) as place
+    from generate_series(1, design.width - 1) as place
     order by place
   ));
 end;

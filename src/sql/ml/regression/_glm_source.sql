@@ -86,31 +86,33 @@ Returns the SQL expressions of a family and link in terms of eta, mu, rest and y
 Source: McCullagh and Nelder, Generalized Linear Models, table 2.1.
 $$;
 
-create or replace function ml._linear_predictor(variables integer[], prefix text default '')
+create or replace function ml._linear_predictor(settled ml.design, model text, row_name text)
 returns text
 language sql
 stable
 parallel safe
 begin atomic
   select string_agg(
-    case when variable = 0 then 'fit.b0' else format('fit.b%s * %sd%s', variable, prefix, variable) end,
-    ' + ' order by place
+    case
+      when place = settled.intercept then format('%s%s', model, place)
+      else format('%s%s * %s.d%s', model, place, row_name, place)
+    end,
+    ' + ' order by nth
   )
-  from unnest(variables) with ordinality as list (variable, place);
+  from unnest(ml._unknowns(settled)) with ordinality as list (place, nth);
 end;
 
-comment on function ml._linear_predictor(integer[], text) is $$
-Returns the text of the sum of coefficients times columns.
+comment on function ml._linear_predictor(ml.design, text, text) is $$
+Returns the text of the sum of coefficients times columns, such as `fit.b1 + fit.b2 * row.d2` for the model `fit.b`.
 $$;
 
 create or replace function ml._glm_source(
-  design jsonb,
+  design ml.design,
   family text,
   link text,
   mean float8,
-  keys text[],
-  beta float8[],
-  variables integer[]
+  fits ml.fit[],
+  prepared boolean default false
 )
 returns text
 language plpgsql
@@ -119,23 +121,20 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_terms record := ml._glm_terms(family, link, mean);
-  v_columns text[] := array(select 'd' || variable from unnest(variables) as variable where variable > 0);
-  v_carried text := (
-    select coalesce(string_agg(', ' || name, '' order by nth), '')
-    from unnest(v_columns) with ordinality as list (name, nth)
-  ) || case when design ? 'clusters' then ', cluster' else '' end
-    || case when design ? 'weights' then ', prior' else '' end
-    || case when design ? 'offsets' then ', baseline' else '' end;
-  v_prior constant text := case when design ? 'weights' then 'prior * ' else '' end;
+  v_carried text := ml._columns_of(design, 'd', ', %s', '')
+    || case when design.clusters is not null then ', cluster' else '' end
+    || case when design.weights is not null then ', prior' else '' end
+    || case when design.offsets is not null then ', baseline' else '' end;
+  v_prior constant text := case when design.weights is not null then 'prior * ' else '' end;
   v_source text;
 begin
   -- row: the columns; first: eta; second: mu; third: weight, score and deviance
   v_source := format(
     '(select * from (%s) as row where complete) as row %s',
     ml._rows(design),
-    ml._model_of_group(design, keys, beta, variables)
+    ml._model_of_group(design, fits, ml._unknowns(design), prepared => prepared)
   );
-  if beta is null then
+  if fits[1].beta is null then
     v_source := format('(%s) as first', ml._layer(
       format('fit.nth, row.y%s', replace(v_carried, ', ', ', row.')),
       v_source
@@ -158,7 +157,8 @@ begin
       format(
         'fit.nth, row.y%s, %s as eta',
         replace(v_carried, ', ', ', row.'),
-        ml._linear_predictor(variables, 'row.') || case when design ? 'offsets' then ' + row.baseline' else '' end
+        ml._linear_predictor(design, 'fit.b', 'row')
+          || case when design.offsets is not null then ' + row.baseline' else '' end
       ),
       v_source
     ));
@@ -195,14 +195,14 @@ begin
 end;
 $$;
 
-comment on function ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[]) is $$
+comment on function ml._glm_source(ml.design, text, text, float8, ml.fit[], boolean) is $$
 Returns the text of the subquery with the rows that one step of Fisher scoring sums.
 It is named `third` and has the group's number, y, the columns, eta, mu, and each row's weight, score and deviance,
-which are multiplied by its weight in the design.
+which are multiplied by its weight in the design. Without `beta` in the fits, eta starts from each row's own value.
 $$;
 
 grant execute on function
   ml._glm_terms(text, text, float8),
-  ml._linear_predictor(integer[], text),
-  ml._glm_source(jsonb, text, text, float8, text[], float8[], integer[])
+  ml._linear_predictor(ml.design, text, text),
+  ml._glm_source(ml.design, text, text, float8, ml.fit[], boolean)
 to insights_analyst, insights_admin, insights_worker;

@@ -1,16 +1,8 @@
 create or replace function ml._least_squares_numeric(
   row_count bigint,
   sums numeric[],
-  design jsonb,
-  out beta float8[],
-  out coef float8[],
-  out inverse float8[],
-  out rss float8,
-  out r2 float8,
-  out condition_no float8,
-  out intercept integer,
-  out intercept_value float8,
-  out failure text
+  design ml.design,
+  out fit ml.fit
 )
 language plpgsql
 immutable
@@ -18,12 +10,13 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_digits constant integer := 90;
-  v_n constant numeric := case when design ? 'weights' then sums[cardinality(sums)] else row_count end;
-  v_width constant integer := (design ->> 'width')::int;
-  v_literal constant numeric[] := array(select jsonb_array_elements_text(design -> 'literals')::numeric);
-  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
-  v_shift constant numeric[] := array(select jsonb_array_elements_text(design -> 'shift')::numeric);
-  v_scale constant numeric[] := array(select jsonb_array_elements_text(design -> 'scale')::numeric);
+  v_n constant numeric := case when design.weights is not null then sums[cardinality(sums)] else row_count end;
+  v_width constant integer := design.width;
+  v_literal constant numeric[] := design.literals;
+  v_active constant integer[] := design.active;
+  -- through their shortest text, which has up to 17 digits: a direct cast keeps only 15
+  v_shift constant numeric[] := design.shift::text[]::numeric[];
+  v_scale constant numeric[] := design.scale::text[]::numeric[];
   v_count constant integer := cardinality(v_active);
   v_sum numeric[] := array_fill(0::numeric, array[v_count + 1]);
   v_product numeric[] := array_fill(0::numeric, array[v_count + 1, v_count + 1]);
@@ -59,22 +52,24 @@ begin
   end loop;
   for j in 1..v_width loop
     if v_literal[j] is not null then
-      intercept := j;
+      fit.intercept := j;
       v_constant := v_literal[j];
     end if;
   end loop;
-  if intercept is null then
+  if fit.intercept is null then
     for i in 1..v_count loop
       -- constant exactly when the mean of the squares is the square of the mean
-      if intercept is null and v_sum[i + 1] <> 0 and v_n * v_product[i + 1][i + 1] = v_sum[i + 1] * v_sum[i + 1] then
-        intercept := v_active[i];
+      if fit.intercept is null
+        and v_sum[i + 1] <> 0
+        and v_n * v_product[i + 1][i + 1] = v_sum[i + 1] * v_sum[i + 1]
+      then
+        fit.intercept := v_active[i];
         v_constant := v_sum[i + 1] / v_n;
       end if;
     end loop;
   end if;
-  intercept_value := v_constant;
   for i in 1..v_count loop
-    if v_active[i] is distinct from intercept then
+    if v_active[i] is distinct from fit.intercept then
       v_used := v_used || (i + 1);
     end if;
   end loop;
@@ -83,7 +78,7 @@ begin
   v_used := v_used || 1;
 
   v_moment := v_product;
-  if intercept is not null then
+  if fit.intercept is not null then
     for i in 1..v_count + 1 loop
       for j in 1..v_count + 1 loop
         v_moment[i][j] := v_n * v_product[i][j] - v_sum[i] * v_sum[j];
@@ -97,7 +92,7 @@ begin
   for i in 1..v_size + 1 loop
     v_value := v_moment[v_used[i]][v_used[i]];
     if v_value = 0 and i <= v_size then
-      failure := format('column %s is constant', ml._label(design, v_active[v_used[i] - 1]));
+      fit.failure := format('column %s is constant', ml._label(design, v_active[v_used[i] - 1]));
       return;
     elsif v_value > 0 then
       v_exponent[i] := floor(log(v_value) / 2);
@@ -119,10 +114,10 @@ begin
   -- precision about 1e-32 of the variance remains.
   select solved.inverse, solved.dependent into v_inverse, v_dependent
   from ml._spd_inverse_numeric(
-    v_r[1:v_size][1:v_size], case when (design ->> 'exact')::boolean then 1e-60 else 1e-28 end, v_digits
+    v_r[1:v_size][1:v_size], case when design.exact then 1e-60 else 1e-28 end, v_digits
   ) as solved;
   if v_dependent is not null then
-    failure := format(
+    fit.failure := format(
       'column %s is a linear combination of the columns before it',
       ml._label(design, v_active[v_used[v_dependent] - 1])
     );
@@ -140,9 +135,9 @@ begin
   if abs(v_left) < 1e-40 then
     v_left := 0;
   end if;
-  v_unit := case when intercept is not null then v_n else 1 end;
-  rss := v_moment[1][1] * v_left / v_unit;
-  r2 := case when v_moment[1][1] > 0 then 1 - v_left end;
+  v_unit := case when fit.intercept is not null then v_n else 1 end;
+  fit.rss := v_moment[1][1] * v_left / v_unit;
+  fit.r2 := case when v_moment[1][1] > 0 then 1 - v_left end;
 
   for i in 1..v_size loop
     v_i := v_active[v_used[i] - 1];
@@ -159,10 +154,10 @@ begin
       v_gram[v_active[i]][v_active[j]] := v_product[i + 1][j + 1];
     end loop;
   end loop;
-  if intercept is not null then
+  if fit.intercept is not null then
     v_left := v_sum[1];
-    v_covariance[intercept][intercept] := v_one / (v_n * v_constant * v_constant);
-    v_gram[intercept][intercept] := v_n * v_constant * v_constant;
+    v_covariance[fit.intercept][fit.intercept] := v_one / (v_n * v_constant * v_constant);
+    v_gram[fit.intercept][fit.intercept] := v_n * v_constant * v_constant;
     for i in 1..v_size loop
       v_i := v_active[v_used[i] - 1];
       v_left := v_left - v_exact[v_i] * v_sum[v_used[i]];
@@ -170,40 +165,40 @@ begin
       for j in 1..v_size loop
         v_unit := v_unit - v_covariance[v_i][v_active[v_used[j] - 1]] * v_sum[v_used[j]];
       end loop;
-      v_covariance[v_i][intercept] := v_unit / (v_n * v_constant);
-      v_covariance[intercept][v_i] := v_covariance[v_i][intercept];
-      v_covariance[intercept][intercept] := v_covariance[intercept][intercept]
-        - v_covariance[v_i][intercept] * v_sum[v_used[i]] / (v_n * v_constant);
-      v_gram[v_i][intercept] := v_sum[v_used[i]] * v_constant;
-      v_gram[intercept][v_i] := v_gram[v_i][intercept];
+      v_covariance[v_i][fit.intercept] := v_unit / (v_n * v_constant);
+      v_covariance[fit.intercept][v_i] := v_covariance[v_i][fit.intercept];
+      v_covariance[fit.intercept][fit.intercept] := v_covariance[fit.intercept][fit.intercept]
+        - v_covariance[v_i][fit.intercept] * v_sum[v_used[i]] / (v_n * v_constant);
+      v_gram[v_i][fit.intercept] := v_sum[v_used[i]] * v_constant;
+      v_gram[fit.intercept][v_i] := v_gram[v_i][fit.intercept];
     end loop;
-    v_exact[intercept] := v_left / (v_n * v_constant);
+    v_exact[fit.intercept] := v_left / (v_n * v_constant);
   end if;
-  coef := v_exact::float8[];
-  inverse := v_covariance::float8[];
-  condition_no := ml._condition_number(v_gram::float8[], inverse);
+  fit.coef := v_exact::float8[];
+  fit.inverse := v_covariance::float8[];
+  fit.condition_no := ml._condition_number(v_gram::float8[], fit.inverse);
 
   -- the same model for the shifted and scaled columns, from which residuals are computed later
-  beta := coef;
+  fit.beta := fit.coef;
   v_left := 0;
   for j in 1..v_width loop
-    if j <> coalesce(intercept, 0) then
-      beta[j] := v_exact[j] / v_scale[j];
+    if j <> coalesce(fit.intercept, 0) then
+      fit.beta[j] := v_exact[j] / v_scale[j];
       v_left := v_left + v_exact[j] * v_shift[j];
     end if;
   end loop;
-  if intercept is not null then
-    beta[intercept] := v_exact[intercept] * v_constant + v_left;
+  if fit.intercept is not null then
+    fit.beta[fit.intercept] := v_exact[fit.intercept] * v_constant + v_left;
   end if;
 end
 $$;
 
-comment on function ml._least_squares_numeric(bigint, numeric[], jsonb) is $$
+comment on function ml._least_squares_numeric(bigint, numeric[], ml.design) is $$
 Returns the least squares fit in numeric, with ninety digits, from exact sums of the columns.
 Outputs as ml._least_squares.
 When the data are integers and decimals, a column is collinear when its remaining variance is exactly 0, not within a
 tolerance.
 $$;
 
-grant execute on function ml._least_squares_numeric(bigint, numeric[], jsonb)
+grant execute on function ml._least_squares_numeric(bigint, numeric[], ml.design)
   to insights_analyst, insights_admin, insights_worker;

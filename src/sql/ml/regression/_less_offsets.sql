@@ -4,7 +4,7 @@ language plpgsql
 as $$
 declare
   v_relation regclass;
-  v_types text[];
+  v_types regtype[];
   v_type text;
 begin
   if offsets is null then
@@ -16,9 +16,9 @@ begin
   v_types := array[
     common.expression_type(dependent_varname, v_relation, 'dependent variable'),
     common.expression_type(offsets, v_relation, 'offsets')
-  ]::text[];
+  ];
   -- integers and decimals are subtracted exactly
-  v_type := case when v_types && '{real, double precision}' then 'double precision' else 'numeric' end;
+  v_type := case when v_types && '{real, double precision}'::regtype[] then 'double precision' else 'numeric' end;
   return format(
     '%s - %s',
     ml._cast(common.expression(dependent_varname, v_relation), v_types[1], v_type),

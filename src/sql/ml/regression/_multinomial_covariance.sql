@@ -1,15 +1,15 @@
-create or replace function ml._transformed(covariance float8[], design jsonb)
+create or replace function ml._transformed(covariance float8[], design ml.design)
 returns float8[]
 language plpgsql
 immutable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_width constant integer := (design ->> 'width')::int;
-  v_intercept constant integer := (design ->> 'intercept')::int;
-  v_value constant float8 := (design ->> 'intercept_value')::float8;
-  v_scale constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'scale') as value);
-  v_shift constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'shift') as value);
+  v_width constant integer := design.width;
+  v_intercept constant integer := design.intercept;
+  v_value constant float8 := design.intercept_value;
+  v_scale constant float8[] := design.scale;
+  v_shift constant float8[] := design.shift;
   v_half float8[] := covariance;
   v_result float8[] := covariance;
   v_sum float8;
@@ -46,40 +46,33 @@ begin
 end;
 $$;
 
-comment on function ml._transformed(float8[], jsonb) is $$
+comment on function ml._transformed(float8[], ml.design) is $$
 Returns a block of covariances in the caller's units, from those of the centred and scaled columns.
 The block is not necessarily symmetric.
 $$;
 
-create or replace function ml._multinomial_covariance(inverse float8[], settled jsonb, categories integer)
+create or replace function ml._multinomial_covariance(inverse float8[], settled ml.design, categories integer)
 returns float8[]
 language plpgsql
 immutable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_width constant integer := (settled ->> 'width')::int;
-  v_intercept constant integer := (settled ->> 'intercept')::int;
-  v_place constant integer[] := array(
-    select case when variable = 0 then v_intercept else variable end
-    from unnest(ml._variables(settled)) with ordinality as list (variable, nth)
-    order by nth
-  );
-  v_size constant integer := cardinality(v_place);
-  v_full float8[];
+  v_width constant integer := settled.width;
+  v_unknowns constant integer[] := ml._unknowns(settled);
+  v_size constant integer := cardinality(v_unknowns);
   v_block float8[];
   v_covariance float8[] := array_fill(0::float8, array[categories * v_width, categories * v_width]);
 begin
   -- T V T' for every pair of categories, with the same T for all
   for a in 1..categories loop
     for b in 1..categories loop
-      v_full := array_fill(0::float8, array[v_width, v_width]);
-      for i in 1..v_size loop
-        for j in 1..v_size loop
-          v_full[v_place[i]][v_place[j]] := inverse[(a - 1) * v_size + i][(b - 1) * v_size + j];
-        end loop;
-      end loop;
-      v_block := ml._transformed(v_full, settled);
+      v_block := ml._transformed(
+        ml._spread(
+          inverse[(a - 1) * v_size + 1:a * v_size][(b - 1) * v_size + 1:b * v_size], v_unknowns, v_width
+        ),
+        settled
+      );
       for i in 1..v_width loop
         for j in 1..v_width loop
           -- MADlib's order: by column, then by category
@@ -92,13 +85,13 @@ begin
 end;
 $$;
 
-comment on function ml._multinomial_covariance(float8[], jsonb, integer) is $$
+comment on function ml._multinomial_covariance(float8[], ml.design, integer) is $$
 Returns the covariance of a multinomial model in the caller's units, by column, then by category.
 `inverse` is that of the information for the columns as they are summed, by category; `categories` is their number
 without the reference.
 $$;
 
 grant execute on function
-  ml._transformed(float8[], jsonb),
-  ml._multinomial_covariance(float8[], jsonb, integer)
+  ml._transformed(float8[], ml.design),
+  ml._multinomial_covariance(float8[], ml.design, integer)
 to insights_analyst, insights_admin, insights_worker;

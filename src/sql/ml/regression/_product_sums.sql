@@ -1,16 +1,16 @@
-create or replace function ml._product_sums(design jsonb, prefix text)
+create or replace function ml._product_sums(design ml.design, prefix text)
 returns text[]
 language sql
 stable
 begin atomic
   with weight as (
-    select case when design ? 'weights' then 'prior * ' else '' end as factor
+    select case when design.weights is not null then 'prior * ' else '' end as factor
   ),
   variable as (
     select 0 as nth, 'y' as name
     union all
     select nth, prefix || value
-    from jsonb_array_elements_text(design -> 'active') with ordinality as active (value, nth)
+    from unnest(design.active) with ordinality as active (value, nth)
   ),
   product as (
     select
@@ -24,12 +24,12 @@ begin atomic
   select
     (select array_agg(format('sum(%s%s)', factor, name) order by nth) from variable cross join weight)
     || (select array_agg(term order by row_nth, column_nth) from product)
-    || case when design ? 'weights' then '{sum(prior)}'::text[] end;
+    || case when design.weights is not null then '{sum(prior)}'::text[] end;
 end;
 
-comment on function ml._product_sums(jsonb, text) is $$
+comment on function ml._product_sums(ml.design, text) is $$
 Returns the aggregates that compute the sums and the Gram matrix of a design's columns and y.
 The last is the sum of the weights if there are weights.
 $$;
 
-grant execute on function ml._product_sums(jsonb, text) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._product_sums(ml.design, text) to insights_analyst, insights_admin, insights_worker;

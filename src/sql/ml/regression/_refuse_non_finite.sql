@@ -1,13 +1,15 @@
-create or replace function ml._refuse_non_finite(design jsonb)
+create or replace function ml._refuse_non_finite(design ml.design)
 returns void
 language plpgsql
 as $$
 declare
-  v_relation constant regclass := (design ->> 'relation')::regclass;
-  v_bare constant jsonb := design - 'where' || '{"groups": []}';
+  v_relation constant regclass := design.relation;
+  v_bare ml.design := design;
   v_key text;
   v_row text;
 begin
+  v_bare.fold := null;
+  v_bare.groups := '{}';
   v_key := (
     select string_agg(
       format('%L || %I::text', attribute.attname || ' = ', attribute.attname),
@@ -37,31 +39,34 @@ begin
         where %s and (%s)
         limit 1
         $statement$,
-        design ->> 'width',
-        design ->> 'width',
+        design.width,
+        design.width,
         case
-          when design ? 'weights' then
+          when design.weights is not null then
             'when prior = ''NaN'' then format('') has the weight %s'', coalesce(weight, ''null''))'
           else ''
         end,
-        coalesce(v_key, format('left(%s::text, 200)', design ->> 'alias')),
+        coalesce(v_key, format('left(%s::text, 200)', design.alias)),
         case
-          when (design ->> 'array')::boolean then format('cardinality(%s)', design -> 'x' ->> 0)
-          else design ->> 'width'
+          when design.packed then format('cardinality(%s)', design.x[1])
+          else design.width::text
         end,
-        case when design ? 'weights' then format('(%s)::text as weight, ', design ->> 'weights') else '' end,
-        design ->> 'relation',
-        design ->> 'alias',
+        case when design.weights is not null then format('(%s)::text as weight, ', design.weights) else '' end,
+        design.source,
+        design.alias,
         -- the same expressions, over the current row
         left(
           ml._values(v_bare, 'float8'),
-          -length(format(' from %s as %s', design ->> 'relation', design ->> 'alias'))
+          -length(format(' from %s as %s', design.source, design.alias))
         ),
         ml._complete(design),
         'y in (''NaN'', ''Infinity'', ''-Infinity'')'
           || ml._columns_of(design, 'x', ' or %s in (''NaN'', ''Infinity'', ''-Infinity'')', '')
-          || case when design ? 'offsets' then ' or baseline in (''NaN'', ''Infinity'', ''-Infinity'')' else '' end
-          || case when design ? 'weights' then ' or prior = ''NaN''' else '' end
+          || case
+            when design.offsets is not null then ' or baseline in (''NaN'', ''Infinity'', ''-Infinity'')'
+            else ''
+          end
+          || case when design.weights is not null then ' or prior = ''NaN''' else '' end
       ),
       v_relation
     ) as found
@@ -87,10 +92,10 @@ begin
 end;
 $$;
 
-comment on function ml._refuse_non_finite(jsonb) is $$
+comment on function ml._refuse_non_finite(ml.design) is $$
 Raises CF001 and names the row that contains NaN, infinity, an array of another length or a weight that is not allowed.
 The row is named by its primary key if it has one.
 Called when a sum is not finite, so that the check costs nothing otherwise.
 $$;
 
-grant execute on function ml._refuse_non_finite(jsonb) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._refuse_non_finite(ml.design) to insights_analyst, insights_admin, insights_worker;

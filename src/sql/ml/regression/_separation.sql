@@ -1,4 +1,4 @@
-create or replace function ml._separation(design jsonb, place integer)
+create or replace function ml._separation(design ml.design, place integer)
 returns text
 language sql
 stable
@@ -9,8 +9,8 @@ begin atomic
   );
 end;
 
-comment on function ml._separation(jsonb, integer) is $$
+comment on function ml._separation(ml.design, integer) is $$
 Returns the message for complete and quasi-complete separation (Albert and Anderson, Biometrika 71, 1984).
 $$;
 
-grant execute on function ml._separation(jsonb, integer) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._separation(ml.design, integer) to insights_analyst, insights_admin, insights_worker;

@@ -1,7 +1,7 @@
 create or replace function ml._unscaled(
   beta float8[],
   covariance float8[],
-  design jsonb,
+  design ml.design,
   intercept integer,
   intercept_value float8,
   out coef float8[],
@@ -12,9 +12,9 @@ immutable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_width constant integer := (design ->> 'width')::int;
-  v_scale constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'scale') as value);
-  v_shift constant float8[] := array(select value::float8 from jsonb_array_elements_text(design -> 'shift') as value);
+  v_width constant integer := design.width;
+  v_scale constant float8[] := design.scale;
+  v_shift constant float8[] := design.shift;
   v_weight float8[] := array_fill(0::float8, array[v_width]);
   v_row float8[] := array_fill(0::float8, array[v_width]);
   v_sum float8;
@@ -66,10 +66,10 @@ begin
 end
 $$;
 
-comment on function ml._unscaled(float8[], float8[], jsonb, integer, float8) is $$
+comment on function ml._unscaled(float8[], float8[], ml.design, integer, float8) is $$
 Returns coefficients and their covariance in the caller's units, from those of the centred and scaled columns.
 In these, the constant column of value `intercept_value` at position `intercept` (null without one) counts as 1.
 $$;
 
-grant execute on function ml._unscaled(float8[], float8[], jsonb, integer, float8)
+grant execute on function ml._unscaled(float8[], float8[], ml.design, integer, float8)
   to insights_analyst, insights_admin, insights_worker;

@@ -12,7 +12,7 @@ as $$
 declare
   v_output constant text := common.output_table(output_table, array['_residual']);
   v_model constant record := ml._cox_model(cox_model_table, null);
-  v_size constant integer := cardinality(v_model.beta);
+  v_size constant integer := cardinality(v_model.coef);
   v_residual constant text := common.companion_table(v_output, '_residual');
   v_inverse record;
   v_label text;
@@ -24,7 +24,7 @@ begin
   end if;
   -- the time in the caller's own expression, since a row of the residuals is an event
   v_label := coalesce(
-    (select name from unnest(common.columns((v_model.settled ->> 'relation')::regclass)) as name
+    (select name from unnest(common.columns((v_model.settled).relation)) as name
       where name = btrim(v_model.dependent_variable, ' "') and name not in ('residual', 'scaled_residual')),
     'event_time'
   );

@@ -3,14 +3,14 @@
  * backwards in time. An iteration is one statement: sums by time (in parallel), window sums over the times, sums over
  * those.
  */
-create or replace function ml._cox_statement(design jsonb, beta float8[], efron boolean)
+create or replace function ml._cox_statement(design ml.design, beta float8[], efron boolean)
 returns text
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
+  v_active constant integer[] := design.active;
   v_size constant integer := cardinality(v_active);
   v_columns text := (
     select string_agg(', d' || place, '' order by nth)
@@ -22,7 +22,7 @@ declare
 begin
   v_source := format('(%s) as first', ml._layer(
     format('key, y, status%s, %s as eta', v_columns, (
-      select string_agg(format('%L::float8 * d%s', beta[nth], place), ' + ' order by nth)
+      select string_agg(format('%L::float8 * d%s', beta[place], place), ' + ' order by nth)
       from unnest(v_active) with ordinality as list (place, nth)
     )),
     format('(select * from (%s) as row where complete) as row', ml._rows(design))
@@ -133,31 +133,24 @@ begin
 end;
 $$;
 
-comment on function ml._cox_statement(jsonb, float8[], boolean) is $$
+comment on function ml._cox_statement(ml.design, float8[], boolean) is $$
 Returns the text of the statement for one Newton step of Cox's partial likelihood.
 Its result: number of events, log likelihood, score, and the upper triangle of the information, over all strata (the
 design's groups). Ties by Breslow's or Efron's method.
 $$;
 
 create or replace function ml._cox_fit(
-  settled jsonb,
+  settled ml.design,
   efron boolean,
   max_iter integer,
   tolerance float8,
-  out beta float8[],
-  out information float8[],
-  out covariance float8[],
-  out likelihood float8,
-  out event_count bigint,
-  out iterations integer,
-  out converged boolean
+  out fit ml.fit
 )
 language plpgsql
 as $$
 declare
   v_monotone constant text := 'column %s orders the events perfectly, so its coefficient has no finite value';
-  v_active constant integer[] := array(select jsonb_array_elements_text(settled -> 'active')::int);
-  v_spread constant float8[] := array(select jsonb_array_elements_text(settled -> 'spread')::float8);
+  v_active constant integer[] := settled.active;
   v_size constant integer := cardinality(v_active);
   v_before float8[];
   v_part record;
@@ -168,84 +161,113 @@ declare
   v_farthest float8;
   v_column integer;
 begin
-  beta := array_fill(0::float8, array[v_size]);
-  likelihood := '-Infinity';
-  iterations := 0;
-  converged := false;
-  v_before := beta;
+  fit.beta := array_fill(0::float8, array[settled.width]);
+  fit.log_likelihood := '-Infinity';
+  fit.iterations := 0;
+  fit.converged := false;
+  v_before := fit.beta;
   for iteration in 1..max_iter loop
     select part.row_count, part.sums
     into v_part
     from ml._sums(
-      ml._cox_statement(settled, beta, efron),
-      (settled ->> 'relation')::regclass
+      ml._cox_statement(settled, fit.beta, efron),
+      settled.relation
     ) as part;
     if coalesce(v_part.row_count, 0) = 0 then
       perform ml._fit_failed(
         'no row without a null has an event: it holds one class only, censored',
-        settled ->> 'relation'
+        settled.source
       );
     end if;
-    iterations := iteration;
-    event_count := v_part.row_count;
-    if v_part.sums[1] < likelihood - 1e-10 * abs(likelihood) then
+    fit.iterations := iteration;
+    fit.event_count := v_part.row_count;
+    if v_part.sums[1] < fit.log_likelihood - 1e-10 * abs(fit.log_likelihood) then
       v_halvings := v_halvings + 1;
       exit when v_halvings > 30;
-      for j in 1..v_size loop
-        beta[j] := (beta[j] + v_before[j]) / 2;
+      for j in 1..settled.width loop
+        fit.beta[j] := (fit.beta[j] + v_before[j]) / 2;
       end loop;
       continue;
     end if;
-    likelihood := v_part.sums[1];
+    fit.log_likelihood := v_part.sums[1];
     v_halvings := 0;
-    information := ml._symmetric_matrix(v_part.sums[2 + v_size:], v_size);
-    v_solved := ml._scaled_inverse(information, case when iteration = 1 then 1e-11 else 1e-14 end);
+    fit.information := ml._symmetric_matrix(v_part.sums[2 + v_size:], v_size);
+    v_solved := ml._scaled_inverse(fit.information, case when iteration = 1 then 1e-11 else 1e-14 end);
     if v_solved.dependent is not null then
       perform ml._fit_failed(
         format(
           case when iteration = 1 then 'column %s is a linear combination of the columns before it' else v_monotone end,
           ml._label(settled, v_active[v_solved.dependent])
         ),
-        settled ->> 'relation'
+        settled.source
       );
     end if;
-    covariance := v_solved.inverse;
+    fit.inverse := v_solved.inverse;
     v_gain := 0;
     v_farthest := 0;
-    v_before := beta;
+    v_before := fit.beta;
     for i in 1..v_size loop
       v_value := 0;
       for j in 1..v_size loop
-        v_value := v_value + covariance[i][j] * v_part.sums[1 + j];
+        v_value := v_value + fit.inverse[i][j] * v_part.sums[1 + j];
       end loop;
-      beta[i] := beta[i] + v_value;
+      fit.beta[v_active[i]] := fit.beta[v_active[i]] + v_value;
       v_gain := v_gain + v_value * v_part.sums[1 + i];
-      if abs(v_value) * v_spread[v_active[i]] > v_farthest then
-        v_farthest := abs(v_value) * v_spread[v_active[i]];
+      if abs(v_value) * settled.spread[v_active[i]] > v_farthest then
+        v_farthest := abs(v_value) * settled.spread[v_active[i]];
         v_column := v_active[i];
       end if;
     end loop;
     -- the likelihood does not increase while a coefficient still changes: it would grow without bound
     if v_farthest > 0.3 and (v_gain < 1e-3 or v_farthest > 30 * sqrt(v_gain)) then
-      perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled ->> 'relation');
-    elsif v_gain <= greatest(tolerance * tolerance, 1e-20) or v_gain <= 1e-24 * abs(likelihood) then
-      converged := true;
+      perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled.source);
+    elsif v_gain <= greatest(tolerance * tolerance, 1e-20) or v_gain <= 1e-24 * abs(fit.log_likelihood) then
+      fit.converged := true;
       exit;
     end if;
   end loop;
-  if not converged and v_farthest > 0.3 and iterations >= 15 then
-    perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled ->> 'relation');
-  elsif not converged then
+  if not fit.converged and v_farthest > 0.3 and fit.iterations >= 15 then
+    perform ml._fit_failed(format(v_monotone, ml._label(settled, v_column)), settled.source);
+  elsif not fit.converged then
     raise warning 'ml.coxph_train: no convergence after % iterations', max_iter
       using hint = 'Give a larger max_iter in optimizer_params.';
   end if;
 end;
 $$;
 
-comment on function ml._cox_fit(jsonb, boolean, integer, float8) is $$
+comment on function ml._cox_fit(ml.design, boolean, integer, float8) is $$
 Returns the maximum of Cox's partial likelihood for a settled design, by Newton's method.
-`beta`, `information` and `covariance` are for the columns as they are summed. Errors: CF004 (no events), CF007
-(collinear columns, a column that orders the events perfectly).
+`beta`, `information` and `inverse` are for the columns as they are summed; the last two for the active ones.
+Errors: CF004 (no events), CF007 (collinear columns, a column that orders the events perfectly).
+$$;
+
+create or replace function ml._cox_unscaled(fit ml.fit, settled ml.design)
+returns ml.fit
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_active constant integer[] := settled.active;
+  v_fit ml.fit := fit;
+  v_product float8;
+begin
+  v_fit.coef := array_fill(0::float8, array[cardinality(v_active)]);
+  v_fit.covariance := fit.inverse;
+  for i in 1..cardinality(v_active) loop
+    v_fit.coef[i] := fit.beta[v_active[i]] * settled.scale[v_active[i]];
+    for j in 1..cardinality(v_active) loop
+      v_product := settled.scale[v_active[i]] * settled.scale[v_active[j]];
+      v_fit.information[i][j] := fit.information[i][j] / v_product;
+      v_fit.covariance[i][j] := fit.inverse[i][j] * v_product;
+    end loop;
+  end loop;
+  return ml._tested(v_fit, null);
+end;
+$$;
+
+comment on function ml._cox_unscaled(ml.fit, ml.design) is $$
+Returns a fit of ml._cox_fit with coefficients, information and covariance in the units of the caller, and their tests.
 $$;
 
 create or replace function ml.coxph_train(
@@ -275,17 +297,11 @@ declare
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-8, 0, 1);
   v_ties constant text := lower(coalesce(v_options ->> 'ties', 'breslow'));
   v_status text := coalesce(nullif(btrim(right_censoring_status), ''), 'true');
-  v_design jsonb;
+  v_design ml.design;
   v_first record;
-  v_fit record;
-  v_active integer[];
-  v_scale float8[];
-  v_size integer;
-  v_covariance float8[];
-  v_coef float8[];
-  v_hessian float8[];
+  v_settled ml.design;
+  v_fit ml.fit;
   v_means float8[];
-  v_wald record;
 begin
   if v_ties not in ('breslow', 'efron') then
     perform common.refuse('CF001', format('there is no method "%s" for ties', left(v_options ->> 'ties', 100)),
@@ -296,77 +312,50 @@ begin
   end if;
   -- an intercept cancels in the partial likelihood: it is added so that the columns are centred, and has no coefficient
   v_design := (ml._elastic_net_design(source_table, dependent_variable, independent_variable, strata, null)).design;
-  if common.expression_type(v_status, (v_design ->> 'relation')::regclass, 'right censoring status')
+  if common.expression_type(v_status, v_design.relation, 'right censoring status')
     not in ('boolean'::regtype, 'integer'::regtype, 'smallint'::regtype, 'bigint'::regtype)
   then
     perform common.refuse('CF001', format('the right censoring status "%s" is not a boolean', left(v_status, 100)),
       'Give a boolean or 0 and 1: true where the event was observed, false where the row is censored.');
   end if;
-  v_design := v_design || jsonb_build_object('status', format(
-    '(%s)::boolean', common.expression(v_status, (v_design ->> 'relation')::regclass)));
+  v_design.status := format('(%s)::boolean', common.expression(v_status, v_design.relation));
   v_first := ml._settled(v_design);
   if v_first.failure is not null then
-    perform ml._fit_failed(v_first.failure, v_design ->> 'relation');
+    perform ml._fit_failed(v_first.failure, v_design.source);
   end if;
-  v_active := array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
-  v_scale := array(select jsonb_array_elements_text(v_first.settled -> 'scale')::float8);
-  v_size := cardinality(v_active);
-  v_fit := ml._cox_fit(v_first.settled, v_ties = 'efron', v_max_iter, v_tolerance);
-  v_coef := v_fit.beta;
-  v_hessian := v_fit.information;
-  v_covariance := v_fit.covariance;
-  for i in 1..v_size loop
-    v_coef[i] := v_fit.beta[i] * v_scale[v_active[i]];
-    for j in 1..v_size loop
-      v_hessian[i][j] := v_fit.information[i][j] / v_scale[v_active[i]] / v_scale[v_active[j]];
-      v_covariance[i][j] := v_fit.covariance[i][j] * v_scale[v_active[i]] * v_scale[v_active[j]];
-    end loop;
-  end loop;
-  v_wald := ml._wald(v_coef, v_covariance, null);
+  v_settled := v_first.settled;
+  v_fit := ml._cox_unscaled(ml._cox_fit(v_settled, v_ties = 'efron', v_max_iter, v_tolerance), v_settled);
   -- the means on which predictions are centred
   v_means := (
     select array_agg(
-      (v_first.settled -> 'shift' ->> v_active[nth::int] - 1)::float8 + mean / v_scale[v_active[nth::int]]
-      order by nth
+      v_settled.shift[v_settled.active[nth]] + mean / v_settled.scale[v_settled.active[nth]] order by nth
     )
     from ml._sums(
       format(
         'select null::text, true, count(*), array[%s] from (%s) as row where complete',
-        ml._columns_of(v_first.settled, 'd', 'avg(%s)'),
-        ml._rows(v_first.settled)
+        ml._columns_of(v_settled, 'd', 'avg(%s)'),
+        ml._rows(v_settled)
       ),
-      (v_design ->> 'relation')::regclass
+      v_design.relation
     ) as part
     cross join lateral unnest(part.sums) with ordinality as list (mean, nth)
   );
+  -- the groups of the design are the strata of one model
+  v_design.groups := '{}';
   perform ml._publish(
-    v_output, v_design || '{"groups": []}',
-    'coef float8[], loglikelihood float8, std_err float8[], z_stats float8[], p_values float8[], hessian float8[], '
-      || 'num_iterations integer, num_events bigint, converged boolean',
-    jsonb_build_array(jsonb_build_object(
-      'coef', v_coef,
-      'loglikelihood', v_fit.likelihood,
-      'std_err', to_jsonb(v_wald.std_err),
-      'z_stats', to_jsonb(v_wald.stats),
-      'p_values', to_jsonb(v_wald.p_values),
-      'hessian', v_hessian,
-      'num_iterations', v_fit.iterations,
-      'num_events', v_fit.event_count,
-      'converged', v_fit.converged
-    )),
-    jsonb_build_object(
-      'source_table', source_table,
-      'dependent_variable', dependent_variable,
-      'independent_variable', independent_variable,
-      'right_censoring_status', right_censoring_status,
-      'strata', strata,
-      'ties', v_ties,
-      'means', to_jsonb(v_means),
-      'num_processed', (select sum(n) from unnest(v_first.row_counts) as n),
-      'num_missing_rows_skipped', (select sum(n) from unnest(v_first.skipped) as n)
-    ),
-    'source_table text, dependent_variable text, independent_variable text, right_censoring_status text, '
-      || 'strata text, ties text, means float8[], num_processed bigint, num_missing_rows_skipped bigint'
+    v_output, v_design, array[v_fit],
+    'coef, log_likelihood as loglikelihood, std_err, stats as z_stats, p_values, information as hessian, '
+      || 'iterations as num_iterations, event_count as num_events, converged',
+    format(
+      $list$
+      %L::text as source_table, %L::text as dependent_variable, %L::text as independent_variable,
+      %L::text as right_censoring_status, %L::text as strata, %L::text as ties, %L::float8[] as means,
+      %L::bigint as num_processed, %L::bigint as num_missing_rows_skipped
+      $list$,
+      source_table, dependent_variable, independent_variable, right_censoring_status, strata, v_ties, v_means,
+      (select sum(part.row_count) from unnest(v_first.groups) as part),
+      (select sum(part.skipped) from unnest(v_first.groups) as part)
+    )
   );
 end;
 $$;
@@ -387,7 +376,8 @@ Source: Cox, J. R. Stat. Soc. B 34, 1972; ties by Breslow 1974 and Efron, J. Am.
 $$;
 
 grant execute on function
-  ml._cox_statement(jsonb, float8[], boolean),
-  ml._cox_fit(jsonb, boolean, integer, float8),
+  ml._cox_statement(ml.design, float8[], boolean),
+  ml._cox_fit(ml.design, boolean, integer, float8),
+  ml._cox_unscaled(ml.fit, ml.design),
   ml.coxph_train(text, text, text, text, text, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -40,7 +40,10 @@ begin
       -- the coefficient of a constant column stays 0
       if v_gram[j][j] + l2 > 1e-14 and v_gram[j][j] > 1e-14 then
         v_value := v_slope[j] + v_gram[j][j] * solution[j];
-        v_value := sign(v_value) * greatest(abs(v_value) - l1, 0) / (v_gram[j][j] + l2);
+        v_value := case
+          when abs(v_value) > l1 then sign(v_value) * (abs(v_value) - l1) / (v_gram[j][j] + l2)
+          else 0
+        end;
         v_change := v_value - solution[j];
         if v_change <> 0 then
           solution[j] := v_value;
@@ -62,281 +65,234 @@ Source: Friedman, Hastie and Tibshirani, J. Stat. Softw. 33, 2010.
 $$;
 
 create or replace function ml._elastic_net_step(
-  sums float8[],
-  information float8[],
-  row_count float8,
-  unit float8[],
-  beta float8[],
-  origin float8[],
-  l1 float8,
-  l2 float8,
+  settled ml.design,
+  family text,
+  alpha float8,
+  lambda float8,
+  standardize boolean,
   max_iter integer,
   tolerance float8,
-  out solution float8[],
-  out sweeps integer,
-  out change float8,
-  out deviance float8
+  inout fit ml.fit,
+  inout state ml.fit_step
 )
 language plpgsql
-immutable
-parallel safe
+stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_all constant integer := cardinality(beta);
+  v_unknowns constant integer[] := ml._unknowns(settled);
+  v_active constant integer[] := settled.active;
+  v_all constant integer := cardinality(v_unknowns);
   v_size constant integer := v_all - 1;
-  v_h float8[] := information;
+  v_n constant float8 := fit.row_count;
+  v_sums constant float8[] := state.sums;
+  v_h constant float8[] := ml._symmetric_matrix(v_sums[3 + v_all:], v_all);
   v_gram float8[] := array_fill(0::float8, array[v_size, v_size]);
   v_target float8[] := array_fill(0::float8, array[v_size]);
   v_start float8[] := array_fill(0::float8, array[v_size]);
+  v_change float8[] := array_fill(0::float8, array[v_all]);
+  v_unit float8[];
   v_solved record;
   v_value float8;
+  v_largest float8 := 0;
+  v_objective float8 := v_sums[1] / (2 * v_n);
 begin
+  -- the unit in which coefficients are penalised: the standard deviation of the column, or the column's own unit
+  if state.unit is null then
+    state.unit := array_fill(1::float8, array[settled.width]);
+    for j in 1..v_size loop
+      v_value := case
+        when not standardize then settled.scale[v_active[j]]
+        when family = 'gaussian' then sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_n, 0) / v_n)
+        -- at the mean all weights are equal
+        else sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_h[1][1], 0) / v_h[1][1])
+      end;
+      if v_value >= 1e-12 then
+        state.unit[v_active[j]] := v_value;
+      end if;
+    end loop;
+  end if;
+  v_unit := array(select state.unit[place] from unnest(v_active) with ordinality as list (place, nth) order by nth);
+
+  if family = 'binomial' then
+    for j in 1..v_size loop
+      v_value := fit.beta[v_active[j]] * v_unit[j];
+      v_objective := v_objective + lambda * (alpha * abs(v_value) + (1 - alpha) / 2 * v_value * v_value);
+    end loop;
+    if v_objective > state.objective + 1e-12 then
+      -- the step increases the objective: it is halved
+      for j in 1..settled.width loop
+        fit.beta[j] := (fit.beta[j] + state.previous[j]) / 2;
+      end loop;
+      return;
+    end if;
+    state.objective := v_objective;
+    state.previous := fit.beta;
+  end if;
+
   -- the intercept is not penalised: it is eliminated here and computed after the other coefficients
   for i in 1..v_size loop
-    v_target[i] := (sums[3 + i] - v_h[1][i + 1] * sums[3] / v_h[1][1]) / (row_count * unit[i]);
-    v_start[i] := beta[1 + i] * unit[i];
+    v_target[i] := (v_sums[3 + i] - v_h[1][i + 1] * v_sums[3] / v_h[1][1]) / (v_n * v_unit[i]);
+    v_start[i] := fit.beta[v_active[i]] * v_unit[i];
     for j in 1..v_size loop
-      v_gram[i][j] := (v_h[i + 1][j + 1] - v_h[1][i + 1] * v_h[1][j + 1] / v_h[1][1])
-        / (row_count * unit[i] * unit[j]);
+      v_gram[i][j] := (v_h[i + 1][j + 1] - v_h[1][i + 1] * v_h[1][j + 1] / v_h[1][1]) / (v_n * v_unit[i] * v_unit[j]);
     end loop;
   end loop;
   for i in 1..v_size loop
     for j in 1..v_size loop
-      v_target[i] := v_target[i] + v_gram[i][j] * origin[1 + j] * unit[j];
+      v_target[i] := v_target[i] + v_gram[i][j] * state.previous[v_active[j]] * v_unit[j];
     end loop;
   end loop;
-  v_solved := ml._coordinate_descent(v_gram, v_target, v_start, l1, l2, max_iter, tolerance);
-  sweeps := v_solved.sweeps;
-  solution := beta;
-  change := 0;
-  v_value := sums[3];
+  v_solved := ml._coordinate_descent(
+    v_gram, v_target, v_start, lambda * alpha, lambda * (1 - alpha), max_iter, tolerance / 10
+  );
+  fit.iterations := fit.iterations + v_solved.sweeps;
+  v_value := v_sums[3];
   for j in 1..v_size loop
-    change := greatest(change, abs(v_solved.solution[j] - v_start[j]));
-    solution[1 + j] := v_solved.solution[j] / unit[j];
-    v_value := v_value - v_h[1][j + 1] * (solution[1 + j] - origin[1 + j]);
+    v_largest := greatest(v_largest, abs(v_solved.solution[j] - v_start[j]));
+    fit.beta[v_active[j]] := v_solved.solution[j] / v_unit[j];
+    v_change[j + 1] := fit.beta[v_active[j]] - state.previous[v_active[j]];
+    v_value := v_value - v_h[1][j + 1] * v_change[j + 1];
   end loop;
-  solution[1] := origin[1] + v_value / v_h[1][1];
+  v_change[1] := v_value / v_h[1][1];
+  fit.beta[settled.intercept] := state.previous[settled.intercept] + v_change[1];
   -- the deviance after this step, exact for gaussian
-  deviance := sums[1];
+  fit.deviance := v_sums[1];
   for i in 1..v_all loop
-    v_value := solution[i] - origin[i];
-    deviance := deviance - 2 * v_value * sums[2 + i];
+    fit.deviance := fit.deviance - 2 * v_change[i] * v_sums[2 + i];
     for j in 1..v_all loop
-      deviance := deviance + v_value * v_h[i][j] * (solution[j] - origin[j]);
+      fit.deviance := fit.deviance + v_change[i] * v_h[i][j] * v_change[j];
     end loop;
   end loop;
+  state.done := family = 'gaussian' or v_largest <= tolerance;
 end;
 $$;
 
 comment on function ml._elastic_net_step(
-  float8[], float8[], float8, float8[], float8[], float8[], float8, float8, integer, float8
+  ml.design, text, float8, float8, boolean, integer, float8, ml.fit, ml.fit_step
 ) is $$
-Returns the coefficients of one group after coordinate descent on the quadratic approximation of the loss at `origin`.
-`sums` are those of ml._glm_statement, `information` their matrix, `unit` the units of the penalty, and `beta` the
-coefficients from which the descent starts, with the intercept first. `change` is the largest change of a penalised
-coefficient, `deviance` that of the approximation.
+Returns the fit of one group after coordinate descent on the quadratic approximation of the loss at `previous`.
+The sums of the state are those of ml._glm_statement. The penalty is in the unit of the first step; a step that
+increases the objective is halved.
 $$;
 
 create or replace function ml._elastic_net_fits(
-  design jsonb,
+  design ml.design,
   family text,
   alpha float8,
   lambdas float8[],
   standardize boolean,
   max_iter integer,
   tolerance float8,
-  out key text,
-  out row_count bigint,
-  out skipped bigint,
-  out lambda float8,
-  out beta float8[],
-  out coef float8[],
-  out intercept float8,
-  out deviance float8,
-  out iterations integer,
-  out settled jsonb,
-  out failure text
+  out settled ml.design,
+  out fits ml.fit[]
 )
-returns setof record
 language plpgsql
 as $$
 declare
+  v_link constant text := case family when 'binomial' then 'logit' else 'identity' end;
   v_first record := ml._settled(design);
-  v_width constant integer := (design ->> 'width')::int;
-  v_active constant integer[] := array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
-  v_variables constant integer[] := '{0}'::integer[] || v_active;
-  v_size constant integer := cardinality(v_active);
-  v_all constant integer := v_size + 1;
-  v_groups constant integer := cardinality(v_first.keys);
-  v_scale constant float8[] := array(select jsonb_array_elements_text(design -> 'scale')::float8);
-  v_beta float8[] := array_fill(0::float8, array[v_groups * v_all]);
-  v_before float8[];
-  v_objective float8[];
-  v_deviance float8[] := array_fill(0::float8, array[v_groups]);
-  v_iterations integer[] := array_fill(0, array[v_groups]);
-  v_unit float8[] := array_fill(1::float8, array[v_groups * v_size]);
-  v_failure text[] := array_fill(null::text, array[v_groups]);
-  v_sums jsonb := '{}';
+  v_group ml.design_group;
+  v_fit ml.fit;
+  v_models ml.fit[] := '{}';
+  v_state ml.fit_step;
+  v_states ml.fit_step[] := '{}';
+  v_scanned boolean := false;
   v_living integer[];
   v_lambda float8;
-  v_g integer;
-  v_n float8;
-  v_h float8[];
-  v_solved record;
-  v_at integer;
-  v_value float8;
-  v_penalty float8;
-  v_step float8[];
-  v_full float8[];
+  v_part record;
+  v_stepped record;
+  v_place integer;
 begin
-  for g in 1..v_groups loop
-    v_n := v_first.row_counts[g];
-    if v_n = 0 then
-      v_failure[g] := 'no row without a null';
-      continue;
-    elsif family = 'binomial' and v_first.sums[4 * g] > 0 then
+  settled := v_first.settled;
+  fits := '{}';
+  foreach v_group in array v_first.groups loop
+    v_fit := null;
+    v_fit.group_key := v_group.group_key;
+    v_fit.row_count := v_group.row_count;
+    v_fit.skipped := v_group.skipped;
+    v_fit.iterations := 0;
+    v_fit.deviance := 0;
+    v_fit.beta := array_fill(0::float8, array[design.width]);
+    if v_group.row_count = 0 then
+      v_fit.failure := 'no row without a null';
+    elsif family = 'binomial' and v_group.between_classes > 0 then
       perform common.refuse(
         'CF001',
-        format('the dependent variable "%s" holds other values than 0 and 1', left(design ->> 'y', 100)),
+        format('the dependent variable "%s" holds other values than 0 and 1', left(design.y, 100)),
         'Give a boolean, 0 and 1, or an expression such as score >= 50.'
       );
-    elsif family = 'binomial' and v_first.sums[4 * g - 2] = v_first.sums[4 * g - 1] then
-      v_failure[g] := format('it holds one class only, %s', v_first.sums[4 * g - 1]);
-      continue;
+    elsif family = 'binomial' and v_group.least = v_group.largest then
+      v_fit.failure := format('it holds one class only, %s', v_group.largest);
+    else
+      v_fit.beta[settled.intercept] := v_group.total / v_group.row_count;
+      if family = 'binomial' then
+        v_fit.beta[settled.intercept] := ml._glm_linked(family, v_link, v_fit.beta[settled.intercept], null);
+      end if;
     end if;
-    v_value := v_first.sums[4 * g - 3] / v_n;
-    v_beta[(g - 1) * v_all + 1] := case family when 'binomial' then ln(v_value / (1 - v_value)) else v_value end;
+    v_state := null;
+    v_state.previous := v_fit.beta;
+    v_models := v_models || v_fit;
+    v_states := v_states || v_state;
   end loop;
-  v_before := v_beta;
 
-  for path in 1..cardinality(lambdas) loop
-    v_lambda := lambdas[path];
-    v_objective := array_fill('Infinity'::float8, array[v_groups]);
-    v_living := array(select g from generate_series(1, v_groups) as g where v_failure[g] is null);
+  foreach v_lambda in array lambdas loop
+    v_living := array(
+      select fit.ordinality
+      from unnest(v_models) with ordinality as fit
+      where fit.failure is null
+      order by fit.ordinality
+    );
+    foreach v_place in array v_living loop
+      v_states[v_place].done := false;
+      v_states[v_place].objective := 'Infinity';
+    end loop;
     for step in 1..50 loop
       exit when v_living = '{}';
-      if v_sums = '{}' or family = 'binomial' then
-        v_sums := (
-          select jsonb_object_agg(v_living[part.key::int], to_jsonb(part.sums))
+      if family = 'binomial' or not v_scanned then
+        for v_part in
+          select v_living[part.key::int] as place, part.sums
           from ml._sums(
-            ml._glm_statement(
-              v_first.settled,
-              family,
-              case family when 'binomial' then 'logit' else 'identity' end,
-              null,
-              array(select v_first.keys[g] from unnest(v_living) with ordinality as living (g, nth) order by nth),
-              array(
-                select v_beta[(g - 1) * v_all + j]
-                from unnest(v_living) with ordinality as living (g, nth)
-                cross join generate_series(1, v_all) as j
-                order by nth, j
-              ),
-              v_variables
-            ),
-            (design ->> 'relation')::regclass
+            ml._glm_statement(settled, family, v_link, null, array(
+              select v_models[place] from unnest(v_living) with ordinality as living (place, nth) order by nth
+            )),
+            design.relation
           ) as part
-        );
-        if family = 'gaussian' then
-          v_before := v_beta;
-        end if;
-      end if;
-      foreach v_g in array v_living loop
-        v_n := v_first.row_counts[v_g];
-        v_step := array(select jsonb_array_elements_text(v_sums -> v_g::text)::float8);
-        v_h := ml._symmetric_matrix(v_step[3 + v_all:], v_all);
-        -- the unit in which coefficients are penalised: the standard deviation of the column, or the column's own unit
-        if path = 1 and step = 1 then
-          for j in 1..v_size loop
-            v_unit[(v_g - 1) * v_size + j] := case
-              when not standardize then v_scale[v_active[j]]
-              when family = 'gaussian' then
-                sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_n, 0) / v_n)
-              -- at the mean all weights are equal
-              else sqrt(greatest(v_h[j + 1][j + 1] - v_h[1][j + 1] * v_h[1][j + 1] / v_h[1][1], 0) / v_h[1][1])
-            end;
-            if v_unit[(v_g - 1) * v_size + j] < 1e-12 then
-              v_unit[(v_g - 1) * v_size + j] := 1;
-            end if;
-          end loop;
-        end if;
-        v_at := (v_g - 1) * v_all;
-
-        v_penalty := 0;
-        for j in 1..v_size loop
-          v_value := v_beta[v_at + 1 + j] * v_unit[(v_g - 1) * v_size + j];
-          v_penalty := v_penalty + v_lambda * (alpha * abs(v_value) + (1 - alpha) / 2 * v_value * v_value);
+        loop
+          v_states[v_part.place].sums := v_part.sums;
         end loop;
-        if family = 'binomial' then
-          if v_step[1] / (2 * v_n) + v_penalty > v_objective[v_g] + 1e-12 then
-            -- the step increases the objective: it is halved
-            for j in 1..v_all loop
-              v_beta[v_at + j] := (v_beta[v_at + j] + v_before[v_at + j]) / 2;
-            end loop;
-            continue;
-          end if;
-          v_objective[v_g] := v_step[1] / (2 * v_n) + v_penalty;
-        end if;
-
-        if family = 'binomial' then
-          v_before[v_at + 1:v_at + v_all] := v_beta[v_at + 1:v_at + v_all];
-        end if;
-        v_solved := ml._elastic_net_step(
-          v_step,
-          v_h,
-          v_n,
-          v_unit[(v_g - 1) * v_size + 1:v_g * v_size],
-          v_beta[v_at + 1:v_at + v_all],
-          v_before[v_at + 1:v_at + v_all],
-          v_lambda * alpha,
-          v_lambda * (1 - alpha),
-          max_iter,
-          tolerance / 10
+        v_scanned := true;
+      end if;
+      foreach v_place in array v_living loop
+        v_stepped := ml._elastic_net_step(
+          settled, family, alpha, v_lambda, standardize, max_iter, tolerance, v_models[v_place], v_states[v_place]
         );
-        v_beta[v_at + 1:v_at + v_all] := v_solved.solution;
-        v_iterations[v_g] := v_iterations[v_g] + v_solved.sweeps;
-        v_deviance[v_g] := v_solved.deviance;
-        if family = 'gaussian' or v_solved.change <= tolerance then
-          v_living := array_remove(v_living, v_g);
-        end if;
+        v_models[v_place] := v_stepped.fit;
+        v_states[v_place] := v_stepped.state;
       end loop;
+      v_living := array(
+        select place
+        from unnest(v_living) with ordinality as living (place, nth)
+        where not v_states[place].done
+        order by nth
+      );
     end loop;
 
-    for g in 1..v_groups loop
-      key := v_first.keys[g];
-      row_count := v_first.row_counts[g];
-      skipped := v_first.skipped[g];
-      lambda := v_lambda;
-      deviance := v_deviance[g];
-      iterations := v_iterations[g];
-      settled := v_first.settled;
-      failure := v_failure[g];
-      coef := null;
-      beta := null;
-      intercept := null;
-      if failure is null then
-        v_full := array_fill(0::float8, array[v_width]);
-        v_full[(v_first.settled ->> 'intercept')::int] := v_beta[(g - 1) * v_all + 1];
-        for j in 1..v_size loop
-          v_full[v_active[j]] := v_beta[(g - 1) * v_all + 1 + j];
-        end loop;
-        beta := v_full;
-        v_full := (
-          ml._unscaled(v_full, null, v_first.settled, (v_first.settled ->> 'intercept')::int, 1)
-        ).coef;
-        intercept := v_full[1];
-        coef := v_full[2:];
+    foreach v_fit in array v_models loop
+      v_fit.lambda := v_lambda;
+      if v_fit.failure is null then
+        v_fit.coef := (ml._unscaled(v_fit.beta, null, settled, settled.intercept, settled.intercept_value)).coef;
       end if;
-      return next;
+      fits := fits || v_fit;
     end loop;
   end loop;
 end;
 $$;
 
-comment on function ml._elastic_net_fits(jsonb, text, float8, float8[], boolean, integer, float8) is $$
-Fits a path of lambdas to each group, each starting from the fit before, and returns one row per lambda and group.
-The first column of the design is the intercept. `beta` is for the columns as they are summed; `coef` and `intercept`
-are in the caller's units.
+comment on function ml._elastic_net_fits(ml.design, text, float8, float8[], boolean, integer, float8) is $$
+Fits a path of lambdas to each group, each starting from the fit before.
+Returns the settled design, and one fit per lambda and group, in this order. The first column of the design is the
+intercept.
 $$;
 
 create or replace function ml.elastic_net_train(
@@ -379,12 +335,10 @@ declare
   v_chosen record;
   v_alpha float8 := alpha;
   v_lambda float8 := lambda_value;
-  v_result jsonb[] := '{}';
-  v_rows bigint := 0;
-  v_skipped bigint := 0;
-  v_failed bigint := 0;
-  v_separated jsonb;
-  v_fit record;
+  v_fitted record;
+  v_plain ml.fit[];
+  v_fit ml.fit;
+  v_fits ml.fit[] := '{}';
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if v_family is null then
@@ -428,83 +382,50 @@ begin
 
   -- Without a penalty nothing keeps the coefficients of separated classes finite.
   if v_family = 'binomial' and v_lambda = 0 then
-    v_separated := (
-      select jsonb_object_agg(fit.key, fit.failure)
-      from ml._glm_fits(v_made.design, 'binomial', 'logit', 50, 0.0001) as fit
-      where fit.failure ~ 'separates'
-    );
+    v_plain := (ml._glm_fits(v_made.design, 'binomial', 'logit', 50, 0.0001)).fits;
   end if;
 
-  for v_fit in
-    select *
-    from ml._elastic_net_fits(v_made.design, v_family, v_alpha, array[v_lambda], standardize, max_iter, tolerance)
-  loop
-    if v_separated ? v_fit.key then
-      v_fit.failure := v_separated ->> v_fit.key;
+  v_fitted := ml._elastic_net_fits(v_made.design, v_family, v_alpha, array[v_lambda], standardize, max_iter, tolerance);
+  foreach v_fit in array v_fitted.fits loop
+    if v_plain[cardinality(v_fits) + 1].failure ~ 'separates' then
+      v_fit.failure := v_plain[cardinality(v_fits) + 1].failure;
       v_fit.coef := null;
-      v_fit.intercept := null;
     end if;
-    v_rows := v_rows + v_fit.row_count;
-    v_skipped := v_skipped + v_fit.skipped;
-    v_failed := v_failed + (v_fit.failure is not null)::int;
-    v_result := v_result || jsonb_build_object(
-      'key', v_fit.key,
-      'regress_family', v_family,
-      'features', to_jsonb(v_made.features),
-      'features_selected', (
-        select coalesce(jsonb_agg(name order by nth), '[]')
-        from unnest(v_made.features, v_fit.coef) with ordinality as list (name, value, nth)
-        where value <> 0
-      ),
-      'coef_nonzero', (
-        select coalesce(jsonb_agg(value order by nth), '[]')
-        from unnest(v_fit.coef) with ordinality as list (value, nth)
-        where value <> 0
-      ),
-      'coef_all', to_jsonb(v_fit.coef),
-      'intercept', v_fit.intercept,
-      'log_likelihood', case
-        when v_fit.failure is not null then null
-        when v_family = 'binomial' then -v_fit.deviance / 2
-        when v_fit.deviance > 0 then
-          -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
-      end,
-      'standardize', standardize,
-      'iteration_run', v_fit.iterations,
-      'alpha', v_alpha,
-      'lambda_value', v_lambda,
-      'num_rows_processed', v_fit.row_count,
-      'num_missing_rows_skipped', v_fit.skipped,
-      'failure', v_fit.failure
-    );
+    v_fit.log_likelihood := case
+      when v_fit.failure is not null then null
+      when v_family = 'binomial' then -v_fit.deviance / 2
+      when v_fit.deviance > 0 then -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
+    end;
+    v_fits := v_fits || v_fit;
   end loop;
-  if v_failed = cardinality(v_result) then
-    perform ml._fit_failed(v_result[1] ->> 'failure', v_made.design ->> 'relation');
-  end if;
+
   perform ml._publish(
-    v_output, v_made.design,
-    'regress_family text, features text[], features_selected text[], coef_nonzero float8[], coef_all float8[], '
-      || 'intercept float8, log_likelihood float8, standardize boolean, iteration_run integer, alpha float8, '
-      || 'lambda_value float8, num_rows_processed bigint, num_missing_rows_skipped bigint, failure text',
-    to_jsonb(v_result),
-    jsonb_build_object(
-      'method', 'elastic_net',
-      'source_table', tbl_source,
-      'out_table', tbl_result,
-      'dependent_varname', col_dep_var,
-      'independent_varname', col_ind_var,
-      'regress_family', v_family,
-      'alpha', v_alpha,
-      'lambda_value', v_lambda,
-      'grouping_col', grouping_col,
-      'num_rows_processed', v_rows,
-      'num_missing_rows_skipped', v_skipped,
-      'num_all_groups', cardinality(v_result),
-      'num_failed_groups', v_failed
+    v_output, v_made.design, v_fits,
+    format(
+      $list$
+      %1$L::text as regress_family, %2$L::text[] as features,
+      array(
+        select name from unnest(%2$L::text[], coef[2:]) with ordinality as list (name, value, nth)
+        where value <> 0
+        order by nth
+      ) as features_selected,
+      array(select value from unnest(coef[2:]) with ordinality as list (value, nth) where value <> 0 order by nth)
+        as coef_nonzero,
+      coef[2:] as coef_all, coef[1] as intercept, log_likelihood, %3$L::boolean as standardize,
+      iterations as iteration_run, %4$L::float8 as alpha, lambda as lambda_value, row_count as num_rows_processed,
+      skipped as num_missing_rows_skipped, failure
+      $list$,
+      v_family, v_made.features, standardize, v_alpha
     ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
-      || 'regress_family text, alpha float8, lambda_value float8, grouping_col text, num_rows_processed bigint, '
-      || 'num_missing_rows_skipped bigint, num_all_groups bigint, num_failed_groups bigint'
+    format(
+      $list$
+      'elastic_net'::text as method, %L::text as source_table, %L::text as out_table, %L::text as dependent_varname,
+      %L::text as independent_varname, %L::text as regress_family, %L::float8 as alpha, %L::float8 as lambda_value,
+      %L::text as grouping_col, row_count as num_rows_processed, skipped as num_missing_rows_skipped,
+      group_count as num_all_groups, failed_count as num_failed_groups
+      $list$,
+      tbl_source, tbl_result, col_dep_var, col_ind_var, v_family, v_alpha, v_lambda, grouping_col
+    )
   );
 end;
 $$;
@@ -564,7 +485,7 @@ Returns a list of numbers from an option, null for null. Error CF001 unless all 
 $$;
 
 create or replace function ml._elastic_net_cross_validation(
-  design jsonb,
+  design ml.design,
   family text,
   alphas float8[],
   lambdas float8[],
@@ -582,13 +503,18 @@ as $$
 declare
   -- the fold of a row depends on its values only, so that a repeated run has the same folds
   v_fold constant text := format(
-    '(hashtextextended(%s::text, 20240607) & 1073741823) %% %s', design ->> 'alias', n_folds
+    '(hashtextextended(%s::text, 20240607) & 1073741823) %% %s', design.alias, n_folds
   );
+  v_link constant text := case family when 'binomial' then 'logit' else 'identity' end;
   v_path float8[] := lambdas;
   v_top float8;
   v_alpha float8;
-  v_part record;
-  v_scores jsonb := '[]';
+  v_part ml.design := design;
+  v_fitted record;
+  v_fit ml.fit;
+  v_alphas float8[] := '{}';
+  v_lambdas float8[] := '{}';
+  v_losses float8[] := '{}';
 begin
   foreach v_alpha in array alphas loop
     if lambdas is null then
@@ -603,49 +529,27 @@ begin
       v_path := array(select value from unnest(lambdas) as value order by value desc);
     end if;
     for fold in 0..n_folds - 1 loop
-      for v_part in
-        select fit.lambda, sum(part.sums[1]) as loss, sum(part.row_count) as row_count, fit.failure
-        from ml._elastic_net_fits(
-          design || jsonb_build_object('where', format('%s <> %s', v_fold, fold)),
-          family,
-          v_alpha,
-          v_path,
-          standardize,
-          max_iter,
-          tolerance
-        ) as fit
-        left join lateral ml._sums(
-          ml._glm_statement(
-            fit.settled || jsonb_build_object('where', format('%s = %s', v_fold, fold)),
-            family,
-            case family when 'binomial' then 'logit' else 'identity' end,
-            null,
-            array[''],
-            array[fit.beta[(fit.settled ->> 'intercept')::int]] || array(
-              select fit.beta[place::int]
-              from jsonb_array_elements_text(fit.settled -> 'active') with ordinality as list (place, nth)
-              order by nth
-            ),
-            '{0}'::integer[] || array(select jsonb_array_elements_text(fit.settled -> 'active')::int)
-          ),
-          (design ->> 'relation')::regclass
-        ) as part on fit.failure is null
-        group by fit.lambda, fit.failure
-      loop
-        if v_part.failure is not null then
-          perform ml._fit_failed(format('fold %s of %s: %s', fold + 1, n_folds, v_part.failure), design ->> 'relation');
+      v_part := design;
+      v_part.fold := format('%s <> %s', v_fold, fold);
+      v_fitted := ml._elastic_net_fits(v_part, family, v_alpha, v_path, standardize, max_iter, tolerance);
+      v_part := v_fitted.settled;
+      v_part.fold := format('%s = %s', v_fold, fold);
+      foreach v_fit in array v_fitted.fits loop
+        if v_fit.failure is not null then
+          perform ml._fit_failed(format('fold %s of %s: %s', fold + 1, n_folds, v_fit.failure), design.source);
         end if;
-        v_scores := v_scores || jsonb_build_object(
-          'alpha', v_alpha,
-          'lambda', v_part.lambda,
-          'fold', fold,
-          'loss', v_part.loss / nullif(v_part.row_count, 0)
+        v_alphas := v_alphas || v_alpha;
+        v_lambdas := v_lambdas || v_fit.lambda;
+        v_losses := v_losses || (
+          select sum(part.sums[1]) / nullif(sum(part.row_count), 0)
+          from ml._sums(ml._glm_statement(v_part, family, v_link, null, array[v_fit]), design.relation) as part
         );
       end loop;
     end loop;
   end loop;
-  select score.alpha, score.lambda into alpha, lambda
-  from jsonb_to_recordset(v_scores) as score (alpha float8, lambda float8, fold integer, loss float8)
+  select score.alpha, score.lambda
+  into alpha, lambda
+  from unnest(v_alphas, v_lambdas, v_losses) as score (alpha, lambda, loss)
   group by score.alpha, score.lambda
   order by avg(score.loss), score.lambda desc
   limit 1;
@@ -654,70 +558,63 @@ begin
       $statement$
       create table %s as
       select alpha, lambda as lambda_value, avg(loss) as average_loss, coalesce(stddev_samp(loss), 0) as std_loss
-      from jsonb_to_recordset(%L) as score (alpha float8, lambda float8, fold integer, loss float8)
+      from unnest($1, $2, $3) as score (alpha, lambda, loss)
       group by alpha, lambda
       order by alpha, lambda desc
       $statement$,
-      validation_result, v_scores
-    );
+      validation_result
+    ) using v_alphas, v_lambdas, v_losses;
   end if;
 end;
 $$;
 
 comment on function ml._elastic_net_cross_validation(
-  jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text
+  ml.design, text, float8[], float8[], integer, integer, boolean, integer, float8, text
 ) is $$
 Returns the alpha and lambda with the least mean deviance on the held-out rows of all folds.
 The larger lambda among equal ones.
 $$;
 
-create or replace function ml._elastic_net_top(design jsonb, family text, alpha float8, standardize boolean)
+create or replace function ml._elastic_net_top(design ml.design, family text, alpha float8, standardize boolean)
 returns float8
 language plpgsql
 as $$
 declare
   v_first record := ml._settled(design);
-  v_active constant integer[] := array(select jsonb_array_elements_text(v_first.settled -> 'active')::int);
-  v_mean constant float8 := v_first.sums[1] / nullif(v_first.row_counts[1], 0);
-  v_n constant float8 := v_first.row_counts[1];
-  v_all constant integer := cardinality(v_active) + 1;
+  v_settled ml.design := v_first.settled;
+  v_group ml.design_group := v_first.groups[1];
+  v_mean constant float8 := v_group.total / nullif(v_group.row_count, 0);
+  v_link constant text := case family when 'binomial' then 'logit' else 'identity' end;
+  v_all constant integer := cardinality(ml._unknowns(v_settled));
+  v_fit ml.fit;
   v_sums float8[];
+  v_h float8[];
   v_spread float8;
   v_top float8 := 0;
 begin
   if v_mean is null or family = 'binomial' and (v_mean <= 0 or v_mean >= 1) then
     perform ml._fit_failed(
       case when v_mean is null then 'no row without a null' else format('it holds one class only, %s', v_mean) end,
-      design ->> 'relation'
+      design.source
     );
   end if;
+  v_fit.group_key := '';
+  v_fit.beta := array_fill(0::float8, array[design.width]);
+  v_fit.beta[v_settled.intercept] := ml._glm_linked(family, v_link, v_mean, null);
   v_sums := (
     select part.sums
-    from ml._sums(
-      ml._glm_statement(
-        v_first.settled,
-        family,
-        case family when 'binomial' then 'logit' else 'identity' end,
-        null,
-        array[''],
-        array[case family when 'binomial' then ln(v_mean / (1 - v_mean)) else v_mean end]
-          || array_fill(0::float8, array[v_all - 1]),
-        '{0}'::integer[] || v_active
-      ),
-      (design ->> 'relation')::regclass
-    ) as part
+    from ml._sums(ml._glm_statement(v_settled, family, v_link, null, array[v_fit]), design.relation) as part
   );
+  v_h := ml._symmetric_matrix(v_sums[3 + v_all:], v_all);
   for j in 2..v_all loop
-    -- the slope at zero, in the unit of the penalty; the sums contain the upper triangle, row by row
-    v_spread := v_sums[2 + v_all + j] / v_sums[2 + v_all + 1];
-    v_spread := v_sums[2 + v_all + (j - 1) * v_all - (j - 1) * (j - 2) / 2 + 1] / v_sums[2 + v_all + 1]
-      - v_spread * v_spread;
+    -- the slope at zero, in the unit of the penalty
+    v_spread := v_h[j][j] / v_h[1][1] - (v_h[1][j] / v_h[1][1]) ^ 2;
     if v_spread > 1e-24 then
       v_top := greatest(
         v_top,
-        abs(v_sums[2 + j]) / v_n / case
+        abs(v_sums[2 + j]) / v_group.row_count / case
           when standardize then sqrt(v_spread)
-          else (design -> 'scale' ->> v_active[j - 1] - 1)::float8
+          else design.scale[v_settled.active[j - 1]]
         end
       );
     end if;
@@ -726,16 +623,18 @@ begin
 end;
 $$;
 
-comment on function ml._elastic_net_top(jsonb, text, float8, boolean) is $$
+comment on function ml._elastic_net_top(ml.design, text, float8, boolean) is $$
 Returns the least lambda at which all coefficients are 0, from which a path starts.
 $$;
 
 grant execute on function
   ml._coordinate_descent(float8[], float8[], float8[], float8, float8, integer, float8),
-  ml._elastic_net_step(float8[], float8[], float8, float8[], float8[], float8[], float8, float8, integer, float8),
-  ml._elastic_net_fits(jsonb, text, float8, float8[], boolean, integer, float8),
+  ml._elastic_net_step(ml.design, text, float8, float8, boolean, integer, float8, ml.fit, ml.fit_step),
+  ml._elastic_net_fits(ml.design, text, float8, float8[], boolean, integer, float8),
   ml._list(text, text, float8, float8),
-  ml._elastic_net_cross_validation(jsonb, text, float8[], float8[], integer, integer, boolean, integer, float8, text),
-  ml._elastic_net_top(jsonb, text, float8, boolean),
+  ml._elastic_net_cross_validation(
+    ml.design, text, float8[], float8[], integer, integer, boolean, integer, float8, text
+  ),
+  ml._elastic_net_top(ml.design, text, float8, boolean),
   ml.elastic_net_train(text, text, text, text, text, float8, float8, boolean, text, text, text, text, integer, float8)
 to insights_analyst, insights_admin, insights_worker;

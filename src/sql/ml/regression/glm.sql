@@ -59,43 +59,76 @@ Returns the maximum likelihood estimate of a gamma distribution's shape from the
 The root of ln a - digamma(a) = D / 2n.
 $$;
 
-create or replace function ml._glm_constants(design jsonb, family text)
-returns jsonb
+create or replace function ml._glm_constants(design ml.design, family text)
+returns table (group_key text, value float8)
 language plpgsql
 as $$
 begin
-  return (
-    select jsonb_object_agg(coalesce(part.key, ''), part.sums[1])
-    from ml._sums(
-      case when family = 'poisson' then format(
-        -- ln y! is computed once for each distinct count
-        $statement$
-        select
-          key,
-          true,
-          count(*),
-          array[sum(times * (case when y > 0 then y * ln(y) else 0 end - y - ml._log_gamma(y + 1)))]
-        from (select key, y, %s as times from (%s) as row where complete group by key, y) as tally
-        group by key
-        $statement$,
-        case when design ? 'weights' then 'sum(prior)' else 'count(*)' end,
-        ml._rows(design)
-      )
-      else format(
-        'select key, true, count(*), array[sum(%s)] from (%s) as row where complete group by key',
-        case when family = 'gaussian' then 'ln(prior)' when design ? 'weights' then 'prior * ln(y)' else 'ln(y)' end,
-        ml._rows(design)
-      ) end,
-      (design ->> 'relation')::regclass
-    ) as part
-  );
+  return query
+  select coalesce(part.key, ''), part.sums[1]
+  from ml._sums(
+    case when family = 'poisson' then format(
+      -- ln y! is computed once for each distinct count
+      $statement$
+      select
+        key,
+        true,
+        count(*),
+        array[sum(times * (case when y > 0 then y * ln(y) else 0 end - y - ml._log_gamma(y + 1)))]
+      from (select key, y, %s as times from (%s) as row where complete group by key, y) as tally
+      group by key
+      $statement$,
+      case when design.weights is not null then 'sum(prior)' else 'count(*)' end,
+      ml._rows(design)
+    )
+    else format(
+      'select key, true, count(*), array[sum(%s)] from (%s) as row where complete group by key',
+      case
+        when family = 'gaussian' then 'ln(prior)'
+        when design.weights is not null then 'prior * ln(y)'
+        else 'ln(y)'
+      end,
+      ml._rows(design)
+    ) end,
+    design.relation
+  ) as part;
 end;
 $$;
 
-comment on function ml._glm_constants(jsonb, text) is $$
-Returns the terms of the log likelihood that depend on y only, by group key.
+comment on function ml._glm_constants(ml.design, text) is $$
+Returns the term of the log likelihood that depends on y only, by group key.
 The log likelihood of the saturated model for counts, the sum of ln y for positive values, the sum of the logarithms of
 the weights for gaussian.
+$$;
+
+create or replace function ml._glm_likelihood(fit ml.fit, family text, term float8)
+returns float8
+language plpgsql
+immutable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_n constant float8 := fit.total_weight;
+  v_shape float8;
+begin
+  if family = 'gamma' then
+    v_shape := ml._gamma_shape(fit.deviance / v_n);
+  end if;
+  return case family
+    when 'binomial' then -fit.deviance / 2
+    when 'gaussian' then
+      -fit.row_count / 2.0 * (ln(2 * pi() * fit.deviance / fit.row_count) + 1) + coalesce(term / 2, 0)
+    -- the log likelihood of the saturated model minus half the deviance
+    when 'poisson' then term - fit.deviance / 2
+    when 'gamma' then
+      v_n * (v_shape * ln(v_shape) - v_shape - ml._log_gamma(v_shape)) - term - v_shape * fit.deviance / 2
+    else -v_n / 2.0 * (ln(2 * pi() * fit.deviance / v_n) + 1) - 1.5 * term
+  end;
+end;
+$$;
+
+comment on function ml._glm_likelihood(ml.fit, text, float8) is $$
+Returns the log likelihood of a fit at the maximum likelihood dispersion; `term` is that of ml._glm_constants.
 $$;
 
 create or replace function ml.glm(
@@ -130,18 +163,12 @@ declare
   v_max_iter constant integer := ml._number(v_options, 'max_iter', 100, 1, 100000);
   v_tolerance constant float8 := ml._number(v_options, 'tolerance', 1e-6, 0, 1);
   v_normal constant boolean := v_family in ('binomial', 'poisson');
-  v_design jsonb;
-  v_constants jsonb := '{}';
-  v_result jsonb[] := '{}';
-  v_rows bigint := 0;
-  v_skipped bigint := 0;
-  v_failed bigint := 0;
-  v_width integer;
-  v_fit record;
-  v_wald record;
-  v_dispersion float8;
-  v_shape float8;
-  v_likelihood float8;
+  v_design ml.design;
+  v_fitted record;
+  v_fit ml.fit;
+  v_fits ml.fit[] := '{}';
+  v_terms jsonb := '{}';
+  v_degrees float8;
 begin
   if v_family is null or not v_links ? v_family then
     perform common.refuse('CF001', format('there is no family "%s"', coalesce(left(v_family, 100), '')),
@@ -160,102 +187,53 @@ begin
       'Use irls.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_col, weights, offsets);
-  v_width := (v_design ->> 'width')::int;
-
-  for v_fit in select * from ml._glm_fits(v_design, v_family, v_link, v_max_iter, v_tolerance) loop
-    v_rows := v_rows + v_fit.row_count;
-    v_skipped := v_skipped + v_fit.skipped;
-    if v_fit.failure is not null then
-      if v_design -> 'groups' = '[]' then
-        perform ml._fit_failed(v_fit.failure, v_design ->> 'relation');
-      end if;
-      v_failed := v_failed + 1;
-      v_result := v_result || jsonb_build_object(
-        'key', v_fit.key,
-        'num_rows_processed', v_fit.row_count,
-        'num_rows_skipped', v_fit.skipped,
-        'failure', v_fit.failure
-      );
-      continue;
-    elsif not v_fit.converged then
-      raise warning 'ml.glm: no convergence after % iterations%',
-        v_max_iter,
-        case when v_fit.key <> '' then format(' in group %s', left(v_fit.key, 100)) else '' end
-        using hint = 'Give a larger max_iter.';
-    end if;
-    if (v_family in ('poisson', 'gamma', 'inverse_gaussian') or v_family = 'gaussian' and weights is not null)
-      and v_constants = '{}'
-    then
-      v_constants := ml._glm_constants(v_fit.settled, v_family);
-    end if;
-    v_dispersion := case when v_normal then 1 else v_fit.pearson / nullif(v_fit.row_count - v_width, 0) end;
-    v_wald := ml._wald(
-      v_fit.coef,
-      ml._scaled(v_fit.inverse, v_dispersion),
-      case when not v_normal then nullif(v_fit.row_count - v_width, 0) end
+  v_fitted := ml._glm_fits(v_design, v_family, v_link, v_max_iter, v_tolerance);
+  if v_family in ('poisson', 'gamma', 'inverse_gaussian') or v_family = 'gaussian' and weights is not null then
+    perform ml._check_fits(v_fitted.fits, v_design);
+    v_terms := (
+      select jsonb_object_agg(term.group_key, term.value) from ml._glm_constants(v_fitted.settled, v_family) as term
     );
-    v_shape := case when v_family = 'gamma' then ml._gamma_shape(v_fit.deviance / v_fit.total_weight) end;
-    v_likelihood := case v_family
-      when 'binomial' then -v_fit.deviance / 2
-      when 'gaussian' then -v_fit.row_count / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.row_count) + 1)
-        + coalesce((v_constants ->> v_fit.key)::float8 / 2, 0)
-      -- the log likelihood of the saturated model minus half the deviance
-      when 'poisson' then (v_constants ->> v_fit.key)::float8 - v_fit.deviance / 2
-      when 'gamma' then v_fit.total_weight * (v_shape * ln(v_shape) - v_shape - ml._log_gamma(v_shape))
-        - (v_constants ->> v_fit.key)::float8 - v_shape * v_fit.deviance / 2
-      else -v_fit.total_weight / 2.0 * (ln(2 * pi() * v_fit.deviance / v_fit.total_weight) + 1)
-        - 1.5 * (v_constants ->> v_fit.key)::float8
-    end;
-    v_result := v_result || jsonb_build_object(
-      'key', v_fit.key,
-      'coef', to_jsonb(v_fit.coef),
-      'log_likelihood', v_likelihood,
-      'std_err', case when v_dispersion is not null then to_jsonb(v_wald.std_err) end,
-      'z_stats', to_jsonb(v_wald.stats),
-      't_stats', case when v_dispersion is not null then to_jsonb(v_wald.stats) end,
-      'p_values', case when v_dispersion is not null then to_jsonb(v_wald.p_values) end,
-      'dispersion', v_dispersion,
-      'num_rows_processed', v_fit.row_count,
-      'num_rows_skipped', v_fit.skipped,
-      'num_iterations', v_fit.iterations,
-      'deviance', v_fit.deviance,
-      'converged', v_fit.converged
-    );
-    if glm.verbose then
-      raise info 'group %: % rows, % iterations, deviance %',
-        v_fit.key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
-    end if;
-  end loop;
-  if v_failed = cardinality(v_result) then
-    perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
   end if;
+  foreach v_fit in array v_fitted.fits loop
+    if v_fit.failure is null then
+      v_degrees := nullif(v_fit.row_count - v_design.width, 0);
+      v_fit.dispersion := case when v_normal then 1 else v_fit.pearson / v_degrees end;
+      if v_fit.dispersion is not null then
+        v_fit.covariance := ml._scaled(v_fit.inverse, v_fit.dispersion);
+        v_fit := ml._tested(v_fit, case when not v_normal then v_degrees end);
+      end if;
+      v_fit.log_likelihood := ml._glm_likelihood(v_fit, v_family, (v_terms ->> v_fit.group_key)::float8);
+      if glm.verbose then
+        raise info 'group %: % rows, % iterations, deviance %',
+          v_fit.group_key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
+      end if;
+    else
+      v_fit.iterations := null;
+      v_fit.deviance := null;
+      v_fit.converged := null;
+    end if;
+    v_fits := v_fits || v_fit;
+  end loop;
+  perform ml._warn_unconverged(v_fits, 'glm', v_max_iter, 'max_iter');
 
   perform ml._publish(
-    v_output, v_design,
-    'coef float8[], log_likelihood float8, std_err float8[], ' || case when v_normal then 'z_stats' else 't_stats' end
-      || ' float8[], p_values float8[], dispersion float8, num_rows_processed bigint, num_rows_skipped bigint, '
-      || 'num_iterations integer, deviance float8, converged boolean, failure text',
-    to_jsonb(v_result),
-    jsonb_build_object(
-      'method', 'glm',
-      'source_table', source_table,
-      'model_table', model_table,
-      'dependent_varname', dependent_varname,
-      'independent_varname', independent_varname,
-      'family_params', format('family=%s, link=%s', v_family, v_link),
-      'grouping_col', grouping_col,
-      'optimizer_params', format('optimizer=irls, max_iter=%s, tolerance=%s', v_max_iter, v_tolerance),
-      'num_all_groups', cardinality(v_result),
-      'num_failed_groups', v_failed,
-      'total_rows_processed', v_rows,
-      'total_rows_skipped', v_skipped,
-      'weights', weights,
-      'offsets', offsets
+    v_output, v_design, v_fits,
+    format(
+      'coef, log_likelihood, std_err, stats as %s, p_values, dispersion, row_count as num_rows_processed, '
+        || 'skipped as num_rows_skipped, iterations as num_iterations, deviance, converged, failure',
+      case when v_normal then 'z_stats' else 't_stats' end
     ),
-    'method text, source_table text, model_table text, dependent_varname text, independent_varname text, '
-      || 'family_params text, grouping_col text, optimizer_params text, num_all_groups bigint, '
-      || 'num_failed_groups bigint, total_rows_processed bigint, total_rows_skipped bigint, weights text, '
-      || 'offsets text'
+    format(
+      $list$
+      'glm'::text as method, %L::text as source_table, %L::text as model_table, %L::text as dependent_varname,
+      %L::text as independent_varname, %L::text as family_params, %L::text as grouping_col,
+      %L::text as optimizer_params, group_count as num_all_groups, failed_count as num_failed_groups,
+      row_count as total_rows_processed, skipped as total_rows_skipped, %L::text as weights, %L::text as offsets
+      $list$,
+      source_table, model_table, dependent_varname, independent_varname,
+      format('family=%s, link=%s', v_family, v_link), grouping_col,
+      format('optimizer=irls, max_iter=%s, tolerance=%s', v_max_iter, v_tolerance), weights, offsets
+    )
   );
 end;
 $$;
@@ -282,6 +260,7 @@ $$;
 grant execute on function
   ml._digamma(float8),
   ml._gamma_shape(float8),
-  ml._glm_constants(jsonb, text),
+  ml._glm_constants(ml.design, text),
+  ml._glm_likelihood(ml.fit, text, float8),
   ml.glm(text, text, text, text, text, text, text, boolean, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -108,47 +108,38 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_width constant int := state[2];
-  v_fit record;
-  v_wald record;
+  v_design ml.design;
+  v_fit ml.fit;
   v_df float8;
 begin
   if state[1] = 0 then
     return null;
   end if;
-  v_fit := ml._least_squares(
-    state[1]::bigint,
-    state[v_width + 4:],
-    jsonb_build_object(
-      'width', v_width,
-      'array', true,
-      'x', jsonb_build_array('x'),
-      'active', (select jsonb_agg(i order by i) from generate_series(1, v_width) as i),
-      'candidates', (
-        select coalesce(jsonb_agg(i order by i), '[]')
-        from generate_series(1, v_width) as i
-        where state[3 + i] <> 0
-      ),
-      'literals', to_jsonb(array_fill(null::float8, array[v_width])),
-      'shift', to_jsonb(state[4:v_width + 3]),
-      'scale', to_jsonb(array_fill(1, array[v_width])),
-      'y_shift', state[3],
-      'y_scale', 1
-    )
-  );
-  if v_fit.coef is null then
-    return (null, null, null, null, null, null, state[1]::bigint, null)::ml.linregr_result;
-  end if;
+  v_design.width := v_width;
+  v_design.packed := true;
+  v_design.x := '{x}';
+  v_design.active := array(select i from generate_series(1, v_width) as i order by i);
+  v_design.candidates := array(select i from generate_series(1, v_width) as i where state[3 + i] <> 0 order by i);
+  v_design.literals := array_fill(null::numeric, array[v_width]);
+  v_design.shift := state[4:v_width + 3];
+  v_design.scale := array_fill(1::float8, array[v_width]);
+  v_design.y_shift := state[3];
+  v_design.y_scale := 1;
+  v_fit := ml._least_squares(state[1]::bigint, state[v_width + 4:], v_design);
   v_df := nullif(state[1] - v_width, 0);
-  v_wald := ml._wald(v_fit.coef, ml._scaled(v_fit.inverse, v_fit.rss / v_df), v_df);
+  if v_df > 0 and v_fit.coef is not null then
+    v_fit.covariance := ml._scaled(v_fit.inverse, v_fit.rss / v_df);
+    v_fit := ml._tested(v_fit, v_df);
+  end if;
   return (
     v_fit.coef,
     v_fit.r2,
-    case when v_df > 0 then v_wald.std_err end,
-    case when v_df > 0 then v_wald.stats end,
-    case when v_df > 0 then v_wald.p_values end,
+    v_fit.std_err,
+    v_fit.stats,
+    v_fit.p_values,
     v_fit.condition_no,
     state[1]::bigint,
-    case when v_df > 0 then ml._scaled(v_fit.inverse, v_fit.rss / v_df) end
+    v_fit.covariance
   )::ml.linregr_result;
 end;
 $$;

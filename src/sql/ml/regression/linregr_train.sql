@@ -4,13 +4,13 @@
  * numeric, exactly: this reproduces the certified digits of NIST's most difficult data sets, and costs nothing for
  * other data.
  */
-create or replace function ml._numeric_sums(design jsonb, keys text[])
+create or replace function ml._numeric_sums(design ml.design, keys text[])
 returns table (key text, complete_count bigint, skipped_count bigint, sums numeric[])
 language plpgsql
 as $$
 declare
   v_columns constant text := ml._columns_of(design, 'x', ', %s', '');
-  v_prior constant text := case when design ? 'weights' then ', prior' else '' end;
+  v_prior constant text := case when design.weights is not null then ', prior' else '' end;
   v_state text;
   v_message text;
 begin
@@ -25,7 +25,7 @@ begin
       format('y%s%s, %s as complete, %s as key', v_columns, v_prior, ml._complete(design), coalesce(
         (
           select format('row(%s)::text', string_agg('g' || nth, ', ' order by nth))
-          from jsonb_array_elements(design -> 'groups') with ordinality as part (name, nth)
+          from unnest(design.groups) with ordinality as part (name, nth)
           having count(*) > 0
         ),
         '''''::text'
@@ -35,23 +35,23 @@ begin
   );
 exception when others then
   get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
-  perform ml._caller_error(v_state, v_message, (design ->> 'relation')::regclass);
+  perform ml._caller_error(v_state, v_message, design.relation);
 end;
 $$;
 
-comment on function ml._numeric_sums(jsonb, text[]) is $$
+comment on function ml._numeric_sums(ml.design, text[]) is $$
 Returns the sums of a design in numeric, exactly, for the groups with the given keys (one empty key without groups).
 $$;
 
-create or replace function ml._float8_sums(design jsonb)
+create or replace function ml._float8_sums(design ml.design)
 returns table (key text, complete_count bigint, skipped_count bigint, sums float8[])
 language plpgsql
 as $$
 declare
-  v_relation constant regclass := (design ->> 'relation')::regclass;
+  v_relation constant regclass := design.relation;
 begin
   -- Without groups and nulls, a plain aggregate takes a fifth less time than one that is grouped by completeness.
-  if design -> 'groups' = '[]' and not (design ->> 'nulls')::boolean then
+  if design.groups = '{}' and not design.nulls then
     return query
     select null::text, part.row_count, 0::bigint, part.sums
     from ml._sums(
@@ -88,161 +88,172 @@ begin
 end;
 $$;
 
-comment on function ml._float8_sums(jsonb) is $$
+comment on function ml._float8_sums(ml.design) is $$
 Returns the sums of a design in double precision, with the numbers of complete and of skipped rows, by group key.
 $$;
 
-create or replace function ml._linregr_fits(
-  design jsonb,
-  out key text,
-  out row_count bigint,
-  out skipped bigint,
-  out arithmetic text,
-  out beta float8[],
-  out coef float8[],
-  out inverse float8[],
-  out rss float8,
-  out r2 float8,
-  out condition_no float8,
-  out intercept integer,
-  out failure text
-)
-returns setof record
+create or replace function ml._linregr_fits(design ml.design)
+returns setof ml.fit
 language plpgsql
 as $$
 declare
   v_doubtful text[] := '{}';
   v_group record;
-  v_fit record;
+  v_fit ml.fit;
 begin
   for v_group in select * from ml._float8_sums(design) loop
-    key := v_group.key;
-    row_count := v_group.complete_count;
-    skipped := v_group.skipped_count;
-    arithmetic := 'float8';
-    if row_count = 0 then
-      v_fit := null;
-      failure := ml._no_rows(design);
-      beta := null;
-      coef := null;
-      inverse := null;
-      return next;
-      continue;
+    v_fit := null;
+    if v_group.complete_count = 0 then
+      v_fit.failure := ml._no_rows(design);
+    else
+      if v_group.sums && array['NaN', 'Infinity', '-Infinity']::float8[] then
+        perform ml._refuse_non_finite(design);
+      end if;
+      v_fit := ml._least_squares(v_group.complete_count, v_group.sums, design);
+      if not v_fit.trusted and v_fit.failure is null then
+        v_doubtful := v_doubtful || coalesce(v_group.key, '');
+        continue;
+      end if;
     end if;
-    if v_group.sums && array['NaN', 'Infinity', '-Infinity']::float8[] then
-      perform ml._refuse_non_finite(design);
-    end if;
-    v_fit := ml._least_squares(row_count, v_group.sums, design);
-    if not v_fit.trusted and v_fit.failure is null then
-      v_doubtful := v_doubtful || coalesce(key, '');
-      continue;
-    end if;
-    beta := v_fit.beta;
-    coef := v_fit.coef;
-    inverse := v_fit.inverse;
-    rss := v_fit.rss;
-    r2 := v_fit.r2;
-    condition_no := v_fit.condition_no;
-    intercept := v_fit.intercept;
-    failure := v_fit.failure;
-    return next;
+    v_fit.group_key := coalesce(v_group.key, '');
+    v_fit.row_count := v_group.complete_count;
+    v_fit.skipped := v_group.skipped_count;
+    v_fit.arithmetic := case when v_fit.failure is null then 'float8' end;
+    return next v_fit;
   end loop;
 
   if v_doubtful <> '{}' then
     for v_group in select * from ml._numeric_sums(design, v_doubtful) loop
       v_fit := ml._least_squares_numeric(v_group.complete_count, v_group.sums, design);
-      key := case when design -> 'groups' <> '[]' then v_group.key end;
-      row_count := v_group.complete_count;
-      skipped := v_group.skipped_count;
-      arithmetic := 'numeric';
-      beta := v_fit.beta;
-      coef := v_fit.coef;
-      inverse := v_fit.inverse;
-      rss := v_fit.rss;
-      r2 := v_fit.r2;
-      condition_no := v_fit.condition_no;
-      intercept := v_fit.intercept;
-      failure := v_fit.failure;
-      return next;
+      v_fit.group_key := v_group.key;
+      v_fit.row_count := v_group.complete_count;
+      v_fit.skipped := v_group.skipped_count;
+      v_fit.arithmetic := case when v_fit.failure is null then 'numeric' end;
+      return next v_fit;
     end loop;
   end if;
 end;
 $$;
 
-comment on function ml._linregr_fits(jsonb) is $$
+comment on function ml._linregr_fits(ml.design) is $$
 Returns ordinary least squares fits, one row per group.
 In double precision where that is accurate, else in numeric (`arithmetic` states which).
 $$;
 
-create or replace function ml._residuals(design jsonb, fits jsonb, extra text default '')
+create or replace function ml._residuals(design ml.design, fits ml.fit[])
 returns text
 language plpgsql
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
-  v_grouped constant boolean := design -> 'groups' <> '[]';
 begin
   -- The rows, joined with the model of their group: residual e = y - b0 - sum b d, in the unit of y.
   return ml._layer(
     format(
-      'row.key%s%s, row.y / %L::float8 + %L::float8 - fit.b0%s as e, fit.mean_square',
+      'row.key%s, row.y / %L::float8 + %L::float8 - fit.b0%s as e, fit.mean_square',
       ml._columns_of(design, 'd', ', row.%s', ''),
-      extra,
-      design ->> 'y_scale',
-      design ->> 'y_shift',
+      design.y_scale,
+      design.y_shift,
       (
-        select coalesce(string_agg(format(' - fit.b%s * row.d%s', position, position), '' order by position), '')
-        from unnest(v_active) as position
+        select coalesce(string_agg(format(' - fit.b%s * row.d%s', place, place), '' order by place), '')
+        from unnest(design.active) as place
       )
     ),
     format('(select * from (%s) as row where complete) as row ', ml._rows(design)) || format(
-      case when v_grouped then 'join (%s) as fit on fit.key = row.key' else 'cross join (%s) as fit' end,
+      case when design.groups <> '{}' then 'join (%s) as fit on fit.key = row.key' else 'cross join (%s) as fit' end,
       (
         select format(
           'select * from unnest(%L::text[], %L::float8[], %L::float8[]%s) as fit (key, mean_square, b0%s)',
-          array_agg(coalesce(fit ->> 'key', '') order by nth),
-          array_agg((fit ->> 'mean_square')::float8 order by nth),
-          array_agg(coalesce((fit -> 'beta' ->> (fit ->> 'intercept')::int - 1)::float8, (
+          array_agg(fit.group_key order by fit.group_key),
+          array_agg(fit.rss / fit.row_count order by fit.group_key),
+          array_agg(coalesce(fit.beta[fit.intercept], (
             -- without an intercept: the sum of the shifts times the coefficients
-            select sum(
-              (fit -> 'beta' ->> position - 1)::float8
-              * (design -> 'scale' ->> position - 1)::float8
-              * (design -> 'shift' ->> position - 1)::float8
-            )
-            from unnest(v_active) as position
-          )) order by nth),
+            select sum(fit.beta[place] * design.scale[place] * design.shift[place]) from unnest(design.active) as place
+          )) order by fit.group_key),
           (
             select coalesce(string_agg(
               format(', %L::float8[]', (
                 select array_agg(
-                  case
-                    when position = (one ->> 'intercept')::int then 0
-                    else (one -> 'beta' ->> position - 1)::float8
-                  end
-                  order by one_nth
+                  case when place = one.intercept then 0 else one.beta[place] end
+                  order by one.group_key
                 )
-                from jsonb_array_elements(fits) with ordinality as each_fit (one, one_nth)
+                from unnest(fits) as one
               )),
-              '' order by position
+              '' order by place
             ), '')
-            from unnest(v_active) as position
+            from unnest(design.active) as place
           ),
-          (
-            select coalesce(string_agg(format(', b%s', position), '' order by position), '')
-            from unnest(v_active) as position
-          )
+          ml._columns_of(design, 'b', ', %s', '')
         )
-        from jsonb_array_elements(fits) with ordinality as every_fit (fit, nth)
+        from unnest(fits) as fit
       )
     )
   );
 end;
 $$;
 
-comment on function ml._residuals(jsonb, jsonb, text) is $$
-Returns the text of the select that adds the residual `e` under its group's model to each complete row.
-`fits` is an array of objects with `key`, `beta`, `intercept` and `mean_square`. `extra` is added to the select list.
+comment on function ml._residuals(ml.design, ml.fit[]) is $$
+Returns the text of the select that adds the residual `e` under its group's linear model to each complete row.
+$$;
+
+create or replace function ml._breusch_pagan(design ml.design, fits ml.fit[])
+returns ml.fit[]
+language plpgsql
+as $$
+declare
+  v_width constant integer := design.width;
+  v_active constant integer[] := design.active;
+  v_fits ml.fit[] := fits;
+  v_fit ml.fit;
+  v_group record;
+  v_weight float8[];
+  v_explained float8;
+begin
+  for v_group in
+    select fit.nth, part.row_count, part.sums
+    from ml._sums(
+      format(
+        'select key, true, count(*), array[sum(u), sum(u * u)%s] from (%s) as row group by key',
+        ml._columns_of(design, 'd', ', sum(u * %s)', ''),
+        ml._layer(
+          'key, e * e / nullif(mean_square, 0) - 1 as u' || ml._columns_of(design, 'd', ', %s', ''),
+          format('(%s) as residual', ml._residuals(
+            design, array(select fit from unnest(fits) as fit where fit.failure is null)
+          ))
+        )
+      ),
+      design.relation
+    ) as part
+    join (
+      select fit.ordinality as nth, fit.group_key from unnest(fits) with ordinality as fit
+    ) as fit on fit.group_key = coalesce(part.key, '')
+  loop
+    -- the squared residuals, as multiples of their mean, regressed on the same columns: n R^2 (Koenker 1981)
+    v_fit := fits[v_group.nth];
+    v_weight := array_fill(0::float8, array[v_width]);
+    for i in 1..cardinality(v_active) loop
+      v_weight[v_active[i]] := v_group.sums[i + 2] / design.scale[v_active[i]]
+        + case when v_fit.intercept is null then v_group.sums[1] * design.shift[v_active[i]] else 0 end;
+    end loop;
+    if v_fit.intercept is not null then
+      v_weight[v_fit.intercept] := 0;
+    end if;
+    v_explained := 0;
+    for i in 1..v_width loop
+      for j in 1..v_width loop
+        v_explained := v_explained + v_weight[i] * v_weight[j] * v_fit.inverse[i][j];
+      end loop;
+    end loop;
+    v_fit.bp_stats := v_group.row_count * v_explained
+      / nullif(v_group.sums[2] - v_group.sums[1] * v_group.sums[1] / v_group.row_count, 0);
+    v_fit.bp_p_value := ml._incomplete_gamma(greatest(v_width - 1, 1) / 2.0, v_fit.bp_stats / 2, true);
+    v_fits[v_group.nth] := v_fit;
+  end loop;
+  return v_fits;
+end;
+$$;
+
+comment on function ml._breusch_pagan(ml.design, ml.fit[]) is $$
+Returns fits with Breusch and Pagan's test for heteroskedasticity, in Koenker's form n R^2.
 $$;
 
 create or replace function ml.linregr_train(
@@ -264,174 +275,52 @@ set extra_float_digits to 1
 as $$
 declare
   v_output text := common.output_table(out_table, array['_summary']);
-  v_design jsonb := ml._design(
+  v_design ml.design := ml._design(
     source_table,
     ml._less_offsets(dependent_varname, offsets, source_table),
     independent_varname,
     grouping_cols,
     weights
   );
-  v_width integer := (v_design ->> 'width')::int;
-  v_result jsonb[] := '{}';
-  v_fits jsonb[] := '{}';
-  v_breusch_pagan jsonb := '{}';
-  v_rows bigint := 0;
-  v_skipped bigint := 0;
-  v_failed bigint := 0;
-  v_fit record;
-  v_mean_square float8;
-  v_wald record;
+  v_fit ml.fit;
+  v_fits ml.fit[] := '{}';
+  v_degrees float8;
 begin
   if heteroskedasticity_option and weights is not null then
     perform common.refuse('CF001', 'heteroskedasticity_option is true and there are weights',
       'Weights assume known variances; to allow for others, use ml.robust_variance_linregr with the weights.');
   end if;
   for v_fit in select * from ml._linregr_fits(v_design) loop
-    v_rows := v_rows + v_fit.row_count;
-    v_skipped := v_skipped + v_fit.skipped;
-    if v_fit.failure is not null then
-      if v_design -> 'groups' = '[]' then
-        perform ml._fit_failed(v_fit.failure, v_design ->> 'relation');
-      end if;
-      v_failed := v_failed + 1;
-      v_result := v_result || jsonb_build_object(
-        'key', v_fit.key,
-        'num_rows_processed', v_fit.row_count,
-        'num_missing_rows_skipped', v_fit.skipped,
-        'failure', v_fit.failure
-      );
-      continue;
+    v_degrees := v_fit.row_count - v_design.width;
+    if v_fit.failure is null and v_degrees > 0 then
+      v_fit.covariance := ml._scaled(v_fit.inverse, v_fit.rss / v_degrees);
+      v_fit := ml._tested(v_fit, v_degrees);
     end if;
-    v_mean_square := case when v_fit.row_count > v_width then v_fit.rss / (v_fit.row_count - v_width) end;
-    v_wald := ml._wald(v_fit.coef, ml._scaled(v_fit.inverse, v_mean_square), v_fit.row_count - v_width);
-    v_fits := v_fits || jsonb_build_object(
-      'key', v_fit.key,
-      'beta', to_jsonb(v_fit.beta),
-      'intercept', v_fit.intercept,
-      'mean_square', v_fit.rss / v_fit.row_count,
-      'inverse', case when heteroskedasticity_option then to_jsonb(v_fit.inverse) end,
-      'row_count', v_fit.row_count
-    );
-    v_result := v_result || jsonb_build_object(
-      'key', v_fit.key,
-      'coef', to_jsonb(v_fit.coef),
-      'r2', v_fit.r2,
-      'std_err', case when v_mean_square is not null then to_jsonb(v_wald.std_err) end,
-      't_stats', case when v_mean_square is not null then to_jsonb(v_wald.stats) end,
-      'p_values', case when v_mean_square is not null then to_jsonb(v_wald.p_values) end,
-      'condition_no', v_fit.condition_no,
-      'num_rows_processed', v_fit.row_count,
-      'num_missing_rows_skipped', v_fit.skipped,
-      'variance_covariance', to_jsonb(ml._scaled(v_fit.inverse, v_mean_square)),
-      'arithmetic', v_fit.arithmetic
-    );
+    v_fits := v_fits || v_fit;
   end loop;
-  if v_result = '{}' then
-    perform common.refuse('CF004', format('"%s" has no rows', left(v_design ->> 'relation', 100)),
-      'Train on a table with rows.');
-  elsif v_fits = '{}' then
-    perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
-  end if;
-
+  perform ml._check_fits(v_fits, v_design);
   if heteroskedasticity_option then
-    v_breusch_pagan := ml._breusch_pagan(v_design, to_jsonb(v_fits));
-    v_result := array(
-      select result || coalesce(v_breusch_pagan -> coalesce(result ->> 'key', ''), '{}')
-      from unnest(v_result) as result
-    );
+    v_fits := ml._breusch_pagan(v_design, v_fits);
   end if;
 
   perform ml._publish(
-    v_output, v_design,
-    'coef float8[], r2 float8, std_err float8[], t_stats float8[], p_values float8[], condition_no float8, '
-      || case when heteroskedasticity_option then 'bp_stats float8, bp_p_value float8, ' else '' end
-      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, variance_covariance float8[], '
-      || 'arithmetic text, failure text',
-    to_jsonb(v_result),
-    jsonb_build_object(
-      'method', 'linregr',
-      'source_table', source_table,
-      'out_table', out_table,
-      'dependent_varname', dependent_varname,
-      'independent_varname', independent_varname,
-      'num_rows_processed', v_rows,
-      'num_missing_rows_skipped', v_skipped,
-      'grouping_cols', grouping_cols,
-      'num_all_groups', cardinality(v_result),
-      'num_failed_groups', v_failed,
-      'weights', weights,
-      'offsets', offsets
+    v_output, v_design, v_fits,
+    format(
+      'coef, r2, std_err, stats as t_stats, p_values, condition_no, %srow_count as num_rows_processed, '
+        || 'skipped as num_missing_rows_skipped, covariance as variance_covariance, arithmetic, failure',
+      case when heteroskedasticity_option then 'bp_stats, bp_p_value, ' else '' end
     ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
-      || 'num_rows_processed bigint, num_missing_rows_skipped bigint, grouping_cols text, '
-      || 'num_all_groups bigint, num_failed_groups bigint, weights text, offsets text'
+    format(
+      $list$
+      'linregr'::text as method, %L::text as source_table, %L::text as out_table, %L::text as dependent_varname,
+      %L::text as independent_varname, row_count as num_rows_processed, skipped as num_missing_rows_skipped,
+      %L::text as grouping_cols, group_count as num_all_groups, failed_count as num_failed_groups,
+      %L::text as weights, %L::text as offsets
+      $list$,
+      source_table, out_table, dependent_varname, independent_varname, grouping_cols, weights, offsets
+    )
   );
 end;
-$$;
-
-create or replace function ml._breusch_pagan(design jsonb, fits jsonb)
-returns jsonb
-language plpgsql
-as $$
-declare
-  v_width constant integer := (design ->> 'width')::int;
-  v_active constant integer[] := array(select jsonb_array_elements_text(design -> 'active')::int);
-  v_scale constant float8[] := array(select jsonb_array_elements_text(design -> 'scale')::float8);
-  v_shift constant float8[] := array(select jsonb_array_elements_text(design -> 'shift')::float8);
-  v_result jsonb := '{}';
-  v_group record;
-  v_sums float8[];
-  v_weight float8[];
-  v_explained float8;
-  v_statistic float8;
-begin
-  for v_group in
-    select part.row_count, part.sums, fit.value as fit
-    from ml._sums(
-      format(
-        'select key, true, count(*), array[sum(u), sum(u * u)%s] from (%s) as row group by key',
-        ml._columns_of(design, 'd', ', sum(u * %s)', ''),
-        ml._layer(
-          'key, e * e / nullif(mean_square, 0) - 1 as u' || ml._columns_of(design, 'd', ', %s', ''),
-          format('(%s) as residual', ml._residuals(design, fits))
-        )
-      ),
-      (design ->> 'relation')::regclass
-    ) as part
-    join jsonb_array_elements(fits) as fit on coalesce(fit.value ->> 'key', '') = coalesce(part.key, '')
-  loop
-    -- the squared residuals, as multiples of their mean, regressed on the same columns: n R^2 (Koenker 1981)
-    v_sums := v_group.sums;
-    v_weight := array_fill(0::float8, array[v_width]);
-    for i in 1..cardinality(v_active) loop
-      v_weight[v_active[i]] := v_sums[i + 2] / v_scale[v_active[i]]
-        + case when v_group.fit ->> 'intercept' is null then v_sums[1] * v_shift[v_active[i]] else 0 end;
-    end loop;
-    if v_group.fit ->> 'intercept' is not null then
-      v_weight[(v_group.fit ->> 'intercept')::int] := 0;
-    end if;
-    v_explained := 0;
-    for i in 1..v_width loop
-      for j in 1..v_width loop
-        v_explained := v_explained + v_weight[i] * v_weight[j] * (v_group.fit -> 'inverse' -> i - 1 ->> j - 1)::float8;
-      end loop;
-    end loop;
-    v_statistic := v_group.row_count * v_explained
-      / nullif(v_sums[2] - v_sums[1] * v_sums[1] / v_group.row_count, 0);
-    v_result := v_result || jsonb_build_object(
-      coalesce(v_group.fit ->> 'key', ''),
-      jsonb_build_object(
-        'bp_stats', v_statistic,
-        'bp_p_value', ml._incomplete_gamma(greatest(v_width - 1, 1) / 2.0, v_statistic / 2, true)
-      )
-    );
-  end loop;
-  return v_result;
-end;
-$$;
-
-comment on function ml._breusch_pagan(jsonb, jsonb) is $$
-Returns Breusch and Pagan's test for heteroskedasticity, in Koenker's form n R^2, by group key.
 $$;
 
 comment on function ml.linregr_train(text, text, text, text, text, boolean, text, text) is $$
@@ -455,10 +344,10 @@ Source: Golub and Van Loan, Matrix Computations; MADlib's linregr_train; certifi
 $$;
 
 grant execute on function
-  ml._numeric_sums(jsonb, text[]),
-  ml._float8_sums(jsonb),
-  ml._linregr_fits(jsonb),
-  ml._residuals(jsonb, jsonb, text),
-  ml._breusch_pagan(jsonb, jsonb),
+  ml._numeric_sums(ml.design, text[]),
+  ml._float8_sums(ml.design),
+  ml._linregr_fits(ml.design),
+  ml._residuals(ml.design, ml.fit[]),
+  ml._breusch_pagan(ml.design, ml.fit[]),
   ml.linregr_train(text, text, text, text, text, boolean, text, text)
 to insights_analyst, insights_admin, insights_worker;

@@ -20,14 +20,10 @@ set extra_float_digits to 1
 as $$
 declare
   v_output text := common.output_table(out_table, array['_summary']);
-  v_design jsonb;
-  v_result jsonb[] := '{}';
-  v_rows bigint := 0;
-  v_skipped bigint := 0;
-  v_failed bigint := 0;
-  v_iterations integer := 0;
-  v_fit record;
-  v_wald record;
+  v_design ml.design;
+  v_fitted record;
+  v_fit ml.fit;
+  v_fits ml.fit[] := '{}';
 begin
   perform ml._check_iteration(max_iter, tolerance);
   if optimizer is null or lower(optimizer) not in ('irls', 'newton') then
@@ -35,73 +31,37 @@ begin
       'Use irls (the same as newton), which converges in a few scans.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols, weights, offsets);
-  for v_fit in select * from ml._glm_fits(v_design, 'binomial', 'logit', max_iter, tolerance) loop
-    v_rows := v_rows + v_fit.row_count;
-    v_skipped := v_skipped + v_fit.skipped;
-    v_iterations := greatest(v_iterations, v_fit.iterations);
-    if v_fit.failure is not null and v_design -> 'groups' = '[]' then
-      perform ml._fit_failed(v_fit.failure, v_design ->> 'relation');
+  v_fitted := ml._glm_fits(v_design, 'binomial', 'logit', max_iter, tolerance);
+  foreach v_fit in array v_fitted.fits loop
+    if v_fit.failure is null then
+      v_fit.covariance := v_fit.inverse;
+      v_fit.log_likelihood := -v_fit.deviance / 2;
+      v_fit.condition_no := ml._condition_number(v_fit.information, v_fit.inverse);
+      v_fit := ml._tested(v_fit, null);
     end if;
-    v_wald := ml._wald(v_fit.coef, v_fit.inverse, null);
-    v_failed := v_failed + (v_fit.failure is not null)::int;
-    v_result := v_result || jsonb_build_object(
-      'key', v_fit.key,
-      'coef', to_jsonb(v_fit.coef),
-      'log_likelihood', case when v_fit.failure is null then -v_fit.deviance / 2 end,
-      'std_err', to_jsonb(v_wald.std_err),
-      'z_stats', to_jsonb(v_wald.stats),
-      'p_values', to_jsonb(v_wald.p_values),
-      'odds_ratios', (
-        select to_jsonb(array_agg(exp(least(greatest(value, -700), 700)) order by nth))
-        from unnest(v_fit.coef) with ordinality as list (value, nth)
-      ),
-      'condition_no', case when v_fit.failure is null then ml._condition_number(v_fit.information, v_fit.inverse) end,
-      'num_rows_processed', v_fit.row_count,
-      'num_missing_rows_skipped', v_fit.skipped,
-      'num_iterations', v_fit.iterations,
-      'variance_covariance', to_jsonb(v_fit.inverse),
-      'converged', v_fit.converged,
-      'failure', v_fit.failure
-    );
     if logregr_train.verbose then
       raise info 'group %: % rows, % iterations, deviance %',
-        v_fit.key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
+        v_fit.group_key, v_fit.row_count, v_fit.iterations, v_fit.deviance;
     end if;
-    if v_fit.failure is null and not v_fit.converged then
-      raise warning 'ml.logregr_train: no convergence after % iterations%',
-        max_iter,
-        case when v_fit.key <> '' then format(' in group %s', left(v_fit.key, 100)) else '' end
-        using hint = 'Give a larger max_iter.';
-    end if;
+    v_fits := v_fits || v_fit;
   end loop;
-  if v_failed = cardinality(v_result) then
-    perform ml._fit_failed(v_result[1] ->> 'failure', v_design ->> 'relation');
-  end if;
+  perform ml._warn_unconverged(v_fits, 'logregr_train', max_iter, 'max_iter');
 
   perform ml._publish(
-    v_output, v_design,
-    'coef float8[], log_likelihood float8, std_err float8[], z_stats float8[], p_values float8[], '
-      || 'odds_ratios float8[], condition_no float8, num_rows_processed bigint, num_missing_rows_skipped bigint, '
-      || 'num_iterations integer, variance_covariance float8[], converged boolean, failure text',
-    to_jsonb(v_result),
-    jsonb_build_object(
-      'method', 'logregr',
-      'source_table', source_table,
-      'out_table', out_table,
-      'dependent_varname', dependent_varname,
-      'independent_varname', independent_varname,
-      'optimizer_params', format('optimizer=%s, max_iter=%s, tolerance=%s', optimizer, max_iter, tolerance),
-      'num_all_groups', cardinality(v_result),
-      'num_failed_groups', v_failed,
-      'num_rows_processed', v_rows,
-      'num_missing_rows_skipped', v_skipped,
-      'grouping_cols', grouping_cols,
-      'weights', weights,
-      'offsets', offsets
-    ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
-      || 'optimizer_params text, num_all_groups bigint, num_failed_groups bigint, num_rows_processed bigint, '
-      || 'num_missing_rows_skipped bigint, grouping_cols text, weights text, offsets text'
+    v_output, v_design, v_fits,
+    'coef, log_likelihood, std_err, stats as z_stats, p_values, ml._odds_ratios(coef) as odds_ratios, condition_no, '
+      || 'row_count as num_rows_processed, skipped as num_missing_rows_skipped, iterations as num_iterations, '
+      || 'covariance as variance_covariance, converged, failure',
+    format(
+      $list$
+      'logregr'::text as method, %L::text as source_table, %L::text as out_table, %L::text as dependent_varname,
+      %L::text as independent_varname, %L::text as optimizer_params, group_count as num_all_groups,
+      failed_count as num_failed_groups, row_count as num_rows_processed, skipped as num_missing_rows_skipped,
+      %L::text as grouping_cols, %L::text as weights, %L::text as offsets
+      $list$,
+      source_table, out_table, dependent_varname, independent_varname,
+      format('optimizer=%s, max_iter=%s, tolerance=%s', optimizer, max_iter, tolerance), grouping_cols, weights, offsets
+    )
   );
 end;
 $$;

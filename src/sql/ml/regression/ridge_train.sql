@@ -1,3 +1,63 @@
+create or replace function ml._ridge_fit(settled ml.design, fit ml.fit, lambda float8, sums float8[])
+returns ml.fit
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_unknowns constant integer[] := ml._unknowns(settled);
+  v_size constant integer := cardinality(v_unknowns);
+  v_matrix constant float8[] := ml._symmetric_matrix(sums[3 + v_size:], v_size);
+  v_penalized float8[] := v_matrix;
+  v_inverse float8[];
+  v_fit ml.fit := fit;
+  v_step float8[] := array_fill(0::float8, array[v_size]);
+  v_unit float8;
+  v_rss float8 := sums[1];
+begin
+  for i in 1..v_size loop
+    if v_unknowns[i] is distinct from settled.intercept then
+      v_unit := settled.scale[v_unknowns[i]];
+      if lambda > 0 and 2 * ln(v_unit) + ln(lambda) > ln(1e140::float8) then
+        perform common.refuse(
+          'CF007',
+          format('column %s is too small beside the penalty lambda %s', v_unknowns[i], lambda),
+          'Use other units, so that the values are near 1.'
+        );
+      end if;
+      v_penalized[i][i] := v_penalized[i][i] + ml._times(ml._times(lambda, v_unit), v_unit);
+    end if;
+  end loop;
+  v_inverse := (ml._scaled_inverse(v_penalized, 1e-13)).inverse;
+  if v_inverse is null then
+    v_fit.failure := 'the columns are collinear, and lambda is too small for a unique solution';
+    return v_fit;
+  end if;
+  v_fit.effective_df := 0;
+  for i in 1..v_size loop
+    for j in 1..v_size loop
+      v_step[i] := v_step[i] + v_inverse[i][j] * sums[2 + j];
+      v_fit.effective_df := v_fit.effective_df + v_inverse[i][j] * v_matrix[j][i];
+    end loop;
+  end loop;
+  for i in 1..v_size loop
+    v_fit.beta[v_unknowns[i]] := fit.beta[v_unknowns[i]] + v_step[i];
+    v_rss := v_rss - 2 * v_step[i] * sums[2 + i];
+    for j in 1..v_size loop
+      v_rss := v_rss + v_step[i] * v_matrix[i][j] * v_step[j];
+    end loop;
+  end loop;
+  v_fit.lambda := lambda;
+  v_fit.r2 := case when sums[1] > 0 then 1 - v_rss / sums[1] end;
+  v_fit.coef := (ml._unscaled(v_fit.beta, null, settled, settled.intercept, settled.intercept_value)).coef;
+  return v_fit;
+end;
+$$;
+
+comment on function ml._ridge_fit(ml.design, ml.fit, float8, float8[]) is $$
+Returns the fit of one group with the least penalised sum of squares, from the sums of ml._glm_statement at its `beta`.
+$$;
+
 create or replace function ml.ridge_train(
   source_table text,
   out_table text,
@@ -14,157 +74,62 @@ set intervalstyle to 'postgres'
 set extra_float_digits to 1
 as $$
 declare
-  v_collinear constant text := 'the columns are collinear, and lambda is too small for a unique solution';
   v_output text := common.output_table(out_table, array['_summary']);
-  v_design jsonb;
+  v_design ml.design;
   v_first record;
-  v_intercept integer;
-  v_variables integer[];
-  v_place integer[];
-  v_size integer;
-  v_width integer;
-  v_keys text[];
-  v_beta float8[];
-  v_part record;
-  v_matrix float8[];
-  v_penalized float8[];
-  v_inverse float8[];
-  v_full float8[];
-  v_value float8;
-  v_unit float8;
-  v_rss float8;
-  v_total float8;
-  v_degrees float8;
-  v_failed bigint := 0;
-  v_result jsonb[] := '{}';
+  v_settled ml.design;
+  v_group ml.design_group;
+  v_fit ml.fit;
+  v_fits ml.fit[] := '{}';
 begin
   if lambda is null or not lambda >= 0 or lambda = 'Infinity' then
     perform common.refuse('CF001', format('lambda is %s', coalesce(lambda::text, 'null')), 'Give 0 or more.');
   end if;
   v_design := ml._design(source_table, dependent_varname, independent_varname, grouping_cols);
   v_first := ml._settled(v_design);
-  v_width := (v_design ->> 'width')::int;
-  v_intercept := (v_first.settled ->> 'intercept')::int;
-  v_variables := ml._variables(v_first.settled);
-  v_size := cardinality(v_variables);
-  v_place := array(
-    select case when variable = 0 then v_intercept else variable end
-    from unnest(v_variables) with ordinality as list (variable, nth)
-    order by nth
-  );
-  if v_first.failure is not null and v_first.failure ~ 'constant, and so' then
-    perform ml._fit_failed(v_first.failure, v_design ->> 'relation');
+  v_settled := v_first.settled;
+  if v_first.failure ~ 'constant, and so' then
+    perform ml._fit_failed(v_first.failure, v_design.source);
   end if;
 
-  v_keys := array(
-    select key
-    from unnest(v_first.keys, v_first.row_counts) with ordinality as list (key, row_count, nth)
-    where row_count > 0
-    order by nth
-  );
-  if v_keys = '{}' then
-    perform ml._fit_failed('no row without a null', v_design ->> 'relation');
-  end if;
-  -- starting from the mean of y, so that a large mean does not cost digits
-  v_beta := array(
-    select case
-      when j = 1 and v_intercept is not null then v_first.sums[4 * nth - 3] / v_first.row_counts[nth]
-      else 0
-    end
-    from unnest(v_first.row_counts) with ordinality as list (row_count, nth)
-    cross join generate_series(1, v_size) as j
-    where row_count > 0
-    order by nth, j
-  );
-  for v_part in
-    select part.key::int as g, part.row_count, part.sums
-    from ml._sums(
-      ml._glm_statement(v_first.settled, 'gaussian', 'identity', null, v_keys, v_beta, v_variables),
-      (v_design ->> 'relation')::regclass
-    ) as part
-  loop
-    v_matrix := ml._symmetric_matrix(v_part.sums[3 + v_size:], v_size);
-    v_penalized := v_matrix;
-    for i in 1..v_size loop
-      if v_variables[i] > 0 then
-        v_unit := (v_first.settled -> 'scale' ->> v_variables[i] - 1)::float8;
-        if lambda > 0 and 2 * ln(v_unit) + ln(lambda) > ln(1e140::float8) then
-          perform common.refuse(
-            'CF007',
-            format('column %s is too small beside the penalty lambda %s', v_variables[i], lambda),
-            'Use other units, so that the values are near 1.'
-          );
-        end if;
-        v_penalized[i][i] := v_penalized[i][i] + ml._times(ml._times(lambda, v_unit), v_unit);
+  foreach v_group in array v_first.groups loop
+    if v_group.row_count > 0 then
+      v_fit := null;
+      v_fit.group_key := v_group.group_key;
+      v_fit.row_count := v_group.row_count;
+      v_fit.skipped := v_group.skipped;
+      -- starting from the mean of y, so that a large mean does not cost digits
+      v_fit.beta := array_fill(0::float8, array[v_design.width]);
+      if v_settled.intercept is not null then
+        v_fit.beta[v_settled.intercept] := v_group.total / v_group.row_count;
       end if;
-    end loop;
-    v_inverse := (ml._scaled_inverse(v_penalized, 1e-13)).inverse;
-    if v_inverse is null then
-      if v_design -> 'groups' = '[]' then
-        perform ml._fit_failed(v_collinear, v_design ->> 'relation');
-      end if;
-      v_failed := v_failed + 1;
-      v_result := v_result || jsonb_build_object(
-        'key', v_keys[v_part.g],
-        'num_rows_processed', v_part.row_count,
-        'failure', v_collinear
-      );
-      continue;
+      v_fits := v_fits || v_fit;
     end if;
-    v_full := array_fill(0::float8, array[v_width]);
-    v_degrees := 0;
-    for i in 1..v_size loop
-      v_value := 0;
-      for j in 1..v_size loop
-        v_value := v_value + v_inverse[i][j] * v_part.sums[2 + j];
-        v_degrees := v_degrees + v_inverse[i][j] * v_matrix[j][i];
-      end loop;
-      v_full[v_place[i]] := v_value;
-    end loop;
-    v_total := v_part.sums[1];
-    v_rss := v_total;
-    for i in 1..v_size loop
-      v_rss := v_rss - 2 * v_full[v_place[i]] * v_part.sums[2 + i];
-      for j in 1..v_size loop
-        v_rss := v_rss + v_full[v_place[i]] * v_matrix[i][j] * v_full[v_place[j]];
-      end loop;
-    end loop;
-    if v_intercept is not null then
-      v_full[v_intercept] := v_full[v_intercept] + v_beta[(v_part.g - 1) * v_size + 1];
-    end if;
-    v_result := v_result || jsonb_build_object(
-      'key', v_keys[v_part.g],
-      'coef', to_jsonb((
-        ml._unscaled(v_full, null, v_first.settled, v_intercept, (v_first.settled ->> 'intercept_value')::float8)
-      ).coef),
-      'lambda', lambda,
-      'r2', case when v_total > 0 then 1 - v_rss / v_total end,
-      'effective_df', v_degrees,
-      'num_rows_processed', v_part.row_count,
-      'num_missing_rows_skipped', v_first.skipped[array_position(v_first.keys, v_keys[v_part.g])]
-    );
   end loop;
+  if v_fits = '{}' then
+    perform ml._fit_failed('no row without a null', v_design.source);
+  end if;
+  v_fits := array(
+    select ml._ridge_fit(v_settled, v_fits[part.key::int], lambda, part.sums)
+    from ml._sums(
+      ml._glm_statement(v_settled, 'gaussian', 'identity', null, v_fits), v_design.relation
+    ) as part
+  );
   perform ml._publish(
-    v_output, v_design,
-    'coef float8[], lambda float8, r2 float8, effective_df float8, num_rows_processed bigint, '
-      || 'num_missing_rows_skipped bigint, failure text',
-    to_jsonb(v_result),
-    jsonb_build_object(
-      'method', 'ridge',
-      'source_table', source_table,
-      'out_table', out_table,
-      'dependent_varname', dependent_varname,
-      'independent_varname', independent_varname,
-      'lambda', lambda,
-      'grouping_cols', grouping_cols,
-      'num_rows_processed', (select sum(n) from unnest(v_first.row_counts) as n),
-      'num_missing_rows_skipped', (select sum(n) from unnest(v_first.skipped) as n),
-      'num_all_groups', cardinality(v_first.keys),
-      'num_failed_groups', v_failed
-    ),
-    'method text, source_table text, out_table text, dependent_varname text, independent_varname text, '
-      || 'lambda float8, grouping_cols text, num_rows_processed bigint, num_missing_rows_skipped bigint, '
-      || 'num_all_groups bigint, num_failed_groups bigint'
+    v_output, v_design, v_fits,
+    'coef, lambda, r2, effective_df, row_count as num_rows_processed, skipped as num_missing_rows_skipped, failure',
+    format(
+      $list$
+      'ridge'::text as method, %L::text as source_table, %L::text as out_table, %L::text as dependent_varname,
+      %L::text as independent_varname, %L::float8 as lambda, %L::text as grouping_cols,
+      %L::bigint as num_rows_processed, %L::bigint as num_missing_rows_skipped, %L::bigint as num_all_groups,
+      failed_count as num_failed_groups
+      $list$,
+      source_table, out_table, dependent_varname, independent_varname, lambda, grouping_cols,
+      (select sum(part.row_count) from unnest(v_first.groups) as part),
+      (select sum(part.skipped) from unnest(v_first.groups) as part),
+      cardinality(v_first.groups)
+    )
   );
 end;
 $$;
@@ -180,5 +145,7 @@ Errors: CF001 (lambda < 0, not a number), CF002, CF003, CF004, CF005, CF007 (col
 Source: Hoerl and Kennard, Technometrics 12, 1970.
 $$;
 
-grant execute on function ml.ridge_train(text, text, text, text, float8, text)
-  to insights_analyst, insights_admin, insights_worker;
+grant execute on function
+  ml._ridge_fit(ml.design, ml.fit, float8, float8[]),
+  ml.ridge_train(text, text, text, text, float8, text)
+to insights_analyst, insights_admin, insights_worker;

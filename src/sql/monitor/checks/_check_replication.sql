@@ -4,9 +4,14 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_limit constant interval := (select setting.standby_lag_limit from monitor.alert_setting as setting);
 begin
-  -- A standby has no position of its own, and the embedded database no replication.
-  if pg_is_in_recovery() or version() like '%wasm%' then
+  if version() like '%wasm%' then
+    return;
+  end if;
+  if pg_is_in_recovery() then
+    return query select found.* from monitor._check_this_standby(v_limit) as found;
     return;
   end if;
 
@@ -39,20 +44,46 @@ begin
     or slot.bytes >= 10e9;
 
   return query
-  -- Visible to members of pg_monitor only.
+  -- Visible to members of pg_read_all_stats only.
   select (monitor._finding(
     'replication', 'standby ' || coalesce(nullif(standby.application_name, ''), standby.pid::text),
-    case when standby.replay_lag >= interval '1 hour' then 'critical' else 'warning' end,
+    case when standby.replay_lag >= 12 * v_limit then 'critical' else 'warning' end,
     format('the standby %s is %s behind', coalesce(nullif(standby.application_name, ''), standby.pid::text),
       monitor._duration(standby.replay_lag)),
-    'Look at the load and the network of the standby, and for a long query there: select * from pg_stat_replication',
-    extract(epoch from standby.replay_lag), 300
+    'On the standby, continue the replay if it is paused: select pg_wal_replay_resume(). Otherwise look at its load '
+      || 'and network, and for a long query there, which stops it for max_standby_streaming_delay: '
+      || 'select pid, query_start, state from pg_stat_activity order by query_start',
+    extract(epoch from standby.replay_lag), extract(epoch from v_limit)
   )).*
   from pg_catalog.pg_stat_replication as standby
-  where standby.replay_lag >= interval '5 minutes';
+  where standby.replay_lag >= v_limit;
+
+  return query
+  select (monitor._finding(
+    'replication', 'standby ' || standby.name,
+    case when standby.absence >= 12 * v_limit then 'critical' else 'warning' end,
+    format('the standby %s has not been connected for %s', standby.name, monitor._duration(standby.absence)),
+    format('Start it; its log has the reason why it cannot connect. If it was removed: '
+      || 'select monitor.silence(''replication'', now() + interval ''7 days'', ''removed'', %L)',
+      'standby ' || standby.name),
+    extract(epoch from standby.absence), extract(epoch from v_limit)
+  )).*
+  from monitor._absent_standbys() as standby
+  where standby.absence >= v_limit;
+
+  return query
+  select (monitor._finding(
+    'replication', 'visibility', 'warning',
+    format('standbys are connected (%s), and how far they are behind is not visible', count(*)),
+    'As an administrator: grant pg_read_all_stats to insights_owner'
+  )).*
+  from pg_catalog.pg_stat_replication as standby
+  where standby.state is null
+  having count(*) > 0;
 end;
 $$;
 
 comment on function monitor._check_replication() is $$
-Finds replication slots that hold much WAL or have lost it, and standbys that are five minutes behind.
+Finds replication slots that hold much WAL or have lost it, and standbys that are behind or no longer connected.
+The limit of both is `monitor.alert_setting.standby_lag_limit`. On a standby, its own replay is checked.
 $$;

@@ -29,6 +29,14 @@ begin
       ('insights_replication_lag_seconds', coalesce(standby.seconds, 0)::float8)
   ) as measured (metric, value)
   union all
+  select 'insights_replication_absence_seconds', jsonb_build_object('standby', known.name),
+    extract(epoch from known.absence)::float8
+  from (
+    select connected.name, interval '0' as absence from monitor._connected_standbys() as connected
+    union all
+    select absent.name, absent.absence from monitor._absent_standbys() as absent
+  ) as known
+  union all
   select measured.metric, jsonb_build_object('slot', slot.slot_name::text), measured.value
   from pg_replication_slots as slot
   cross join lateral (

@@ -12,7 +12,8 @@ begin
   for v_series in
     select
       series.series_id, coalesce(series.labels, rule.labels) as labels, metric.kind,
-      coalesce(probe.every, interval '5 minutes') as every, bound.basis, bound.samples, bound.median, bound.spread
+      coalesce(probe.every, interval '5 minutes') as every, bound.basis, bound.samples, bound.median, bound.spread,
+      bound.lowest, bound.highest
     from monitor.metric
     left join monitor.series on series.metric = metric.metric and series.labels @> rule.labels
     left join monitor.probe using (probe)
@@ -32,10 +33,14 @@ begin
     else
       v_state.basis := coalesce(v_series.basis, 'learning');
       v_state.samples := coalesce(v_series.samples, 0);
-      v_state.lower_bound := case when rule.direction <> 'above'
-        then v_series.median - rule.deviations * v_series.spread end;
-      v_state.upper_bound := case when rule.direction <> 'below'
-        then v_series.median + rule.deviations * v_series.spread end;
+      v_state.lower_bound := case
+        when rule.direction <> 'above'
+          then least(v_series.median - rule.deviations * v_series.spread, v_series.lowest)
+      end;
+      v_state.upper_bound := case
+        when rule.direction <> 'below'
+          then greatest(v_series.median + rule.deviations * v_series.spread, v_series.highest)
+      end;
     end if;
 
     select

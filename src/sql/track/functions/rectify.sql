@@ -160,7 +160,9 @@ begin
       set
         status = coalesce(v_given.status, enrolment.status),
         enrolled_at = coalesce(v_given.enrolled_at, enrolment.enrolled_at),
-        ended_at = case when v_entry ? 'ended_at' then v_given.ended_at else enrolment.ended_at end
+        ended_at = case when v_entry ? 'ended_at' then v_given.ended_at else enrolment.ended_at end,
+        -- No event of an import changes it any more.
+        source_id = null
       where enrolment.person_id = subject.person_id
         and enrolment.item_id = v_item_id;
     end if;

@@ -105,9 +105,10 @@ begin
     join track.identity on identity.external_id = enrolment.person and identity.kind = 'user'
     join track.item on item.external_id = enrolment.item
     on conflict (person_id, item_id, identity_id) do update
-    set status = excluded.status, enrolled_at = excluded.enrolled_at, ended_at = excluded.ended_at
-    where (enrolment.status, enrolment.enrolled_at, enrolment.ended_at)
-      is distinct from (excluded.status, excluded.enrolled_at, excluded.ended_at)
+    set status = excluded.status, enrolled_at = excluded.enrolled_at, ended_at = excluded.ended_at, source_id = null
+    where enrolment.source_id is not null
+      or (enrolment.status, enrolment.enrolled_at, enrolment.ended_at)
+        is distinct from (excluded.status, excluded.enrolled_at, excluded.ended_at)
     returning enrolment.person_id, xmax = 0 as is_new
   )
   select count(*) filter (where is_new), count(*) filter (where not is_new), array_agg(distinct person_id)
@@ -187,8 +188,8 @@ Reads enrolments from a table or view of the application, with the privileges of
 Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
 (`active`, `completed`, `dropped`) and `ended_at`.
 Unknown people and items are added; rows of people who were erased (`privacy.suppression`) are left out. Of several rows
-for one person and item, the latest `enrolled_at` applies. The call can be repeated: unchanged enrolments are not
-written. Errors: CF002 for a missing column, CF001 for an invalid value.
+for one person and item, the latest `enrolled_at` applies. They replace what imports have stated. The call can be
+repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid value.
 $$;
 
 grant execute on function track.sync_enrolments(regclass) to insights_admin, insights_worker;

@@ -62,8 +62,10 @@ begin
   ),
 
   placed as (
-    insert into track.enrolment (person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id)
-    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id
+    insert into track.enrolment (
+      person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id, source_id
+    )
+    select new_person_id, item_id, status, enrolled_at, ended_at, identity_id, named_item_id, source_id
     from deleted
   )
 

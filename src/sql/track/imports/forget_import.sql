@@ -160,6 +160,15 @@ declare
   v_function text;
   v_gone bigint[];
   v_items bigint[];
+  -- Those that give enrolments, where the import states any.
+  v_types constant int[] := array(
+    select coalesce(event_type.merged_event_type_id, event_type.event_type_id)
+    from track.event_type
+    join track.source on source.source_id = v_import.source_id and source.states_enrolments
+    where event_type.name in ('Course Enrolled', 'Course Dropped', 'Course Completed')
+  );
+  v_enrolled bigint[];
+  v_courses bigint[];
 begin
   for v_month in
     select month.*
@@ -219,7 +228,9 @@ begin
       where event.person_id = picked.person_id
         and event.occurred_at = picked.occurred_at
         and event.event_id = picked.event_id
-      returning event.person_id, event.occurred_at
+      returning
+        event.person_id, event.occurred_at, event.identity_id, event.event_type_id,
+        coalesce(event.named_item_id, event.item_id) as item_id
     ),
 
     queued as (
@@ -229,11 +240,18 @@ begin
       group by deleted.person_id
     )
 
-    select count(*) from deleted',
+    select
+      count(*),
+      array_agg(deleted.identity_id) filter (where deleted.event_type_id = any ($4)),
+      array_agg(deleted.item_id) filter (where deleted.event_type_id = any ($4))
+    from deleted',
     v_month.name
   )
-  into v_found
-  using v_picked.people, v_picked.times, v_picked.ids;
+  into v_found, v_enrolled, v_courses
+  using v_picked.people, v_picked.times, v_picked.ids, v_types;
+  if v_enrolled is not null then
+    perform track._derive_enrolments(v_enrolled, v_courses);
+  end if;
   perform track._settle(v_picked.identities);
 
   v_items := array_remove(v_picked.items, null);
@@ -269,6 +287,48 @@ comment on function track._forget_events(track.forgotten_import, int) is $$
 Deletes at most `most_events` events of an import, refreshes what is derived from them, and deletes people without data.
 The months are done in order. Events of people whose data is restricted stay. The caller has the locks of the refresh
 and of all batches.
+$$;
+
+create or replace function track._forget_enrolments(import track.forgotten_import, most_enrolments int)
+returns track.forgotten_import
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_import track.forgotten_import := import;
+  v_held constant bigint[] := array(select privacy.restricted());
+  v_identities bigint[];
+  v_items bigint[];
+begin
+  select array_agg(picked.identity_id), array_agg(picked.item_id) into v_identities, v_items
+  from (
+    select enrolment.identity_id, coalesce(enrolment.named_item_id, enrolment.item_id) as item_id
+    from track.enrolment
+    where enrolment.source_id = v_import.source_id
+      and enrolment.person_id <> all (v_held)
+    limit _forget_enrolments.most_enrolments
+  ) as picked;
+  if v_items is null then
+    return null;
+  end if;
+  perform track._lock_people(v_identities);
+  perform track._derive_enrolments(v_identities, v_items);
+  perform track._settle(v_identities);
+  v_import.person_count := v_import.person_count + cardinality(track._forget_people(array(
+    select distinct identity.person_id from track.identity where identity.identity_id = any (v_identities)
+  )));
+  insert into track.forgotten_item (source_id, item_id)
+  select distinct v_import.source_id, entry.item_id
+  from unnest(v_items) as entry (item_id)
+  on conflict do nothing;
+  return v_import;
+end;
+$$;
+
+comment on function track._forget_enrolments(track.forgotten_import, int) is $$
+Derives enrolments again that an import began, and whose events retention has deleted. Null when there are none.
+The caller has the locks of the refresh and of all batches.
 $$;
 
 create or replace function track._unused_items(items bigint[])
@@ -354,6 +414,7 @@ as $$
 declare
   v_import track.forgotten_import;
   v_before track.forgotten_import;
+  v_rest track.forgotten_import;
   v_types int[];
   v_messages bigint;
 begin
@@ -375,6 +436,11 @@ begin
   v_import := track._forget_events(v_before, forget_import.most_events);
 
   if v_import.event_count = v_before.event_count then
+    v_rest := track._forget_enrolments(v_import, forget_import.most_events);
+  end if;
+  if v_rest.source_id is not null then
+    v_import := v_rest;
+  elsif v_import.event_count = v_before.event_count then
     v_import := track._forget_items(v_import, 1000);
     if not exists (select from track.forgotten_item where forgotten_item.source_id = v_import.source_id) then
       with taken as (
@@ -436,8 +502,8 @@ Each call is a transaction that deletes at most `most_events` events, with all t
 until `completed_at` of the result is not null; a call that is interrupted has done nothing. Returns the row of
 `track.forgotten_import`, which stays as the history; a further call returns it again.
 `source`: the name of the import, as in `track.source`. From the first call on, an import under this name is a new one.
-Afterwards every table is as if the import had never been: sessions, journeys, sums, sets and interactions follow in
-the same transaction, and people, items and types of events that nothing else names are deleted. What stays is what is
+Afterwards every table is as if the import had never been: sessions, journeys, sums, sets, interactions and enrolments
+follow in the same transaction, and people, items and types of events that nothing else names are deleted. What stays is what is
 not recorded by source: traits, links between names and decisions of Segment's messages; hashes of ids of messages that
 are packed already, without a person; and names that a model, a table of the application or an administrator uses.
 Events of people whose data is restricted stay (`kept_event_count`); a call after the restriction deletes them.

@@ -134,6 +134,9 @@ begin
   end if;
 
   perform track._store_events(v_messages, v_settled.identities, v_settled.people, v_sender.source_id);
+  if v_sender.level = 'server' and current_setting('insights.states_enrolments', true) = 'on' then
+    perform track._store_stated_enrolments(v_messages, v_settled.identities, v_sender.source_id);
+  end if;
   if v_traits then
     perform track._store_traits(v_messages, v_settled.identities, v_settled.people);
   end if;

@@ -497,7 +497,7 @@ describe("replication", () => {
       "standby 7: critical, the standby 7 is 61 minutes behind",
       "standby late: warning, the standby late is 5 minutes behind",
     ]);
-    expect(await runFix(database, late[0])).toEqual([]);
+    expect(late[0]?.fix).toContain("select pg_wal_replay_resume()");
   });
 });
 
