@@ -21,9 +21,9 @@ export const signOutPath = "/sign-out";
 export const isSignIn = (path: string): boolean => path === signInPath || path === callbackPath || path === signOutPath;
 
 /** Seconds from the link to the provider until its answer. */
-const patience = 600;
+const longest = 600;
 
-const begun = z.object({ state: z.string(), nonce: z.string(), verifier: z.string(), to: z.string() });
+const started = z.object({ state: z.string(), nonce: z.string(), verifier: z.string(), to: z.string() });
 
 export interface SignIn {
   /** Answers a request of one of the addresses. */
@@ -96,8 +96,8 @@ export function createSignIn(
       code_challenge: await oidc.calculatePKCECodeChallenge(verifier),
       code_challenge_method: "S256",
     });
-    const sealed = await seal.close({ state, nonce, verifier, to }, patience);
-    redirect(response, url.href, [setCookie("sign_in", sealed, patience, secure)]);
+    const sealed = await seal.close({ state, nonce, verifier, to }, longest);
+    redirect(response, url.href, [setCookie("sign_in", sealed, longest, secure)]);
   }
 
   async function finish(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -106,8 +106,8 @@ export function createSignIn(
     try {
       const cookie = readCookie(request.headers.cookie, cookieName("sign_in", secure));
       if (cookie === undefined || openId === undefined)
-        throw new TypeError("the sign-in was not begun by this browser");
-      const { state, nonce, verifier, to } = begun.parse(await seal.open(cookie));
+        throw new TypeError("the sign-in was not started by this browser");
+      const { state, nonce, verifier, to } = started.parse(await seal.open(cookie));
       const tokens = await oidc.authorizationCodeGrant(await discover(), new URL(request.url ?? "/", base), {
         expectedState: state,
         expectedNonce: nonce,

@@ -2,8 +2,8 @@ import type { PageMessage, TokenMessage } from "./embed.tsx";
 
 /*
  * <canvas-flow-insights view="overview" settings="days=90"></canvas-flow-insights>: a page of the server within a page of an
- * application, as high as its content. The token is its property `token`; the event `tokenneeded` asks for one, at the start
- * and when it has expired.
+ * application, as high as its content. The token is its property `token`; the event `tokenneeded` requests one, at the
+ * start and when it has expired.
  */
 
 const home = new URL(import.meta.url);

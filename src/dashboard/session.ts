@@ -1,5 +1,5 @@
 /*
- * Who the pages belong to. The token of this browser tab is in its session storage, or in memory where another site
+ * The signed-in person. The token of this browser tab is in its session storage, or in memory where another site
  * contains the page; without one, the server reads the cookie of a session.
  */
 
@@ -38,7 +38,7 @@ export function signIn(text: string): void {
   else inMemory = bare;
 }
 
-/** Forgets the token, and ends a session; the provider of OpenID Connect then ends its own. */
+/** Deletes the token, or ends a session; the provider of OpenID Connect then ends its own. */
 export async function signOut(): Promise<void> {
   const hadToken = token() !== undefined;
   sessionStorage.removeItem("token");

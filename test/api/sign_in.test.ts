@@ -125,7 +125,7 @@ describe("OpenID Connect", () => {
     }
   });
 
-  test("an answer counts only in the browser that has begun, once, with its state", async () => {
+  test("an answer counts only in the browser that has started it, once, with its state", async () => {
     provider.people.set("eve", { groups: ["data"] });
     const victim = browser();
     const attacker = browser();

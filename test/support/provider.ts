@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import Provider from "oidc-provider";
 import { afterAll } from "vitest";
 
-/* A provider of OpenID Connect on this machine: whoever signs in chooses a name, and gets the claims of this name. */
+/* A provider of OpenID Connect on this machine: people who sign in choose a name, and gets the claims of this name. */
 
 export interface TestProvider {
   issuer: string;
