@@ -374,3 +374,10 @@ comment on column analytics.saved_view.changed_at is $$Time at which the view wa
 create index saved_view_author on analytics.saved_view (created_by);
 
 alter table analytics.saved_view enable row level security;
+
+alter table track.forgotten_import
+  drop column done_until,
+  add column done_people bigint default 0;
+comment on column track.forgotten_import.done_people is $$
+Events of the import are deleted up to this person, who may have more; null when all are deleted.
+$$;

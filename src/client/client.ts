@@ -109,7 +109,7 @@ const present = <Row>(rows: readonly (Row | null)[] | null | undefined): Row[] =
 
 export function createClient({ url, token, fetch: send = fetch }: ClientOptions): Client {
   const endpoint = `${url.replace(/\/$/, "")}/graphql`;
-  /** What was written last: a server that only follows is read when it has that. */
+  /** Position of the last write: a standby answers when it has replayed it. */
   let position: string | undefined;
 
   async function query<Result, Variables>(

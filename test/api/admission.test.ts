@@ -52,7 +52,7 @@ describe("a visitor", () => {
     const { headers, errors } = await post(from);
     expect(headers["retry-after"]).toMatch(/^([1-9]|1[0-3])$/);
     expect(headers["access-control-allow-origin"]).toBe("*");
-    expect(headers["access-control-expose-headers"]).toBe("retry-after");
+    expect(headers["access-control-expose-headers"]).toBe("retry-after, insights-position");
     expect(errors).toEqual([
       {
         message: "too many requests from this address",

@@ -100,7 +100,7 @@ const mutation = `mutation {
   trackIngest(input: { batch: [{ type: "track", event: "Opened", messageId: "1", userId: "ada" }] }) { result { accepted } }
 }`;
 
-test("positions are compared as numbers, and others are none", () => {
+test("positions are compared as numbers, and other texts are refused", () => {
   expect(readPosition("0/3000060")).toBe(0x3000060n);
   expect(readPosition("16/B374D848")).toBe(0x16b374d848n);
   expect(readPosition("1/0")).toBeGreaterThan(readPosition("0/FFFFFFFF") ?? 0n);

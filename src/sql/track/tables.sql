@@ -1045,14 +1045,14 @@ create table track.forgotten_import (
   name text not null,
   started_at timestamptz not null default clock_timestamp(),
   completed_at timestamptz,
-  done_until timestamptz not null default '-infinity',
   event_count bigint not null default 0,
   person_count bigint not null default 0,
   item_count bigint not null default 0,
   event_type_count bigint not null default 0,
   kept_event_count bigint not null default 0,
   event_types int[] not null default '{}',
-  actor text not null
+  actor text not null,
+  done_people bigint default 0
 );
 
 comment on table track.forgotten_import is $$
@@ -1062,9 +1062,6 @@ comment on column track.forgotten_import.source_id is $$Key that the source of t
 comment on column track.forgotten_import.name is $$Name that the source had.$$;
 comment on column track.forgotten_import.started_at is $$Time of the first step.$$;
 comment on column track.forgotten_import.completed_at is $$Time of the last step; null while there are more.$$;
-comment on column track.forgotten_import.done_until is $$
-Time until which the events of the import are deleted, exclusive; `-infinity` before the first month is done.
-$$;
 comment on column track.forgotten_import.event_count is $$Number of events that were deleted.$$;
 comment on column track.forgotten_import.person_count is $$
 Number of people that were deleted, because only the import named them.
@@ -1083,6 +1080,9 @@ Types of the deleted events, until the last step has deleted those that nothing 
 $$;
 comment on column track.forgotten_import.actor is $$
 Administrator who removed the import: the signed-in person, or else the login of the database.
+$$;
+comment on column track.forgotten_import.done_people is $$
+Events of the import are deleted up to this person, who may have more; null when all are deleted.
 $$;
 
 create table track.forgotten_item (

@@ -32,7 +32,7 @@ begin
     end if;
     if v_import.kept_event_count > 0 then
       update track.forgotten_import
-      set completed_at = null, done_until = '-infinity', kept_event_count = 0
+      set completed_at = null, done_people = 0, kept_event_count = 0
       where forgotten_import.source_id = v_import.source_id
       returning * into v_import;
     end if;
@@ -156,6 +156,7 @@ declare
   v_held constant bigint[] := array(select privacy.restricted());
   v_month record;
   v_picked record;
+  v_deleted record;
   v_found bigint := 0;
   v_function text;
   v_gone bigint[];
@@ -170,34 +171,34 @@ declare
   v_enrolled bigint[];
   v_courses bigint[];
 begin
-  for v_month in
-    select month.*
-    from track._event_partitions() as month
-    where month.until > v_import.done_until
+  if v_import.done_people is null then
+    return v_import;
+  end if;
+  -- Person by person, so that what is derived from the events of a person is computed again once. An event that was
+  -- moved meanwhile to a person who is done is found when the people begin again.
   loop
-    execute format(
-      'select
-        count(*) as events, array_agg(picked.person_id) as people, array_agg(picked.occurred_at) as times,
-        array_agg(picked.event_id) as ids, array_agg(distinct picked.identity_id) as identities,
-        array_agg(distinct picked.item_id) || array_agg(distinct picked.named_item_id) as items,
-        array_agg(distinct picked.properties ->> ''parent'') as parents,
-        array_agg(distinct picked.event_type_id) || array_agg(distinct picked.named_event_type_id) as types
-      from (
-        select event.*
-        from track.%I as event
-        where event.source_id = $1
-          and event.person_id <> all ($2)
-        limit $3
-      ) as picked',
-      v_month.name
-    )
+    select
+      count(*) as events, max(picked.person_id) as last_person,
+      array_agg(picked.person_id) as people, array_agg(picked.occurred_at) as times,
+      array_agg(picked.event_id) as ids, array_agg(distinct picked.identity_id) as identities,
+      array_agg(distinct picked.item_id) || array_agg(distinct picked.named_item_id) as items,
+      array_agg(distinct picked.properties ->> 'parent') as parents,
+      array_agg(distinct picked.event_type_id) || array_agg(distinct picked.named_event_type_id) as types
     into v_picked
-    using v_import.source_id, v_held, _forget_events.most_events;
-    v_found := v_picked.events;
-    exit when v_found > 0;
-    v_import.done_until := v_month.until;
+    from (
+      select event.*
+      from track.event
+      where event.source_id = v_import.source_id
+        and event.person_id >= v_import.done_people
+        and event.person_id <> all (v_held)
+      order by event.person_id, event.occurred_at
+      limit _forget_events.most_events
+    ) as picked;
+    exit when v_picked.events > 0 or v_import.done_people = 0;
+    v_import.done_people := 0;
   end loop;
-  if v_found = 0 then
+  v_import.done_people := v_picked.last_person;
+  if v_picked.events = 0 then
     return v_import;
   end if;
 
@@ -220,35 +221,51 @@ begin
     using v_picked.people, v_picked.times;
   end loop;
 
-  -- An event that was moved to another person before the lock is found by the next step.
-  execute format(
-    'with deleted as (
-      delete from track.%I as event
-      using unnest($1, $2, $3) as picked (person_id, occurred_at, event_id)
-      where event.person_id = picked.person_id
-        and event.occurred_at = picked.occurred_at
-        and event.event_id = picked.event_id
-      returning
-        event.person_id, event.occurred_at, event.identity_id, event.event_type_id,
-        coalesce(event.named_item_id, event.item_id) as item_id
-    ),
-
-    queued as (
-      insert into track.stale (person_id, since, until)
-      select deleted.person_id, min(deleted.occurred_at), max(deleted.occurred_at)
-      from deleted
-      group by deleted.person_id
+  -- An event that was moved to another person before the lock is found by a later step.
+  for v_month in
+    select month.*
+    from track._event_partitions() as month
+    where exists (
+      select
+      from unnest(v_picked.times) as picked (occurred_at)
+      where picked.occurred_at >= month.since
+        and picked.occurred_at < month.until
     )
+  loop
+    execute format(
+      'with deleted as (
+        delete from track.%I as event
+        using unnest($1, $2, $3) as picked (person_id, occurred_at, event_id)
+        where event.person_id = picked.person_id
+          and event.occurred_at = picked.occurred_at
+          and event.event_id = picked.event_id
+          and picked.occurred_at >= $5
+          and picked.occurred_at < $6
+        returning
+          event.person_id, event.occurred_at, event.identity_id, event.event_type_id,
+          coalesce(event.named_item_id, event.item_id) as item_id
+      ),
 
-    select
-      count(*),
-      array_agg(deleted.identity_id) filter (where deleted.event_type_id = any ($4)),
-      array_agg(deleted.item_id) filter (where deleted.event_type_id = any ($4))
-    from deleted',
-    v_month.name
-  )
-  into v_found, v_enrolled, v_courses
-  using v_picked.people, v_picked.times, v_picked.ids, v_types;
+      queued as (
+        insert into track.stale (person_id, since, until)
+        select deleted.person_id, min(deleted.occurred_at), max(deleted.occurred_at)
+        from deleted
+        group by deleted.person_id
+      )
+
+      select
+        count(*) as events,
+        array_agg(deleted.identity_id) filter (where deleted.event_type_id = any ($4)) as enrolled,
+        array_agg(deleted.item_id) filter (where deleted.event_type_id = any ($4)) as courses
+      from deleted',
+      v_month.name
+    )
+    into v_deleted
+    using v_picked.people, v_picked.times, v_picked.ids, v_types, v_month.since, v_month.until;
+    v_found := v_found + v_deleted.events;
+    v_enrolled := v_enrolled || v_deleted.enrolled;
+    v_courses := v_courses || v_deleted.courses;
+  end loop;
   if v_enrolled is not null then
     perform track._derive_enrolments(v_enrolled, v_courses);
   end if;
@@ -285,7 +302,7 @@ $$;
 
 comment on function track._forget_events(track.forgotten_import, int) is $$
 Deletes at most `most_events` events of an import, refreshes what is derived from them, and deletes people without data.
-The months are done in order. Events of people whose data is restricted stay. The caller has the locks of the refresh
+The people are done in order. Events of people whose data is restricted stay. The caller has the locks of the refresh
 and of all batches.
 $$;
 
@@ -483,7 +500,7 @@ begin
   update track.forgotten_import
   set
     completed_at = v_import.completed_at,
-    done_until = v_import.done_until,
+    done_people = v_import.done_people,
     event_count = v_import.event_count,
     person_count = v_import.person_count,
     item_count = v_import.item_count,
