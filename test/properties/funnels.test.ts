@@ -77,6 +77,8 @@ const funnel: fc.Arbitrary<Funnel> = fc
     window: hours * HOUR,
   }));
 
+const plain = (...events: string[]): StepFilter[] => events.map((event) => ({ event }));
+
 const given = (step: StepFilter & Partial<Exclusion>): object => ({
   ...step,
   plan: undefined,
@@ -255,7 +257,22 @@ test("attempts are those of PostHog's rules, also by bucket and by value of a pr
         });
       },
     ),
-    { numRuns: runs(60, 6, database.native) },
+    {
+      numRuns: runs(60, 6, database.native),
+      // An excluded event between two steps, and a step that is repeated.
+      examples: [
+        [
+          ["A", "C", "B"].map((event, hour) => ({ who: "ada", hour, event, item: "x" as const, plan: "pro" as const })),
+          ["A", "B", "B", "C"].map((event, hour) => ({ who: "ben", hour, event, item: "y" as const, plan: null })),
+          [
+            { steps: plain("A", "B"), exclusions: [{ event: "C", from: 1, to: 2 }], order: "ordered", window: DAY },
+            { steps: plain("A", "B", "C"), exclusions: [], order: "strict", window: DAY },
+          ],
+          "first_touch",
+          names,
+        ],
+      ],
+    },
   );
   expect(converted).toBeGreaterThan(0);
   expect(excluded).toBeGreaterThan(0);
