@@ -1,6 +1,6 @@
 import { chromium } from "playwright-core";
 
-/* Opens a page of a running server in Chromium: node .ci/look.ts ADDRESS HEADING. Fails if it reports an error. */
+/* Opens a page of a running server in Chromium: node .ci/page.ts ADDRESS HEADING. Fails if it reports an error. */
 
 const [address = "", heading = ""] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
