@@ -164,7 +164,7 @@ const doctor = async (readUrl: string): Promise<{ status: string; text: string }
     ({ check }) => check === "standby",
   );
 
-test("the doctor knows the standby, and other servers", async ({ skip }) => {
+test("the doctor checks the standby, and reports other servers", async ({ skip }) => {
   if (!possible) skip(needs);
   expect(await doctor(standby.url())).toMatchObject({
     status: "ok",

@@ -43,8 +43,8 @@ test("steps delete what came with the import, and its people, items and types of
     expect(await imported(db, "moodle", wrong)).toMatchObject({ accepted: 9 });
     await refresh(db);
     const steps = await removed(db, "moodle");
-    // Six are of January, three of February; then items, and the rest.
-    expect(steps.map((step) => step["event_count"])).toEqual(["4", "6", "9", "9", "9"]);
+    // Person by person; then items, and the rest.
+    expect(steps.map((step) => step["event_count"])).toEqual(["4", "8", "9", "9", "9"]);
     // wrong and wrong/0 to wrong/8.
     expect(steps.at(-1)).toMatchObject({ name: "moodle", event_count: "9", person_count: "6", item_count: "10" });
     expect(await db.rows("select external_id from track.item")).toEqual([{ external_id: "right" }]);

@@ -376,9 +376,9 @@ grant execute on function analytics._search_listed(analytics.step_filter[], int,
 /*
  * `at1`, `at2`, …: the times of each step, and after them of each exclusion. `entered`: those of the first step that
  * begin an attempt. `level_1`, `level_2`, …: the events by which attempts have reached a step, with their times (`at`)
- * and the times of the first step of the attempt (`start`). Both ascend: an attempt that reaches a step later has former
- * later. Each level is found from those before it by binary search; without optional steps and exclusions, only its first
- * event, from the lists alone. `excluded_2`, …: the times of events that keep an attempt from this step.
+ * and the times of the first step of the attempt (`start`). Both ascend: an event of a level that is later has no
+ * earlier start. Each level is found from those before it by binary search; without optional steps and exclusions,
+ * only its first event, from the lists alone. `excluded_2`, …: the times of events that keep an attempt from this step.
  */
 create or replace function analytics._search_statement(
   filters analytics.step_filter[],

@@ -78,8 +78,8 @@ $$;
 comment on function analytics.save_view(text, text, boolean, text, int, bigint) is $$
 Saves a view of the pages, and returns it.
 `address`: the path of a page with its settings. `is_shared`: all analysts and administrators see it, and only the
-author and administrators change it. `board`: pins it on the board of this name, where `board_position` orders. `view_id`:
-replaces this view; null saves another one. A view contains no figures, and cannot be about one person.
+author and administrators change it. `board`: pins it on the board of this name, where `board_position` orders.
+`view_id`: replaces this view; null saves another one. A view contains no figures, and cannot be about one person.
 Errors: CF001 for an invalid argument, CF002 for an unknown view, CF005 for a view of another author or of one person,
 CF008 for values that are too long, and more than 1,000 views.
 $$;

@@ -125,7 +125,8 @@ begin
       and told.event_type_id <> all (v_enrolled || v_dropped)
       and told.occurred_at >= started.enrolled_at
     group by
-      started.person_id, started.item_id, started.identity_id, started.enrolled_at, started.source_id, started.dropped_at
+      started.person_id, started.item_id, started.identity_id, started.enrolled_at, started.source_id,
+      started.dropped_at
   ),
 
   stored as (
@@ -177,7 +178,7 @@ $$;
 
 comment on function track._derive_enrolments(bigint[], bigint[]) is $$
 Derives the enrolments of identities in items, given as pairs, from the events of imports that state enrolments.
-`Course Enrolled` begins an enrolment, `Course Dropped` and `Course Completed` end it; of several, the latest one counts.
-An end without a beginning gives none. Enrolments that the application states stay as they are; those that no event of
+`Course Enrolled` begins an enrolment, `Course Dropped` and `Course Completed` end it; of several, the latest one
+counts. An end without a beginning gives none. Enrolments that the application states stay as they are; those that no event of
 an import gives any more are deleted. The caller has locked the identities, or all batches.
 $$;

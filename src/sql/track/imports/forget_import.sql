@@ -520,9 +520,10 @@ until `completed_at` of the result is not null; a call that is interrupted has d
 `track.forgotten_import`, which stays as the history; a further call returns it again.
 `source`: the name of the import, as in `track.source`. From the first call on, an import under this name is a new one.
 Afterwards every table is as if the import had never been: sessions, journeys, sums, sets, interactions and enrolments
-follow in the same transaction, and people, items and types of events that nothing else names are deleted. What stays is what is
-not recorded by source: traits, links between names and decisions of Segment's messages; hashes of ids of messages that
-are packed already, without a person; and names that a model, a table of the application or an administrator uses.
+follow in the same transaction, and people, items and types of events that nothing else names are deleted. What stays
+is what is not recorded by source: traits, links between names and decisions of Segment's messages; hashes of ids of
+messages that are packed already, without a person; and names that a model, a table of the application or an
+administrator uses. An item that the import named first, and the application only in an enrolment, stays without kind.
 Events of people whose data is restricted stay (`kept_event_count`); a call after the restriction deletes them.
 Models follow with their next training. Messages wait while a step runs.
 Errors: CF002 for an unknown name, with the nearest one; CF001 for `default` and unless `most_events` is from 1 to
