@@ -36,12 +36,12 @@ At least 5 percent of the median, and a least amount by the unit, so that a cons
 an hour of the week, at least the share of the median by which values of all hours deviate from theirs.
 $$;
 comment on column monitor.rule_bound.lowest is $$
-Value below which the series was for the time `rule.hold` on at most a tenth of the days: a lower bound is not above it.
+Value below which the series was for the time `rule.hold` on at most a tenth of the days: no lower bound is above it.
 Null unless the basis is `all hours`.
 $$;
 comment on column monitor.rule_bound.highest is $$
-Value above which the series was for the time `rule.hold` on at most a tenth of the days: an upper bound is not below
-it. Null unless the basis is `all hours`.
+Value above which the series was for the time `rule.hold` on at most a tenth of the days: no upper bound is below it.
+Null unless the basis is `all hours`.
 $$;
 
 drop function if exists monitor._learn_bound(int, text, text, timestamptz);
@@ -375,7 +375,9 @@ create index saved_view_author on analytics.saved_view (created_by);
 
 alter table analytics.saved_view enable row level security;
 
+-- A removal that is not completed begins again with the first person.
 alter table track.forgotten_import
+  -- squawk-ignore ban-drop-column
   drop column done_until,
   add column done_people bigint default 0;
 comment on column track.forgotten_import.done_people is $$

@@ -56,13 +56,7 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "trend",
     "trendCompared",
   ],
-  "for-you": [
-    "feedback",
-    "myChronotype",
-    "mySessions",
-    "myTimeline",
-    "serveMe",
-  ],
+  "for-you": ["feedback", "myChronotype", "mySessions", "myTimeline", "serveMe"],
   courses: [
     "courseLearners",
     "courseProgress",
@@ -84,13 +78,7 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "shipVariation",
     "stopExperiment",
   ],
-  recommendations: [
-    "cost",
-    "deployments",
-    "models",
-    "relevance",
-    "weeklyRelevance",
-  ],
+  recommendations: ["cost", "deployments", "models", "relevance", "weeklyRelevance"],
   privacy: [
     "consents",
     "dataMap",
@@ -105,11 +93,5 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "purposes",
     "retentionPlan",
   ],
-  operations: [
-    "health",
-    "latencies",
-    "runs",
-    "slowStatements",
-    "tableState",
-  ],
+  operations: ["health", "latencies", "runs", "slowStatements", "tableState"],
 };

@@ -41,7 +41,10 @@ const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ what: fc.constant("track" as const), anonymousId: browser, ...said }) },
   { weight: 8, arbitrary: fc.record({ what: fc.constant("import" as const), userId: user, ...said }) },
   { weight: 3, arbitrary: fc.record({ what: fc.constant("other" as const), userId: user, ...said }) },
-  { weight: 1, arbitrary: fc.record({ what: fc.constant("enrol" as const), userId: user, item: fc.constant("algebra"), day }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ what: fc.constant("enrol" as const), userId: user, item: fc.constant("algebra"), day }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({ what: fc.constant("identify" as const), userId: user, anonymousId: browser, day }),

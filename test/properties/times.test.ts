@@ -297,8 +297,7 @@ const steps: Record<string, string> = {
     cross join lateral track.ingest(case when setting.source <> '' then '[
       {"type": "track", "messageId": "1", "userId": "t", "event": "Old", "timestamp": "2025-03-30T01:30:00Z"}]'::jsonb end)`,
   "contents of an import": "select events, first_at, last_at from track.source_contents('old log')",
-  "import that is removed":
-    "select event_count, completed_at is not null from track.forget_import('old log')",
+  "import that is removed": "select event_count, completed_at is not null from track.forget_import('old log')",
   "interactions before a removal":
     "select recommend.forget_events(array[track.find_person('t')], array['2025-03-30 01:30Z'::timestamptz])",
   "old refusals": "select track.delete_old_refusals('30 days', '1 year')",

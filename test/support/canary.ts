@@ -411,6 +411,9 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
   // Herself, as an administrator.
   await under(database, "insights_admin", { "insights.person": user }, async (query) => {
     await query("select analytics.annotate('Release', '2026-01-01Z')");
+    await query(
+      "select analytics.save_view('Release', '/explore', is_shared => shared) from unnest('{true,false}'::boolean[]) as shared",
+    );
     await query(`select analytics.save_query($1, 'analytics.trend', '{"event_name": "Course Enrolled"}')`, [
       `trend-${word.length}`,
     ]);

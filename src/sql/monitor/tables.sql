@@ -1773,12 +1773,12 @@ an hour of the week, at least the share of the median by which values of all hou
 $$;
 comment on column monitor.rule_bound.learned_at is $$Time at which it was learned.$$;
 comment on column monitor.rule_bound.lowest is $$
-Value below which the series was for the time `rule.hold` on at most a tenth of the days: a lower bound is not above it.
+Value below which the series was for the time `rule.hold` on at most a tenth of the days: no lower bound is above it.
 Null unless the basis is `all hours`.
 $$;
 comment on column monitor.rule_bound.highest is $$
-Value above which the series was for the time `rule.hold` on at most a tenth of the days: an upper bound is not below
-it. Null unless the basis is `all hours`.
+Value above which the series was for the time `rule.hold` on at most a tenth of the days: no upper bound is below it.
+Null unless the basis is `all hours`.
 $$;
 
 create type monitor.rule_state as (

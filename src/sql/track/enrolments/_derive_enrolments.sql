@@ -179,6 +179,6 @@ $$;
 comment on function track._derive_enrolments(bigint[], bigint[]) is $$
 Derives the enrolments of identities in items, given as pairs, from the events of imports that state enrolments.
 `Course Enrolled` begins an enrolment, `Course Dropped` and `Course Completed` end it; of several, the latest one
-counts. An end without a beginning gives none. Enrolments that the application states stay as they are; those that no event of
-an import gives any more are deleted. The caller has locked the identities, or all batches.
+counts. An end without a beginning gives none. Enrolments that the application states stay as they are; those that no
+event of an import gives any more are deleted. The caller has locked the identities, or all batches.
 $$;

@@ -484,6 +484,7 @@ describe("replication", () => {
     const standby = (name: string, lag: string): Record<string, string> => ({
       pid: "7",
       application_name: `'${name}'`,
+      state: "'streaming'",
       replay_lag: lag,
     });
     const findingsOf = async (...rows: Record<string, string>[]): Promise<Finding[]> =>
