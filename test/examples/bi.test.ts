@@ -13,7 +13,10 @@ await makeRecentUse(database);
 const guide = readFileSync(join(packageRoot, "docs/bi.md"), "utf8");
 const [login = "", ...statements] = [...guide.matchAll(/```sql\n(.*?)```/gs)].map(([, sql = ""]) => sql);
 /** The part of Grafana's dashboard model that the board uses. */
-const datasource = z.object({ type: z.literal("grafana-postgresql-datasource"), uid: z.string().regex(/^\$\{datasource\}$/) });
+const datasource = z.object({
+  type: z.literal("grafana-postgresql-datasource"),
+  uid: z.string().regex(/^\$\{datasource\}$/),
+});
 const target = z.object({
   refId: z.string(),
   format: z.enum(["time_series", "table"]),
