@@ -296,6 +296,16 @@ begin
     );
   end if;
 
+  if is_plain then
+    return format(
+      $query$
+      left join lateral (
+        select array[done.at] as at, array[done.start] as start, true as is_reached
+        from (%2$s) as done
+      ) as level_%1$s on true$query$,
+      step, v_source
+    );
+  end if;
   return case
     when v_excluded is not null then format(
       ' cross join lateral (select array(select used.at from (%s) as used order by 1) as at) as excluded_%s',
