@@ -1,5 +1,5 @@
 /**
- * Runs of a property test. `.ci/run` sets INSIGHTS_TEST_RUNS=0.25, and with `--full` 4. Each run draws other examples, so
+ * Runs of a property test. `.ci/run` sets INSIGHTS_TEST_RUNS=0.5, and with `--full` 4. Each run draws other examples, so
  * that all of them are tried in the course of time.
  */
 export function runs(native: number, embedded: number, isNative: boolean): number {
