@@ -52,7 +52,7 @@ const long = [
   "test/api/{arguments,experiment_story,killed_list,replica}.test.ts",
   "test/browser/client.test.ts",
   "test/collector/failures.test.ts",
-  "test/dashboard/pages.test.ts",
+  "test/dashboard/{embedding,pages}.test.ts",
   "test/database/{months,replication,watchdog}.test.ts",
   "test/migrations/{page_views,release,upgrade}.test.ts",
   "test/properties/{settings,training}.test.ts",
