@@ -1,5 +1,5 @@
 --! Previous: sha1:2329fa6d0aa7d1afdd16e64edc04e96a2e8b8f04
---! Hash: sha1:488d881cd289f91900e3ea83700557ac97b3a99c
+--! Hash: sha1:aa28d63e08bb57982bb35b96e5837bedb35b8205
 --! Message: Enrolments of imports, saved views, learned bounds, designs of regressions
 
 --! Included prepare.sql
@@ -8865,6 +8865,16 @@ begin
     );
   end if;
 
+  if is_plain then
+    return format(
+      $query$
+      left join lateral (
+        select array[done.at] as at, array[done.start] as start, true as is_reached
+        from (%2$s) as done
+      ) as level_%1$s on true$query$,
+      step, v_source
+    );
+  end if;
   return case
     when v_excluded is not null then format(
       ' cross join lateral (select array(select used.at from (%s) as used order by 1) as at) as excluded_%s',
