@@ -13,6 +13,7 @@ import {
   trendingItems,
 } from "../operations.ts";
 import { Runs } from "../runs.tsx";
+import type { Session } from "../session.ts";
 import { useSettings, zone } from "../settings.ts";
 import { texts } from "../texts.ts";
 
@@ -47,8 +48,8 @@ function Latest({ now }: { now: string }) {
   );
 }
 
-/** What happens on the platform: people, page views, courses, alerts. */
-export default function Overview() {
+/** What happens on the platform: people, page views, courses; for administrators also alerts and runs. */
+export default function Overview({ session }: { session: Session }) {
   const { period } = useSettings();
   const { since } = period;
   const now = new Date();
@@ -212,31 +213,35 @@ export default function Overview() {
           return week(values, hours.views);
         }}
       />
-      <Card
-        title={alerts.title}
-        explanation={alerts.explanation}
-        empty={alerts.empty}
-        operation={openAlerts}
-        variables={{}}
-        everyMs={30_000}
-        rows={({ monitorAlerts }) =>
-          present(monitorAlerts?.nodes).toSorted(
-            (one, other) => Number(one.state === "resolved") - Number(other.state === "resolved"),
-          )
-        }
-        columns={({ text, time }) => [
-          {
-            head: alerts.state,
-            value: ({ state }) => state,
-            show: ({ state }) => <span class={state === "resolved" ? "good" : "bad"}>{state}</span>,
-          },
-          text(alerts.severity, ({ severity }) => severity),
-          text(alerts.message, ({ message }) => message),
-          text(alerts.fix, ({ fix }) => fix),
-          time(alerts.since, ({ openedAt }) => openedAt),
-        ]}
-      />
-      <Runs first={12} />
+      {session.role === "admin" && (
+        <>
+          <Card
+            title={alerts.title}
+            explanation={alerts.explanation}
+            empty={alerts.empty}
+            operation={openAlerts}
+            variables={{}}
+            everyMs={30_000}
+            rows={({ monitorAlerts }) =>
+              present(monitorAlerts?.nodes).toSorted(
+                (one, other) => Number(one.state === "resolved") - Number(other.state === "resolved"),
+              )
+            }
+            columns={({ text, time }) => [
+              {
+                head: alerts.state,
+                value: ({ state }) => state,
+                show: ({ state }) => <span class={state === "resolved" ? "good" : "bad"}>{state}</span>,
+              },
+              text(alerts.severity, ({ severity }) => severity),
+              text(alerts.message, ({ message }) => message),
+              text(alerts.fix, ({ fix }) => fix),
+              time(alerts.since, ({ openedAt }) => openedAt),
+            ]}
+          />
+          <Runs first={12} />
+        </>
+      )}
     </div>
   );
 }
