@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import "postgraphile/grafserv/node";
+import { cookieName, setCookie } from "./cookies.ts";
 
 /*
  * The cookie by which a browser proves that the `anonymousId` in its messages is its own. It contains a random token
@@ -27,9 +28,6 @@ function uuidOf(token: string): string {
   return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-${hash.slice(12, 16)}-${hash.slice(16, 20)}-${hash.slice(20, 32)}`;
 }
 
-/** With the prefix, a browser accepts the cookie from this host only, over HTTPS: no subdomain can set another one. */
-const nameOf = (secure: boolean): string => (secure ? "__Host-insights_browser" : "insights_browser");
-
 export function createBrowsers(secret: string): Browsers {
   const key = createHmac("sha256", secret).update("insights browser cookie").digest();
   const sign = (token: string): Buffer => createHmac("sha256", key).update(token).digest();
@@ -38,7 +36,7 @@ export function createBrowsers(secret: string): Browsers {
       if (cookies === undefined) return undefined;
       for (const cookie of cookies.split(";")) {
         const [, name, token, signature] = /^([^=]+)=([\w-]{22})\.([\w-]{43})$/.exec(cookie.trim()) ?? [];
-        if (name !== nameOf(secure) || token === undefined || signature === undefined) continue;
+        if (name !== cookieName("browser", secure) || token === undefined || signature === undefined) continue;
         const sent = Buffer.from(signature, "base64url");
         if (sent.length === 32 && timingSafeEqual(sent, sign(token))) return uuidOf(token);
       }
@@ -47,8 +45,7 @@ export function createBrowsers(secret: string): Browsers {
     create(secure) {
       const token = randomBytes(16).toString("base64url");
       const value = `${token}.${sign(token).toString("base64url")}`;
-      const attributes = `Path=/; Max-Age=${lifetime}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}`;
-      return { browser: uuidOf(token), cookie: `${nameOf(secure)}=${value}; ${attributes}` };
+      return { browser: uuidOf(token), cookie: setCookie("browser", value, lifetime, secure) };
     },
   };
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { EncryptJWT, type JWTPayload, jwtDecrypt } from "jose";
 import { z } from "zod";
 import { type Authenticate, AuthenticationError, type Identity, roles } from "./authentication.ts";
+import { cookieName, readCookie, setCookie } from "./cookies.ts";
 
 /*
  * Sessions of the pages: a cookie that only the server reads. It is either its own, encrypted, after a sign-in by OpenID
@@ -49,20 +50,6 @@ export function createSeal(secret: string, purpose: string) {
       return (await jwtDecrypt(text, key, options)).payload;
     },
   };
-}
-
-/** With the prefix, a browser accepts the cookie from this host only, over HTTPS: no subdomain can set another one. */
-export const cookieName = (name: string, secure: boolean): string => `${secure ? "__Host-" : ""}insights_${name}`;
-
-export const setCookie = (name: string, value: string, seconds: number, secure: boolean): string =>
-  `${cookieName(name, secure)}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}`;
-
-export function readCookie(header: string | undefined, name: string): string | undefined {
-  for (const cookie of header?.split(";") ?? []) {
-    const [key = "", ...value] = cookie.split("=");
-    if (key.trim() === name) return value.join("=").trim() || undefined;
-  }
-  return undefined;
 }
 
 const identity = z.object({

@@ -5,9 +5,10 @@ import type { Config } from "../config.ts";
 import { loggableLine } from "../errors.ts";
 import type { Addresses } from "./addresses.ts";
 import { AuthenticationError, type Identity, identityOf } from "./authentication.ts";
+import { cookieName, readCookie, setCookie } from "./cookies.ts";
 import { readOnce } from "./files.ts";
 import { answer, problem } from "./listener.ts";
-import { cookieName, createSeal, isOwnPage, readCookie, type Sessions, setCookie } from "./sessions.ts";
+import { createSeal, isOwnPage, type Sessions } from "./sessions.ts";
 
 /*
  * Signing in by OpenID Connect: the authorization code flow with PKCE, state and nonce, and a session of this server in a
