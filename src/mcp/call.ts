@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { requestSettings, type Sender, statementSeconds } from "../api/authentication.ts";
 import type { Gate } from "../api/connections.ts";
+import { runInTransaction } from "../api/run-as.ts";
 import type { Tool } from "./tools.ts";
 
 /* Calls a tool in a transaction of its own, with the role and the settings of its sender, as the API does. */
@@ -31,31 +32,19 @@ export type InTransaction = <T>(
 export function createTransactions(pool: pg.Pool, gate: Gate): InTransaction {
   return async (sender, { readOnly, seconds }, work) => {
     const leave = await gate.enter(`insights_${sender.role}`, sender.person ?? sender.address ?? "");
-    let client: pg.PoolClient | undefined;
-    let failure: unknown;
     try {
-      client = await pool.connect();
-      await client.query(readOnly ? "begin transaction read only" : "begin");
       const settings = {
         ...requestSettings(sender),
         statement_timeout: `${Math.min(seconds, statementSeconds[sender.role])}s`,
         TimeZone: "UTC",
       };
-      await client.query(
-        "select set_config(name, value, true) from unnest($1::text[], $2::text[]) as setting (name, value)",
-        [Object.keys(settings), Object.values(settings)],
-      );
-      if (sender.person !== undefined) await client.query("select track.sign_in()");
-      const result = await work(client);
-      await client.query("commit");
-      return result;
-    } catch (error) {
-      failure = error;
-      await client?.query("rollback").catch(() => {});
-      throw error;
+      const begin = readOnly ? "begin transaction read only" : "begin";
+      const signedIn = async (client: pg.PoolClient) => {
+        if (sender.person !== undefined) await client.query("select track.sign_in()");
+        return await work(client);
+      };
+      return await runInTransaction(pool, settings, signedIn, begin);
     } finally {
-      // A connection is kept after an error of the statement, not after one of the connection.
-      client?.release(failure !== undefined && !("severity" in Object(failure)));
       leave();
     }
   };
