@@ -1,1 +1,62 @@
 -- Changes of structure since the last release: see migrations/README.md.
+
+-- Messages of several requests in one batch.
+drop function if exists
+  track._person_problem(track.message_fields, track.message_sender),
+  track._enter_people(text[], text[], uuid),
+  track._enter_people_of(track.parsed_message[], uuid),
+  track._store_signals(track.parsed_message[], text[], timestamptz),
+  track._ask_consent(track.parsed_message[], text[]),
+  track._withheld_messages(track.parsed_message[], text[]),
+  track._may_withhold(track.parsed_message[], text[]);
+
+do $do$
+begin
+  if to_regtype('track.message_request') is null then
+    create type track.message_request as (
+      messages int, person text, browser uuid, sends_gpc boolean, sends_dnt boolean, user_agent text
+    );
+    alter type track.message_sender
+      drop attribute person, drop attribute browser, drop attribute opt_out, drop attribute user_agent,
+      add attribute requests track.message_request[];
+    alter type track.message_fields
+      add attribute caller text, add attribute browser uuid, add attribute sends_gpc boolean,
+      add attribute sends_dnt boolean, add attribute user_agent text;
+    alter type track.parsed_message
+      add attribute caller text, add attribute browser uuid, add attribute sends_gpc boolean,
+      add attribute sends_dnt boolean;
+  end if;
+end;
+$do$;
+comment on type track.message_request is $$
+A request whose messages are in a batch. The API stores messages of several requests by one call.
+$$;
+comment on column track.message_request.messages is $$
+Number of its messages, which are next to each other in the batch; null when all of them are.
+$$;
+comment on column track.message_request.person is $$
+The `userId` that a signed-in person may send; null for other senders.
+$$;
+comment on column track.message_request.browser is $$
+Hash of the signed cookie of the calling browser; null without one.
+$$;
+comment on column track.message_request.sends_gpc is $$Whether it has the opt-out signal `gpc` (header Sec-GPC).$$;
+comment on column track.message_request.sends_dnt is $$Whether it has the opt-out signal `dnt` (header DNT).$$;
+comment on column track.message_request.user_agent is $$
+User agent of the request, for messages without one; null unless it is that of a browser.
+It is null for servers, which send the messages of others.
+$$;
+
+comment on column track.message_sender.requests is $$The requests of the batch, in the order of its messages.$$;
+comment on column track.message_fields.caller is $$As `track.message_request.person`.$$;
+comment on column track.message_fields.browser is $$As `track.message_request.browser`.$$;
+comment on column track.message_fields.sends_gpc is $$As `track.message_request.sends_gpc`.$$;
+comment on column track.message_fields.sends_dnt is $$As `track.message_request.sends_dnt`.$$;
+comment on column track.message_fields.user_agent is $$As `track.message_request.user_agent`.$$;
+comment on column track.parsed_message.user_agent is $$
+User agent that the message states, or else that of its request; null without one, and from `track._minimise` on.
+$$;
+comment on column track.parsed_message.caller is $$As `track.message_request.person`.$$;
+comment on column track.parsed_message.browser is $$As `track.message_request.browser`.$$;
+comment on column track.parsed_message.sends_gpc is $$As `track.message_request.sends_gpc`.$$;
+comment on column track.parsed_message.sends_dnt is $$As `track.message_request.sends_dnt`.$$;

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { requestSettings, type Sender } from "../api/authentication.ts";
 import { BusyError, type Gate } from "../api/connections.ts";
 import type { Run } from "../api/run-as.ts";
@@ -5,7 +6,9 @@ import type { Rejection, Translated } from "./dialect.ts";
 
 /*
  * Stores messages by `track.ingest`, several requests in one transaction: while one runs, the requests that arrive with
- * the same settings wait, and the next one takes all of them. A request is answered when its messages are durable.
+ * the same key and role wait, and the next one takes all of them. The person, the cookie, the opt-out signals and the
+ * user agent of each request are stated with the number of its messages (setting `insights.requests`). A request is
+ * answered when its messages are durable.
  */
 
 export const bounds = {
@@ -28,6 +31,9 @@ export class FullError extends BusyError {}
 interface Part {
   texts: string[];
   bytes: number;
+  request: Request;
+  /** The people and browsers that its messages name. */
+  names: ReadonlySet<string>;
   since: number;
   resolve(rejected: Rejection[]): void;
   reject(error: unknown): void;
@@ -36,11 +42,18 @@ interface Part {
 interface Lane {
   settings: Record<string, string>;
   role: string;
-  caller: string;
   parts: Part[];
   /** Messages of the parts. */
   waiting: number;
   running: number;
+}
+
+/** An entry of `insights.requests`, without the number of messages. */
+interface Request {
+  person: string;
+  browser: string;
+  optOut: string;
+  userAgent: string;
 }
 
 interface Result {
@@ -51,9 +64,22 @@ interface Result {
 const isAboutData = (error: unknown): boolean =>
   error instanceof Error && "code" in error && /^(?:22|23|54|CF)/.test(String(error.code));
 
+const name = z.union([z.string(), z.number()]).transform(String).catch("");
+const people = z.object({ userId: name, anonymousId: name, previousId: name });
+
+/** The names of people and browsers in messages. */
+function namesOf(messages: readonly Translated[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const message of messages) {
+    const { data } = people.safeParse(message);
+    for (const each of [data?.userId, data?.anonymousId, data?.previousId]) if (each) names.add(each);
+  }
+  return names;
+}
+
 export interface Store {
   /** Resolves to the messages that were rejected. Rejects with `FullError`, `BusyError`, or an error of the database. */
-  store(sender: Sender & { address: string }, isServer: boolean, messages: readonly Translated[]): Promise<Rejection[]>;
+  store(sender: Sender, isServer: boolean, messages: readonly Translated[]): Promise<Rejection[]>;
   /** Messages that wait. */
   waiting(): number;
 }
@@ -66,20 +92,31 @@ export function createStore(
   const lanes = new Map<string, Lane>();
   let waiting = 0;
 
-  const ingest = async (lane: Lane, texts: readonly string[]): Promise<Rejection[]> => {
-    const [row] = await run<Result>(lane.settings, "select errors from track.ingest(to_jsonb($1::text))", [
-      `[${texts.join(",")}]`,
-    ]);
+  const ingest = async (lane: Lane, parts: readonly Part[]): Promise<Rejection[]> => {
+    const requests = parts.map(({ texts, request }) => ({ messages: texts.length, ...request }));
+    const [row] = await run<Result>(
+      { ...lane.settings, "insights.requests": JSON.stringify(requests) },
+      "select errors from track.ingest(to_jsonb($1::text))",
+      [`[${parts.flatMap(({ texts }) => texts).join(",")}]`],
+    );
     return row?.errors ?? [];
   };
 
-  /** The parts of the next transaction, which leave the queue. */
+  /**
+   * The parts of the next transaction, which leave the queue. What becomes of a message depends on what was stored of
+   * its person and browser before, by their own requests or by others with another cookie or signal: a request that names
+   * somebody whom such another one names is left for the next transaction.
+   */
   const take = (lane: Lane): Part[] => {
     const taken: Part[] = [];
+    const named = new Map<string, string>();
     let count = 0;
     let bytes = 0;
     for (const part of lane.parts) {
       if (taken.length > 0 && (count + part.texts.length > bounds.messages || bytes + part.bytes > bounds.bytes)) break;
+      const request = JSON.stringify(part.request);
+      if ([...part.names].some((name) => (named.get(name) ?? request) !== request)) break;
+      for (const name of part.names) named.set(name, request);
       taken.push(part);
       count += part.texts.length;
       bytes += part.bytes;
@@ -92,10 +129,7 @@ export function createStore(
   const storeParts = async (lane: Lane, parts: readonly Part[]): Promise<void> => {
     let rejected: Rejection[];
     try {
-      rejected = await ingest(
-        lane,
-        parts.flatMap(({ texts }) => texts),
-      );
+      rejected = await ingest(lane, parts);
     } catch (error) {
       if (parts.length > 1 && isAboutData(error)) for (const part of parts) await storeParts(lane, [part]);
       else for (const part of parts) part.reject(error);
@@ -116,7 +150,7 @@ export function createStore(
       let leave: (() => void) | undefined;
       let failure: unknown;
       try {
-        leave = await gate.enter(lane.role, lane.caller);
+        leave = await gate.enter(lane.role, "");
       } catch (error) {
         failure = error;
       }
@@ -143,8 +177,11 @@ export function createStore(
     waiting: () => waiting,
     async store(sender, isServer, messages) {
       if (waiting + messages.length > bounds.waiting) throw new FullError();
-      const settings = requestSettings(sender);
-      const key = JSON.stringify(settings);
+      const { person = "", browser = "", optOut = "", userAgent = "", ...shared } = sender;
+      const request: Request = { person, browser, optOut, userAgent };
+      const settings = requestSettings({ ...shared, person: undefined });
+      // Requests of signed-in people and of others have other rights.
+      const key = JSON.stringify([settings, person !== ""]);
       const texts = messages.map((message) => JSON.stringify(message ?? null));
       const results: Promise<Rejection[]>[] = [];
       let lane = lanes.get(key);
@@ -153,7 +190,6 @@ export function createStore(
         lane = {
           settings,
           role: isServer ? "insights_worker" : `insights_${sender.role}`,
-          caller: isServer ? "" : (sender.person ?? sender.address),
           parts: [],
           waiting: 0,
           running: 0,
@@ -171,10 +207,11 @@ export function createStore(
           end += 1;
         }
         const own = texts.slice(start, end);
+        const names = namesOf(messages.slice(start, end));
         const first = start;
         results.push(
           new Promise<Rejection[]>((resolve, reject) => {
-            parts.push({ texts: own, bytes, since: performance.now(), resolve, reject });
+            parts.push({ texts: own, bytes, request, names, since: performance.now(), resolve, reject });
           }).then((rejected) => rejected.map((each) => ({ ...each, index: each.index + first }))),
         );
         waiting += own.length;

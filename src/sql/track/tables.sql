@@ -1969,26 +1969,51 @@ comment on column track.message_batch.context is $$
 Consent, page and time zone of the `context` of the batch; null when not given.
 $$;
 
+create type track.message_request as (
+  messages int,
+  person text,
+  browser uuid,
+  sends_gpc boolean,
+  sends_dnt boolean,
+  user_agent text
+);
+
+comment on type track.message_request is $$
+A request whose messages are in a batch. The API stores messages of several requests by one call.
+$$;
+comment on column track.message_request.messages is $$
+Number of its messages, which are next to each other in the batch; null when all of them are.
+$$;
+comment on column track.message_request.person is $$
+The `userId` that a signed-in person may send; null for other senders.
+$$;
+comment on column track.message_request.browser is $$
+Hash of the signed cookie of the calling browser; null without one.
+$$;
+comment on column track.message_request.sends_gpc is $$Whether it has the opt-out signal `gpc` (header Sec-GPC).$$;
+comment on column track.message_request.sends_dnt is $$Whether it has the opt-out signal `dnt` (header DNT).$$;
+comment on column track.message_request.user_agent is $$
+User agent of the request, for messages without one; null unless it is that of a browser.
+It is null for servers, which send the messages of others.
+$$;
+
 create type track.message_sender as (
   is_trusted boolean,
-  person text,
   oldest timestamptz,
   newest timestamptz,
   longest_message int,
   level text,
   source_id smallint,
-  browser uuid,
-  opt_out text[],
   clock_tolerance interval,
   path_rule text[],
   kept_parameters text[],
-  user_agent text,
   allowed_properties text[],
   allowed_traits text[],
   personal_data text,
   contact_traits text[],
   agent_properties text[],
-  bots text
+  bots text,
+  requests track.message_request[]
 );
 
 comment on type track.message_sender is $$
@@ -1997,17 +2022,11 @@ $$;
 comment on column track.message_sender.is_trusted is $$
 Whether the sender is a server, which may send events of any person and describe items.
 $$;
-comment on column track.message_sender.person is $$
-The `userId` that a signed-in person may send; null for other senders.
-$$;
 comment on column track.message_sender.oldest is $$Time of the oldest event that is accepted.$$;
 comment on column track.message_sender.newest is $$Time of the newest event that is accepted.$$;
 comment on column track.message_sender.longest_message is $$Maximum size of a message, in bytes of JSON text.$$;
 comment on column track.message_sender.level is $$Level of trust: see `track.source.level`.$$;
 comment on column track.message_sender.source_id is $$Source of the messages.$$;
-comment on column track.message_sender.browser is $$
-Hash of the signed cookie of the calling browser; null without one.
-$$;
 comment on column track.message_sender.clock_tolerance is $$
 Time by which `sentAt` may be before the arrival without a correction.
 $$;
@@ -2015,19 +2034,13 @@ comment on column track.message_sender.path_rule is $$Path rule of the source: s
 comment on column track.message_sender.kept_parameters is $$
 Kept parameters of the source: see `track.setting.kept_parameters`.
 $$;
-comment on column track.message_sender.opt_out is $$
-Opt-out signals of the request: `gpc` (header Sec-GPC) and `dnt` (header DNT); empty without one.
-$$;
-comment on column track.message_sender.user_agent is $$
-User agent of the request, for messages without one; null unless it is that of a browser.
-It is null for servers, which send the messages of others.
-$$;
 comment on column track.message_sender.allowed_properties is $$As `track.setting.allowed_properties`.$$;
 comment on column track.message_sender.allowed_traits is $$As `track.setting.allowed_traits`.$$;
 comment on column track.message_sender.personal_data is $$As `track.setting.personal_data`.$$;
 comment on column track.message_sender.contact_traits is $$As `track.setting.contact_traits`.$$;
 comment on column track.message_sender.agent_properties is $$As `track.setting.agent_properties`.$$;
 comment on column track.message_sender.bots is $$As `track.setting.bots`.$$;
+comment on column track.message_sender.requests is $$The requests of the batch, in the order of its messages.$$;
 
 create type track.message_fields as (
   position int,
@@ -2048,7 +2061,12 @@ create type track.message_fields as (
   original_at timestamptz,
   sent_at timestamptz,
   received_at timestamptz,
-  occurred_at timestamptz
+  occurred_at timestamptz,
+  caller text,
+  browser uuid,
+  sends_gpc boolean,
+  sends_dnt boolean,
+  user_agent text
 );
 
 comment on type track.message_fields is $$
@@ -2077,6 +2095,11 @@ comment on column track.message_fields.received_at is $$
 Time of arrival of the batch, or the one that a trusted sender gives.
 $$;
 comment on column track.message_fields.occurred_at is $$Time of the event, corrected for the clock of the client.$$;
+comment on column track.message_fields.caller is $$As `track.message_request.person`.$$;
+comment on column track.message_fields.browser is $$As `track.message_request.browser`.$$;
+comment on column track.message_fields.sends_gpc is $$As `track.message_request.sends_gpc`.$$;
+comment on column track.message_fields.sends_dnt is $$As `track.message_request.sends_dnt`.$$;
+comment on column track.message_fields.user_agent is $$As `track.message_request.user_agent`.$$;
 
 create type track.parsed_message as (
   position int,
@@ -2104,7 +2127,11 @@ create type track.parsed_message as (
   is_claim boolean,
   birth_date date,
   user_agent text,
-  agent_hints jsonb
+  agent_hints jsonb,
+  caller text,
+  browser uuid,
+  sends_gpc boolean,
+  sends_dnt boolean
 );
 
 comment on type track.parsed_message is $$
@@ -2151,11 +2178,15 @@ comment on column track.parsed_message.birth_date is $$
 Date of birth of the user: the trait `birthday` of `identify` of a trusted sender; null otherwise.
 $$;
 comment on column track.parsed_message.user_agent is $$
-User agent that the message states; null when none is given, and from `track._minimise` on.
+User agent that the message states, or else that of its request; null without one, and from `track._minimise` on.
 $$;
 comment on column track.parsed_message.agent_hints is $$
 Client hints of the message (`context.userAgentData`); null when none are given, and from `track._minimise` on.
 $$;
+comment on column track.parsed_message.caller is $$As `track.message_request.person`.$$;
+comment on column track.parsed_message.browser is $$As `track.message_request.browser`.$$;
+comment on column track.parsed_message.sends_gpc is $$As `track.message_request.sends_gpc`.$$;
+comment on column track.parsed_message.sends_dnt is $$As `track.message_request.sends_dnt`.$$;
 
 create type track.user_agent as (browser text, browser_version int, os text, device text, is_bot boolean);
 

@@ -1,4 +1,4 @@
-create or replace function track._ask_consent(messages track.parsed_message[], opt_out text[])
+create or replace function track._ask_consent(messages track.parsed_message[])
 returns track.parsed_message[]
 language plpgsql
 stable
@@ -29,7 +29,7 @@ begin
 
   -- Few or none, as a rule, so that the others are not copied.
   for v_withheld in
-    select withheld.* from track._withheld_messages(messages, opt_out) as withheld
+    select withheld.* from track._withheld_messages(messages) as withheld
   loop
     v_message := v_messages[v_withheld.position + 1];
     if v_withheld.is_refused then
@@ -65,7 +65,7 @@ begin
 end;
 $$;
 
-comment on function track._ask_consent(track.parsed_message[], text[]) is $$
+comment on function track._ask_consent(track.parsed_message[]) is $$
 Returns the messages after the check of consent.
 A message whose person has not agreed to its purpose is rejected (CF005) or anonymized, as `privacy.purpose`
 specifies. An anonymized message creates no identity, item or event type, and a decision no item or trait.

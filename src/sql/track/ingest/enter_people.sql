@@ -1,4 +1,4 @@
-create or replace function track._enter_people(kinds text[], external_ids text[], browser uuid default null)
+create or replace function track._enter_people(kinds text[], external_ids text[], browsers uuid[] default null)
 returns void
 language plpgsql
 volatile
@@ -8,12 +8,14 @@ declare
   v_entered bigint[];
 begin
   with named as (
-    select distinct name.kind, name.external_id
-    from unnest(_enter_people.kinds, _enter_people.external_ids) as name (kind, external_id)
+    select distinct on (name.kind, name.external_id) name.kind, name.external_id, name.browser
+    from unnest(_enter_people.kinds, _enter_people.external_ids, _enter_people.browsers)
+      with ordinality as name (kind, external_id, browser)
+    order by name.kind, name.external_id, name.ordinality
   ),
 
   numbered as materialized (
-    select kind, external_id, nextval('track.identity_identity_id_seq') as identity_id
+    select kind, external_id, browser, nextval('track.identity_identity_id_seq') as identity_id
     from named
     where not exists (
       select
@@ -28,7 +30,7 @@ begin
     insert into track.identity (identity_id, kind, external_id, person_id, browser)
     overriding system value
     select
-      identity_id, kind, external_id, identity_id, case kind when 'anonymous' then _enter_people.browser end
+      identity_id, kind, external_id, identity_id, case kind when 'anonymous' then browser end
     from numbered
     order by external_id, kind
     on conflict (external_id, kind, branch) do nothing
@@ -49,12 +51,12 @@ begin
 end;
 $$;
 
-comment on function track._enter_people(text[], text[], uuid) is $$
+comment on function track._enter_people(text[], text[], uuid[]) is $$
 Inserts new identities, each with a person of its own, and queues these people for the refresh.
-`browser`: hash of the cookie of the calling browser, or null.
+`browsers`: for each name the hash of the cookie of the calling browser, or null. The first one of a name applies.
 $$;
 
-create or replace function track._enter_people_of(messages track.parsed_message[], browser uuid)
+create or replace function track._enter_people_of(messages track.parsed_message[])
 returns void
 language plpgsql
 volatile
@@ -63,24 +65,27 @@ as $$
 declare
   v_kinds text[];
   v_external_ids text[];
+  v_browsers uuid[];
 begin
   -- None, as a rule.
-  select array_agg(named.kind), array_agg(named.external_id)
-  into v_kinds, v_external_ids
+  select
+    array_agg(named.kind order by named.position), array_agg(named.external_id order by named.position),
+    array_agg(named.browser order by named.position)
+  into v_kinds, v_external_ids, v_browsers
   from (
-    select message.identity_kind as kind, message.external_id
+    select message.identity_kind as kind, message.external_id, message.browser, message.position
     from unnest(messages) as message
 
-    union
+    union all
 
-    select 'anonymous', message.anonymous_id
+    select 'anonymous', message.anonymous_id, message.browser, message.position
     from unnest(messages) as message
     where message.type = 'identify' and message.anonymous_id is not null
 
-    union
+    union all
 
     -- An alias may come before any message of the name that it replaces, which may have been a user's or a browser's.
-    select kind, message.previous_id
+    select kind, message.previous_id, message.browser, message.position
     from unnest(messages) as message
     cross join unnest(array['user', 'anonymous']) as kind
     where message.type = 'alias' and message.previous_id is not null
@@ -92,11 +97,11 @@ begin
       and identity.kind = named.kind
   );
   if v_kinds is not null then
-    perform track._enter_people(v_kinds, v_external_ids, _enter_people_of.browser);
+    perform track._enter_people(v_kinds, v_external_ids, v_browsers);
   end if;
 end;
 $$;
 
-comment on function track._enter_people_of(track.parsed_message[], uuid) is $$
-Inserts the identities that messages name for the first time; `browser` as for `track._enter_people`.
+comment on function track._enter_people_of(track.parsed_message[]) is $$
+Inserts the identities that messages name for the first time, each with the browser of the first message that names it.
 $$;

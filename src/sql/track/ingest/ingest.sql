@@ -45,17 +45,21 @@ begin
     bool_or(message.event_name = 'Segment Consent Preference Updated'),
     bool_or(message.identity_kind = 'anonymous'),
     bool_or(message.birth_date is not null),
-    bool_or(message.opts_out)
+    bool_or(message.opts_out or message.sends_gpc or message.sends_dnt)
   into v_links, v_traits, v_decisions, v_browsers, v_births, v_opts_out
   from unnest(v_messages) as message
   where message.problem is null;
   if v_links then
     v_messages := track._limit_identities(v_messages);
   end if;
-  if v_sender.opt_out <> '{}' then
-    v_signalled := v_messages;
-  elsif v_opts_out then
-    v_signalled := array(select message from unnest(v_messages) as message where message.opts_out);
+  if v_opts_out then
+    v_signalled := array(
+      select message
+      from unnest(v_messages) as message
+      where message.opts_out
+        or message.sends_gpc
+        or message.sends_dnt
+    );
   end if;
   if v_births then
     v_born := array(
@@ -65,7 +69,7 @@ begin
         and message.problem is null
     );
   end if;
-  v_messages := track._ask_consent(v_messages, v_sender.opt_out);
+  v_messages := track._ask_consent(v_messages);
   if v_sender.personal_data = 'refuse' or v_sender.bots = 'refuse' then
     v_messages := track._refuse_contents(v_messages, v_sender);
   end if;
@@ -105,7 +109,7 @@ begin
   -- transaction must not have inserted any before.
   perform track._enter_months(v_messages);
   perform track._refuse_old_names();
-  perform track._enter_people_of(v_messages, v_sender.browser);
+  perform track._enter_people_of(v_messages);
   if v_signalled is not null then
     perform track._enter_people(array_agg('user'::text), array_agg(message.external_id))
     from unnest(v_signalled) as message
@@ -151,7 +155,7 @@ begin
     join track.identity on identity.external_id = born.external_id and identity.kind = 'user';
   end if;
   if v_signalled is not null then
-    perform track._store_signals(v_signalled, v_sender.opt_out, v_received_at);
+    perform track._store_signals(v_signalled, v_received_at);
   end if;
   if v_findings <> '{}' then
     perform track._count_found(v_findings, v_received_at);

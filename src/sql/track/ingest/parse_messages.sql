@@ -112,9 +112,13 @@ begin
             and track._birthday(judged.traits, judged.context) is not null
             then track._birth_date(track._birthday(judged.traits, judged.context))
         end as birth_date,
-        left(judged.context ->> 'userAgent', 512) as user_agent,
+        coalesce(left(judged.context ->> 'userAgent', 512), judged.user_agent) as user_agent,
         case jsonb_typeof(judged.context -> 'userAgentData') when 'object' then judged.context -> 'userAgentData' end
-          as agent_hints
+          as agent_hints,
+        judged.caller,
+        judged.browser,
+        judged.sends_gpc,
+        judged.sends_dnt
       from judged
     )
 

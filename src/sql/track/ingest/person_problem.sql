@@ -42,7 +42,7 @@ return case
       ),
       'Send 256 at most.'
     )::track.problem
-  when not sender.is_trusted and fields.user_id is not null and fields.user_id is distinct from sender.person
+  when not sender.is_trusted and fields.user_id is not null and fields.user_id is distinct from fields.caller
     then row(
       'CF005',
       format('"userId" is "%s", who is not signed in', left(fields.user_id, 100)),

@@ -26,7 +26,30 @@ declare
       )
     else v_messages
   end;
+  -- What each message has of its request.
+  v_callers text[];
+  v_browsers uuid[];
+  v_gpc boolean[];
+  v_dnt boolean[];
+  v_agents text[];
 begin
+  select
+    array_agg(request.person order by request.ordinality), array_agg(request.browser order by request.ordinality),
+    array_agg(request.sends_gpc order by request.ordinality), array_agg(request.sends_dnt order by request.ordinality),
+    array_agg(request.user_agent order by request.ordinality)
+  into v_callers, v_browsers, v_gpc, v_dnt, v_agents
+  from unnest(sender.requests) with ordinality as request
+  cross join lateral generate_series(1, coalesce(request.messages, jsonb_array_length(v_messages)));
+  if coalesce(cardinality(v_callers), 0) <> jsonb_array_length(v_messages) then
+    perform common.refuse(
+      'CF009',
+      format(
+        'the requests have %s messages, the batch has %s', coalesce(cardinality(v_callers), 0),
+        jsonb_array_length(v_messages)
+      ),
+      'Give the number of messages of each request in insights.requests.'
+    );
+  end if;
   return query
   with read as (
     select entry.*
@@ -37,10 +60,11 @@ begin
         type text, "messageId" text, "userId" text, "anonymousId" text, "previousId" text, event text, name jsonb,
         properties jsonb, traits jsonb, context jsonb, "originalTimestamp" text, timestamp text, "sentAt" text,
         "receivedAt" text
-      )
+      ),
+      unnest(v_callers, v_browsers, v_gpc, v_dnt, v_agents)
     ) with ordinality as entry (
       message, type, message_id, user_id, anonymous_id, previous_id, event, name, properties, traits, context,
-      original_timestamp, stated_timestamp, sent_at, received_at, place
+      original_timestamp, stated_timestamp, sent_at, received_at, caller, browser, sends_gpc, sends_dnt, user_agent, place
     )
   ),
 
@@ -87,12 +111,17 @@ begin
     arrived_at,
     track._correct_clock(
       arrived_at, sent_text, parsed_sent_at, original_text, original_at, sender.clock_tolerance
-    )
+    ),
+    caller,
+    browser,
+    sends_gpc,
+    sends_dnt,
+    user_agent
   from timed;
 end;
 $$;
 
 comment on function track._read_fields(track.message_batch, timestamptz, track.message_sender, boolean) is $$
-Returns the fields of each message, with the context of the batch and corrected times.
+Returns the fields of each message, with the context of the batch, corrected times, and what its request states.
 `doubtful`: a time in the batch is known to be invalid; otherwise an invalid time raises an error.
 $$;

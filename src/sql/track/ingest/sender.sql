@@ -1,3 +1,45 @@
+create or replace function track._requests()
+returns track.message_request[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_stated constant text := nullif(current_setting('insights.requests', true), '');
+begin
+  if v_stated is null then
+    return array[
+      row(
+        null, nullif(current_setting('insights.person', true), ''),
+        nullif(current_setting('insights.browser', true), ''),
+        coalesce(current_setting('insights.opt_out', true), '') ~ '\mgpc\M',
+        coalesce(current_setting('insights.opt_out', true), '') ~ '\mdnt\M',
+        current_setting('insights.user_agent', true)
+      )::track.message_request
+    ];
+  end if;
+  return array(
+    select
+      row(
+        stated.messages, nullif(stated.person, ''), nullif(stated.browser, ''),
+        coalesce(stated."optOut", '') ~ '\mgpc\M', coalesce(stated."optOut", '') ~ '\mdnt\M', stated."userAgent"
+      )::track.message_request
+    from rows from (
+      jsonb_to_recordset(v_stated::jsonb) as (
+        messages int, person text, browser text, "optOut" text, "userAgent" text
+      )
+    ) with ordinality as stated (messages, person, browser, "optOut", "userAgent", place)
+    order by stated.place
+  );
+end;
+$$;
+
+comment on function track._requests() is $$
+Returns the requests of a batch, as the API states them in settings.
+One request: `insights.person`, `insights.browser`, `insights.opt_out` and `insights.user_agent`. Several: a JSON list
+in `insights.requests`, in the order of their messages, of `{messages, person, browser, optOut, userAgent}`.
+$$;
+
 create or replace function track._sender(received_at timestamptz)
 returns track.message_sender
 language plpgsql
@@ -10,19 +52,18 @@ declare
   v_caller constant text := case current_setting('role') when 'none' then session_user else current_setting('role') end;
   v_key_hash constant text := nullif(current_setting('insights.write_key', true), '');
   v_name text := coalesce(nullif(current_setting('insights.source', true), ''), 'default');
+  v_requests constant track.message_request[] := track._requests();
   v_key track.open_write_key;
   v_sender track.message_sender;
 begin
-  v_sender.person := case
-    when current_setting('role') in ('insights_learner', 'insights_instructor', 'insights_analyst')
-      then nullif(current_setting('insights.person', true), '')
-  end;
   v_sender.level := case
     when pg_has_role(v_caller, 'insights_worker', 'usage')
       or pg_has_role(v_caller, 'insights_admin', 'usage')
       or pg_has_role(v_caller, 'insights_owner', 'usage')
       then 'server'
-    when v_sender.person is not null then 'signed_in'
+    when current_setting('role') in ('insights_learner', 'insights_instructor', 'insights_analyst')
+      and not exists (select from unnest(v_requests) as request where request.person is null)
+      then 'signed_in'
     else 'anonymous'
   end;
 
@@ -54,21 +95,24 @@ begin
   end if;
 
   v_sender.is_trusted := v_sender.level = 'server';
-  v_sender.person := case v_sender.level when 'signed_in' then v_sender.person end;
   v_sender.source_id := track._source_id(v_name, v_sender.level);
-  v_sender.browser := case
-    when v_sender.level <> 'server' then nullif(current_setting('insights.browser', true), '')::uuid
-  end;
-  v_sender.opt_out := case
-    when v_sender.level = 'server' then '{}'
-    else string_to_array(coalesce(current_setting('insights.opt_out', true), ''), ',')
-  end;
-  -- Only that of a browser, or of a bot that behaves as one. An application's server that sends the messages of its
-  -- users with their tokens has the user agent of its HTTP library.
-  v_sender.user_agent := case
-    when v_sender.level <> 'server' and current_setting('insights.user_agent', true) ~ '^(?:Mozilla|Opera)/'
-      then left(current_setting('insights.user_agent', true), 512)
-  end;
+  v_sender.requests := array(
+    select
+      row(
+        request.messages,
+        case v_sender.level when 'signed_in' then request.person end,
+        case when not v_sender.is_trusted then request.browser end,
+        request.sends_gpc and not v_sender.is_trusted,
+        request.sends_dnt and not v_sender.is_trusted,
+        -- Only that of a browser, or of a bot that behaves as one. An application's server that sends the messages of
+        -- its users with their tokens has the user agent of its HTTP library.
+        case
+          when not v_sender.is_trusted and request.user_agent ~ '^(?:Mozilla|Opera)/' then left(request.user_agent, 512)
+        end
+      )::track.message_request
+    from unnest(v_requests) with ordinality as request
+    order by request.ordinality
+  );
   select
     case
       when v_sender.is_trusted then setting.oldest_event

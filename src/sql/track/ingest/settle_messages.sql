@@ -46,7 +46,7 @@ begin
     v_erased := array(select message from unnest(messages) as message where message.problem is not null);
     erased := erased || v_erased;
     messages := array(select message from unnest(messages) as message where message.problem is null);
-    perform track._enter_people_of(messages, sender.browser);
+    perform track._enter_people_of(messages);
   end loop;
 
   perform common.refuse(

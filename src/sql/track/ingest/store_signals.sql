@@ -1,6 +1,4 @@
-create or replace function track._store_signals(
-  messages track.parsed_message[], opt_out text[], received_at timestamptz
-)
+create or replace function track._store_signals(messages track.parsed_message[], received_at timestamptz)
 returns void
 language plpgsql
 volatile
@@ -16,11 +14,14 @@ begin
       person.person_id, person.identity_id, person.external_id as name, purpose.purpose,
       signal.source, signal.decided_at
     from (
-      select identity.person_id, identity.identity_id, identity.external_id, named.opted_out_at
+      select
+        identity.person_id, identity.identity_id, identity.external_id, named.opted_out_at, named.sends_gpc,
+        named.sends_dnt
       from (
         select
           message.external_id, case message.identity_kind when 'user' then 'user' else 'anonymous' end as kind,
-          max(message.occurred_at) filter (where message.opts_out) as opted_out_at
+          max(message.occurred_at) filter (where message.opts_out) as opted_out_at,
+          bool_or(message.sends_gpc) as sends_gpc, bool_or(message.sends_dnt) as sends_dnt
         from unnest(messages) as message
         where message.problem is null
           and message.identity_kind <> 'none'
@@ -36,12 +37,12 @@ begin
     -- A signal of the request is one of now, a signal in a message is as old as the message.
     cross join lateral (
       values
-        ('gpc', purpose.opted_out_by_gpc and 'gpc' = any (_store_signals.opt_out), _store_signals.received_at),
+        ('gpc', purpose.opted_out_by_gpc and person.sends_gpc, _store_signals.received_at),
         (
           'gpc', purpose.opted_out_by_gpc and person.opted_out_at is not null,
           least(person.opted_out_at, _store_signals.received_at)
         ),
-        ('dnt', purpose.opted_out_by_dnt and 'dnt' = any (_store_signals.opt_out), _store_signals.received_at)
+        ('dnt', purpose.opted_out_by_dnt and person.sends_dnt, _store_signals.received_at)
     ) as signal (source, applies, decided_at)
     where signal.applies
     order by person.person_id, purpose.purpose, signal.decided_at desc, signal.source desc,
@@ -67,8 +68,8 @@ begin
 end;
 $$;
 
-comment on function track._store_signals(track.parsed_message[], text[], timestamptz) is $$
-Records the opt-out signals of a request (`gpc`, `dnt`) as refusals of the people of its messages.
+comment on function track._store_signals(track.parsed_message[], timestamptz) is $$
+Records the opt-out signals of requests (`gpc`, `dnt`) as refusals of the people of their messages.
 The signal in a message (`context.gpc`) is one of its person.
 Once per person and purpose: a later grant of the person applies, although the browser still sends the signal.
 $$;

@@ -1,17 +1,19 @@
-create or replace function track._may_withhold(messages track.parsed_message[], opt_out text[])
+create or replace function track._may_withhold(messages track.parsed_message[])
 returns boolean
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if _may_withhold.opt_out <> '{}' or exists (
+  if exists (
     select
     from unnest(messages) as message
     where message.problem is null
       and (
         message.preferences is not null
         or message.opts_out
+        or message.sends_gpc
+        or message.sends_dnt
         or message.birth_date is not null
         or message.type in ('identify', 'alias')
         or message.event_name = 'Segment Consent Preference Updated'
@@ -53,20 +55,20 @@ begin
 end;
 $$;
 
-comment on function track._may_withhold(track.parsed_message[], text[]) is $$
+comment on function track._may_withhold(track.parsed_message[]) is $$
 Returns false when no message can be withheld.
 That is so when none decides, links or has a signal, no purpose in use needs consent, and none of the people has
 decided. For a small batch, the check costs a fraction of the query of `track._withheld_messages`.
 $$;
 
-create or replace function track._withheld_messages(messages track.parsed_message[], opt_out text[])
+create or replace function track._withheld_messages(messages track.parsed_message[])
 returns setof track.withheld_message
 language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  if not track._may_withhold(messages, _withheld_messages.opt_out) then
+  if not track._may_withhold(messages) then
     return;
   end if;
 
@@ -74,7 +76,8 @@ begin
   with valid as materialized (
     select
       message.position, message.type, message.identity_kind, message.external_id, message.anonymous_id,
-      message.previous_id, message.event_name, message.occurred_at, message.preferences, message.opts_out,
+      message.previous_id, message.event_name, message.occurred_at, message.preferences,
+      message.opts_out or message.sends_gpc as has_gpc, message.sends_dnt as has_dnt,
       message.is_claim, message.birth_date,
       message.event_name is not distinct from 'Segment Consent Preference Updated' as is_decision
     from unnest(messages) as message
@@ -311,8 +314,7 @@ begin
       case jsonb_typeof(valid.preferences -> purpose.purpose)
         when 'boolean' then (valid.preferences ->> purpose.purpose)::boolean
       end as preference,
-      purpose.opted_out_by_gpc and (valid.opts_out or 'gpc' = any (_withheld_messages.opt_out))
-        or purpose.opted_out_by_dnt and 'dnt' = any (_withheld_messages.opt_out) as is_signalled,
+      purpose.opted_out_by_gpc and valid.has_gpc or purpose.opted_out_by_dnt and valid.has_dnt as is_signalled,
       -- A sub-query that is hashed: a join would be a nested loop, since the planner cannot estimate the rows of an
       -- array.
       (valid.external_id, valid.identity_kind, purpose.purpose) in (
@@ -373,10 +375,9 @@ begin
 end;
 $$;
 
-comment on function track._withheld_messages(track.parsed_message[], text[]) is $$
+comment on function track._withheld_messages(track.parsed_message[]) is $$
 Returns the valid messages that may not be stored with their person, because there is no consent to their purpose.
 A refusal that was recorded before the batch applies to all of its messages, whatever time they give; a decision of
 the batch applies to the messages from its time on. A date of birth in the batch applies to all of its messages. A
 refusal also applies to names that the batch links to the person.
-`opt_out`: signals of the request, `gpc` and `dnt`.
 $$;

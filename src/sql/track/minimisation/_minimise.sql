@@ -20,7 +20,7 @@ begin
       message.*,
       case
         when message.event_name is not null and message.identity_kind <> 'none'
-          then coalesce(message.user_agent, sender.user_agent)
+          then message.user_agent
       end as stated_agent,
       case when message.event_name is not null and message.identity_kind <> 'none' then message.agent_hints end as hints
     from unnest(messages) with ordinality as message
@@ -108,7 +108,7 @@ begin
         -- Properties of the application have precedence.
         coalesce(reduced.agent_properties || reduced.properties, reduced.agent_properties, reduced.properties),
         reduced.traits, read.preferences, read.opts_out, read.problem, read.client_at, read.is_claim, read.birth_date,
-        null, null
+        null, null, read.caller, read.browser, read.sends_gpc, read.sends_dnt
       )::track.parsed_message
       order by read.ordinality
     ),
@@ -182,7 +182,6 @@ begin
   into v_is_reduced, v_contents
   from unnest(messages) as message;
   if v_is_reduced
-    or sender.user_agent is not null
     or sender.allowed_properties is not null
     or sender.allowed_traits is not null
     or exists (select from track.event_type where event_type.allowed_properties is not null)

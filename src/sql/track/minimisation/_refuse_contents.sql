@@ -14,10 +14,9 @@ begin
     for v_place in
       select message.ordinality
       from unnest(messages) with ordinality as message
-      cross join lateral (select coalesce(message.user_agent, sender.user_agent) as stated) as agent
-      where num_nonnulls(agent.stated, message.agent_hints) > 0
+      where num_nonnulls(message.user_agent, message.agent_hints) > 0
         and message.problem is null
-        and (track._agent(agent.stated, message.agent_hints)).is_bot
+        and (track._agent(message.user_agent, message.agent_hints)).is_bot
     loop
       v_message := v_messages[v_place];
       v_message.problem := row(

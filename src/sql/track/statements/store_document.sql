@@ -52,7 +52,7 @@ declare
 begin
   perform track._check_place(store_document.place);
   v_sender := track._sender(clock_timestamp());
-  if v_sender.level = 'signed_in' and v_name is distinct from v_sender.person then
+  if v_sender.level = 'signed_in' and v_name is distinct from (v_sender.requests[1]).person then
     perform common.refuse('CF005', 'the document is not of the person who is signed in', 'Send her own documents.');
   end if;
   if v_name is not null and exists (

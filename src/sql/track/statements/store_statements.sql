@@ -335,7 +335,7 @@ begin
   if v_sender.level = 'signed_in' and exists (
     select
     from jsonb_array_elements(v_messages) as message
-    where message.value ->> 'userId' <> v_sender.person
+    where message.value ->> 'userId' <> (v_sender.requests[1]).person
   )
   then
     perform common.refuse(
