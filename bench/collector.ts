@@ -2,15 +2,15 @@
  * Events per second through the routes of the collector, compared with track.ingest alone and with a bare insert, and
  * the server's memory while many times as much arrives.
  *
- * DATABASE_URL=postgres://… npm exec -- node bench/collector.ts [seconds] [times]
+ * DATABASE_URL=postgres://… npm exec -- node bench/collector.ts [seconds] [times] [only]
  *
- * The API is a process of its own, with the database and the senders on the same machine. Six ways of sending take
+ * The API is a process of its own, with the database and the senders on the same machine. Eight ways of sending take
  * turns, a second each, so that other work of the machine slows down all of them: Segment's route with batches of 20 events and
  * with one event per request, from connections that send again as soon as they have an answer, and at a rate (10,000 events
  * per second in batches, 2,000 requests of one event), where a latency is measured from the time at which the request should have been
- * sent; `track.ingest` with 1,000 messages per call on two connections; and "insert … select from unnest" of 1,000 rows into a
+ * sent; the same single requests from 1,000 browsers, each with its own cookie and user agent; `track.ingest` with 1,000 messages per call on two connections; and "insert … select from unnest" of 1,000 rows into a
  * table without an index but the key. The processor time of the server and of the database per event is shown too: it
- * depends little on what else runs. Then `times` as many connections send batches at once.
+ * depends little on what else runs. `only`: the ways whose name contains this text. Then `times` as many connections send batches at once.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -24,7 +24,9 @@ import { benchDatabase } from "./database.ts";
 
 const seconds = Number(process.argv[2] ?? 10);
 const times = Number(process.argv[3] ?? 10);
+const only = process.argv[4] ?? "";
 const connections = { batches: 50, single: 200 };
+const browserCount = 1000;
 
 let count = 0;
 const message = (): object => {
@@ -72,9 +74,12 @@ const { rows: keys } = await client.query<{ write_key: string; hash: string }>(
    from track.create_write_key('bench', 'server', requests_per_minute => 1000000)`,
 );
 const [{ write_key: key, hash } = { write_key: "", hash: "" }] = keys;
+const pageKey = await client.query<{ write_key: string }>(
+  "select write_key from track.create_write_key('pages', 'anonymous', origins => '{http://page.example}', requests_per_minute => 1000000)",
+);
 const api = await startApi(url);
 
-async function post(agent: Agent, messages: object[]): Promise<number> {
+async function send(agent: Agent, messages: object[], headers: Record<string, string>): Promise<IncomingMessage> {
   const text = JSON.stringify({ batch: messages, sentAt: new Date().toISOString() });
   const sent = request({
     port: api.port,
@@ -82,13 +87,48 @@ async function post(agent: Agent, messages: object[]): Promise<number> {
     path: "/v1/batch",
     method: "POST",
     agent,
-    headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text), "x-write-key": key },
+    headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text), ...headers },
   });
   sent.end(text);
   const [answer] = (await once(sent, "response")) as [IncomingMessage];
   answer.resume();
   await once(answer, "end");
-  return answer.statusCode ?? 0;
+  return answer;
+}
+
+const post = async (agent: Agent, messages: object[]): Promise<number> =>
+  (await send(agent, messages, { "x-write-key": key })).statusCode ?? 0;
+
+/** Headers of each browser; its cookie is the one that its first answer sets. */
+const browsers: Record<string, string>[] = [];
+
+async function openBrowsers(): Promise<void> {
+  const first = newAgent();
+  while (browsers.length < browserCount) {
+    const number = browsers.length;
+    const headers = {
+      "x-write-key": pageKey.rows[0]?.write_key ?? "",
+      origin: "http://page.example",
+      "user-agent": `Mozilla/5.0 (X11; Linux x86_64; rv:${number % 50}.0) Gecko/20100101 Firefox/${number % 50}.0`,
+    };
+    const answer = await send(first, [view(number)], headers);
+    const cookie = answer.headers["set-cookie"]?.[0]?.split(";")[0];
+    if (cookie === undefined) throw new Error(`the answer ${answer.statusCode} sets no cookie`);
+    browsers.push({ ...headers, cookie });
+  }
+  first.destroy();
+}
+
+/** A page view of a browser. */
+function view(number: number): object {
+  count += 1;
+  return {
+    type: "page",
+    anonymousId: `browser ${number}`,
+    messageId: `${process.pid}-${count}`,
+    timestamp: new Date().toISOString(),
+    properties: { path: `/courses/${count % 100}` },
+  };
 }
 
 /** Connections of the turn: the server closes those that are idle for some seconds, and of more than 1,000 the oldest. */
@@ -174,6 +214,14 @@ const stored = async (length: number): Promise<number> => {
   if (status !== 200) throw new Error(`answered ${status}`);
   return length;
 };
+let visits = 0;
+const viewed = async (): Promise<number> => {
+  visits += 1;
+  const number = visits % browserCount;
+  const { statusCode } = await send(agent, [view(number)], browsers[number] ?? {});
+  if (statusCode !== 200) throw new Error(`answered ${statusCode}`);
+  return 1;
+};
 const pool = new pg.Pool({ connectionString: url, max: 2 });
 const ingest = async (): Promise<number> => {
   const own = await pool.connect();
@@ -202,16 +250,24 @@ const labels = {
   single: `/v1/batch, 1 event per request, ${connections.single} connections`,
   pacedBatches: "/v1/batch, 500 requests of 20 events per second",
   pacedSingle: "/v1/batch, 2,000 requests of 1 event per second",
+  browsers: `/v1/batch, 1 page view per request, ${browserCount} browsers`,
+  pacedBrowsers: "/v1/batch, 2,000 page views of browsers per second",
   ingest: "track.ingest, 1,000 messages, 2 connections",
   bare: "insert, 1,000 rows, 2 connections",
 };
+const turns: [label: string, take: (label: string) => Promise<void>][] = [
+  [labels.batches, (label) => turn(label, connections.batches, () => stored(20))],
+  [labels.single, (label) => turn(label, connections.single, () => stored(1))],
+  [labels.pacedBatches, (label) => pace(label, 500, () => stored(20))],
+  [labels.pacedSingle, (label) => pace(label, 2000, () => stored(1))],
+  [labels.browsers, (label) => turn(label, connections.single, viewed)],
+  [labels.pacedBrowsers, (label) => pace(label, 2000, viewed)],
+  [labels.ingest, (label) => turn(label, 2, ingest)],
+  [labels.bare, (label) => turn(label, 2, bare)],
+];
+await openBrowsers();
 for (let round = -1; round < seconds; round += 1) {
-  await turn(labels.batches, connections.batches, () => stored(20));
-  await turn(labels.single, connections.single, () => stored(1));
-  await pace(labels.pacedBatches, 500, () => stored(20));
-  await pace(labels.pacedSingle, 2000, () => stored(1));
-  await turn(labels.ingest, 2, ingest);
-  await turn(labels.bare, 2, bare);
+  for (const [label, take] of turns) if (label.includes(only)) await take(label);
   // The first round is a warm-up.
   if (round === -1) for (const label of Object.keys(ways)) delete ways[label];
 }

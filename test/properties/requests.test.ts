@@ -95,10 +95,11 @@ function storeOf(db: Queries): { store: Store; calls: () => number } {
 /** What is stored, without times of arrival and numbers of rows. */
 const stored = async (db: Queries) => ({
   identities: await db.rows(`
-    select identity.kind, identity.external_id, identity.branch, identity.browser, (
-      select array_agg(format('%s %s %s', other.kind, other.external_id, other.branch) order by 1)
+    select identity.kind, identity.external_id, identity.branch, identity.browser, array(
+      select format('%s %s %s', other.kind, other.external_id, other.branch)
       from track.identity as other
       where other.person_id = identity.person_id
+      order by 1
     ) as person
     from track.identity
     where kind <> 'none'

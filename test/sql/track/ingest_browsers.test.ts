@@ -301,6 +301,36 @@ describe("identities of a person", () => {
     });
   });
 
+  describe("several requests in one batch", () => {
+    const stating = (role: string, requests: object[]) => (messages: Message[]) =>
+      database.as(role, { "insights.requests": JSON.stringify(requests) }, (db) => ingest(db, messages));
+
+    test("the first request that names a new browser owns it; each person is that of her request", async () => {
+      const result = await stating("insights_learner", [
+        { messages: 1, person: "ada", browser: hers },
+        { messages: 2, person: "ben", browser: other },
+      ])([identify("new", "ada"), identify("new", "ben"), message({ userId: "ada" })]);
+      expect(result).toMatchObject({ accepted: 2, rejected: 1, errors: [{ index: 2, code: "CF005" }] });
+    });
+
+    test("a role without a person gets none by stating one", async () => {
+      const result = await stating("insights_visitor", [{ messages: 1, person: "ada" }])([message({ userId: "ada" })]);
+      expect(result).toMatchObject({ accepted: 0, errors: [{ code: "CF005" }] });
+    });
+
+    test.each([
+      [[], 1],
+      [[{ messages: 1 }], 2],
+      [[{ messages: 3 }], 2],
+      [[{ messages: -1 }, { messages: 2 }], 1],
+      [[{ messages: 2_000_000_000 }], 1],
+    ])("%j with %i messages: refused", async (requests, count) => {
+      await expect(
+        stating("insights_visitor", requests)(Array.from({ length: count }, (_each, index) => browse(`c${index}`, {}))),
+      ).rejects.toMatchObject({ code: "CF009", message: expect.stringContaining("messages, the batch has") });
+    });
+  });
+
   test.each(["none", "of a nearly empty table"])("5,000 in one batch, with statistics: %s", async (statistics) => {
     await scene(async ({ db, server }) => {
       // As an autovacuum leaves them that sees the pages of a batch, and no row, before it is committed.

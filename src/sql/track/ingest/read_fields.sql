@@ -26,6 +26,8 @@ declare
       )
     else v_messages
   end;
+  v_count constant int := jsonb_array_length(v_messages);
+  v_stated bigint;
   -- What each message has of its request.
   v_callers text[];
   v_browsers uuid[];
@@ -33,23 +35,21 @@ declare
   v_dnt boolean[];
   v_agents text[];
 begin
+  v_stated := (select sum(greatest(coalesce(request.messages, v_count), 0)) from unnest(sender.requests) as request);
+  if coalesce(v_stated, 0) <> v_count then
+    perform common.refuse(
+      'CF009',
+      format('the requests have %s messages, the batch has %s', coalesce(v_stated, 0), v_count),
+      'Give the number of messages of each request in insights.requests.'
+    );
+  end if;
   select
     array_agg(request.person order by request.ordinality), array_agg(request.browser order by request.ordinality),
     array_agg(request.sends_gpc order by request.ordinality), array_agg(request.sends_dnt order by request.ordinality),
     array_agg(request.user_agent order by request.ordinality)
   into v_callers, v_browsers, v_gpc, v_dnt, v_agents
   from unnest(sender.requests) with ordinality as request
-  cross join lateral generate_series(1, coalesce(request.messages, jsonb_array_length(v_messages)));
-  if coalesce(cardinality(v_callers), 0) <> jsonb_array_length(v_messages) then
-    perform common.refuse(
-      'CF009',
-      format(
-        'the requests have %s messages, the batch has %s', coalesce(cardinality(v_callers), 0),
-        jsonb_array_length(v_messages)
-      ),
-      'Give the number of messages of each request in insights.requests.'
-    );
-  end if;
+  cross join lateral generate_series(1, coalesce(request.messages, v_count));
   return query
   with read as (
     select entry.*

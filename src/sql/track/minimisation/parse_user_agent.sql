@@ -7,38 +7,32 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_text constant text := left(parse_user_agent.user_agent, 512);
-  -- Most browsers also name those that they descend from: the first pattern that matches applies.
-  v_browser constant text[] := (
-    select array[known.name, substring(v_text from known.pattern)]
-    from (
-      values
-        (1, 'Edge', 'Edg', '(?:Edge|Edg|EdgA|EdgiOS)/(\d{1,4})'),
-        (2, 'Opera', 'OP', '(?:OPR|OPiOS|OPT)/(\d{1,4})'),
-        (3, 'Opera', 'Opera/', '^Opera/.*Version/(\d{1,4})'),
-        (4, 'Opera', 'Opera', '^Opera[/ ](\d{1,4})'),
-        (5, 'Samsung Internet', 'SamsungBrowser/', 'SamsungBrowser/(\d{1,4})'),
-        (6, 'Yandex Browser', 'YaBrowser/', 'YaBrowser/(\d{1,4})'),
-        (7, 'Vivaldi', 'Vivaldi/', 'Vivaldi/(\d{1,4})'),
-        (8, 'DuckDuckGo', 'D', '(?:DuckDuckGo|Ddg)/(\d{1,4})'),
-        (9, 'UC Browser', 'Browser/', '(?:UCBrowser|UBrowser)/(\d{1,4})'),
-        (10, 'Silk', 'Silk/', 'Silk/(\d{1,4})'),
-        (11, 'Facebook', 'FBAV/', 'FBAV/(\d{1,4})'),
-        (12, 'Instagram', 'Instagram ', 'Instagram (\d{1,4})'),
-        (13, 'Electron', 'Electron/', 'Electron/(\d{1,4})'),
-        (14, 'Firefox', 'F', '(?:Firefox|FxiOS|Focus)/(\d{1,4})'),
-        (15, 'Android WebView', '; wv)', '; wv\).*(?:Chrome)/(\d{1,4})'),
-        (16, 'Chrome', 'C', '(?:HeadlessChrome|CriOS|Chromium|Chrome)/(\d{1,4})'),
-        (17, 'Android Browser', 'Version/', 'Android.*Version/(\d{1,4}).*Safari/'),
-        (18, 'Safari', 'Version/', '(?:Macintosh|iPhone|iPad|iPod).*Version/(\d{1,4}).*Safari/'),
-        (19, 'Internet Explorer', 'MSIE ', 'MSIE (\d{1,4})'),
-        (20, 'Internet Explorer', 'Trident/', 'Trident/.*rv:(\d{1,4})')
-    ) as known (place, name, part, pattern)
-    -- Each match contains the part, which is found faster.
-    where strpos(v_text, known.part) > 0
-      and v_text ~ known.pattern
-    order by known.place
-    limit 1
-  );
+  -- Name, part of the text, and pattern. Most browsers also name those that they descend from: the first pattern that
+  -- matches applies. Each match contains the part, which is found faster.
+  v_known constant text[] := array[
+    ['Edge', 'Edg', '(?:Edge|Edg|EdgA|EdgiOS)/(\d{1,4})'],
+    ['Opera', 'OP', '(?:OPR|OPiOS|OPT)/(\d{1,4})'],
+    ['Opera', 'Opera/', '^Opera/.*Version/(\d{1,4})'],
+    ['Opera', 'Opera', '^Opera[/ ](\d{1,4})'],
+    ['Samsung Internet', 'SamsungBrowser/', 'SamsungBrowser/(\d{1,4})'],
+    ['Yandex Browser', 'YaBrowser/', 'YaBrowser/(\d{1,4})'],
+    ['Vivaldi', 'Vivaldi/', 'Vivaldi/(\d{1,4})'],
+    ['DuckDuckGo', 'D', '(?:DuckDuckGo|Ddg)/(\d{1,4})'],
+    ['UC Browser', 'Browser/', '(?:UCBrowser|UBrowser)/(\d{1,4})'],
+    ['Silk', 'Silk/', 'Silk/(\d{1,4})'],
+    ['Facebook', 'FBAV/', 'FBAV/(\d{1,4})'],
+    ['Instagram', 'Instagram ', 'Instagram (\d{1,4})'],
+    ['Electron', 'Electron/', 'Electron/(\d{1,4})'],
+    ['Firefox', 'F', '(?:Firefox|FxiOS|Focus)/(\d{1,4})'],
+    ['Android WebView', '; wv)', '; wv\).*(?:Chrome)/(\d{1,4})'],
+    ['Chrome', 'C', '(?:HeadlessChrome|CriOS|Chromium|Chrome)/(\d{1,4})'],
+    ['Android Browser', 'Version/', 'Android.*Version/(\d{1,4}).*Safari/'],
+    ['Safari', 'Version/', '(?:Macintosh|iPhone|iPad|iPod).*Version/(\d{1,4}).*Safari/'],
+    ['Internet Explorer', 'MSIE ', 'MSIE (\d{1,4})'],
+    ['Internet Explorer', 'Trident/', 'Trident/.*rv:(\d{1,4})']
+  ];
+  v_browser text;
+  v_version int;
   v_os constant text := case
     when v_text ~ 'Windows Phone' then 'Windows Phone'
     when v_text ~ 'Android|Dalvik' then 'Android'
@@ -64,9 +58,16 @@ begin
   if v_text is null or btrim(v_text) = '' then
     return null;
   end if;
+  for v_place in 1 .. array_length(v_known, 1) loop
+    if strpos(v_text, v_known[v_place][2]) > 0 and v_text ~ v_known[v_place][3] then
+      v_browser := v_known[v_place][1];
+      v_version := substring(v_text from v_known[v_place][3]);
+      exit;
+    end if;
+  end loop;
   return row(
-    v_browser[1],
-    v_browser[2]::int,
+    v_browser,
+    v_version,
     v_os,
     case
       when v_is_bot then 'bot'
