@@ -149,8 +149,10 @@ function eventsOf(body: unknown): unknown[] {
   throw new BodyError("the body has no events", 'Send {"api_key": …, "batch": [{"event": …, "distinct_id": …}]}.');
 }
 
-function messages({ body, level }: Call): Translated[] {
-  const { sent_at: sentAt } = objectOf(body);
+function messages({ body, headers, level }: Call): Translated[] {
+  // The newer API states the time of the request in a header, and that of the batch.
+  const { sent_at: stated, created_at: created } = objectOf(body);
+  const sentAt = stated ?? headers["posthog-request-timestamp"] ?? created;
   return eventsOf(body).flatMap((event) => translate(event, sentAt, level === "anonymous"));
 }
 

@@ -341,6 +341,52 @@ describe("what is sent again is stored once", () => {
   });
 });
 
+describe("a client whose clock is a year ahead sends an event that is a minute old", () => {
+  const wrong = (minutes: number): number => Date.now() + 31_536_000_000 - 60_000 * minutes;
+  const text = (minutes: number): string => new Date(wrong(minutes)).toISOString();
+  test.each<[path: string, make: () => object, headers?: () => Record<string, string>]>([
+    ["/v1/batch", () => ({ writeKey: server, sentAt: text(0), batch: [track({ timestamp: text(1) })] })],
+    ["/v1/track", () => ({ ...track({ originalTimestamp: text(1) }), writeKey: server, sentAt: text(0) })],
+    ["/batch/", () => ({ api_key: server, sent_at: text(0), batch: [event({ timestamp: text(1) })] })],
+    ["/e/", () => ({ api_key: server, sent_at: text(0), batch: [event({ timestamp: text(1) })] })],
+    ["/i/v0/e/", () => ({ api_key: server, sent_at: text(0), batch: [event({ timestamp: text(1) })] })],
+    [
+      "/i/v1/analytics/events",
+      () => ({ created_at: text(0), batch: [event({ timestamp: text(1) })] }),
+      () => ({ authorization: `Bearer ${server}`, "posthog-request-timestamp": text(0) }),
+    ],
+    [
+      "/com.snowplowanalytics.snowplow/tp2",
+      () => ({ data: [snowplow({ dtm: String(wrong(1)), stm: String(wrong(0)) })] }),
+    ],
+    [
+      "/caliper",
+      () => ({
+        sensor: "https://campus.example/sensor",
+        sendTime: text(0),
+        dataVersion: "http://purl.imsglobal.org/ctx/caliper/v1p2",
+        data: [
+          {
+            id: "urn:uuid:3a648e68-f00d-4c08-aa59-8738e1884f99",
+            type: "NavigationEvent",
+            actor: { id: "https://campus.example/users/1", type: "Person" },
+            action: "NavigatedTo",
+            object: { id: "https://campus.example/pages/2", type: "WebPage" },
+            eventTime: text(1),
+          },
+        ],
+      }),
+      () => ({ authorization: `Bearer ${server}` }),
+    ],
+  ])("%s: stored at its true time", async (path, make, headers = () => ({})) => {
+    expect((await send(path, { body: make(), headers: headers() })).status).toBe(200);
+    const age = await database.rows(
+      "select extract(epoch from now() - occurred_at)::float8 as seconds from track.event",
+    );
+    expect(age).toEqual([{ seconds: expect.closeTo(60, -1.5) }]);
+  });
+});
+
 test("requests that arrive together are stored together, each with its own errors", async () => {
   const replies = await Promise.all(
     Array.from({ length: 60 }, (_value, index) =>
