@@ -11,10 +11,16 @@
  * client has its own key and the settings with which it keeps what was not acknowledged. The client of xAPI repeats nothing
  * itself: like that of plain HTTP, it is called again by an application that keeps what was not answered with 200.
  * `acknowledged` is what these know to be stored.
+ *
+ * With Chromium, also the clients for browsers, on a page of another origin. They keep what was not acknowledged in the page or its
+ * storage, and send it again for as long as the page is open: at the end it stays open for two minutes at most.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { parseArgs, promisify } from "node:util";
@@ -25,6 +31,7 @@ import xapiClient from "@xapi/xapi";
 import pg from "pg";
 import { PostHog } from "posthog-node";
 import { packageRoot } from "../src/paths.ts";
+import { chromium, openBrowser, type Page } from "../test/support/chromium.ts";
 import { benchDatabase } from "./database.ts";
 
 // Its types are those of a CommonJS module, which it is not for Node.
@@ -39,10 +46,10 @@ const count = Number(positionals[0] ?? 1000);
 const { client, name, url, close } = await benchDatabase();
 // Durable when it is committed, whatever the server's default.
 await client.query(`alter database ${new URL(url).pathname.slice(1)} set synchronous_commit to on`);
-const keyOf = async (source: string): Promise<string> => {
+const keyOf = async (source: string, level = "server", origins: string[] = []): Promise<string> => {
   const { rows } = await client.query<{ write_key: string }>(
-    "select write_key from track.create_write_key($1, 'server', requests_per_minute => 1000000)",
-    [source],
+    "select write_key from track.create_write_key($1, $2, origins => $3, requests_per_minute => 1000000)",
+    [source, level, origins],
   );
   return rows[0]?.write_key ?? "";
 };
@@ -187,13 +194,102 @@ const senders: Record<string, (key: string) => Sender> = {
   },
 };
 
-const running = await Promise.all(
-  Object.entries(senders).map(async ([label, make], index) => ({
-    label,
-    source: `client ${index}`,
-    sender: make(await keyOf(`client ${index}`)),
-  })),
-);
+/** How each client for browsers is loaded and started on a page, and how it sends the event with a number. */
+const browserClients: Record<
+  string,
+  { file: string; start: (key: string) => string; send: (index: number) => string }
+> = {
+  "@segment/analytics-next": {
+    file: "node_modules/@segment/analytics-next/dist/umd/index.js",
+    start: (key) => `window.client = window.AnalyticsNext.AnalyticsBrowser.load(
+      { writeKey: "${key}", cdnURL: "${host}" },
+      { integrations: { "Segment.io": { apiHost: "${host.replace("http://", "")}/v1", protocol: "http" } } },
+    )`,
+    send: (index) => `void window.client.track("Sent", { index: ${index} })`,
+  },
+  "posthog-js": {
+    file: "node_modules/posthog-js/dist/array.full.no-external.js",
+    start: (key) => `window.posthog.init("${key}", {
+      api_host: "${host}", opt_out_useragent_filter: true, capture_pageview: false, capture_pageleave: false,
+      autocapture: false, disable_session_recording: true, request_batching: false,
+      // The usual rate is 10 events a second, above which it discards them.
+      rate_limiting: { events_per_second: 1000, events_burst_limit: 10000 },
+    })`,
+    send: (index) => `void window.posthog.capture("Sent", { index: ${index} })`,
+  },
+  "canvas-flow-insights/browser": {
+    file: "",
+    start: (key) => `import("${host}/insights.js").then(({ load }) => {
+      window.insights = load({ url: "${host}", key: "${key}" });
+    })`,
+    send: (index) => `void window.insights.track("Sent", { index: ${index} })`,
+  },
+};
+
+const pages = createServer(async (request, response) => {
+  const file = Object.values(browserClients).find((each) => each.file !== "" && request.url === `/${each.file}`)?.file;
+  response.setHeader("content-type", file === undefined ? "text/html" : "text/javascript");
+  response.end(file === undefined ? "<!doctype html><title>Page</title>" : await readFile(join(packageRoot, file)));
+});
+const browser = chromium === undefined ? undefined : await openBrowser(chromium);
+
+async function browserSenders(): Promise<{ label: string; source: string; sender: Sender }[]> {
+  if (browser === undefined) return [];
+  await once(pages.listen(0, "127.0.0.1"), "listening");
+  const site = `http://127.0.0.1:${(pages.address() as AddressInfo).port}`;
+  const { page } = browser;
+  await page.open(site);
+  await page.until(`document.title === "Page"`);
+  return await Promise.all(
+    Object.entries(browserClients).map(async ([label, { file, start, send }]) => {
+      const key = await keyOf(label, "anonymous", [site]);
+      if (file !== "") {
+        await page.until(`new Promise((done, fail) => {
+          const script = document.createElement("script");
+          script.src = "/${file}";
+          script.onload = () => done(true);
+          script.onerror = fail;
+          document.head.append(script);
+        })`);
+      }
+      await page.until(`Promise.resolve(${start(key)}).then(() => true)`);
+      const sender: Sender = {
+        send: (index) => void evaluate(page, send(index)),
+        finish: () => allStored(label),
+      };
+      return { label, source: label, sender };
+    }),
+  );
+}
+
+const evaluate = (page: Page, expression: string): Promise<unknown> =>
+  page.send("Runtime.evaluate", { expression: `{ ${expression} }` });
+
+/** Ends when all events of a source are stored, or after two minutes. */
+async function allStored(source: string): Promise<void> {
+  const reader = new pg.Client({ connectionString: url });
+  await reader.connect();
+  for (let round = 0; round < 120; round += 1) {
+    const { rows } = await reader.query<{ stored: number }>(
+      "select count(*)::int as stored from track.event join track.source using (source_id) where source.name = $1",
+      [source],
+    );
+    if ((rows[0]?.stored ?? 0) >= count) break;
+    await wait(1000);
+  }
+  await reader.end();
+}
+
+const running = [
+  ...(await Promise.all(
+    Object.entries(senders).map(async ([label, make], index) => ({
+      label,
+      source: `client ${index}`,
+      sender: make(await keyOf(`client ${index}`)),
+    })),
+  )),
+  ...(await browserSenders()),
+];
 await client.end();
 
 const killed: Promise<unknown>[] = [];
@@ -227,10 +323,14 @@ await wait(1000);
 
 const reader = new pg.Client({ connectionString: url });
 await reader.connect();
-const { rows } = await reader.query<{ source: string; stored: string; people: string }>(`
-  select source.name as source, count(*) as stored, count(distinct person_id) as people
+const { rows } = await reader.query<{ source: string; stored: string; sent: string }>(`
+  select
+    source.name as source, count(*) as stored,
+    count(distinct coalesce(properties ->> 'index', person_id::text)) as sent
   from track.event
+  join track.event_type using (event_type_id)
   join track.source using (source_id)
+  where event_type.name = 'Sent'
   group by 1`);
 console.log(
   `\n${name}\n${"".padEnd(32)}${["sent", "acknowledged", "stored", "twice", "lost"].map((head) => head.padStart(14)).join("")}`,
@@ -238,11 +338,13 @@ console.log(
 for (const { label, source, sender } of running) {
   const row = rows.find((each) => each.source === source);
   const stored = Number(row?.stored ?? 0);
-  const people = Number(row?.people ?? 0);
-  const figures = [count, sender.acknowledged?.() ?? "", people, stored - people, count - people];
+  const sent = Number(row?.sent ?? 0);
+  const figures = [count, sender.acknowledged?.() ?? "", sent, stored - sent, count - sent];
   console.log(label.padEnd(32) + figures.map((figure) => figure.toLocaleString("en").padStart(14)).join(""));
 }
 await reader.end();
+await browser?.close();
+pages.close();
 api.kill();
 await once(api, "exit");
 await close().catch(() => {});
