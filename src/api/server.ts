@@ -4,8 +4,9 @@ import type pg from "pg";
 import { allowPage, answerPreflight, createCollector, routeNames, routesOf } from "../collector/collector.ts";
 import { createDecoder } from "../collector/decode.ts";
 import { BodyError, type Route, type Statuses } from "../collector/dialect.ts";
+import { FullError } from "../collector/groups.ts";
 import { createVerify } from "../collector/signatures.ts";
-import { createStore, FullError } from "../collector/store.ts";
+import { createStore } from "../collector/store.ts";
 import { createXapi, isXapi, resourceOf, XapiError, xapiPreflight, xapiRoutes } from "../collector/xapi/xapi.ts";
 import { type Config, cookieKey, signingKey } from "../config.ts";
 import { createPool, type Database } from "../database/connect.ts";
@@ -251,7 +252,7 @@ export async function startApi(
   });
   const decoder = createDecoder(checkJson);
   const runOfRequests = createRun(pool, maxWait);
-  const xapi = createXapi({ admission, bodies, decoder, measurements, addresses, gate, run: runOfRequests });
+  const xapi = createXapi({ admission, bodies, decoder, measurements, addresses, gate, run: runOfRequests, maxWait });
   const collector = createCollector({
     admission,
     bodies,
@@ -260,7 +261,7 @@ export async function startApi(
     recognize: recognizeClient,
     verify: config.canvasJwksUrl === undefined ? undefined : createVerify(config.canvasJwksUrl),
     decoder,
-    store: createStore(runOfRequests, gate, { maxWait, ...(database.embedded ? { width: 1 } : {}) }),
+    store: createStore(runOfRequests, gate, { maxWait, width: database.embedded ? 1 : undefined }),
   });
   const health = createHealthCheck(healthPool, database.embedded, standby?.replica);
 

@@ -127,6 +127,21 @@ describe("statements", () => {
     expect(await events()).toEqual([]);
   });
 
+  test("requests that arrive together are stored together, each with its own answer", async () => {
+    await post(statement(1));
+    const bodies = [
+      ...Array.from({ length: 20 }, (_each, index) => statement(100 + index)),
+      statement(1, { actor: ben }),
+      statement(100),
+      statement(101, { actor: ben }),
+      [statement(121), statement(122, { timestamp: "1960-01-01T00:00:00Z" })],
+    ];
+    const replies = await Promise.all(bodies.map((body) => post(body)));
+    expect(replies.map(({ status }) => status)).toEqual([...Array(20).fill(200), 409, 200, 409, 400]);
+    expect((await ask("statements")).json.statements).toHaveLength(21);
+    expect(await database.value("select count(distinct stored_at)::int from track.statement")).toBe(21);
+  });
+
   test("a voided statement is found by voidedStatementId only, and its event is deleted", async () => {
     await post(statement(1));
     const voiding = statement(2, {

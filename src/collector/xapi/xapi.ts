@@ -11,6 +11,7 @@ import type { Run } from "../../api/run-as.ts";
 import { errorCode, errorField } from "../../errors.ts";
 import type { Decoder } from "../decode.ts";
 import { isObject, type Json } from "../dialect.ts";
+import { createGroups, type Part as Group } from "../groups.ts";
 import { formatted, languagesOf } from "./formats.ts";
 import { type Part, parameterOf, readParts, sha2Of, writeParts } from "./multipart.ts";
 import * as query from "./query.ts";
@@ -153,6 +154,18 @@ export interface Xapi {
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
+/** Statements of a request, in JSON with their events. Those of several requests are stored together. */
+interface Sent extends Group {
+  texts: string[];
+  ids: string[];
+  /** In base64, by hash. */
+  attachments: Readonly<Record<string, string>>;
+}
+
+/** The role whose share of connections a request has. */
+const roleOf = ({ sender, key }: Admitted): string =>
+  key?.level === "server" ? "insights_worker" : `insights_${sender.role}`;
+
 export function createXapi({
   admission,
   bodies,
@@ -161,6 +174,7 @@ export function createXapi({
   gate,
   measurements,
   addresses,
+  maxWait,
 }: {
   admission: Admission;
   bodies: Bodies;
@@ -169,7 +183,29 @@ export function createXapi({
   gate: Gate;
   measurements: Measurements;
   addresses: Addresses;
+  maxWait: number;
 }): Xapi {
+  const groups = createGroups<Sent, void>(gate, {
+    maxWait,
+    // The database stores the statements of a source one batch after the other.
+    width: 1,
+    newGroup() {
+      const known = new Set<string>();
+      return ({ ids }) => {
+        if (ids.some((id) => known.has(id))) return false;
+        for (const id of ids) known.add(id);
+        return true;
+      };
+    },
+    async store(settings, parts) {
+      const attachments = Object.assign({}, ...parts.map((part) => part.attachments));
+      await run(settings, "select track.store_statements($1::text::jsonb)", [
+        `{"statements":[${parts.flatMap(({ texts }) => texts).join(",")}],"attachments":${JSON.stringify(attachments)}}`,
+      ]);
+      return parts.map(() => undefined);
+    },
+  });
+
   /** The sender. A password beside the write key is ignored: many clients do not work without one. */
   async function admit(request: IncomingMessage): Promise<Admitted> {
     const { authorization, "x-write-key": own } = request.headers;
@@ -259,12 +295,9 @@ export function createXapi({
   }
 
   /** Runs one statement as the sender, when it is her turn. */
-  async function ask<Row extends object>({ sender, key }: Admitted, text: string, values: unknown[]): Promise<Row[]> {
-    const isServer = key?.level === "server";
-    const leave = await gate.enter(
-      isServer ? "insights_worker" : `insights_${sender.role}`,
-      isServer ? "" : (sender.person ?? sender.address),
-    );
+  async function ask<Row extends object>(admitted: Admitted, text: string, values: unknown[]): Promise<Row[]> {
+    const { sender, key } = admitted;
+    const leave = await gate.enter(roleOf(admitted), key?.level === "server" ? "" : (sender.person ?? sender.address));
     try {
       return await run<Row>(requestSettings(sender), text, values);
     } finally {
@@ -367,8 +400,15 @@ export function createXapi({
     });
     if (entries.length === 0) return [];
     const attachments = Object.fromEntries([...contents].map(([hash, bytes]) => [hash, bytes.toString("base64")]));
-    await ask(call.admitted, "select track.store_statements($1::jsonb) as stored", [
-      JSON.stringify({ statements: entries, attachments }),
+    const texts = entries.map((entry) => JSON.stringify(entry));
+    await groups.store(requestSettings(call.admitted.sender), "", roleOf(call.admitted), [
+      {
+        texts,
+        attachments,
+        ids: entries.map(({ statement }) => statement.id),
+        count: entries.length,
+        bytes: [...texts, ...Object.values(attachments)].reduce((sum, text) => sum + Buffer.byteLength(text), 0),
+      },
     ]);
     measurements.stored(request, entries.length);
     return entries.map(({ statement }) => statement.id);
