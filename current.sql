@@ -60,3 +60,19 @@ comment on column track.parsed_message.caller is $$As `track.message_request.per
 comment on column track.parsed_message.browser is $$As `track.message_request.browser`.$$;
 comment on column track.parsed_message.sends_gpc is $$As `track.message_request.sends_gpc`.$$;
 comment on column track.parsed_message.sends_dnt is $$As `track.message_request.sends_dnt`.$$;
+
+-- Rules and their effect.
+do $do$
+begin
+  if to_regtype('recommend.rule_effect') is null then
+    create type recommend.rule_effect as (rank int, former_rank int, item text, title text);
+  end if;
+end;
+$do$;
+comment on type recommend.rule_effect is $$
+An item of a list as it would be with a rule, or of the present list.
+$$;
+comment on column recommend.rule_effect.rank is $$Rank with the rule, 1 for the best one; null when it is not listed.$$;
+comment on column recommend.rule_effect.former_rank is $$Rank without the rule; null when it is not listed.$$;
+comment on column recommend.rule_effect.item is $$External id of the item.$$;
+comment on column recommend.rule_effect.title is $$Title of the item; null when unknown.$$;

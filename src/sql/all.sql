@@ -1275,6 +1275,7 @@
 --!include recommend/rules/_check_rule.sql
 --!include recommend/rules/_log_rule.sql
 --!include recommend/rules/set_rule.sql
+--!include recommend/rules/preview_rule.sql
 --!include recommend/rules/drop_rule.sql
 --!include recommend/rules/rule_problems.sql
 --!include recommend/serving/_deployed_model.sql

@@ -827,6 +827,16 @@ comment on column recommend.verdict.rank is $$Rank of the item, 1 for the best o
 comment on column recommend.verdict.score is $$Score of the item; null when it is left out.$$;
 comment on column recommend.verdict.basis is $$Source of the score, such as `model`; null when it is left out.$$;
 
+create type recommend.rule_effect as (rank int, former_rank int, item text, title text);
+
+comment on type recommend.rule_effect is $$
+An item of a list as it would be with a rule, or of the present list.
+$$;
+comment on column recommend.rule_effect.rank is $$Rank with the rule, 1 for the best one; null when it is not listed.$$;
+comment on column recommend.rule_effect.former_rank is $$Rank without the rule; null when it is not listed.$$;
+comment on column recommend.rule_effect.item is $$External id of the item.$$;
+comment on column recommend.rule_effect.title is $$Title of the item; null when unknown.$$;
+
 create type recommend.ranked_item as (
   rank int,
   item_id bigint,
