@@ -107,6 +107,20 @@ async function demoLearner(pool: pg.Pool): Promise<string> {
   return rows[0]?.name ?? "ada";
 }
 
+/** A person for the instructor's token: the one with the most courses; undefined in a demo of an earlier release. */
+async function demoInstructor(pool: pg.Pool): Promise<string | undefined> {
+  const { rows } = await pool.query<{ name: string }>(
+    `select identity.external_id as name
+     from track.item_role
+     join track.identity using (identity_id)
+     where item_role.role = 'instructor'
+     group by identity.external_id
+     order by count(*) desc, identity.external_id
+     limit 1`,
+  );
+  return rows[0]?.name;
+}
+
 /** How to sign in: links for the people of the demo, and instructions for other databases. */
 async function signInLines(config: Config, database: Database, pool: pg.Pool, url: string): Promise<string> {
   const options = await authenticationOptions(config);
@@ -117,8 +131,15 @@ async function signInLines(config: Config, database: Database, pool: pg.Pool, ur
   const lines = [
     "Links that sign in to the demo, valid for 12 hours (the part after #token= is the token for Authorization: Bearer …):",
   ];
-  for (const role of ["learner", "analyst", "admin"] as const) {
-    const person = role === "learner" ? await demoLearner(pool) : role;
+  const people = {
+    learner: await demoLearner(pool),
+    instructor: await demoInstructor(pool),
+    analyst: "analyst",
+    admin: "admin",
+  };
+  for (const role of ["learner", "instructor", "analyst", "admin"] as const) {
+    const person = people[role];
+    if (person === undefined) continue;
     lines.push(`${role}: ${url}/#token=${await signToken({ role, person, source: undefined }, options)}`);
   }
   return lines.join("\n");
@@ -189,6 +210,8 @@ export default new Command()
 
       const worker = await step("Starting the worker", () => startWorker(config, database, metrics));
       closers.add(() => worker.close());
+      // The worker trains them each night; the demo is there to be seen at once.
+      if (isFilled) await pool.query("select insights_queue.add_job('insights:train_predictions')");
 
       serving = true;
       const password =

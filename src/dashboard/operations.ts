@@ -36,6 +36,30 @@ export type AnalyticsDeleteViewInput = {
   viewId: string;
 };
 
+/** All input for the `analyticsRecordIntervention` mutation. */
+export type AnalyticsRecordInterventionInput = {
+  action: string;
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  course: string;
+  happenedAt?: string | null | undefined;
+  note?: string | null | undefined;
+  person: string;
+};
+
+/** All input for the `analyticsRemoveIntervention` mutation. */
+export type AnalyticsRemoveInterventionInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  interventionId: string;
+};
+
 /** All input for the `analyticsSaveView` mutation. */
 export type AnalyticsSaveViewInput = {
   address: string;
@@ -93,6 +117,27 @@ export type IntervalInput = {
   years?: number | null | undefined;
 };
 
+/** All input for the `mlDeploy` mutation. */
+export type MlDeployInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  project: string;
+  version: number;
+};
+
+/** All input for the `mlRollback` mutation. */
+export type MlRollbackInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  project: string;
+};
+
 /** All input for the `privacyOpenMyRequest` mutation. */
 export type PrivacyOpenMyRequestInput = {
   /**
@@ -102,6 +147,16 @@ export type PrivacyOpenMyRequestInput = {
   clientMutationId?: string | null | undefined;
   kind: string;
   regime?: string | null | undefined;
+};
+
+/** All input for the `recommendDropRule` mutation. */
+export type RecommendDropRuleInput = {
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  name: string;
 };
 
 /** All input for the `recommendFeedback` mutation. */
@@ -131,6 +186,31 @@ export type RecommendServeMeInput = {
   onlyItems?: Array<string | null | undefined> | null | undefined;
   page?: string | null | undefined;
   top?: number | null | undefined;
+};
+
+/** All input for the `recommendSetRule` mutation. */
+export type RecommendSetRuleInput = {
+  action: string;
+  activeFrom?: string | null | undefined;
+  activeUntil?: string | null | undefined;
+  amount?: number | null | undefined;
+  attribute?: string | null | undefined;
+  attributeValue?: string | null | undefined;
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  isActive?: boolean | null | undefined;
+  isOutsideSet?: boolean | null | undefined;
+  items?: Array<string | null | undefined> | null | undefined;
+  kind?: string | null | undefined;
+  language?: string | null | undefined;
+  name: string;
+  period?: IntervalInput | null | undefined;
+  personSet?: string | null | undefined;
+  place?: number | null | undefined;
+  withinItem?: string | null | undefined;
 };
 
 /** All input for the `trackRecordMyConsents` mutation. */
@@ -689,6 +769,103 @@ export type ShipVariationMutationVariables = Exact<{
 
 export type ShipVariationMutation = { experimentShip: { result: { state: string } | null } | null };
 
+export type DeployVersionMutationVariables = Exact<{
+  input: MlDeployInput;
+}>;
+
+
+export type DeployVersionMutation = { mlDeploy: { result: number | null } | null };
+
+export type RollBackMutationVariables = Exact<{
+  input: MlRollbackInput;
+}>;
+
+
+export type RollBackMutation = { mlRollback: { result: number | null } | null };
+
+export type WhyNotQueryVariables = Exact<{
+  person: string;
+  item: string;
+}>;
+
+
+export type WhyNotQuery = { recommendWhyNot: { item: string | null, title: string | null, isRecommended: boolean | null, rule: string | null, detail: string | null, rank: number | null, score: number | null, basis: string | null } | null };
+
+export type RulesQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type RulesQuery = { recommendRules: { nodes: Array<{ name: string, action: string, kind: string | null, attribute: string | null, attributeValue: string | null, language: string | null, personSet: string | null, isOutsideSet: boolean, amount: number | null, place: number | null, activeUntil: string | null, isActive: boolean, hasItems: boolean } | null> } | null };
+
+export type RuleItemsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type RuleItemsQuery = { recommendRuleItems: { nodes: Array<{ name: string, position: number, item: { externalId: string, title: string | null } | null } | null> } | null };
+
+export type RuleProblemsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type RuleProblemsQuery = { recommendRuleProblems: { nodes: Array<{ rule: string | null, item: string | null, problem: string | null } | null> } | null };
+
+export type PreviewRuleQueryVariables = Exact<{
+  person: string;
+  name: string;
+  action: string;
+  items?: Array<string | null | undefined> | string | null | undefined;
+  kind?: string | null | undefined;
+  attribute?: string | null | undefined;
+  attributeValue?: string | null | undefined;
+  personSet?: string | null | undefined;
+  amount?: number | null | undefined;
+  place?: number | null | undefined;
+  activeUntil?: string | null | undefined;
+}>;
+
+
+export type PreviewRuleQuery = { recommendPreviewRule: { nodes: Array<{ rank: number | null, formerRank: number | null, item: string | null, title: string | null } | null> } | null };
+
+export type SetRuleMutationVariables = Exact<{
+  input: RecommendSetRuleInput;
+}>;
+
+
+export type SetRuleMutation = { recommendSetRule: { result: { name: string } | null } | null };
+
+export type DropRuleMutationVariables = Exact<{
+  input: RecommendDropRuleInput;
+}>;
+
+
+export type DropRuleMutation = { recommendDropRule: { clientMutationId: string | null } | null };
+
+export type InterventionsQueryVariables = Exact<{
+  course: string;
+  person?: string | null | undefined;
+}>;
+
+
+export type InterventionsQuery = { analyticsInterventions: { nodes: Array<{ interventionId: string | null, happenedAt: string | null, person: string | null, action: string | null, note: string | null, createdBy: string | null, risk: number | null, status: string | null, activeDays: number | null, lastActiveAt: string | null } | null> } | null };
+
+export type InterventionOutcomesQueryVariables = Exact<{
+  course: string;
+}>;
+
+
+export type InterventionOutcomesQuery = { analyticsInterventionOutcomes: { nodes: Array<{ action: string | null, personCount: string | null, resumedCount: string | null, idleCount: string | null, openCount: string | null, shareResumed: number | null, meanRisk: number | null } | null> } | null };
+
+export type RecordInterventionMutationVariables = Exact<{
+  input: AnalyticsRecordInterventionInput;
+}>;
+
+
+export type RecordInterventionMutation = { analyticsRecordIntervention: { result: string | null } | null };
+
+export type RemoveInterventionMutationVariables = Exact<{
+  input: AnalyticsRemoveInterventionInput;
+}>;
+
+
+export type RemoveInterventionMutation = { analyticsRemoveIntervention: { result: boolean | null } | null };
+
 export const activePeople: TypedDocument<ActivePeopleQuery, ActivePeopleQueryVariables> =
   {"name":"ActivePeople","text":"query ActivePeople($since:Datetime$until:Datetime$zone:String$among:String){analyticsActivePeople(windows:[1 7 30]since:$since until:$until zone:$zone among:$among){nodes{bucketStart windowDays personCount stickiness isComplete}}}","sql":[["select bucket_start, window_days, person_count, stickiness, is_complete","from analytics.active_people(","  windows => array[1, 7, 30]","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const latestDays: TypedDocument<LatestDaysQuery, LatestDaysQueryVariables> =
@@ -732,7 +909,7 @@ export const deployments: TypedDocument<DeploymentsQuery, DeploymentsQueryVariab
 export const relevance: TypedDocument<RelevanceQuery, RelevanceQueryVariables> =
   {"name":"Relevance","text":"query Relevance($by:String$since:Datetime){monitorRelevance(by:$by since:$since){nodes{name listCount servedCount clickRate clickRateLower clickRateUpper completionRate dismissalRate coverage gini novelty}}}","sql":[["select name, list_count, served_count, click_rate, click_rate_lower, click_rate_upper, completion_rate, dismissal_rate, coverage, gini, novelty","from monitor.relevance(","  by => $by","  since => $since",")"]]};
 export const weeklyRelevance: TypedDocument<WeeklyRelevanceQuery, WeeklyRelevanceQueryVariables> =
-  {"name":"WeeklyRelevance","text":"query WeeklyRelevance($since:Datetime){monitorRelevance(byWeek:true since:$since){nodes{startsAt servedCount clickRate clickRateLower clickRateUpper completionRate coverage}}}","sql":[["select starts_at, served_count, click_rate, click_rate_lower, click_rate_upper, completion_rate, coverage","from monitor.relevance(","  by_week => true","  since => $since",")"]]};
+  {"name":"WeeklyRelevance","text":"query WeeklyRelevance($since:Datetime){monitorRelevance(by:\"all\" byWeek:true since:$since){nodes{startsAt servedCount clickRate clickRateLower clickRateUpper completionRate coverage}}}","sql":[["select starts_at, served_count, click_rate, click_rate_lower, click_rate_upper, completion_rate, coverage","from monitor.relevance(","  by => 'all'","  by_week => true","  since => $since",")"]]};
 export const cost: TypedDocument<CostQuery, CostQueryVariables> =
   {"name":"Cost","text":"query Cost($since:Datetime){monitorCost(since:$since){nodes{subject unitCount meanMs p50Ms p95Ms unitBytes storedBytes}}}","sql":[["select subject, unit_count, mean_ms, p50_ms, p95_ms, unit_bytes, stored_bytes","from monitor.cost(","  since => $since",")"]]};
 export const consents: TypedDocument<ConsentsQuery, ConsentsQueryVariables> =
@@ -829,3 +1006,29 @@ export const stopExperiment: TypedDocument<StopExperimentMutation, StopExperimen
   {"name":"StopExperiment","text":"mutation StopExperiment($input:ExperimentStopInput!){experimentStop(input:$input){result{state}}}","sql":[]};
 export const shipVariation: TypedDocument<ShipVariationMutation, ShipVariationMutationVariables> =
   {"name":"ShipVariation","text":"mutation ShipVariation($input:ExperimentShipInput!){experimentShip(input:$input){result{state}}}","sql":[]};
+export const deployVersion: TypedDocument<DeployVersionMutation, DeployVersionMutationVariables> =
+  {"name":"DeployVersion","text":"mutation DeployVersion($input:MlDeployInput!){mlDeploy(input:$input){result}}","sql":[]};
+export const rollBack: TypedDocument<RollBackMutation, RollBackMutationVariables> =
+  {"name":"RollBack","text":"mutation RollBack($input:MlRollbackInput!){mlRollback(input:$input){result}}","sql":[]};
+export const whyNot: TypedDocument<WhyNotQuery, WhyNotQueryVariables> =
+  {"name":"WhyNot","text":"query WhyNot($person:String!$item:String!){recommendWhyNot(person:$person item:$item){item title isRecommended rule detail rank score basis}}","sql":[["select item, title, is_recommended, rule, detail, rank, score, basis","from recommend.why_not(","  person => $person","  item => $item",")"]]};
+export const rules: TypedDocument<RulesQuery, RulesQueryVariables> =
+  {"name":"Rules","text":"query Rules{recommendRules(orderBy:NAME_ASC first:200){nodes{name action kind attribute attributeValue language personSet isOutsideSet amount place activeUntil isActive hasItems}}}","sql":[["select name, action, kind, attribute, attribute_value, language, person_set, is_outside_set, amount, place, active_until, is_active, has_items","from recommend.rule","order by name","limit 200"]]};
+export const ruleItems: TypedDocument<RuleItemsQuery, RuleItemsQueryVariables> =
+  {"name":"RuleItems","text":"query RuleItems{recommendRuleItems(orderBy:NAME_ASC first:1000){nodes{name position item{externalId title}}}}","sql":[["select name, position","from recommend.rule_item","order by name","limit 1000"]]};
+export const ruleProblems: TypedDocument<RuleProblemsQuery, RuleProblemsQueryVariables> =
+  {"name":"RuleProblems","text":"query RuleProblems{recommendRuleProblems{nodes{rule item problem}}}","sql":[["select rule, item, problem","from recommend.rule_problems(",")"]]};
+export const previewRule: TypedDocument<PreviewRuleQuery, PreviewRuleQueryVariables> =
+  {"name":"PreviewRule","text":"query PreviewRule($person:String!$name:String!$action:String!$items:[String]$kind:String$attribute:String$attributeValue:String$personSet:String$amount:Float$place:Int$activeUntil:Datetime){recommendPreviewRule(person:$person name:$name action:$action items:$items kind:$kind attribute:$attribute attributeValue:$attributeValue personSet:$personSet amount:$amount place:$place activeUntil:$activeUntil){nodes{rank formerRank item title}}}","sql":[["select rank, former_rank, item, title","from recommend.preview_rule(","  person => $person","  name => $name","  action => $action","  items => $items","  kind => $kind","  attribute => $attribute","  attribute_value => $attributeValue","  person_set => $personSet","  amount => $amount","  place => $place","  active_until => $activeUntil",")"]]};
+export const setRule: TypedDocument<SetRuleMutation, SetRuleMutationVariables> =
+  {"name":"SetRule","text":"mutation SetRule($input:RecommendSetRuleInput!){recommendSetRule(input:$input){result{name}}}","sql":[]};
+export const dropRule: TypedDocument<DropRuleMutation, DropRuleMutationVariables> =
+  {"name":"DropRule","text":"mutation DropRule($input:RecommendDropRuleInput!){recommendDropRule(input:$input){clientMutationId}}","sql":[]};
+export const interventions: TypedDocument<InterventionsQuery, InterventionsQueryVariables> =
+  {"name":"Interventions","text":"query Interventions($course:String!$person:String){analyticsInterventions(course:$course person:$person){nodes{interventionId happenedAt person action note createdBy risk status activeDays lastActiveAt}}}","sql":[["select intervention_id, happened_at, person, action, note, created_by, risk, status, active_days, last_active_at","from analytics.interventions(","  course => $course","  person => $person",")"]]};
+export const interventionOutcomes: TypedDocument<InterventionOutcomesQuery, InterventionOutcomesQueryVariables> =
+  {"name":"InterventionOutcomes","text":"query InterventionOutcomes($course:String!){analyticsInterventionOutcomes(course:$course){nodes{action personCount resumedCount idleCount openCount shareResumed meanRisk}}}","sql":[["select action, person_count, resumed_count, idle_count, open_count, share_resumed, mean_risk","from analytics.intervention_outcomes(","  course => $course",")"]]};
+export const recordIntervention: TypedDocument<RecordInterventionMutation, RecordInterventionMutationVariables> =
+  {"name":"RecordIntervention","text":"mutation RecordIntervention($input:AnalyticsRecordInterventionInput!){analyticsRecordIntervention(input:$input){result}}","sql":[]};
+export const removeIntervention: TypedDocument<RemoveInterventionMutation, RemoveInterventionMutationVariables> =
+  {"name":"RemoveIntervention","text":"mutation RemoveIntervention($input:AnalyticsRemoveInterventionInput!){analyticsRemoveIntervention(input:$input){result}}","sql":[]};

@@ -223,6 +223,7 @@ async function prepare(connection: Queryable, { id, options, catalogue, learners
     })),
   );
   await connection.query("select track.sync_items('canvas_flow.items')");
+  await connection.query("select track.sync_item_roles('canvas_flow.item_roles')");
   await connection.query(`
     insert into track.prerequisite (item_id, required_item_id)
     select item.item_id, required.item_id

@@ -1,10 +1,10 @@
 /**
- * The tables of the application, independent of Insights. The two views show them in the columns that
- * `track.sync_items` and `track.sync_enrolments` read. Every statement may be run again.
+ * The tables of the application, independent of Insights. The views show them in the columns that
+ * `track.sync_items`, `track.sync_enrolments` and `track.sync_item_roles` read. Every statement may be run again.
  */
 export const APPLICATION = `
   create schema if not exists canvas_flow;
-  comment on schema canvas_flow is 'The tables of a simulated application, Canvas Flow: read by track.sync_items and track.sync_enrolments.';
+  comment on schema canvas_flow is 'The tables of a simulated application, Canvas Flow: read by track.sync_items, track.sync_enrolments and track.sync_item_roles.';
 
   create table if not exists canvas_flow.users (
     username text primary key,
@@ -76,6 +76,10 @@ export const APPLICATION = `
     from canvas_flow.lessons
     union all
     select 'home', 'page', 'Dashboard', null, 'https://canvasflow.example/', 'en', '{}', null, null, null;
+
+  create or replace view canvas_flow.item_roles as
+    select 'teacher-of-' || subject as person, slug as item, 'instructor' as role
+    from canvas_flow.courses;
 
   create or replace view canvas_flow.enrolment_states as
     select

@@ -1,15 +1,21 @@
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
+import { ActionCard } from "../action.tsx";
 import { addresses } from "../addresses.ts";
 import { Card } from "../card.tsx";
 import { bars } from "../chart.tsx";
-import { present, useLoaded } from "../data.ts";
+import { present, send, useLoaded } from "../data.ts";
+import { Field, Choice as Select } from "../form.tsx";
 import { share } from "../format.ts";
 import {
   courseLearners,
   courseProgress,
   courseSummaries,
   dropoutRisk,
+  interventionOutcomes,
+  interventions,
   learnerTimeline,
+  recordIntervention,
+  removeIntervention,
   stoppingPoints,
   taskDeadlines,
   taughtCourses,
@@ -44,6 +50,96 @@ function Choice({ courses, chosen }: { courses: Course[]; chosen: string }) {
 /** A name that opens what the learner has done in the course. */
 function Person({ course, person, name }: { course: string; person: string; name?: string | null }) {
   return <a href={`${addresses.courses}?${new URLSearchParams({ course, person })}`}>{name ?? person}</a>;
+}
+
+/** What became of the learners about whom teachers wrote notes. */
+function Outcomes({ course }: { course: string }) {
+  const of = texts.interventions;
+  return (
+    <Card
+      title={of.outcomes.title}
+      explanation={of.outcomes.explanation}
+      empty={of.outcomes.empty}
+      operation={interventionOutcomes}
+      variables={{ course }}
+      rows={({ analyticsInterventionOutcomes }) => present(analyticsInterventionOutcomes?.nodes)}
+      columns={({ count, rate, text }) => [
+        text(of.action, ({ action }) => action),
+        count(of.outcomes.people, ({ personCount }) => personCount),
+        count(of.outcomes.resumed, ({ resumedCount }) => resumedCount),
+        count(of.outcomes.idle, ({ idleCount }) => idleCount),
+        count(of.outcomes.open, ({ openCount }) => openCount),
+        rate(of.outcomes.share, ({ shareResumed }) => shareResumed),
+        rate(of.risk, ({ meanRisk }) => meanRisk),
+      ]}
+    />
+  );
+}
+
+/** What teachers did about learners at risk, and what became of it. */
+function Interventions({ course, person }: { course: string; person: string | undefined }) {
+  const of = texts.interventions;
+  const [turn, setTurn] = useState(0);
+  const changed = (): void => setTurn((turn) => turn + 1);
+  return (
+    <>
+      <ActionCard
+        key={person}
+        title={of.form.title}
+        explanation={of.form.explanation}
+        actions={[
+          {
+            label: of.form.store,
+            async run({ person = "", action = "", note }) {
+              await send(recordIntervention, { input: { course, person, action, note: note ?? null } });
+              changed();
+              return of.form.done;
+            },
+          },
+        ]}
+      >
+        <Field label={of.form.person} name="person" value={person} isRequired />
+        <Select label={of.form.action} name="action" choices={of.form.actions} />
+        <Field label={of.form.note} name="note" />
+      </ActionCard>
+      <Outcomes key={turn} course={course} />
+      <Card
+        key={`notes ${turn} ${person}`}
+        title={of.title}
+        explanation={of.explanation}
+        empty={of.empty}
+        operation={interventions}
+        variables={{ course, ...(person === undefined ? {} : { person }) }}
+        isWide
+        rows={({ analyticsInterventions }) => present(analyticsInterventions?.nodes)}
+        columns={({ count, rate, text, time }) => [
+          time(of.at, ({ happenedAt }) => happenedAt),
+          text(of.person, ({ person }) => person),
+          text(of.action, ({ action }) => action),
+          text(of.note, ({ note }) => note),
+          text(of.by, ({ createdBy }) => createdBy),
+          rate(of.risk, ({ risk }) => risk),
+          count(of.days, ({ activeDays }) => activeDays),
+          text(of.status, ({ status }) => status),
+          {
+            head: of.remove,
+            value: () => "",
+            show: ({ interventionId }) => (
+              <button
+                type="button"
+                class="quiet"
+                onClick={() =>
+                  void send(removeIntervention, { input: { interventionId: interventionId ?? "" } }).then(changed)
+                }
+              >
+                {of.remove}
+              </button>
+            ),
+          },
+        ]}
+      />
+    </>
+  );
 }
 
 function Learners({ course, person }: { course: string; person: string | undefined }) {
@@ -90,6 +186,7 @@ function Learners({ course, person }: { course: string; person: string | undefin
           ),
         ]}
       />
+      <Interventions course={course} person={person} />
       <Card
         title={learners.title}
         explanation={learners.explanation}
@@ -177,6 +274,7 @@ function Figures({ course }: { course: string }) {
           span(deadlines.lead, ({ medianLead }) => medianLead),
         ]}
       />
+      <Outcomes course={course} />
     </>
   );
 }

@@ -1,8 +1,22 @@
+import { useState } from "preact/hooks";
+import { ActionCard } from "../action.tsx";
 import { Card } from "../card.tsx";
 import { bars, lines } from "../chart.tsx";
-import { present } from "../data.ts";
+import { present, send } from "../data.ts";
+import { Field } from "../form.tsx";
 import * as format from "../format.ts";
-import { cost, deployments, models, relevance, weeklyRelevance } from "../operations.ts";
+import {
+  cost,
+  deployments,
+  deployVersion,
+  models,
+  relevance,
+  rollBack,
+  weeklyRelevance,
+  whyNot,
+} from "../operations.ts";
+import { Rules } from "../rules.tsx";
+import type { Session } from "../session.ts";
 import { useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
@@ -14,10 +28,90 @@ function metricOf({ project, metrics }: { project: { metric: string } | null; me
   return typeof value === "number" ? value : undefined;
 }
 
-/** Is what is recommended worth something, and what does it cost? */
-export default function Recommendations() {
+function Deploy({ onChange }: { onChange: () => void }) {
+  const of = texts.deploy;
+  const done = (project: string, version: number | null | undefined): string => {
+    onChange();
+    return of.done(project, version ?? null);
+  };
+  return (
+    <ActionCard
+      title={of.title}
+      explanation={of.explanation}
+      no={of.no}
+      actions={[
+        {
+          label: of.deploy,
+          confirm: of.yes,
+          async run({ project = "", version }) {
+            const { mlDeploy } = await send(deployVersion, { input: { project, version: Number(version) } });
+            return done(project, mlDeploy?.result);
+          },
+        },
+        {
+          label: of.rollBack,
+          confirm: of.back,
+          async run({ project = "" }) {
+            const { mlRollback } = await send(rollBack, { input: { project } });
+            return done(project, mlRollback?.result);
+          },
+        },
+      ]}
+    >
+      <Field label={of.project} name="project" value="recommend.course" isRequired />
+      <Field label={of.version} name="version" type="number" />
+    </ActionCard>
+  );
+}
+
+function WhyNot() {
+  const of = texts.whyNot;
+  const [asked, setAsked] = useState<{ person: string; item: string }>();
+  return (
+    <ActionCard
+      title={of.title}
+      explanation={of.explanation}
+      actions={[
+        {
+          label: of.ask,
+          async run({ person = "", item = "" }) {
+            setAsked({ person, item });
+            return undefined;
+          },
+        },
+      ]}
+      below={
+        asked && (
+          <Card
+            key={JSON.stringify(asked)}
+            title={of.answer(asked.item, asked.person)}
+            explanation={of.explanation}
+            operation={whyNot}
+            variables={asked}
+            rows={({ recommendWhyNot }) => present([recommendWhyNot])}
+            columns={({ count, text }) => [
+              text(of.rule, ({ isRecommended, rule }) => (isRecommended ? of.listed : rule)),
+              text(of.detail, ({ detail }) => detail),
+              count(of.rank, ({ rank }) => rank),
+              count(of.score, ({ score }) => score),
+              text(of.basis, ({ basis }) => basis),
+            ]}
+          />
+        )
+      }
+    >
+      <Field label={of.person} name="person" isRequired />
+      <Field label={of.item} name="item" isRequired />
+    </ActionCard>
+  );
+}
+
+/** Is what is recommended worth something, and what does it cost? Administrators also change what is recommended. */
+export default function Recommendations({ session }: { session: Session }) {
   const { period } = useSettings();
   const { since } = period;
+  const [turn, setTurn] = useState(0);
+  const isAdmin = session.role === "admin";
   return (
     <div class="cards">
       <Card
@@ -98,6 +192,7 @@ export default function Recommendations() {
         ]}
       />
       <Card
+        key={`deployed ${turn}`}
         title={deployed.title}
         explanation={deployed.explanation}
         operation={deployments}
@@ -125,6 +220,13 @@ export default function Recommendations() {
           count(costs.bytes, ({ unitBytes }) => unitBytes),
         ]}
       />
+      {isAdmin && (
+        <>
+          <Deploy onChange={() => setTurn((turn) => turn + 1)} />
+          <WhyNot />
+          <Rules />
+        </>
+      )}
     </div>
   );
 }

@@ -1,0 +1,98 @@
+import type { ComponentChildren } from "preact";
+import { useId, useState } from "preact/hooks";
+import { InsightsError } from "../client/error.ts";
+import { messageOf } from "./data.ts";
+
+export type Values = Readonly<Record<string, string>>;
+
+interface Action {
+  label: string;
+  /** Asked before: the answer that goes on. */
+  confirm?: string;
+  /** What the form shows afterwards. What is typed stays in the fields. */
+  run(values: Values): Promise<string | undefined>;
+}
+
+interface Props {
+  title: string;
+  explanation: string;
+  actions: readonly Action[];
+  /** The answer to `confirm` that changes nothing. */
+  no?: string;
+  isWide?: boolean;
+  /** The fields. */
+  children?: ComponentChildren;
+  /** Shown below the form. */
+  below?: ComponentChildren;
+}
+
+/** The fields that are filled, by name. */
+function valuesOf(form: HTMLFormElement): Values {
+  const filled = [...new FormData(form)].flatMap(([name, value]) =>
+    typeof value === "string" && value.trim() !== "" ? [[name, value.trim()] as const] : [],
+  );
+  return Object.fromEntries(filled);
+}
+
+/** A form that changes something, or that asks for what is logged when it is read. */
+export function ActionCard({ title, explanation, actions, no, isWide, children, below }: Props) {
+  const heading = useId();
+  const [asked, setAsked] = useState<Action>();
+  const [said, setSaid] = useState<{ text: string; isBad: boolean }>();
+  const [isRunning, setRunning] = useState(false);
+  const run = async (action: Action, form: HTMLFormElement): Promise<void> => {
+    setRunning(true);
+    try {
+      const text = await action.run(valuesOf(form));
+      setSaid(text === undefined ? undefined : { text, isBad: false });
+      setAsked(undefined);
+    } catch (error) {
+      const hint = error instanceof InsightsError && error.hint ? `. ${error.hint}` : "";
+      setSaid({ text: `${messageOf(error)}${hint}`, isBad: true });
+    } finally {
+      setRunning(false);
+    }
+  };
+  return (
+    <section class={`card${isWide ? " wide" : ""}`} aria-labelledby={heading}>
+      <header>
+        <h2 id={heading}>{title}</h2>
+      </header>
+      <p class="note">{explanation}</p>
+      <form
+        class="settings"
+        aria-labelledby={heading}
+        onSubmit={(event) => {
+          event.preventDefault();
+          const { value } = event.submitter as HTMLButtonElement;
+          const action = asked ?? actions[Number(value)];
+          if (action === undefined) return;
+          if (action.confirm !== undefined && asked === undefined) setAsked(action);
+          else void run(action, event.currentTarget);
+        }}
+      >
+        {children}
+        {asked === undefined ? (
+          actions.map(({ label }, index) => (
+            <button key={label} type="submit" value={index} class={index === 0 ? "" : "quiet"} disabled={isRunning}>
+              {label}
+            </button>
+          ))
+        ) : (
+          <>
+            <button type="submit" class="danger" disabled={isRunning}>
+              {asked.confirm}
+            </button>
+            <button type="button" class="quiet" onClick={() => setAsked(undefined)}>
+              {no}
+            </button>
+          </>
+        )}
+      </form>
+      <p class={said?.isBad ? "note bad" : "note"} role="status">
+        {said?.text}
+      </p>
+      {below}
+    </section>
+  );
+}
