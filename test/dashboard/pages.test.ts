@@ -291,6 +291,81 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await close();
   });
 
+  test("a rule is previewed without being stored, set, and removed after a question; why an item is left out", async () => {
+    const { page, close } = await open("admin", "/recommendations");
+    const stored = () => database.value("select count(*)::int from recommend.rule where name = 'spring'");
+    const [first] = await database.as("insights_admin", {}, (db) =>
+      db.rows<{ item: string; title: string }>("select item, title from recommend.for_person('ada', 1)"),
+    );
+    const form = page.getByRole("form", { name: "Try or set a rule" });
+    await form.getByLabel("Name", { exact: true }).fill("spring");
+    await form.getByLabel("Items, separated by commas").fill(first?.item ?? "");
+    await form.getByLabel("Preview for").fill("ada");
+    await form.getByRole("button", { name: "Preview" }).click();
+    const preview = page.getByRole("region", { name: "The list of ada with this rule", exact: true });
+    await preview.getByRole("cell", { name: "left out", exact: true }).waitFor();
+    expect(await preview.getByRole("row").last().textContent()).toContain(first?.title);
+    expect(await stored()).toBe(0);
+
+    await form.getByRole("button", { name: "Set the rule" }).click();
+    await page.getByText("spring applies to the next list.").waitFor();
+    expect(await stored()).toBe(1);
+    const question = page.getByRole("form", { name: "Why not?" });
+    await question.getByLabel("Person").fill("ada");
+    await question.getByLabel("Item").fill(first?.item ?? "");
+    await question.getByRole("button", { name: "Find the reason" }).click();
+    await page.getByRole("cell", { name: "spring", exact: true }).first().waitFor();
+
+    await form.getByRole("button", { name: "Remove the rule of this name" }).click();
+    expect(await stored()).toBe(1);
+    await form.getByRole("button", { name: "Remove it now" }).click();
+    await page.getByText("spring is removed.").waitFor();
+    expect(await stored()).toBe(0);
+    // What the server refuses is shown, and what was typed stays.
+    await form.getByLabel("Action").selectOption("boost");
+    await form.getByRole("button", { name: "Set the rule" }).click();
+    await page.getByText(/boost/).last().waitFor();
+    expect(await form.getByLabel("Name", { exact: true }).inputValue()).toBe("spring");
+    expect(await stored()).toBe(0);
+    await close();
+  });
+
+  test("another version is deployed after a question, and rolled back", async () => {
+    await database.query("select recommend.train()");
+    const versions = await database.rows<{ version: number }>("select version from ml.model order by version");
+    const deployed = () => database.value("select ml.deployed_version('recommend.course')");
+    const [before, other] = [await deployed(), versions[0]?.version];
+    await database.query("select ml.deploy('recommend.course', $1)", [versions.at(-1)?.version]);
+    const { page, close } = await open("admin", "/recommendations");
+    const form = page.getByRole("form", { name: "Deploy" });
+    await form.getByLabel("Version").fill(String(other));
+    await form.getByRole("button", { name: "Deploy this version" }).click();
+    expect(await deployed()).toBe(versions.at(-1)?.version);
+    await form.getByRole("button", { name: "Deploy it now" }).click();
+    await page.getByText(`Version ${other} of recommend.course is deployed.`).waitFor();
+    expect(await deployed()).toBe(other);
+    await form.getByRole("button", { name: "Roll back" }).click();
+    await form.getByRole("button", { name: "Deploy the former version" }).click();
+    await expect.poll(deployed).toBe(versions.at(-1)?.version);
+    await database.query("select ml.deploy('recommend.course', $1)", [before]);
+    await close();
+  });
+
+  test("a teacher's note is stored with its text as text, and removed", async () => {
+    const { page, close } = await open("instructor", "/courses?course=course-algebra&person=ada");
+    const form = page.getByRole("form", { name: "Note what you did" });
+    expect(await form.getByLabel("Learner").inputValue()).toBe("ada");
+    await form.getByLabel("Action").selectOption("call");
+    await form.getByLabel("Note").fill("<img src=x onerror=alert(1)>");
+    await form.getByRole("button", { name: "Store the note" }).click();
+    await page.getByText("The note is stored.").waitFor();
+    await page.getByRole("cell", { name: "<img src=x onerror=alert(1)>" }).waitFor();
+    expect(await database.value("select action from analytics.intervention")).toBe("call");
+    await page.getByRole("button", { name: "Remove", exact: true }).click();
+    await expect.poll(() => database.value("select count(*)::int from analytics.intervention")).toBe(0);
+    await close();
+  });
+
   test("the table is downloaded as CSV", async () => {
     const { page, close } = await open("analyst", "/overview?days=90");
     const card = page.getByRole("region", { name: "Popular courses", exact: true });
