@@ -212,7 +212,7 @@ const browserClients: Record<
     start: (key) => `window.posthog.init("${key}", {
       api_host: "${host}", opt_out_useragent_filter: true, capture_pageview: false, capture_pageleave: false,
       autocapture: false, disable_session_recording: true, request_batching: false,
-      // The usual rate is 10 events a second, above which it discards them.
+      // The usual rate is 10 events per second, above which it discards them.
       rate_limiting: { events_per_second: 1000, events_burst_limit: 10000 },
     })`,
     send: (index) => `void window.posthog.capture("Sent", { index: ${index} })`,

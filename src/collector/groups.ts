@@ -26,7 +26,7 @@ export class FullError extends BusyError {}
 const isAboutData = (error: unknown): boolean =>
   error instanceof Error && "code" in error && /^(?:22|23|54|CF)/.test(String(error.code));
 
-/** What a request stores: the number of its messages, and the bytes of their JSON. */
+/** A number of messages of a request that are stored together, and the bytes of their JSON. */
 export interface Part {
   count: number;
   bytes: number;

@@ -59,9 +59,9 @@ function partsOf(request: Request, messages: readonly Translated[]): Messages[] 
 }
 
 /**
- * What becomes of a message depends on what was stored of its person and browser before, by their own requests or by
- * others with another cookie or signal: a request that names somebody whom such another one names is left for the next
- * transaction.
+ * The result of a message depends on what was stored of its person and browser before, by their own requests or by
+ * others with another cookie or signal: a request is left for the next transaction when it names a person or browser
+ * whom such another one names.
  */
 function newGroup(): (part: Messages) => boolean {
   const named = new Map<string, string>();

@@ -706,7 +706,7 @@ export const texts = {
   },
   interventions: {
     title: "What was done",
-    explanation: "Notes about learners at risk, with what became of them. Their learners can read them.",
+    explanation: "Notes about learners at risk, with their outcome. Their learners can read them.",
     empty: "There is no note yet.",
     at: "at",
     person: "learner",
@@ -718,7 +718,7 @@ export const texts = {
     status: "status now",
     remove: "Remove",
     outcomes: {
-      title: "What became of it",
+      title: "The outcome",
       explanation:
         "Learners who were active in the course within two weeks after the first action of its kind. It does not show what the action caused: teachers choose whom they help.",
       people: "learners",

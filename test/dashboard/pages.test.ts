@@ -321,7 +321,7 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await form.getByRole("button", { name: "Remove it now" }).click();
     await page.getByText("spring is removed.").waitFor();
     expect(await stored()).toBe(0);
-    // What the server refuses is shown, and what was typed stays.
+    // A refusal is shown, and the fields stay as they are.
     await form.getByLabel("Action").selectOption("boost");
     await form.getByRole("button", { name: "Set the rule" }).click();
     await page.getByText(/boost/).last().waitFor();

@@ -92,7 +92,7 @@ function storeOf(db: Queries): { store: Store; calls: () => number } {
   return { store, calls: () => calls };
 }
 
-/** What is stored, without times of arrival and numbers of rows. */
+/** The stored rows, without times of arrival and numbers of rows. */
 const stored = async (db: Queries) => ({
   identities: await db.rows(`
     select identity.kind, identity.external_id, identity.branch, identity.browser, array(
@@ -149,7 +149,7 @@ test("requests of several people and browsers in one transaction: as if each had
             for (const [number, each] of before.entries()) {
               await store.store(senderOf(each.role, each.request), false, messagesOf(each.role, each.request, number));
             }
-            const begun = calls();
+            const callsBefore = calls();
             const send = (each: Request, number: number) =>
               store.store(senderOf(role, each), false, messagesOf(role, each, 100 + number)).catch(String);
             const got = [];
@@ -157,7 +157,7 @@ test("requests of several people and browsers in one transaction: as if each had
             else for (const [number, each] of requests.entries()) got.push(await send(each, number));
             answers.push(got);
             states.push(await stored(db));
-            if (together && calls() - begun < requests.length) grouped += 1;
+            if (together && calls() - callsBefore < requests.length) grouped += 1;
           });
         }
         expect(answers[1]).toEqual(answers[0]);

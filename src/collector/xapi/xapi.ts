@@ -162,7 +162,7 @@ interface Sent extends Group {
   attachments: Readonly<Record<string, string>>;
 }
 
-/** The role whose share of connections a request has. */
+/** The role of a request, which has a share of the connections. */
 const roleOf = ({ sender, key }: Admitted): string =>
   key?.level === "server" ? "insights_worker" : `insights_${sender.role}`;
 

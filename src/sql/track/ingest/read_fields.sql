@@ -28,7 +28,7 @@ declare
   end;
   v_count constant int := jsonb_array_length(v_messages);
   v_stated bigint;
-  -- What each message has of its request.
+  -- Of each message, the statements of its request.
   v_callers text[];
   v_browsers uuid[];
   v_gpc boolean[];
