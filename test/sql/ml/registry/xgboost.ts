@@ -58,6 +58,8 @@ export interface ClassModel {
     classes?: string[];
     expected: { features: Record<string, number | null>; prediction: number[] }[];
   };
+  /** For each expected row and class, by feature and last the base, as `predict(pred_contribs=True)`. */
+  contributions?: number[][][];
 }
 
 export const classModels = readFileSync(new URL("models/classes.jsonl", import.meta.url), "utf8")
