@@ -3,7 +3,7 @@ import type { TestDatabase } from "../../../support/database.ts";
 export const kinds = ["high", "low", "mid"];
 
 /** Makes lab.flower, whose column "kind" has three classes. */
-export const flowers = (database: TestDatabase): Promise<void> =>
+export const flowers = (database: TestDatabase): Promise<unknown> =>
   database.query(`
     create table lab.flower as
     select
