@@ -13,6 +13,21 @@ begin atomic
         and jsonb_array_length(part -> 'scores') > 0
         and (select bool_and(ml._is_double(number))
           from jsonb_array_elements((part -> 'scores') || (part -> 'answers')) as number)
+        -- The answers are probabilities, and both ascend.
+        and (
+          select bool_and(answer between 0 and 1 and coalesce(score > last_score and answer >= last_answer, true))
+          from (
+            select score, answer, lag(score) over (order by place) as last_score,
+              lag(answer) over (order by place) as last_answer
+            from (
+              select (part -> 'scores' ->> place)::numeric as score, (part -> 'answers' ->> place)::numeric as answer,
+                place
+              from generate_series(0, jsonb_array_length(part -> 'scores') - 1) as place
+              where jsonb_typeof(part -> 'scores' -> place) = 'number'
+                and jsonb_typeof(part -> 'answers' -> place) = 'number'
+            ) as point
+          ) as followed
+        )
     end,
     false
   );
@@ -336,6 +351,15 @@ begin
         select format('tree %s, which has no root', node.tree) from ml.tree_node as node
         where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
       ), (
+        -- Within what a sum can hold.
+        select format('tree %s, node %s, whose value is not a number up to 1e100', node.tree, node.node)
+        from ml.tree_node as node
+        where node.model_id = v_model_id
+          and not (coalesce(abs(node.value), 0) <= 1e100 and 1e100 >= all (
+            select abs(value) from unnest(node.class_values) as value where value is not null
+          ))
+        order by node.tree, node.node limit 1
+      ), (
         -- A tree is of one class, by tree_classes, or has values for all.
         select format('tree %s, node %s, whose values are not those of its classes', node.tree, node.node)
         from ml.tree_node as node
@@ -343,8 +367,7 @@ begin
           and case when document ? 'classes' and not document ? 'tree_classes'
             then coalesce(
               array_ndims(node.class_values) <> 1 or array_position(node.class_values, null) is not null
-                or cardinality(node.class_values) <> jsonb_array_length(document -> 'classes')
-                or node.class_values && array['NaN', 'Infinity', '-Infinity']::float8[],
+                or cardinality(node.class_values) <> jsonb_array_length(document -> 'classes'),
               true
             )
             else node.value is null end
