@@ -204,6 +204,8 @@ interface Result {
   method: string;
   auc: number;
   course_auc: number;
+  best_fold: number;
+  worst_fold: number;
   log_loss: number;
   brier: number;
   seconds: number;
@@ -234,7 +236,9 @@ try {
   const results: Result[] = [];
   for (const [method, run] of Object.entries(methods)) {
     await client.query("drop table if exists kdd.scored cascade");
-    await client.query("create table kdd.scored (enrollment_id int, prediction float8, dropout int, course text)");
+    await client.query(
+      "create table kdd.scored (enrollment_id int, prediction float8, dropout int, course text, fold int)",
+    );
     let seconds = 0;
     for (let fold = 0; fold < folds; fold++) {
       await client.query("drop view if exists kdd.train, kdd.test");
@@ -248,18 +252,21 @@ try {
         method,
       ]);
       await client.query(
-        "insert into kdd.scored select enrollment_id, prediction, dropout, course from kdd.predicted join kdd.feature using (enrollment_id)",
+        "insert into kdd.scored select enrollment_id, prediction, dropout, course, $1 from kdd.predicted join kdd.feature using (enrollment_id)",
+        [fold],
       );
     }
-    const measure = async (measure: string, grouping = "null"): Promise<number> => {
+    const measure = async (measure: string, grouping = "null", of = `avg(${measure})`): Promise<number> => {
       await client.query("drop table if exists kdd.measured");
       await client.query(`select ml.${measure}('kdd.scored', 'kdd.measured', 'prediction', 'dropout', ${grouping})`);
-      return one<number>(`select avg(${measure}) from kdd.measured`);
+      return one<number>(`select ${of} from kdd.measured`);
     };
     results.push({
       method,
       auc: await measure("area_under_roc"),
       course_auc: await measure("area_under_roc", "'course'"),
+      best_fold: await measure("area_under_roc", "'fold'", "max(area_under_roc)"),
+      worst_fold: await measure("area_under_roc", "'fold'", "min(area_under_roc)"),
       log_loss: await measure("log_loss"),
       brier: await measure("brier_score"),
       seconds,
@@ -279,6 +286,7 @@ try {
     results.map((result) => ({
       method: result.method,
       AUC: result.auc.toFixed(4),
+      "AUC by fold": `${result.worst_fold.toFixed(4)} to ${result.best_fold.toFixed(4)}`,
       "AUC within a course, mean": result.course_auc.toFixed(4),
       "log loss": result.log_loss.toFixed(4),
       Brier: result.brier.toFixed(4),

@@ -323,13 +323,14 @@
 --!include ml/registry/_one_answer.sql
 --!include ml/registry/_single_precision.sql
 --!include ml/registry/_similarity.sql
+--!include ml/registry/_log_odds.sql
+--!include ml/registry/_interpolate.sql
 --!include ml/registry/_answer_expression.sql
 --!include ml/registry/_members.sql
 --!include ml/registry/_log_odds_expression.sql
 --!include ml/registry/_score_expression.sql
 --!include ml/registry/_feature_list.sql
 --!include ml/registry/_feature_values.sql
---!include ml/registry/_interpolate.sql
 --!include ml/registry/_tree_values.sql
 --!include ml/registry/_tree_inputs_of.sql
 --!include ml/registry/_constants.sql

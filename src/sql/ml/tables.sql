@@ -152,9 +152,10 @@ create table ml.tree_node (
   value float8,
   gain float8,
   cover float8 not null,
+  class_values float8[],
   primary key (model_id, tree, node),
   check ((parent is null) = (node = 0)),
-  check ((feature is null) = (value is not null)),
+  check (num_nonnulls(feature, value, class_values) = 1),
   check (feature is null
     or (missing_left is not null and left_node is not null and right_node is not null
       and num_nonnulls(threshold, categories) = 1))
@@ -174,9 +175,14 @@ comment on column ml.tree_node.categories is $$Categories that go left.$$;
 comment on column ml.tree_node.missing_left is $$Whether missing values go left.$$;
 comment on column ml.tree_node.left_node is $$Node to the left.$$;
 comment on column ml.tree_node.right_node is $$Node to the right.$$;
-comment on column ml.tree_node.value is $$Contribution of a leaf to the score.$$;
+comment on column ml.tree_node.value is $$
+Contribution of a leaf to the score; null in a tree of several classes.
+$$;
 comment on column ml.tree_node.gain is $$Improvement of the loss by the split in training.$$;
 comment on column ml.tree_node.cover is $$Weight of the training rows that came by: for explanations.$$;
+comment on column ml.tree_node.class_values is $$
+Contribution of a leaf to the score of each class, in a tree of several classes; null in trees of one score.
+$$;
 
 create table ml.embedding (
   model_id bigint not null references ml.model on delete cascade,
@@ -359,7 +365,9 @@ Contribution of a feature to a raw score, compared with the mean of the training
 The contributions of a prediction, `(base)` included, sum to its raw score.
 $$;
 comment on column ml.contribution.feature is $$Feature; `(base)` is the mean score of the training rows.$$;
-comment on column ml.contribution.feature_value is $$Its value as text; null when missing.$$;
+comment on column ml.contribution.feature_value is $$
+Its value as text; null when missing. With several classes, that of `(base)` is the class whose score is explained.
+$$;
 comment on column ml.contribution.contribution is $$In the unit of the raw score: log odds for a probability.$$;
 
 create type ml.row_contribution as (row_no int, feature text, feature_value text, contribution float8);

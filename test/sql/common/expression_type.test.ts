@@ -26,6 +26,13 @@ test.each([
   ["price from lab.house", "CF001"],
   ["name + 1", "CF001"],
   ["no_such(price)", "CF001"],
+  // Not a value of one row.
+  ["generate_series(1, id)", "CF001"],
+  ["sum(price)", "CF001"],
+  ["array[]", "CF001"],
+  ["1 / 0", "CF001"],
+  ["'many'::int", "CF001"],
+  ["price::no_such", "CF001"],
   ["prise", "CF002"],
 ])("%s is refused", async (expression, code) => {
   const error = await database.rejects(type, [expression]);

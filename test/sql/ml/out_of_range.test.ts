@@ -47,6 +47,7 @@ const calls = [
     `ml.r2_score('lab.data', 'lab.m', '${y}', '${y}')`,
     `ml.ets_train('lab.day', 'lab.m', 'at', '${y}', null, 7)`,
     `ml.arima_train('lab.day', 'lab.m', 'at', '${y}')`,
+    `ml.seasonal_naive_forecast('lab.day', 'lab.m', 'at', '${y}', 3, 5)`,
   ]),
   "ml.pca_train('lab.big', 'lab.m', 'id', 2)",
   "ml.kmeanspp('lab.big', 'row_vec', 2)",

@@ -35,12 +35,16 @@ begin
   end if;
   perform common.split_expressions(v_expression);
   begin
-    -- A cursor accepts exactly one statement. No row is read: all columns are null, since only the type is needed.
+    -- A cursor accepts exactly one statement. No row is read: all columns are null, since only the type is needed. What
+    -- returns several rows is not accepted within case, and an aggregate not beside a column.
     open v_cursor no scroll for execute format(
       $statement$
-      select pg_catalog.pg_typeof((%s))
-      from (values (1)) as one
-      left join (select * from %s where false) as source on true
+      select typed.type
+      from (
+        select pg_catalog.pg_typeof((%1$s)) as type, case when false then (%1$s) is null end, each.row
+        from (values (1)) as each (row)
+        left join (select * from %2$s where false) as source on true
+      ) as typed
       $statement$,
       v_expression, relation
     );
@@ -69,9 +73,7 @@ begin
         format('role "%s" may not read "%s": %s', current_user, relation, left(v_message, 100)),
         'Ask its owner to grant select.'
       );
-    when syntax_error or undefined_function or grouping_error or datatype_mismatch or invalid_cursor_definition
-      or undefined_object or feature_not_supported or wrong_object_type or invalid_text_representation
-      or undefined_table
+    when syntax_error_or_access_rule_violation or feature_not_supported or data_exception or program_limit_exceeded
     then
       get stacked diagnostics v_message = message_text;
       v_words := (

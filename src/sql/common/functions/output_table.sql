@@ -32,7 +32,7 @@ begin
   v_schema := case when array_length(v_parts, 1) = 2 then v_parts[1] else current_schema() end;
   if v_schema = 'pg_temp' and has_database_privilege(current_database(), 'temporary') then
     -- The schema of temporary tables exists from the first one on.
-    if pg_my_temp_schema() = 0 and not current_setting('transaction_read_only')::boolean then
+    if pg_my_temp_schema() = 0 then
       create temporary table _output_first ();
       drop table pg_temp._output_first;
     end if;

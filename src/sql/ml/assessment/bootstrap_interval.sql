@@ -74,7 +74,10 @@ begin
     when numeric_value_out_of_range then
       perform common.refuse('CF007', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
         'Use other units, so that the values are between 1e-100 and 1e100.');
-    when undefined_function or grouping_error or syntax_error or cannot_coerce or invalid_text_representation then
+    when insufficient_privilege then
+      perform common.refuse('CF005', format('role "%s" may not read "%s"', current_user, v_relation),
+        'Ask its owner to grant select.');
+    when syntax_error_or_access_rule_violation or feature_not_supported or data_exception then
       perform common.refuse('CF001', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
         'Give one aggregate that is a number, such as avg(score).');
   end;
@@ -118,9 +121,13 @@ begin
       $query$,
       v_source, statistic, seed, v_units, resamples
     ) into v_values;
-  exception when numeric_value_out_of_range then
-    perform common.refuse('CF007', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
-      'Use other units, so that the values are between 1e-100 and 1e100.');
+  exception
+    when numeric_value_out_of_range then
+      perform common.refuse('CF007', format('statistic "%s": %s', left(statistic, 100), left(sqlerrm, 100)),
+        'Use other units, so that the values are between 1e-100 and 1e100.');
+    when data_exception then
+      perform common.refuse('CF001', format('statistic "%s" of a resample: %s', left(statistic, 100),
+        left(sqlerrm, 100)), 'Give an aggregate that is null where it has no value, such as sum(a) / nullif(sum(b), 0).');
   end;
   select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value),
     percentile_cont((1 + confidence) / 2) within group (order by value), count(value)
@@ -138,8 +145,8 @@ With `cluster_col` whole clusters are drawn (all rows of a person, all persons o
 of a cluster resemble each other.
 The same seed gives the same answer for the same rows in the same order. Resamples in which the statistic is null do
 not count (see `resamples`).
-Errors: CF001 (resamples, confidence, not one aggregate), CF002 (unknown table or column), CF004 (fewer than two rows
-or clusters), CF007 (numbers that are too large).
+Errors: CF001 (resamples, confidence, not one aggregate, one that fails), CF002 (unknown table or column), CF004 (fewer
+than two rows or clusters), CF005 (not readable), CF007 (numbers that are too large).
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
 $$;
 

@@ -196,7 +196,6 @@ begin
   failure := case
     when v_known - v_d - case when v_exact = 1 then 0 else v_p end <= v_unknowns + 1 then
       format('%s values are too few for orders %s', v_known, orders[1:3])
-    when v_largest > 1e100 then 'it has values beyond 1e100'
     when v_gaps and v_exact = 0 then 'it has a gap, which the method css does not accept'
     when v_gaps and v_d > 1 and v_mean = 1 then
       'it has a gap, so that the mean of its second or higher differences is not estimated'

@@ -163,7 +163,6 @@ begin
       format('%s values are too few for a forecast', size)
     when cardinality(series) <= period then
       format('%s values are too few for a cycle of %s', size, period)
-    when greatest(abs(v_lowest), abs(v_highest)) > 1e100 then 'it has values beyond 1e100'
     when greatest(abs(v_lowest), abs(v_highest)) between 1e-320 and 1e-100 then 'its values are within 1e-100 of 0'
     when seasonal = 'multiplicative' and v_lowest <= 0 then
       'a multiplicative season needs values above 0; choose additive'

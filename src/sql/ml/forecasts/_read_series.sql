@@ -37,7 +37,11 @@ begin
       'Give a table with at least one row whose time is not null.');
   end if;
   update pg_temp._ml_series
-  set _failure = format('the value at %s is NaN or infinity', left(_times[invalid.position], 100))
+  set _failure = case
+    when invalid.position is not null then
+      format('the value at %s is NaN or infinity', left(_times[invalid.position], 100))
+    else 'it has values beyond 1e100'
+  end
   from (
     select
       source._place as place,
@@ -45,18 +49,19 @@ begin
         array_position(source._series, 'NaN'),
         array_position(source._series, 'Infinity'),
         array_position(source._series, '-Infinity')
-      ) as position
+      ) as position,
+      (select max(abs(value)) > 1e100 from unnest(source._series) as value) as is_huge
     from pg_temp._ml_series as source
   ) as invalid
   where _ml_series._place = invalid.place
     and _ml_series._failure is null
-    and invalid.position is not null;
+    and (invalid.position is not null or invalid.is_huge);
 end;
 $$;
 
 comment on function ml._read_series(regclass, text, text, text[]) is $$
 Reads the series of a table into the temporary table `_ml_series`.
 One row per group: its columns, its values `_series` and their `_times` as arrays in the order of time, and `_failure`,
-the reason why it is not a series (two rows with the same time, NaN or infinity), or null.
+the reason why it is not a series (two rows with the same time, NaN, infinity or values beyond 1e100), or null.
 Errors: CF001 (not a number), CF002 (unknown column), CF004 (no rows).
 $$;

@@ -102,15 +102,13 @@ begin
     from pg_temp._ml_series as source
     order by source._place
   loop
-    if v_row.failure is null then
-      v_fit := ml._arima_model(v_row.series, non_seasonal_orders || include_mean::int, method, v_max_iter);
-      v_row.failure := v_fit.failure;
-    end if;
-    if v_row.failure is not null then
-      if v_groups = '{}' then
-        perform ml._refuse_series(v_row.failure, v_relation::text);
-      end if;
-      v_fit := null;
+    v_fit := ml._arima_model(
+      case when v_row.failure is null then v_row.series else '{}' end, non_seasonal_orders || include_mean::int, method,
+      v_max_iter
+    );
+    v_row.failure := coalesce(v_row.failure, v_fit.failure);
+    if v_row.failure is not null and v_groups = '{}' then
+      perform ml._refuse_series(v_row.failure, v_relation::text);
     end if;
     execute format(
       $query$

@@ -80,7 +80,7 @@ Writes the seasonal-naive forecast, the baseline of all other methods: the last 
 `seasonal_period` is the length of a cycle in rows; with 1 the forecast is the last known value. Writes `output_table`:
 the grouping columns, `step_ahead`, `forecast_value`, `lower`, `upper`. The variance is that of the changes from cycle
 to cycle, multiplied by the number of cycles since the value; null when no position is known twice. A group that is not
-longer than a cycle, has two rows with the same time or no value has no rows.
+longer than a cycle, has two rows with the same time, values beyond 1e100 or no value has no rows.
 Errors: CF001, CF002, CF003 (`output_table` exists), CF004 (not longer than a period), CF005.
 Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 2021, sections 5.2 and 5.5.
 $$;

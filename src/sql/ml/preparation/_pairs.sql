@@ -17,6 +17,7 @@ declare
   v_columns text[];
   v_numbers text[];
   v_rows bigint;
+  v_wrong text;
 begin
   if coalesce(btrim(target_cols), '*') = '*' then
     v_columns := array(
@@ -67,6 +68,18 @@ begin
       format('"%s" has no row without a null in %s', v_relation, array_to_string(v_columns, ', ')),
       'Rows with a null in any of the columns are left out.'
     );
+  end if;
+  -- NaN and infinity make what their column is compared with, itself included, NaN.
+  select name
+  into v_wrong
+  from pg_temp._ml_pair
+  cross join unnest(v_columns) with ordinality as part (name, position)
+  where _below[position * (position + 1) / 2] in ('NaN', 'Infinity', '-Infinity')
+  order by position
+  limit 1;
+  if v_wrong is not null then
+    perform common.refuse('CF001', format('%s of "%s" holds NaN or infinity', left(v_wrong, 100), v_relation),
+      'Leave such rows out, or make the values null: rows with a null are left out.');
   end if;
   perform ml._create_table(format(
     'create table %s as select %s column_position::int, variable, %s from pg_temp._ml_pair cross

@@ -19,8 +19,8 @@ With `*` all columns of numbers or booleans. Rows with a null in any of them are
 built-in aggregates, also by group.
 Writes `output_table`: the grouping columns, `column_position`, `variable` and one float8 column a variable (lower
 triangle, null above the diagonal); and `<output_table>_summary`. `verbose` and `n_groups_per_run` change nothing.
-Errors: CF001 (not a number), CF002, CF003 (a table exists), CF004 (fewer than two columns, no rows), CF005, CF008
-(over 500 columns).
+Errors: CF001 (not a number, NaN or infinity), CF002, CF003 (a table exists), CF004 (fewer than two columns, no rows),
+CF005, CF008 (over 500 columns).
 $$;
 
 grant execute on function ml.covariance(text, text, text, boolean, text, int)

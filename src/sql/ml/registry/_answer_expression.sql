@@ -1,3 +1,24 @@
+create or replace function ml._shares(answers float8[])
+returns float8[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select case
+    when array_position(answers, null) is null then array_agg(
+      case when total > 0 then answer / total else 1.0::float8 / cardinality(answers) end order by place
+    )
+  end
+  from (
+    select answer, place, sum(answer) over () as total
+    from unnest(answers) with ordinality as listed (answer, place)
+  ) as summed;
+end;
+
+comment on function ml._shares(float8[]) is $$
+Values of at least 0 in the proportion that sums to 1, all alike where all are 0; null when one is null.
+$$;
+
 create or replace function ml._answer_expression(document jsonb, score text)
 returns text
 language sql
@@ -5,9 +26,29 @@ stable
 parallel safe
 begin atomic
   select case
-    when document ? 'classes' then case document ->> 'link'
-      when 'softmax' then format('ml._softmax(%s)', score)
-      else score
+    when document ? 'classes' then case
+      when document ? 'calibration' then format(
+        '(select ml._shares(array[%s]) from (select %s as p offset 0) as uncalibrated)',
+        (
+          select string_agg(
+            case document #>> '{calibration,method}'
+              when 'platt' then format(
+                '1 / (1 + exp(-least(greatest(%L::float8 * ml._log_odds(p[%s]) + %L::float8, -700), 700)))',
+                (part ->> 'slope')::float8, place, (part ->> 'intercept')::float8
+              )
+              else format(
+                'ml._interpolate(p[%s], %L::float8[], %L::float8[])', place,
+                array(select value::float8 from jsonb_array_elements_text(part -> 'scores') as value),
+                array(select value::float8 from jsonb_array_elements_text(part -> 'answers') as value)
+              )
+            end,
+            ', ' order by place
+          )
+          from jsonb_array_elements(document #> '{calibration,classes}') with ordinality as listed (part, place)
+        ),
+        uncalibrated.probabilities
+      )
+      else uncalibrated.probabilities
     end
     when document ->> 'kind' = 'ensemble' then format(
       '(select case when odds is not null then 1 / (1 + exp(-least(greatest(odds, -700), 700))) end
@@ -39,13 +80,18 @@ begin atomic
       )
       else _answer_expression.score
     end as score
-  ) as calibrated;
+  ) as calibrated
+  cross join (
+    select case document ->> 'link' when 'softmax' then format('ml._softmax(%s)', _answer_expression.score)
+      else _answer_expression.score end as probabilities
+  ) as uncalibrated;
 end;
 
 comment on function ml._answer_expression(jsonb, text) is $$
 SQL that makes the answer of a model from the SQL of its raw score: calibration, then the inverse of the link.
-With several classes it is an array of their probabilities.
+With several classes it is an array of their probabilities: calibrated, the answers of the classes, each against the
+others, in the proportion that sums to 1.
 $$;
 
-grant execute on function ml._answer_expression(jsonb, text)
+grant execute on function ml._shares(float8[]), ml._answer_expression(jsonb, text)
   to insights_reader, insights_analyst, insights_admin, insights_worker;

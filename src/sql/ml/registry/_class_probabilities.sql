@@ -12,10 +12,10 @@ declare
 begin
   if v_document ->> 'kind' = 'trees' then
     v_scores := array(
-      select output.intercept::float8 + coalesce(sum(leaf.value), 0)
+      select output.intercept::float8 + coalesce(sum(coalesce(leaf.value, leaf.class_values[output.place])), 0)
       from jsonb_array_elements_text(v_document -> 'intercepts') with ordinality as output (intercept, place)
       left join ml._tree_values(model.model_id, ml._tree_inputs_of(v_document, features)) as leaf
-        on (v_document -> 'tree_classes' ->> leaf.tree - 1)::int = output.place
+        on leaf.value is null or (v_document -> 'tree_classes' ->> leaf.tree - 1)::int = output.place
       group by output.place, output.intercept
       order by output.place
     );

@@ -1,5 +1,3 @@
-/* -------------------------------------------------------------------------------------------------- answering -- */
-
 create or replace function ml._interpolate(score float8, scores float8[], answers float8[])
 returns float8
 language sql

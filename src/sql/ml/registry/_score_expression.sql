@@ -45,6 +45,36 @@ end;
 
 comment on function ml._sum_expression(float8, text[]) is $$The sum of an intercept and of SQL expressions, as SQL.$$;
 
+create or replace function ml._leaf_scores(model_id bigint, intercepts jsonb, trees text[])
+returns text
+language sql
+stable
+parallel safe
+begin atomic
+  -- A row walks each tree once: the place of its leaf is then looked up for each class.
+  with leaf as (
+    select dense_rank() over (order by node.tree) as tree, node.node, node.class_values
+    from ml.tree_node as node
+    where node.model_id = _leaf_scores.model_id
+      and node.class_values is not null
+  )
+  select format('(select array[%s] from (select array[%s]::int[] as leaf offset 0) as reached)',
+    string_agg(ml._sum_expression(intercept::float8, array(
+      select format('(%L::float8[])[leaf[%s]]', array_agg(leaf.class_values[class.place] order by leaf.node), leaf.tree)
+      from leaf
+      group by leaf.tree
+      order by leaf.tree
+    )), ', ' order by class.place),
+    array_to_string(trees, ', ')
+  )
+  from jsonb_array_elements_text(intercepts) with ordinality as class (intercept, place);
+end;
+
+comment on function ml._leaf_scores(bigint, jsonb, text[]) is $$
+The array of the scores of the classes as SQL, for trees whose leaves have a value for each class.
+`trees` is the SQL of the place of the leaf that a row reaches, for each tree in ascending order.
+$$;
+
 create or replace function ml._score_expression(model ml.model)
 returns text
 language plpgsql
@@ -74,17 +104,20 @@ begin
         order by node.tree loop
         v_numbers := v_numbers || v_tree;
         v_trees := v_trees || ml._tree_expression(
-          format('(select * from ml.tree_node where model_id = %s) as registered', model.model_id),
+          format('(select *, count(class_values) over (order by node) as leaf from ml.tree_node where model_id = %s
+            and tree = %s) as registered', model.model_id, v_tree),
           v_tree,
           (select jsonb_object_agg(feature ->> 'name', position)
             from jsonb_array_elements(v_document -> 'features') with ordinality as listed (feature, position)),
           (select jsonb_object_agg(feature ->> 'name', feature -> 'categories')
             from jsonb_array_elements(v_document -> 'features') as feature),
-          'format(''%L::float8'', value)'
+          'case when class_values is null then format(''%L::float8'', value) else leaf::text end'
         );
       end loop;
       if v_classes is null then
         v_score := ml._sum_expression((v_document ->> 'intercept')::float8, v_trees);
+      elsif not v_document ? 'tree_classes' then
+        v_score := ml._leaf_scores(model.model_id, v_document -> 'intercepts', v_trees);
       else
         -- Each class has trees of its own.
         select format('array[%s]', string_agg(ml._sum_expression(intercept::float8, array(
@@ -149,5 +182,5 @@ With several classes it is an array of one score for each.
 $$;
 
 grant execute on function ml._linear_expression(jsonb), ml._sum_expression(float8, text[]),
-  ml._score_expression(ml.model)
+  ml._leaf_scores(bigint, jsonb, text[]), ml._score_expression(ml.model)
   to insights_reader, insights_analyst, insights_admin, insights_worker;

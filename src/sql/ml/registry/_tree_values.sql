@@ -1,5 +1,5 @@
 create or replace function ml._tree_values(model_id bigint, inputs jsonb)
-returns table (tree int, value float8)
+returns table (tree int, value float8, class_values float8[])
 language sql
 stable
 parallel safe
@@ -29,13 +29,13 @@ begin atomic
     where walk.feature is not null
   )
 
-  select walk.tree, walk.value
+  select walk.tree, walk.value, walk.class_values
   from walk
   where walk.feature is null;
 end;
 
 comment on function ml._tree_values(bigint, jsonb) is $$
-The value of the leaf that one row reaches, for each tree of a model.
+The value, or the values by class, of the leaf that one row reaches, for each tree of a model.
 All trees are walked at once, by key. Batches use ml._score_expression.
 $$;
 

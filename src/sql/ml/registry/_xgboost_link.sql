@@ -8,7 +8,7 @@ as $$
 begin
   if objective in ('binary:logistic', 'reg:logistic') then
     return 'logit';
-  elsif objective in ('count:poisson', 'reg:gamma', 'reg:tweedie') then
+  elsif objective in ('count:poisson', 'reg:gamma', 'reg:tweedie', 'survival:cox', 'survival:aft') then
     return 'log';
   elsif objective in ('multi:softprob', 'multi:softmax') then
     return 'softmax';
@@ -23,7 +23,7 @@ begin
     format('the objective "%s" is not known here', coalesce(left(objective, 100), 'null')),
     'There are reg:squarederror, reg:absoluteerror, reg:pseudohubererror, reg:squaredlogerror, '
       || 'reg:quantileerror, reg:logistic, binary:logistic, binary:logitraw, multi:softprob, multi:softmax, '
-      || 'count:poisson, reg:gamma, reg:tweedie and rank:….'
+      || 'count:poisson, reg:gamma, reg:tweedie, survival:cox, survival:aft and rank:….'
   );
 end;
 $$;

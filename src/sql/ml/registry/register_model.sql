@@ -1,3 +1,40 @@
+create or replace function ml._is_calibration(method text, part jsonb)
+returns boolean
+language sql
+immutable
+parallel safe
+begin atomic
+  select coalesce(
+    case
+      when method = 'platt' then ml._is_double(part -> 'slope') and ml._is_double(part -> 'intercept')
+      when method = 'isotonic' and jsonb_typeof(part -> 'scores') = 'array'
+        and jsonb_typeof(part -> 'answers') = 'array' then
+        jsonb_array_length(part -> 'scores') = jsonb_array_length(part -> 'answers')
+        and jsonb_array_length(part -> 'scores') > 0
+        and (select bool_and(ml._is_double(number))
+          from jsonb_array_elements((part -> 'scores') || (part -> 'answers')) as number)
+        -- The answers are probabilities, and both ascend.
+        and (
+          select bool_and(answer between 0 and 1 and coalesce(score > last_score and answer >= last_answer, true))
+          from (
+            select score, answer, lag(score) over (order by place) as last_score,
+              lag(answer) over (order by place) as last_answer
+            from (
+              select (part -> 'scores' ->> place)::numeric as score, (part -> 'answers' ->> place)::numeric as answer,
+                place
+              from generate_series(0, jsonb_array_length(part -> 'scores') - 1) as place
+              where jsonb_typeof(part -> 'scores' -> place) = 'number'
+                and jsonb_typeof(part -> 'answers' -> place) = 'number'
+            ) as point
+          ) as followed
+        )
+    end,
+    false
+  );
+end;
+
+comment on function ml._is_calibration(text, jsonb) is $$Whether an object has the numbers of a calibration.$$;
+
 create or replace function ml._check_document(document jsonb)
 returns void
 language plpgsql
@@ -25,7 +62,6 @@ begin
       when v_classes is distinct from jsonb_array_length(document -> 'classes') or v_classes not between 2 and 100
         then '2 to 100 names of classes, all different, for linear or trees'
       when coalesce(document ->> 'link', '') not in ('softmax', 'identity') then 'the link softmax or identity'
-      when document ? 'calibration' then 'no calibration'
       when jsonb_typeof(document -> 'features') is distinct from 'array' then 'a list of features'
       when v_kind = 'linear' and (jsonb_typeof(document -> 'outputs') is distinct from 'array'
         or jsonb_array_length(document -> 'outputs') <> v_classes) then 'one of the outputs for each class'
@@ -33,10 +69,19 @@ begin
         or jsonb_array_length(document -> 'intercepts') <> v_classes
         or exists (select from jsonb_array_elements(document -> 'intercepts') as number
           where not ml._is_double(number))) then 'a number in "intercepts" for each class'
-      when v_kind = 'trees' and (jsonb_typeof(document -> 'tree_classes') is distinct from 'array'
+      when v_kind = 'trees' and document ? 'tree_classes' and (jsonb_typeof(document -> 'tree_classes') <> 'array'
         or exists (select from jsonb_array_elements(document -> 'tree_classes') as place
           where jsonb_typeof(place) <> 'number' or place::numeric not in (select generate_series(1, v_classes))))
         then '"tree_classes", the number of a class for each tree'
+      when document ? 'calibration' and not coalesce(
+        jsonb_typeof(document #> '{calibration,classes}') = 'array'
+        and jsonb_array_length(document #> '{calibration,classes}') = v_classes
+        and (
+          select bool_and(ml._is_calibration(document #>> '{calibration,method}', part))
+          from jsonb_array_elements(document #> '{calibration,classes}') as part
+        ),
+        false
+      ) then 'a sound calibration of each class'
     end;
     if v_wrong is not null then
       perform common.refuse('CF009', format('the document of several classes lacks %s', v_wrong),
@@ -117,18 +162,9 @@ begin
     when v_kind = 'scores' and jsonb_array_length(document -> 'features') = 0 then 'a key'
     when v_kind = 'scores' and document ? 'default'
       and not ml._is_double(document -> 'default') then 'a number as default'
-    when document ? 'calibration' and not coalesce(
-      case document #>> '{calibration,method}'
-        when 'platt' then ml._is_double(document #> '{calibration,slope}')
-          and ml._is_double(document #> '{calibration,intercept}')
-        when 'isotonic' then jsonb_array_length(document #> '{calibration,scores}') = jsonb_array_length(
-          document #> '{calibration,answers}')
-          and jsonb_array_length(document #> '{calibration,scores}') > 0
-          and (select bool_and(ml._is_double(number))
-            from jsonb_array_elements((document #> '{calibration,scores}') || (document #> '{calibration,answers}'))
-              as number)
-      end, false
-    ) then 'a sound calibration'
+    when document ? 'calibration' and v_classes is null
+      and not ml._is_calibration(document #>> '{calibration,method}', document -> 'calibration')
+        then 'a sound calibration'
   end;
   if v_wrong is not null then
     perform common.refuse('CF009', format('the document lacks %s', left(v_wrong, 100)),
@@ -268,20 +304,21 @@ begin
     when 'trees' then
       begin
         insert into ml.tree_node (model_id, tree, node, parent, feature, threshold, categories, missing_left,
-          left_node, right_node, value, gain, cover)
+          left_node, right_node, value, gain, cover, class_values)
         select v_model_id, node.tree, node.node, node.parent, node.feature, node.threshold, node.categories,
-          node.missing_left, node.left_node, node.right_node, node.value, node.gain, coalesce(node.cover, 0)
+          node.missing_left, node.left_node, node.right_node, node.value, node.gain, coalesce(node.cover, 0),
+          node.class_values
         from jsonb_to_recordset(document -> 'nodes') as node (
           tree int, node int, parent int, feature text, threshold float8, categories text[], missing_left boolean,
-            left_node int, right_node int, value float8, gain float8, cover float8
+            left_node int, right_node int, value float8, gain float8, cover float8, class_values float8[]
         );
       exception when check_violation or not_null_violation or unique_violation or invalid_text_representation
         or numeric_value_out_of_range then
         perform common.refuse(
           'CF009',
           format('a node of the trees is not sound: %s', left(sqlerrm, 100)),
-          'Every node has tree, node and, but for the root, parent; a leaf has value, any other node feature, '
-            || 'threshold or categories, missing_left, left_node and right_node.'
+          'Every node has tree, node and, but for the root, parent; a leaf has value or class_values, any other node '
+            || 'feature, threshold or categories, missing_left, left_node and right_node.'
         );
       end;
       select format('tree %s, node %s', node.tree, node.node)
@@ -313,6 +350,28 @@ begin
       ), (
         select format('tree %s, which has no root', node.tree) from ml.tree_node as node
         where node.model_id = v_model_id group by node.tree having min(node.node) > 0 limit 1
+      ), (
+        -- Within what a sum can hold.
+        select format('tree %s, node %s, whose value is not a number up to 1e100', node.tree, node.node)
+        from ml.tree_node as node
+        where node.model_id = v_model_id
+          and not (coalesce(abs(node.value), 0) <= 1e100 and 1e100 >= all (
+            select abs(value) from unnest(node.class_values) as value where value is not null
+          ))
+        order by node.tree, node.node limit 1
+      ), (
+        -- A tree is of one class, by tree_classes, or has values for all.
+        select format('tree %s, node %s, whose values are not those of its classes', node.tree, node.node)
+        from ml.tree_node as node
+        where node.model_id = v_model_id and node.feature is null
+          and case when document ? 'classes' and not document ? 'tree_classes'
+            then coalesce(
+              array_ndims(node.class_values) <> 1 or array_position(node.class_values, null) is not null
+                or cardinality(node.class_values) <> jsonb_array_length(document -> 'classes'),
+              true
+            )
+            else node.value is null end
+        order by node.tree, node.node limit 1
       ));
       if v_wrong is not null then
         perform common.refuse('CF009', format('the trees do not hang together at %s', left(v_wrong, 100)),
@@ -376,7 +435,7 @@ A recommender has no document: it is in tables of the room that serves it.
 Errors: CF001 (name, task, metric), CF009 (the document), CF010 (the project has another task or metric).
 $$;
 
-grant execute on function ml._check_document(jsonb) to insights_admin, insights_worker;
+grant execute on function ml._is_calibration(text, jsonb), ml._check_document(jsonb) to insights_admin, insights_worker;
 grant execute on function ml.register_model(text, text, text, jsonb, jsonb, jsonb, text, bigint, timestamptz, bigint,
   interval, text)
   to insights_admin, insights_worker;

@@ -111,44 +111,39 @@ set extra_float_digits to 1
 as $$
 declare
   v_model constant ml.tree_model := ml._tree_model(model_table, array['tree_train', 'forest_train']);
-  v_outputs constant int := coalesce(cardinality(classes), 1);
   v_nodes jsonb;
 begin
-  -- The answer is the mean of the trees: each tree once for each class, with the share of the class in its leaves.
+  -- The answer is the mean of the trees; with several classes a leaf has the share of each.
   execute format(
     $query$
     select jsonb_agg(jsonb_strip_nulls(
       to_jsonb(grown) - 'depth' - 'num_rows' - 'feature' - 'distribution' - 'value'
       || jsonb_build_object(
-        'tree', (grown.tree - 1) * %1$s + place,
         'feature', (select feature.name
-          from unnest(%2$L::text[], %3$L::text[]) as feature (name, quoted) where feature.quoted = grown.feature),
-        'value', case when grown.feature is null then %4$s / %5$s::float8 end
+          from unnest(%1$L::text[], %2$L::text[]) as feature (name, quoted) where feature.quoted = grown.feature),
+        %3$L, case when grown.feature is null then %4$s end
       )
     ))
-    from %6$s as grown
-    cross join generate_series(1, %1$s) as place
+    from %5$s as grown
     $query$,
-    v_outputs, names, v_model.independent_varnames,
+    names, v_model.independent_varnames, case when classes is null then 'value' else 'class_values' end,
     case
-      when v_model.dependent_var_levels is null then 'grown.value'
-      when classes is null then format('grown.distribution[%s]', array_position(v_model.dependent_var_levels, '1'))
-      else format('grown.distribution[array_position(%L::text[], (%L::text[])[place])]', v_model.dependent_var_levels,
-        classes)
+      when v_model.dependent_var_levels is null then format('grown.value / %s::float8', v_model.num_trees)
+      when classes is null then format('grown.distribution[%s] / %s::float8',
+        array_position(v_model.dependent_var_levels, '1'), v_model.num_trees)
+      else (
+        select format('array[%s]', string_agg(format('grown.distribution[%s] / %s::float8',
+          array_position(v_model.dependent_var_levels, class), v_model.num_trees), ', ' order by position))
+        from unnest(classes) with ordinality as listed (class, position)
+      )
     end,
-    v_model.num_trees, model_table
+    model_table
   ) into v_nodes;
   return jsonb_build_object(
     'kind', 'trees', 'link', 'identity', 'nodes', v_nodes, 'features', ml._tree_features_document(v_model, names)
   ) || case
     when classes is null then '{"intercept": 0}'
-    else jsonb_build_object(
-      'classes', classes, 'intercepts', array_fill(0, array[v_outputs]),
-      'tree_classes', (
-        select jsonb_agg(1 + (tree - 1) % v_outputs order by tree)
-        from generate_series(1, v_model.num_trees * v_outputs) as tree
-      )
-    )
+    else jsonb_build_object('classes', classes, 'intercepts', array_fill(0, array[cardinality(classes)]))
   end;
 end;
 $$;
@@ -248,7 +243,8 @@ begin
     );
     execute format('select array[array[intercept] || coef_all] from %s', v_output) into v_fitted;
   elsif algorithm = 'mlogregr' then
-    -- The first class is the reference: its coefficients are 0.
+    -- The first class is the reference: its coefficients are 0. Only differences between classes matter, so the mean
+    -- over the classes is subtracted: the score of each class is explained, also that of the first.
     v_options := ml._named_arguments(parameters, array['max_iter', 'tolerance']);
     execute format(
       'select ml.mlogregr_train(%L, %L, %L, %L, 0, %L)', source_table, v_output,
@@ -260,6 +256,16 @@ begin
       'select array[array_fill(0::float8, array[%s])] || array_agg(coef order by category) from %s',
       cardinality(v_used) + 1, v_output
     ) into v_fitted;
+    v_fitted := array(
+      select array(
+        select v_fitted[class][place]
+          - (select avg(v_fitted[other][place]) from generate_subscripts(v_fitted, 1) as other)
+        from generate_subscripts(v_fitted, 2) as place
+        order by place
+      )
+      from generate_subscripts(v_fitted, 1) as class
+      order by class
+    );
   else
     v_options := ml._named_arguments(parameters, case algorithm when 'logregr' then array['max_iter', 'tolerance']
       else '{}' end);
@@ -467,15 +473,14 @@ begin
       'Both parts need rows with a label.');
   end if;
   if v_classes is not null then
-    if algorithm not in ('gbm', 'tree', 'forest', 'mlogregr') or coalesce(calibration, 'none') <> 'none' then
+    if algorithm not in ('gbm', 'tree', 'forest', 'mlogregr') then
       perform common.refuse(
         'CF001',
-        format('"%s" has %s classes, and %s answers for two', left(label, 100), cardinality(v_classes),
-          case when coalesce(calibration, 'none') <> 'none' then 'a calibration' else left(algorithm, 100) end),
-        'Choose gbm, forest, tree or mlogregr without a calibration, or give a boolean or 0 and 1.'
+        format('"%s" has %s classes, and %s answers for two', left(label, 100), cardinality(v_classes), algorithm),
+        'Choose gbm, forest, tree or mlogregr, or give a boolean or 0 and 1.'
       );
     end if;
-    v_calibration := 'none';
+    v_calibration := coalesce(calibration, 'none');
   elsif algorithm = 'mlogregr' then
     perform common.refuse('CF001', format('"%s" has two classes, 0 and 1', left(label, 100)), 'Choose logregr.');
   end if;
@@ -541,12 +546,18 @@ begin
   v_model := ml._version(project, v_version);
 
   if v_calibration <> 'none' and v_counts.validating >= 50 then
+    -- The raw score, or with several classes their probabilities.
     execute format(
-      'create temporary table _ml_train_scored on commit drop as select observed, %s as score
+      'create temporary table _ml_train_scored on commit drop as select observed, %s as %s
         from (select _ml_label as observed, %s from %s where _ml_part = 1 and _ml_label is not null offset 0) as input',
-      ml._score_expression(v_model), ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows
+      case when v_classes is null then ml._score_expression(v_model)
+        else ml._answer_expression(v_model.coefficients, ml._score_expression(v_model)) end,
+      case when v_classes is null then 'score' else 'prediction' end,
+      ml._feature_list(v_model.coefficients, v_rows::regclass), v_rows
     );
-    v_model := ml._calibrate(v_model.model_id, ml._fit_calibration(v_scored, v_calibration));
+    v_model := ml._calibrate(v_model.model_id, case when v_classes is null
+      then ml._fit_calibration(v_scored, v_calibration)
+      else ml._fit_class_calibration(v_scored, v_calibration, v_classes) end);
   end if;
   v_result := ml._challenge(
     v_model, v_rows::regclass, '_ml_label', '_ml_part = 2',
@@ -578,9 +589,9 @@ What is held out: with `predicted_at` the latest rows, by ml.time_split, which r
 later (`feature_known_at`) and leaves out rows whose label was not known by then (`label_known_at`); or the rows for
 which `holdout` is true; or a share by a hash of the id, or of `group_column`, so that no group is in two parts.
 A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic`
-or `none`; by default Platt's for boosted classifiers).
+or `none`; by default Platt's for boosted classifiers of two classes; with several, each against the others).
 Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; for several classes log_loss,
-accuracy, macro_f1; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
+accuracy, macro_f1, calibration_error; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
 The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class),
 CF005, CF007 (collinear, separated), CF010 (the project has another task).
 $$;

@@ -5,15 +5,15 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   if failure ~ 'without a null|rows for' then
-    perform common.refuse('CF004', format('"%s" has too few rows: %s', left(relation, 100), left(failure, 100)),
+    perform common.refuse('CF004', format('"%s" has too few rows: %s', left(relation, 100), left(failure, 200)),
       'A model needs at least as many rows without nulls as it has columns.');
   elsif failure ~ 'one class only|of the . categories' then
-    perform common.refuse('CF004', format('"%s" cannot be classified: %s', left(relation, 100), left(failure, 100)),
+    perform common.refuse('CF004', format('"%s" cannot be classified: %s', left(relation, 100), left(failure, 200)),
       'Both classes must occur among the rows without nulls.');
   end if;
   perform common.refuse(
     'CF007',
-    format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 100)),
+    format('"%s" does not determine the coefficients: %s', left(relation, 100), left(failure, 200)),
     'Omit the column, or fit with a ridge penalty: ml.elastic_net_train with alpha 0 and a small lambda_value, or '
       || 'ml.ridge_train.'
   );

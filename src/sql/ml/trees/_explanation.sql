@@ -82,7 +82,9 @@ begin atomic
       join product using (line, tree, leaf)
       group by factor.line, factor.feature
     ), expected as (
-      select %7$L::float8 + coalesce(sum(leaf.value * leaf.cover / root.cover), 0) as contribution
+      select %7$L::float8 + coalesce(sum(
+        case when leaf.node = 0 then leaf.value else leaf.value * leaf.cover / root.cover end
+      ), 0) as contribution
       from nodes as leaf
       join nodes as root on root.tree = leaf.tree and root.node = 0
       where leaf.feature is null

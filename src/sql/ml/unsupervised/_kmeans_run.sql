@@ -12,7 +12,6 @@ create or replace function ml._kmeans_run(
   out vectors text[]
 )
 language plpgsql
-set search_path to pg_catalog, pg_temp
 set jit to off
 set client_min_messages to warning
 as $$

@@ -11,7 +11,6 @@ create or replace function ml._kmeans_settle(
   out objective_fn float8
 )
 language plpgsql
-set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

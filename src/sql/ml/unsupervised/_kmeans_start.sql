@@ -5,7 +5,6 @@
 create or replace function ml._kmeans_start(points text, k int, fn_dist text, kept text, seed bigint, spread boolean)
 returns text[]
 language plpgsql
-set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

@@ -5,7 +5,6 @@
 create or replace function ml._silhouette(points text, fn_dist text, vectors text[], seed bigint)
 returns float8
 language plpgsql
-set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

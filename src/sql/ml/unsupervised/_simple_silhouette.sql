@@ -1,7 +1,6 @@
 create or replace function ml._simple_silhouette(points text, fn_dist text, vectors text[])
 returns float8
 language plpgsql
-set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare

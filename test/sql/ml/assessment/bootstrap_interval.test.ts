@@ -78,3 +78,28 @@ test("a read-only transaction gets the same answer, and numbers that are too lar
     },
   );
 });
+
+test.each([
+  ["avg(generate_series(1, 3))"],
+  ["generate_series(1, 3)"],
+  ["array[]"],
+  ["avg(1 / 0)"],
+  // Some resample has no more than five different rows.
+  ["1 / (count(distinct id) - 5)"],
+  ["1 / nullif(count(*), count(*)) from lab.few --"],
+])("%s is refused by name", async (statistic) => {
+  await database.query(
+    "create table if not exists lab.few as select id, id::float8 as x from generate_series(1, 8) as id",
+  );
+  expect(await database.rejects("select ml.bootstrap_interval('lab.few', $1, 200)", [statistic])).toMatchObject({
+    code: "CF001",
+  });
+});
+
+test("a table that may not be read is refused", async () => {
+  await database.query("create table if not exists lab.hidden as select 1 as x");
+  await database.query("grant usage on schema lab to insights_analyst");
+  await database.as("insights_analyst", {}, async (db) => {
+    expect(await db.rejects("select ml.bootstrap_interval('lab.hidden', 'avg(x)')")).toMatchObject({ code: "CF005" });
+  });
+});

@@ -179,7 +179,7 @@ describe("gaps, units and groups", () => {
        union all select 'gap', day, case when day <> 9 then sin(day * day) end from generate_series(1, 40) as day
        union all select 'constant', day, 5 from generate_series(1, 40) as day
        union all select 'short', day, day from generate_series(1, 3) as day
-       union all select 'twice', 1, day from generate_series(1, 40) as day
+       union all select 'again', 1, day from generate_series(1, 40) as day
        union all select 'nan', day, 'nan' from generate_series(1, 40) as day
        union all select 'unknown', day, null from generate_series(1, 40) as day
        union all select 'huge', day, 1e200 * sin(day * day) from generate_series(1, 40) as day
@@ -198,7 +198,7 @@ describe("gaps, units and groups", () => {
       gap: expect.stringContaining("a gap"),
       constant: expect.stringContaining("constant"),
       short: expect.stringContaining("too few"),
-      twice: expect.stringContaining("several rows at 1"),
+      again: expect.stringContaining("several rows at 1"),
       nan: expect.stringContaining("NaN"),
       unknown: expect.stringContaining("too few"),
       huge: expect.stringContaining("1e100"),

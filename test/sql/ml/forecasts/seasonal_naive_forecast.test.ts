@@ -40,7 +40,8 @@ describe("gaps and groups", () => {
        select 'good', day, day from generate_series(1, 9) as day
        union all select 'new', day, day from generate_series(1, 2) as day
        union all select 'unknown', day, null from generate_series(1, 9) as day
-       union all select 'twice', 1, day from generate_series(1, 9) as day`,
+       union all select 'twice', 1, day from generate_series(1, 9) as day
+       union all select 'huge', day, 1e200 * day from generate_series(1, 9) as day`,
     );
     await database.query("drop table if exists lab.naive");
     await database.query("select ml.seasonal_naive_forecast('lab.many', 'lab.naive', 'day', 'y', 2, 3, 'course')");

@@ -38,6 +38,14 @@ describe("correlation and covariance", () => {
       ["y", "b", -1, 2],
     ]);
     expect((await refuse("covariance('lab.numbers', 'lab.made', 'a, kind')")).code).toBe("CF001");
+    for (const call of ["covariance", "correlation"])
+      for (const value of ["NaN", "Infinity", "-Infinity"]) {
+        await database.query(`update lab.numbers set b = '${value}' where a = 3`);
+        expect(await refuse(`${call}('lab.numbers', 'lab.made', 'a, b', false, 'kind')`)).toMatchObject({
+          code: "CF001",
+          hint: expect.stringContaining("make the values null"),
+        });
+      }
     expect((await refuse("covariance('lab.numbers', 'lab.made', 'a, c')")).code).toBe("CF002");
     expect((await refuse("covariance('lab.numbers', 'lab.numbers', 'a, b')")).code).toBe("CF003");
     expect((await refuse("covariance('lab.numbers', 'lab.made', 'a')")).code).toBe("CF004");

@@ -115,3 +115,67 @@ describe("errors", () => {
     expect(await database.value("select count(*) from ml.project where name = 'house.new'")).toBe("0");
   });
 });
+
+describe("numbers of a document", () => {
+  const register = (document: object, task = "classification"): Promise<unknown> =>
+    database.query("select ml.register_model('p', $1, 'x', $2)", [task, JSON.stringify(document)]);
+  const stump = { kind: "trees", link: "identity", intercept: 0, features: [] };
+  const classes = { ...stump, classes: ["u", "v"], intercepts: [0, 0] };
+  const line = { kind: "linear", link: "logit", intercept: 0, features: [] };
+
+  test.each([
+    ["a leaf too large to be added", { ...stump, nodes: [{ tree: 1, node: 0, value: 1e308 }] }],
+    ["a leaf of NaN", { ...stump, nodes: [{ tree: 1, node: 0, value: "NaN" }] }],
+    ["a leaf of infinity", { ...stump, nodes: [{ tree: 1, node: 0, value: "-Infinity" }] }],
+    ["values of classes in a tree of one score", { ...stump, nodes: [{ tree: 1, node: 0, class_values: [1, 2] }] }],
+    ["a value too few", { ...classes, nodes: [{ tree: 1, node: 0, class_values: [1] }] }],
+    ["a value that is null", { ...classes, nodes: [{ tree: 1, node: 0, class_values: [1, null] }] }],
+    ["a value that is NaN", { ...classes, nodes: [{ tree: 1, node: 0, class_values: [1, "NaN"] }] }],
+    ["values in two dimensions", { ...classes, nodes: [{ tree: 1, node: 0, class_values: [[1, 2]] }] }],
+    ["values that are text", { ...classes, nodes: [{ tree: 1, node: 0, class_values: "x" }] }],
+    ["one value without tree_classes", { ...classes, nodes: [{ tree: 1, node: 0, value: 1 }] }],
+    [
+      "values of classes with tree_classes",
+      { ...classes, tree_classes: [1], nodes: [{ tree: 1, node: 0, class_values: [1, 2] }] },
+    ],
+    ["a calibration that does not ascend", [3, 1, 2], [0.1, 0.2, 0.3]],
+    ["answers of a calibration that do not ascend", [1, 2], [0.5, 0.4]],
+    ["an answer beyond 1", [1, 2], [0.5, 1.1]],
+    ["scores that are text", ["a", 2], [0.5, 1]],
+  ])("%s: refused", async (_, given, answers?: number[]) => {
+    const document = Array.isArray(given)
+      ? { ...line, calibration: { method: "isotonic", scores: given, answers } }
+      : given;
+    await expect(register(document)).rejects.toMatchObject({ code: "CF009" });
+  });
+
+  test.each([
+    ["a number", 5],
+    ["too few parts", { method: "platt", classes: [{ slope: 1, intercept: 0 }] }],
+    ["another method", { method: "beta", classes: [{}, {}] }],
+    ["a part without a number", { method: "platt", classes: [{ slope: 1, intercept: 0 }, { slope: 1 }] }],
+    ["the calibration of one answer", { method: "platt", slope: 1, intercept: 0 }],
+  ])("the calibration of several classes is %s: refused", async (_, calibration) => {
+    await expect(
+      register({ ...classes, nodes: [{ tree: 1, node: 0, class_values: [0.5, 0.5] }], calibration }),
+    ).rejects.toMatchObject({ code: "CF009", message: expect.stringContaining("a sound calibration of each class") });
+  });
+
+  test("a forest of leaves answers and is explained; classes that are all unlikely are equally likely", async () => {
+    const nodes = [1, 3].map((tree) => ({ tree, node: 0, class_values: [0.25, 0.25 * tree] }));
+    await register({ ...classes, nodes });
+    expect(await database.rows("select * from ml.predict_classes('p', '{}', 1)")).toEqual([
+      { class: "v", probability: 1 },
+      { class: "u", probability: 0.5 },
+    ]);
+    expect(await database.rows("select * from ml.explain('p', '{}', 1, 'u')")).toEqual([
+      { feature: "(base)", feature_value: "u", contribution: 0.5 },
+    ]);
+    const never = { scores: [0], answers: [0] };
+    await register({ ...classes, nodes, calibration: { method: "isotonic", classes: [never, never] } });
+    expect(await database.rows("select probability from ml.predict_classes('p', '{}', 2)")).toEqual([
+      { probability: 0.5 },
+      { probability: 0.5 },
+    ]);
+  });
+});

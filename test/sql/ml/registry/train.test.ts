@@ -353,3 +353,13 @@ test("linear models take text: a coefficient for each category", async () => {
   );
   expect(explained.map(({ feature }) => feature).sort()).toEqual(["(base)", "country", "device", "x"]);
 });
+
+test("on a server that only reads, training is refused by name", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await db.query("set transaction read only");
+    expect(await db.rejects("select ml.train('lab.read', 'regression', 'lab.house', 'id', 'size')")).toMatchObject({
+      code: "CF005",
+      message: "no table can be written: this server or transaction only reads",
+    });
+  });
+});

@@ -17,7 +17,7 @@ export const published = readFileSync(new URL("models/xgboost.jsonl", import.met
   // A dump does not contain the base score; these were trained with the default of that version.
   .map((model) => ({ ...model, document: { base_score: 0.5, ...model.document } }));
 
-/** Models of XGBoost 3.0.0 as `get_dump` and as `save_model` give them. The latter writes NaN, which is null here. */
+/** Models of XGBoost 3.0.0 (those of `survival:` of 1.7.4) as `get_dump` and as `save_model` give them. The latter writes NaN, which is null here. */
 export interface Saved {
   name: string;
   objective: string;
@@ -58,6 +58,8 @@ export interface ClassModel {
     classes?: string[];
     expected: { features: Record<string, number | null>; prediction: number[] }[];
   };
+  /** For each expected row and class, by feature and last the base, as `predict(pred_contribs=True)`. */
+  contributions?: number[][][];
 }
 
 export const classModels = readFileSync(new URL("models/classes.jsonl", import.meta.url), "utf8")

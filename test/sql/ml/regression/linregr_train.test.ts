@@ -349,8 +349,10 @@ describe("properties", () => {
       insert into lab.parts select * from lab.whole`);
     const whole = await only("lab.whole", "y", "array[1, x, z]");
     const parts = await only("lab.parts", "y", "array[1, x, z]");
-    // sums of whole numbers are exact in any order
-    expect(parts).toEqual(whole);
+    for (const statistic of ["coef", "std_err", "t_stats", "p_values"] as const)
+      expect(fewestDigits(parts[statistic], whole[statistic])).toBeGreaterThan(11);
+    expect(fewestDigits(parts.variance_covariance.flat(), whole.variance_covariance.flat())).toBeGreaterThan(11);
+    expect(parts.num_rows_processed).toBe(whole.num_rows_processed);
   });
 
   test("each row twice leaves the coefficients and divides the variance", async () => {
