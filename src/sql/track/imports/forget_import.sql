@@ -168,6 +168,7 @@ declare
     join track.source on source.source_id = v_import.source_id and source.states_enrolments
     where event_type.name in ('Course Enrolled', 'Course Dropped', 'Course Completed')
   );
+  v_linked bigint[];
   v_enrolled bigint[];
   v_courses bigint[];
 begin
@@ -210,7 +211,20 @@ begin
   where identity.identity_id = any (track._with_siblings(v_picked.identities))
   order by identity.identity_id
   for update;
-  perform track._settle(v_picked.identities);
+  -- Data of people who were merged or split may still be with others: `forget_function` would not find it there.
+  -- That of all others is computed once, without the events.
+  v_linked := array(
+    select entry.identity_id
+    from unnest(v_picked.identities) as entry (identity_id)
+    join track.identity on identity.identity_id = entry.identity_id
+    where identity.kind <> 'user'
+      or identity.person_id <> identity.identity_id
+      or exists (select from track.identity_link as link where link.identity_id = entry.identity_id)
+      or exists (select from track.identity_link as link where link.linked_identity_id = entry.identity_id)
+  );
+  if v_linked <> '{}' then
+    perform track._settle(v_linked);
+  end if;
   for v_function in
     select consumer.forget_function
     from track.consumer
