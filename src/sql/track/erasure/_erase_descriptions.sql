@@ -61,7 +61,15 @@ begin
   changed as (
     update track.item
     set
-      kind = case when by_item.has_kind then coalesce(by_item.kind, 'unknown') else item.kind end,
+      kind = case
+        when not by_item.has_kind then item.kind
+        when by_item.kind is not null then by_item.kind
+        -- As track.sync_enrolments adds an item.
+        when exists (
+          select from track.enrolment where enrolment.item_id = item.item_id and num_nulls(enrolment.source_id) > 0
+        ) then 'course'
+        else 'unknown'
+      end,
       title = case when by_item.has_title then by_item.title else item.title end,
       url = case when by_item.has_url then by_item.url else item.url end,
       parent_item_id = case
