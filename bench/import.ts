@@ -58,7 +58,10 @@ const real: [string, string, Make][] = [
 const nothing: Parameters<typeof importFile>[0] = {
   query: (_sql, values) => {
     const accepted = (JSON.parse(String(values?.[0])) as unknown[]).length;
-    return Promise.resolve({ rows: [{ accepted, duplicates: 0, rejected: 0, errors: [] }] });
+    const [inserted, updated, unchanged] = [accepted, 0, 0];
+    return Promise.resolve({
+      rows: [{ accepted, duplicates: 0, rejected: 0, errors: [], inserted, updated, unchanged }],
+    });
   },
 };
 

@@ -7,7 +7,6 @@ import { caliperReader, xapiReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
 import { boundMemory, type ImportOptions, importFile, type Summary } from "../importer/import.ts";
 import { linesOf } from "../importer/lines.ts";
-import type { Message } from "../importer/message.ts";
 import { moodleReader } from "../importer/moodle.ts";
 import { ouladReader } from "../importer/oulad.ts";
 import { ImportError, nearest } from "../importer/problem.ts";
@@ -132,7 +131,7 @@ function timed(command: Command): Command {
     .option("--time-format <format>", "form of the times, such as %d/%m/%Y %H:%M (strptime)", parseFormat);
 }
 
-type MakeReader = (source: Source) => Reader | undefined | Promise<Reader | undefined>;
+type MakeReader = (source: Source) => Reader | Promise<Reader>;
 
 /** All files are checked before the first row of the first one is stored. */
 async function run(paths: string[], makeReader: MakeReader, options: Common): Promise<void> {
@@ -145,10 +144,6 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
     const files: { source: Source; reader: Reader }[] = [];
     for (const source of (await Promise.all(paths.map(sourcesOf))).flat()) {
       const reader = await makeReader(source);
-      if (reader === undefined) {
-        console.log(`note: ${source.name} is read beside the other tables`);
-        continue;
-      }
       if (!source.isStream) {
         await source.check();
         if (reader.scan !== undefined) await scan(source, reader.scan);
@@ -199,7 +194,7 @@ async function importSource(
     });
     for (const line of reasonsOf(summary)) console.log(line);
     for (const note of reader.notes?.() ?? []) console.log(`note: ${note}`);
-    if (summary.total === 0) {
+    if (summary.total + summary.items + summary.knownItems === 0) {
       throw new ImportError(`${file.name} has no rows`, "check that the file is the whole download");
     }
     return summary;
@@ -235,7 +230,7 @@ function timeOf(seconds: number): string {
 }
 
 function sum(summaries: readonly Summary[]): Summary {
-  const counts = { total: 0, accepted: 0, duplicates: 0, leftOut: 0, rejected: 0 };
+  const counts = { total: 0, accepted: 0, duplicates: 0, leftOut: 0, rejected: 0, items: 0, knownItems: 0 };
   for (const summary of summaries) {
     for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += summary[name];
   }
@@ -253,30 +248,48 @@ async function scan(source: Source, work: NonNullable<Reader["scan"]>): Promise<
 
 /** Reads the whole file, and prints the first ten messages as they would be stored. */
 async function readOnly(name: string, importing: Omit<ImportOptions, "onProgress">): Promise<Summary> {
-  const first: Message[] = [];
+  const first: { messages: unknown[]; items: unknown[] } = { messages: [], items: [] };
   const summary = await importFile(
     {
-      query: (_sql, values) => {
-        const messages = JSON.parse(String(values?.[0])) as Message[];
-        first.push(...messages.slice(0, 10 - first.length));
+      query: (sql, values) => {
+        const sent = JSON.parse(String(values?.[0])) as unknown[];
+        const kept = sql.includes("track.import_items") ? first.items : first.messages;
+        kept.push(...sent.slice(0, 10 - kept.length));
+        const [accepted, inserted] = [sent.length, sent.length];
         return Promise.resolve({
-          rows: [{ accepted: messages.length, duplicates: 0, rejected: 0, errors: [] }],
+          rows: [{ accepted, duplicates: 0, rejected: 0, errors: [], inserted, updated: 0, unchanged: 0 }],
         });
       },
     },
     importing,
   );
-  for (const message of first) console.log(JSON.stringify(message));
-  const [rows, readable] = [summary.total, summary.accepted].map((count) => count.toLocaleString("en"));
-  console.log(`${name}: ${rows} rows, of which ${readable} can be sent; nothing is stored`);
+  for (const sent of [...first.messages, ...first.items]) console.log(JSON.stringify(sent));
+  const [rows, readable, items] = [summary.total, summary.accepted, summary.items].map((count) =>
+    count.toLocaleString("en"),
+  );
+  const structure = summary.items === 0 ? "" : ` and ${items} items of the structure`;
+  console.log(`${name}: ${rows} rows, of which ${readable} can be sent${structure}; nothing is stored`);
   return summary;
 }
 
-function describe({ total, accepted, duplicates, leftOut, rejected }: Summary): string {
-  const [rows, stored, known, out, bad] = [total, accepted, duplicates, leftOut, rejected].map((count) =>
-    count.toLocaleString("en"),
-  );
-  return `${rows} rows: ${stored} stored, ${known} duplicates, ${leftOut === 0 ? "" : `${out} left out, `}${bad} rejected`;
+function describe({ total, accepted, duplicates, leftOut, rejected, items, knownItems }: Summary): string {
+  const [rows, stored, known, out, bad, described, stated] = [
+    total,
+    accepted,
+    duplicates,
+    leftOut,
+    rejected,
+    items,
+    items + knownItems,
+  ].map((count) => count.toLocaleString("en"));
+  const structure = items + knownItems === 0 ? [] : [`${stated} items of the structure: ${described} new or changed`];
+  const events =
+    total === 0
+      ? []
+      : [
+          `${rows} rows: ${stored} stored, ${known} duplicates, ${leftOut === 0 ? "" : `${out} left out, `}${bad} rejected`,
+        ];
+  return [...events, ...structure].join("; ");
 }
 
 /** The rows that are not stored, by reason. */

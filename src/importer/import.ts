@@ -1,6 +1,7 @@
 import { setFlagsFromString } from "node:v8";
-import { BATCH, type IngestResult, ingest, type Queryable } from "./deliver.ts";
+import { BATCH, type IngestResult, importItems, ingest, type Queryable } from "./deliver.ts";
 import type { Input } from "./input.ts";
+import { FirstStatements, type Item } from "./items.ts";
 import { linesOf } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { ImportError, type Problem, reason, shown } from "./problem.ts";
@@ -15,6 +16,9 @@ export interface Progress {
   /** Rows that are right, but nothing that a known person did. */
   leftOut: number;
   rejected: number;
+  /** Items of the structure of courses: those that were stored or changed, and those that were known. */
+  items: number;
+  knownItems: number;
 }
 
 export interface Summary extends Progress {
@@ -52,14 +56,14 @@ export function boundMemory(): void {
 
 /**
  * Streams a file into `track.ingest`. The next batch is read while the database processes the current one. Memory holds
- * two batches, and a few bytes per row if rows have no ids.
+ * two batches, a few bytes per row if rows have no ids, and as many per item of a structure.
  *
  * A batch is one transaction, and every message has an id that is determined by the file alone: after an interruption,
  * repeating the import stores the missing messages and nothing twice.
  */
 export async function importFile(database: Queryable, options: ImportOptions): Promise<Summary> {
   const { input, reader, source, onProgress, onRejected } = options;
-  const counts = { accepted: 0, duplicates: 0, leftOut: 0, rejected: 0 };
+  const counts = { accepted: 0, duplicates: 0, leftOut: 0, rejected: 0, items: 0, knownItems: 0 };
   const reasons = new Map<string, Reason>();
   const progress = (): Progress => ({ read: input.read(), size: input.size, ...counts });
   const reject = (line: number, problem: Problem): void => {
@@ -75,10 +79,15 @@ export async function importFile(database: Queryable, options: ImportOptions): P
 
   let stored = 0;
   let underWay: Promise<void> = Promise.resolve();
-  const send = async (messages: Message[], lines: number[]): Promise<void> => {
-    const result = await ingest(database, source, messages, reader.keptIds).catch((error: unknown) => {
+  const send = async (messages: Message[], lines: number[], items: Item[], itemLines: number[]): Promise<void> => {
+    const failed = (error: unknown): never => {
       throw isLost(error) ? interrupted(error, stored, counts) : error;
-    });
+    };
+    const described = await importItems(database, source, items).catch(failed);
+    counts.items += described.inserted + described.updated;
+    counts.knownItems += described.unchanged;
+    for (const error of described.errors) reject(itemLines[error.index] ?? 0, problemOf(error, items[error.index]));
+    const result = await ingest(database, source, messages, reader.keptIds).catch(failed);
     stored = lines.at(-1) ?? stored;
     counts.accepted += result.accepted;
     counts.duplicates += result.duplicates;
@@ -88,6 +97,15 @@ export async function importFile(database: Queryable, options: ImportOptions): P
 
   let messages: Message[] = [];
   let lines: number[] = [];
+  let items: Item[] = [];
+  let itemLines: number[] = [];
+  const first = new FirstStatements();
+  const state = (line: number, item: Item): void => {
+    const stated = first.of(item);
+    if (stated === undefined) return;
+    items.push(stated);
+    itemLines.push(line);
+  };
   try {
     for await (const readings of reader(linesOf(input.bytes))) {
       for (const reading of readings) {
@@ -95,20 +113,26 @@ export async function importFile(database: Queryable, options: ImportOptions): P
           reject(reading.line, reading.problem);
           continue;
         }
-        messages.push(reading.message);
-        lines.push(reading.line);
-        if (messages.length < BATCH) continue;
+        if ("item" in reading) {
+          state(reading.line, reading.item);
+        } else {
+          messages.push(reading.message);
+          lines.push(reading.line);
+          const parent = reader.parentKind === undefined ? undefined : reading.message.properties?.["parent"];
+          if (typeof parent === "string") state(reading.line, { item: parent, kind: reader.parentKind });
+        }
+        if (messages.length < BATCH && items.length < BATCH) continue;
         await underWay;
-        underWay = send(messages, lines);
+        underWay = send(messages, lines, items, itemLines);
         // A rejection is handled at the next await; until then it must not count as unhandled.
         underWay.catch(() => undefined);
-        [messages, lines] = [[], []];
+        [messages, lines, items, itemLines] = [[], [], [], []];
       }
     }
   } finally {
     // A truncated file is stored up to the error.
     await underWay;
-    await send(messages, lines);
+    await send(messages, lines, items, itemLines);
   }
   const { accepted, duplicates, leftOut, rejected } = counts;
   return { ...progress(), total: accepted + duplicates + leftOut + rejected, reasons };
@@ -132,7 +156,7 @@ function interrupted(error: unknown, line: number, counts: Pick<Progress, "accep
   );
 }
 
-function problemOf(error: IngestResult["errors"][number], message: Message | undefined): Problem {
+function problemOf(error: IngestResult["errors"][number], message: Message | Item | undefined): Problem {
   return {
     what: `${error.message} (${error.code})`,
     ...(message === undefined ? {} : { value: shown(JSON.stringify(message)) }),

@@ -141,6 +141,7 @@ export function moodleReader(options: MoodleOptions): Reader {
       const at = header.has("event_time") ? header.position("event_time") : 0;
       return (cells) => cells[at] ?? "";
     });
+  reader.parentKind = "course";
   reader.notes = () => [
     ...times.notes(),
     ...(rows > 0 && views === 0

@@ -2,7 +2,7 @@ import { RowIdentity } from "./identity.ts";
 import { type Line, LONGEST_LINE } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { type Problem, reason, shown } from "./problem.ts";
-import type { Reader, Reading } from "./table.ts";
+import { type Outcome, type Reader, type Reading, readingOf } from "./table.ts";
 import { decode } from "./text.ts";
 
 /** How track.ingest reads the times of messages. */
@@ -34,7 +34,7 @@ export function segmentReader(): Reader {
 /** Reads JSON lines; `convert` makes messages of each object, or gives the reasons why there are none. */
 export async function* readObjects(
   lines: AsyncIterable<Line[]>,
-  convert: (value: Json) => (Message | Problem)[],
+  convert: (value: Json) => Outcome[],
 ): AsyncGenerator<Reading[], void, undefined> {
   for await (const batch of lines) {
     const readings: Reading[] = [];
@@ -44,9 +44,7 @@ export async function* readObjects(
         readings.push({ line: line.number, problem: outcome });
         continue;
       }
-      for (const each of outcome.flatMap(convert)) {
-        readings.push("what" in each ? { line: line.number, problem: each } : { line: line.number, message: each });
-      }
+      for (const each of outcome.flatMap(convert)) readings.push(readingOf(line.number, each));
     }
     yield readings;
   }

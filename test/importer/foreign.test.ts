@@ -71,18 +71,35 @@ const files: Record<string, string> = {
   csv: "student,at,page\n7,2024-01-31T10:00:00Z,x",
 };
 
+/** Files without events, and the importers that read them. */
+const structures: Record<string, { of: string; content: string }> = {
+  "a course of edX": {
+    of: "edx",
+    content: JSON.stringify({
+      "block-v1:a+b+c+type@course+block@course": { category: "course", children: [], metadata: {} },
+    }),
+  },
+  "vle.csv": { of: "oulad", content: "id_site,code_module,code_presentation,activity_type\n1,AAA,2013J,quiz" },
+};
+
 interface Outcome {
   stored: Message[];
+  items: unknown[];
   problems: [number, Problem][];
   error: string | undefined;
 }
 
 async function attempt(reader: Reader, content: AsyncIterable<Uint8Array>): Promise<Outcome> {
-  const outcome: Outcome = { stored: [], problems: [], error: undefined };
+  const outcome: Outcome = { stored: [], items: [], problems: [], error: undefined };
   try {
     await importFile(
       {
-        query: (_sql, values) => {
+        query: (sql, values) => {
+          if (sql.includes("track.import_items")) {
+            const items = JSON.parse(String(values?.[0])) as unknown[];
+            outcome.items.push(...items);
+            return Promise.resolve({ rows: [{ inserted: items.length, updated: 0, unchanged: 0 }] });
+          }
           const messages = JSON.parse(String(values?.[0])) as Message[];
           outcome.stored.push(...messages);
           return Promise.resolve({ rows: [{ accepted: messages.length, duplicates: 0, rejected: 0, errors: [] }] });
@@ -120,11 +137,20 @@ describe.each(Object.keys(readers))("%s", (name) => {
   });
 
   test.each(Object.keys(files).filter((other) => other !== name))("the file of %s is refused", async (other) => {
-    const { stored, problems, error } = await attempt(await make(), stream(`${files[other]}\n`));
+    const { stored, items, problems, error } = await attempt(await make(), stream(`${files[other]}\n`));
     expect(stored.filter(isMessage)).toEqual([]);
+    expect(items).toEqual([]);
     // By its columns, or line by line.
     if (name !== "segment") expect(error ?? problems[0]?.[1].what).toMatch(/\w/);
     for (const [line] of problems) expect(line).toBeGreaterThan(0);
+  });
+
+  test.each(Object.keys(structures))("%s is read or refused", async (other) => {
+    const { of = "", content = "" } = structures[other] ?? {};
+    const { stored, items, problems, error } = await attempt(await make(), stream(`${content}\n`));
+    expect(stored.filter(isMessage)).toEqual([]);
+    expect(items).toHaveLength(of === name ? 1 : 0);
+    if (of !== name && name !== "segment") expect(error ?? problems[0]?.[1].what).toMatch(/\w/);
   });
 
   test.each<[string, (string | Uint8Array)[]]>([
@@ -138,8 +164,8 @@ describe.each(Object.keys(readers))("%s", (name) => {
       [`${files[name]?.split("\n")[0]?.startsWith("{") === true ? "" : files[name]?.split("\n")[0]}\n`],
     ],
   ])("%s stores nothing", async (_, parts) => {
-    const { stored } = await attempt(await make(), stream(...parts));
-    expect(stored).toEqual([]);
+    const { stored, items } = await attempt(await make(), stream(...parts));
+    expect({ stored, items }).toEqual({ stored: [], items: [] });
   });
 
   test("a line without an end is refused with its length, in bounded memory", async () => {
