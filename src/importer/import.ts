@@ -1,4 +1,5 @@
 import { setFlagsFromString } from "node:v8";
+import { errorCode, isUnreachable } from "../errors.ts";
 import { BATCH, type IngestResult, importItems, ingest, type Queryable } from "./deliver.ts";
 import type { Input } from "./input.ts";
 import { FirstStatements, type Item } from "./items.ts";
@@ -138,13 +139,13 @@ export async function importFile(database: Queryable, options: ImportOptions): P
   return { ...progress(), total: accepted + duplicates + leftOut + rejected, reasons };
 }
 
-/** The server was stopped, or the connection to it was: classes 08 and 57P, and errors of the network. */
+/** The server was stopped, or the connection to it was: no batch, but the whole command is run again. */
 export function isLost(error: unknown): boolean {
+  if (isUnreachable(error)) return true;
   if (!(error instanceof Error)) return false;
-  const code = "code" in error ? String(error.code) : "";
   return (
-    /^(08|57P0)|^E[A-Z]+$/.test(code) ||
-    /terminat|Connection ended|timeout expired|not currently accepting connections/.test(error.message)
+    /^(08|57P0)|^E[A-Z]+$/.test(errorCode(error) ?? "") ||
+    /terminat|Connection ended|not currently accepting/.test(error.message)
   );
 }
 
