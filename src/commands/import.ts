@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError } from "commander";
 import type pg from "pg";
 import { canvasReader } from "../importer/canvas.ts";
 import { columnReader } from "../importer/columns.ts";
-import { requireIngest } from "../importer/deliver.ts";
+import { requireImport, requireIngest } from "../importer/deliver.ts";
 import { caliperReader, xapiReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
 import { boundMemory, type ImportOptions, importFile, type Summary } from "../importer/import.ts";
@@ -116,7 +116,7 @@ interface ColumnOptions extends TimeRules {
 
 function common(command: Command, source: string): Command {
   return command
-    .option("--source <name>", "name of the source of the rows; ids are unique within it", source)
+    .option("--source <name>", "name of the source of the rows; ids are unique within it", parseSource, source)
     .option("--show <count>", "rejected rows to print; the others are counted", parseCount, 20)
     .option("--rejects <file>", "write all rejected rows to this file, as JSON lines")
     .option("--replace", "remove what earlier imports of this source have stored, and import the file instead")
@@ -142,21 +142,24 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
   const rejects = new Rejects(options.show, options.rejects);
   try {
     const files: { source: Source; reader: Reader }[] = [];
-    for (const source of (await Promise.all(paths.map(sourcesOf))).flat()) {
+    const sources = (await Promise.all(paths.map(sourcesOf))).flat();
+    const several = sources.length > 1;
+    for (const source of sources) {
       const reader = await makeReader(source);
       if (!source.isStream) {
         await source.check();
-        if (reader.scan !== undefined) await scan(source, reader.scan);
+        const { scan: work } = reader;
+        if (work !== undefined) await naming(several ? source : undefined, () => scan(source, work));
       }
       files.push({ source, reader });
     }
     if (files.length === 0) throw new ImportError("there is nothing to import", "name a file of events");
-    const several = files.length > 1;
     const importAll = async (importOne: ImportOne): Promise<void> => {
       const summaries: Summary[] = [];
       for (const { source, reader } of files) {
         rejects.begin(several ? source.name : undefined);
-        summaries.push(await importSource(source, reader, importOne, options.source, rejects));
+        const work = (): Promise<Summary> => importSource(source, reader, importOne, options.source, rejects);
+        summaries.push(await naming(several ? source : undefined, work));
       }
       if (several) console.log(`${files.length} files: ${describe(sum(summaries))}`);
       if (summaries.some(({ rejected }) => rejected > 0)) process.exitCode = 1;
@@ -164,6 +167,7 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
     if (options.dryRun === true) return await importAll(readOnly);
     await withSession("import", async ({ pool }) => {
       await requireIngest(pool);
+      await requireImport(pool, options.source);
       if (options.replace === true && (await isImported(pool, options.source))) {
         await forgetImport(pool, options.source);
       }
@@ -172,6 +176,16 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
   } finally {
     for (const line of rejects.report()) console.error(line);
     await rejects.close();
+  }
+}
+
+/** The error of one of several files begins with its name. */
+async function naming<T>(source: Source | undefined, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (source === undefined || !(error instanceof ImportError) || error.message.includes(source.name)) throw error;
+    throw new ImportError(`${source.name}: ${error.message}`, error.hint);
   }
 }
 
@@ -283,11 +297,12 @@ function describe({ total, accepted, duplicates, leftOut, rejected, items, known
     items + knownItems,
   ].map((count) => count.toLocaleString("en"));
   const structure = items + knownItems === 0 ? [] : [`${stated} items of the structure: ${described} new or changed`];
+  if (total === 0 && structure.length === 0) return "no rows";
   const events =
     total === 0
       ? []
       : [
-          `${rows} rows: ${stored} stored, ${known} duplicates, ${leftOut === 0 ? "" : `${out} left out, `}${bad} rejected`,
+          `${total === 1 ? "1 row" : `${rows} rows`}: ${stored} stored, ${known} duplicates, ${leftOut === 0 ? "" : `${out} left out, `}${bad} rejected`,
         ];
   return [...events, ...structure].join("; ");
 }
@@ -334,6 +349,15 @@ function parseZone(name: string): string {
   throw new InvalidArgumentError(
     `There is no time zone "${name}"${near === undefined ? "." : `; did you mean ${near}?`} Names look like Europe/Berlin.`,
   );
+}
+
+function parseSource(text: string): string {
+  const name = text.trim();
+  if (name === "" || name.length > 100) throw new InvalidArgumentError("Use a name of 1 to 100 characters.");
+  if (name === "default") {
+    throw new InvalidArgumentError('"default" has the messages of all servers without a name: it cannot be removed.');
+  }
+  return name;
 }
 
 function parseKind(text: string): string {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { InsightsError } from "../errors.ts";
+import { errorCode, InsightsError } from "../errors.ts";
 import type { Item } from "./items.ts";
 import type { Message } from "./message.ts";
 
@@ -27,6 +27,26 @@ export async function requireIngest(database: Queryable): Promise<void> {
   const { rows } = await database.query("select to_regprocedure('track.ingest(jsonb)') is not null as exists");
   if ((rows as { exists: boolean }[])[0]?.exists === true) return;
   throw new InsightsError("the database has no function track.ingest(jsonb)", { hint: "Run: insights migrate" });
+}
+
+/** Fails for the source of an application, from which rows could not be removed again. */
+export async function requireImport(database: Queryable, source: string): Promise<void> {
+  const { rows } = await database
+    .query(
+      `select exists (
+         select from track.write_key join track.source using (source_id) where source.name = $1 and source.level = 'server'
+       ) as exists`,
+      [source],
+    )
+    .catch((error: unknown) => {
+      // Workers may import, and not read keys.
+      if (errorCode(error) === "42501") return { rows: [] };
+      throw error;
+    });
+  if ((rows as { exists: boolean }[])[0]?.exists !== true) return;
+  throw new InsightsError(`the source "${source}" is that of an application, which has a write key for it`, {
+    hint: "Name the import otherwise: --source NAME. It could not be removed from the messages of the application",
+  });
 }
 
 /*

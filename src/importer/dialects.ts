@@ -94,7 +94,11 @@ export const xapiReader = (): Reader =>
     const identity = new RowIdentity("xapi");
     return readObjects(lines, (value) => {
       const read = readStatements(value);
-      if ("problem" in read) return [{ what: read.problem, value: shown(JSON.stringify(value)) }];
+      if ("problem" in read) {
+        return [
+          { what: read.problem, value: shown(JSON.stringify(value)), hint: "a statement has actor, verb and object" },
+        ];
+      }
       return read.statements.flatMap((statement): Outcome[] => {
         const outcome = messageOf(statement, identity);
         return "what" in outcome ? [outcome] : [...containersOf(statement), outcome];

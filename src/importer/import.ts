@@ -71,7 +71,8 @@ export async function importFile(database: Queryable, options: ImportOptions): P
     const isLeftOut = problem.isLeftOut === true;
     counts[isLeftOut ? "leftOut" : "rejected"] += 1;
     // Reasons with values of their own are counted together.
-    const what = problem.what.replaceAll(/"[^"]*"/g, "…").slice(0, 200);
+    const [, field = "", rest = problem.what] = /^("\w+"): (.*)$/s.exec(problem.what) ?? [];
+    const what = `${field === "" ? "" : `${field}: `}${rest.replaceAll(/"[^"]*"/g, "…")}`.slice(0, 200);
     const known = reasons.get(what);
     if (known !== undefined) known.count += 1;
     else if (reasons.size < MOST_REASONS) reasons.set(what, { count: 1, line, isLeftOut });

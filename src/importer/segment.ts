@@ -1,5 +1,5 @@
 import { RowIdentity } from "./identity.ts";
-import { type Line, LONGEST_LINE } from "./lines.ts";
+import { type Line, tooLong } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { type Problem, reason, shown } from "./problem.ts";
 import { type Outcome, type Reader, type Reading, readingOf } from "./table.ts";
@@ -53,7 +53,7 @@ export async function* readObjects(
 type Json = Record<string, unknown>;
 
 function messagesOf(line: Line): Json[] | Problem {
-  if (line.bytes === undefined) return { what: `a line of ${line.length} bytes, more than ${LONGEST_LINE}` };
+  if (line.bytes === undefined) return tooLong(line);
   const text = decode(line.bytes);
   if (typeof text !== "string") return text;
   if (text.trim() === "") return [];
@@ -62,7 +62,7 @@ function messagesOf(line: Line): Json[] | Problem {
     value = LONG_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
   } catch (error) {
     return {
-      what: `not JSON: ${shown(reason(error))}`,
+      what: `not JSON: ${mistake(error)}`,
       value: shown(text),
       hint: "write one JSON object a line: jq -c . FILE",
     };
@@ -129,6 +129,14 @@ function unstorable(value: unknown, depth: number): Problem | undefined {
   }
   return undefined;
 }
+
+/** The reason without the line in the text, which is that of the object, and without the text, which is shown beside. */
+const mistake = (error: unknown): string =>
+  shown(
+    reason(error)
+      .replace(/, ".*" is not valid JSON$/s, "")
+      .replace(/(?: in JSON)?(?: after JSON)? at position \d+ \(line \d+ column (\d+)\)/, " at column $1"),
+  );
 
 function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -119,5 +119,11 @@ export async function noteTimes(
 
 function headerOf(row: Row | BadRow): Header {
   if ("cells" in row) return new Header(row.cells);
+  if (/^\s*[[{]/.test(row.problem.value ?? "")) {
+    throw new ImportError(
+      `line ${row.line} should name the columns, but it is JSON: ${row.problem.value}`,
+      "JSON lines are read by insights import edx, xapi, canvas, caliper and segment",
+    );
+  }
   throw new ImportError(`line ${row.line} should name the columns, but it is ${row.problem.what}`, row.problem.hint);
 }

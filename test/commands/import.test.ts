@@ -295,6 +295,30 @@ describe("insights import", () => {
     expect(await stored("first")).toBe(30);
   });
 
+  test("the source of an application is not imported into", async () => {
+    await database.query("select track.create_write_key('campus of an application', 'server')");
+    const path = await file("campus.csv", ratings(10));
+    const { status, errors } = await insights(csv(path, "--source", "campus of an application"));
+    expect(errors).toMatch(/is that of an application[\s\S]*hint: Name the import otherwise/);
+    expect(status).toBe(1);
+    expect(await stored("campus of an application")).toBe(0);
+  });
+
+  test("two imports of the same file at once store each row once", async () => {
+    const words = csv(await file("both.csv", ratings(4_000)), "--source", "both");
+    const [one, other] = await Promise.all([insights(words), insights(words)]);
+    const count = (output: string): number => Number(/: ([\d,]+) stored/.exec(output)?.[1]?.replaceAll(",", ""));
+    expect([one.status, other.status]).toEqual([0, 0]);
+    expect(count(one.output) + count(other.output)).toBe(4_000);
+    expect(await stored("both")).toBe(4_000);
+  });
+
+  test("of several files, the one with the error is named", async () => {
+    const [good, bad] = [await file("good.csv", ratings(10)), await file("bad.csv", "user_id,user_id\n1,2\n")];
+    const { errors } = await insights(csv(good, bad, "--source", "named"));
+    expect(errors).toMatch(/^error: bad\.csv: the file has /m);
+  });
+
   test("forget-import counts what it would delete, and deletes it", async () => {
     const path = await file("removed.csv", ratings(1_500));
     await insights(csv(path, "--source", "gone"));
@@ -317,6 +341,10 @@ describe("insights import", () => {
     ["a column that is not there", csv("-", "--item-title", "titel"), /no column "titel"[\s\S]*hint: /],
     ["a time zone that does not exist", csv("-", "--time-zone", "Europe/Belrin"), /did you mean Europe\/Berlin/],
     ["a delimiter of two characters", csv("-", "--delimiter", "||"), /one character/],
+    ["a source without a name", csv("-", "--source", " "), /1 to 100 characters/],
+    ["a source with a long name", csv("-", "--source", "x".repeat(101)), /1 to 100 characters/],
+    ["the source of messages without one", csv("-", "--source", "default"), /cannot be removed/],
+    ["a directory", csv(directory), /is a directory/],
     ["a file for bad rows that cannot be written", csv("-", "--rejects", directory), /cannot write/],
   ])("%s is a clear error", async (_, words, message) => {
     const { status, errors } = await insights(words, Buffer.from(ratings(1)));

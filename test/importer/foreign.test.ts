@@ -185,7 +185,7 @@ describe.each(Object.keys(readers))("%s", (name) => {
     const { stored, problems } = await attempt(await make(), watched());
     expect(stored.length).toBeGreaterThan(0);
     expect(problems).toHaveLength(1);
-    expect(problems[0]?.[1].what).toMatch(/a line of 209715200 bytes, more than 1048576/);
+    expect(problems[0]?.[1].what).toMatch(/a line of 209,715,200 bytes, more than 1,048,576/);
     expect(most).toBeLessThan(64 << 20);
   });
 
@@ -204,6 +204,44 @@ test("a column that occurs twice is named", async () => {
   const csv = async (header: string): Promise<string | undefined> =>
     (await attempt((await readers["csv"]?.()) as Reader, stream(`${header}\n7,7,2024-01-31\n`))).error;
   expect(await csv("student,student,at")).toBe('the file has two columns "student"');
+});
+
+test("a column of the table of Moodle that occurs twice is named", async () => {
+  const header = "id,eventname,action,userid,userid,timecreated";
+  const { stored, error } = await attempt(
+    moodleReader({ timeZone: "UTC" }),
+    stream(`${header}\n1,\\\\core\\\\event,viewed,7,8,1700000000\n`),
+  );
+  expect({ stored, error }).toEqual({ stored: [], error: 'the file has two columns "userid"' });
+});
+
+test("messages name the file's kind, the column and the value, shortly", async () => {
+  const wrong = await attempt(moodleReader({ timeZone: "UTC" }), stream(`${files["edx"]}\n`));
+  expect(wrong.error).toMatch(/^line 1 should name the columns, but it is JSON: \{"name"/);
+  const table = await attempt(edxReader(), stream(`"a",b,c\n${"x".repeat(5_000)}\n{"name":\n`));
+  expect(table.problems.map(([line, { what }]) => [line, what])).toEqual([
+    [1, expect.stringMatching(/^not JSON: .* at column 4$/)],
+    [2, expect.stringMatching(/^not JSON: /)],
+    [3, expect.stringMatching(/^not JSON: /)],
+  ]);
+  for (const [, { what, value = "" }] of table.problems) {
+    expect(value.length).toBeLessThanOrEqual(100);
+    expect(what.length).toBeLessThanOrEqual(100);
+  }
+  const statement = await attempt(xapiReader(), stream(`${files["edx"]}\n`));
+  expect(statement.problems[0]?.[1]).toMatchObject({ hint: "a statement has actor, verb and object" });
+});
+
+test("a file that is not text is refused at once; text of any script is not", async () => {
+  const binary = Buffer.from(Array.from({ length: 9_000 }, (_, index) => (index * 7919) % 256));
+  const refused = await attempt(edxReader(), stream(binary));
+  expect(refused).toMatchObject({ stored: [], problems: [], error: "file is not text" });
+  const greek = await attempt(
+    (await readers["csv"]?.()) as Reader,
+    stream(Buffer.from("student,at,page\n7,2024-01-31,Ωμέγα\t日本語\n", "utf16le")),
+  );
+  expect(greek).toMatchObject({ problems: [], error: undefined });
+  expect(greek.stored).toHaveLength(1);
 });
 
 test("lines are counted as an editor counts them", async () => {
