@@ -11,7 +11,7 @@ import { edxReader } from "../src/importer/edx.ts";
 import { linesOf } from "../src/importer/lines.ts";
 import type { Message } from "../src/importer/message.ts";
 
-/** The last part of a verb's IRI, and how its events are stored: a page view, a name of ours, or that of the platform. */
+/** The last part of a verb's IRI, and how its events are stored: a page view, a name of the event catalogue, or that of the platform. */
 const VERBS: Readonly<Record<string, RegExp>> = {
   registered: /^(Course Enrolled|edx\.course\.enrollment\.mode_changed)$/,
   unregistered: /^Course Dropped$/,
@@ -50,13 +50,13 @@ async function messageOf(event: unknown): Promise<Message | string> {
   return "nothing";
 }
 
-/** What differs between a message and a statement, by name; nothing where they mean the same. */
+/** Differences of a message and a statement; none where they mean the same. */
 function differences(message: Message, statement: Json): string[] {
   const found: string[] = [];
   const properties = message.properties ?? {};
   const verb = lastOf(objectOf(statement["verb"])["id"]);
   const stored = message.type === "page" ? "page" : (message.event ?? "");
-  // Events that have no name of ours keep that of the platform: the same verb by definition.
+  // Events that have no name in the event catalogue keep that of the platform: the same verb by definition.
   const known = VERBS[verb];
   if (known === undefined ? !/^edx\./.test(stored) : !known.test(stored)) found.push(`verb ${verb}: ${stored}`);
   const object = decodeURIComponent(textOf(objectOf(statement["object"])["id"]) ?? "");

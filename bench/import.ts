@@ -334,7 +334,7 @@ async function storeAll(formats: readonly string[], rows: number): Promise<void>
   const { url, name, close } = await benchDatabase();
   console.log(`${name}, ${count(rows)} rows of each format, of which every hundredth is of no user\n`);
   console.log(
-    "| format | stored | left out | rejected | items | rows a second | memory | again: stored | rows a second |",
+    "| format | stored | left out | rejected | items | rows per second | memory | again: stored | rows per second |",
   );
   console.log("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
   const reasons: string[] = [];

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { OccurrenceCounter } from "./identity.ts";
 
-/** What a file states about an item without an event, as `track.import_items` accepts it. */
+/** An item as a file states it without an event, and as `track.import_items` accepts it. */
 export interface Item {
   item: string;
   kind?: string | undefined;

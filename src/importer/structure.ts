@@ -9,7 +9,7 @@ const LONGEST_DOCUMENT = 64 * 2 ** 20;
 
 /**
  * A reader of logs that reads the structure of a course, too: a file that is one JSON document, on one line or many.
- * `itemsOf` gives the items of a document by their keys in it; undefined for one that is no structure, which is read as a log.
+ * `itemsOf` gives the items of a document by their keys in it; undefined for any other document, which is read as a log.
  */
 export function structureReader(
   log: Reader,

@@ -11,7 +11,7 @@ export type Reading =
   | { line: number; item: Item }
   | { line: number; problem: Problem };
 
-/** What a row gives. */
+/** A row, as it was read. */
 export type Outcome = Message | Item | Problem;
 
 export function readingOf(line: number, outcome: Outcome): Reading {

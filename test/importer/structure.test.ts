@@ -16,7 +16,7 @@ import { sourcesOf } from "../../src/importer/sources.ts";
 import type { Reader, Reading } from "../../src/importer/table.ts";
 import { testDatabase } from "../support/database.ts";
 
-/* What files state about courses and their parts, with and without events. */
+/* Courses and their parts as files state them, with and without events. */
 
 async function* bytesOf(content: string): AsyncGenerator<Uint8Array> {
   // In small pieces, as a pipe gives them.

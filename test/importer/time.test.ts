@@ -112,7 +112,7 @@ describe("times in files", () => {
       "the file has dates in two orders: line 2 has 13/02/2024, line 3 02/13/2024",
     );
     expect(() => new Times({ timeZone: "UTC" }).read("01/02/2024")).toThrow(/--date-order|not known/);
-    // A year of two digits is no day, and proves no order.
+    // A year of two digits proves no order.
     const years = recognized("95-01-01", "01/02/2024", "13/05/2024");
     expect(years.notes()).toEqual(["dates are dmy, as line 4 shows: 13/05/2024"]);
     expect(years.read("95-01-01")).toMatchObject({ what: "a year of two digits" });

@@ -104,7 +104,7 @@ function itemOf(activity: Json): { item: string | undefined; title: string | und
 }
 
 /**
- * What contains the activity of a statement: its parent, and the course among the groupings, with their titles and kinds.
+ * Containers of the activity of a statement: its parent, and the course among the groupings, with their titles and kinds.
  * Activities of other kinds may be those of a person, and are named by her events alone.
  */
 export function containersOf({ object, context = {} }: Statement): Item[] {

@@ -75,7 +75,7 @@ test("what is stated has precedence over messages, and the application over both
       { item: "c/1/a" },
       { item: "elsewhere" },
     ]);
-    // A removal gives back what the message told, and keeps the item of the application.
+    // After the removal, the attributes are those of the message, and keeps the item of the application.
     await refresh(db);
     await removed(db, "edx");
     expect(await described(db)).toEqual([

@@ -191,8 +191,9 @@ end;
 $$;
 
 comment on function track._told_by_others(bigint, text[]) is $$
-Returns attributes of an item as the structure of the last import states them (identity 0), or else as the earliest
-stored events of others tell them, with the identities of these events.
+Returns attributes of an item as imports or others tell them.
+The structure that the last import states has precedence (identity 0); then the earliest stored events of others tell
+them, with the identities of these events.
 Reads the events of the first 20 people with the item, or when they tell nothing those of the first 1,000, and as many
 people that are queued for the refresh.
 $$;

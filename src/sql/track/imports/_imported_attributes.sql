@@ -9,7 +9,8 @@ begin
   select
     (array_agg(entry.source_id order by entry.stated_at desc, entry.source_id desc))[1],
     entry.item_id,
-    (array_agg(entry.kind order by entry.stated_at desc, entry.source_id desc) filter (where entry.kind is not null))[1],
+    (array_agg(entry.kind order by entry.stated_at desc, entry.source_id desc)
+      filter (where entry.kind is not null))[1],
     (array_agg(entry.title order by entry.stated_at desc, entry.source_id desc)
       filter (where entry.title is not null))[1],
     (array_agg(entry.url order by entry.stated_at desc, entry.source_id desc) filter (where entry.url is not null))[1],

@@ -77,7 +77,7 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 begin
-  -- What messages gave, or what is missing. The tables of the application have given what has no source.
+  -- Attributes that messages gave, or that are missing. The tables of the application have given what has no source.
   with said as materialized (
     select
       entry.item_id, entry.kind, entry.title, entry.url,
