@@ -52,6 +52,9 @@ const real: [string, string, Make][] = [
         timeZone: "Asia/Shanghai",
       }),
   ],
+  ["oulad", "oulad/courses.csv.gz", ouladReader],
+  ["oulad", "oulad/assessments.csv.gz", ouladReader],
+  ["oulad", "oulad/vle.csv.gz", ouladReader],
   ["oulad", "oulad/student_vle_sample_10k.csv.gz", ouladReader],
   ["oulad", "oulad/student_registration.csv.gz", ouladReader],
   ["oulad", "oulad/student_info.csv.gz", ouladReader],
@@ -76,9 +79,9 @@ async function importReal(client: Parameters<typeof importFile>[0], name: string
   const started = performance.now();
   const summary: Summary = await importFile(client, { input, reader, source: name });
   const seconds = (performance.now() - started) / 1_000;
-  const { total, accepted, duplicates, leftOut, rejected, reasons } = summary;
+  const { total, accepted, duplicates, leftOut, rejected, items, knownItems, reasons } = summary;
   console.log(
-    `${name.padEnd(8)} ${path.padEnd(46)} ${[total, accepted, duplicates, leftOut, rejected]
+    `${name.padEnd(8)} ${path.padEnd(46)} ${[total, accepted, duplicates, leftOut, rejected, items, knownItems]
       .map((each) => count(each).padStart(9))
       .join("")} ${count(Math.round(total / seconds)).padStart(9)}/s`,
   );
@@ -392,7 +395,7 @@ if (values.read !== undefined) {
   const only = values.only?.split(",");
   const { client, name, close } = await benchDatabase();
   console.log(name);
-  console.log(`${"importer".padEnd(55)}      rows   stored duplicate left out rejected`);
+  console.log(`${"importer".padEnd(55)}      rows   stored duplicate left out rejected    items    known`);
   for (const [importer, path, make] of real) {
     if (only !== undefined && !only.includes(importer)) continue;
     await importReal(client, importer, path, make);
