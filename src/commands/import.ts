@@ -161,7 +161,10 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
         const work = (): Promise<Summary> => importSource(source, reader, importOne, options.source, rejects);
         summaries.push(await naming(several ? source : undefined, work));
       }
-      if (several) console.log(`${files.length} files: ${describe(sum(summaries))}`);
+      const all = sum(summaries);
+      if (several) {
+        console.log(`${files.length} files: ${options.dryRun === true ? describeDry(all) : describe(all)}`);
+      }
       if (summaries.some(({ rejected }) => rejected > 0)) process.exitCode = 1;
     };
     if (options.dryRun === true) return await importAll(readOnly);
@@ -278,33 +281,25 @@ async function readOnly(name: string, importing: Omit<ImportOptions, "onProgress
     importing,
   );
   for (const sent of [...first.messages, ...first.items]) console.log(JSON.stringify(sent));
-  const [rows, readable, items] = [summary.total, summary.accepted, summary.items].map((count) =>
-    count.toLocaleString("en"),
-  );
-  const structure = summary.items === 0 ? "" : ` and ${items} items of the structure`;
-  console.log(`${name}: ${rows} rows, of which ${readable} can be sent${structure}; nothing is stored`);
+  console.log(`${name}: ${describeDry(summary)}`);
   return summary;
 }
 
+const counted = (count: number, noun: string): string =>
+  `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+
+function describeDry({ total, accepted, items }: Summary): string {
+  const structure = items === 0 ? "" : ` and ${counted(items, "item")} of the structure`;
+  return `${counted(total, "row")}, of which ${accepted.toLocaleString("en")} can be sent${structure}; nothing is stored`;
+}
+
 function describe({ total, accepted, duplicates, leftOut, rejected, items, knownItems }: Summary): string {
-  const [rows, stored, known, out, bad, described, stated] = [
-    total,
-    accepted,
-    duplicates,
-    leftOut,
-    rejected,
-    items,
-    items + knownItems,
-  ].map((count) => count.toLocaleString("en"));
-  const structure = items + knownItems === 0 ? [] : [`${stated} items of the structure: ${described} new or changed`];
-  if (total === 0 && structure.length === 0) return "no rows";
-  const events =
-    total === 0
-      ? []
-      : [
-          `${total === 1 ? "1 row" : `${rows} rows`}: ${stored} stored, ${known} duplicates, ${leftOut === 0 ? "" : `${out} left out, `}${bad} rejected`,
-        ];
-  return [...events, ...structure].join("; ");
+  const number = (count: number): string => count.toLocaleString("en");
+  const out = leftOut === 0 ? "" : `${number(leftOut)} left out, `;
+  const events = `${counted(total, "row")}: ${number(accepted)} stored, ${number(duplicates)} duplicates, ${out}${number(rejected)} rejected`;
+  const structure = `${counted(items + knownItems, "item")} of the structure: ${number(items)} new or changed`;
+  const parts = [...(total === 0 ? [] : [events]), ...(items + knownItems === 0 ? [] : [structure])];
+  return parts.length === 0 ? "no rows" : parts.join("; ");
 }
 
 /** The rows that are not stored, by reason. */
