@@ -120,6 +120,36 @@ test("an item that only the application enrols in is a course, before and after 
   });
 });
 
+test("a removal ends also where the messages that are left tell a cycle", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const tell = async (source: string, messageId: string, item: string, parent: string): Promise<void> => {
+      await db.query("select set_config('insights.source', $1, true)", [source]);
+      await db.query("select * from track.ingest($1)", [
+        JSON.stringify([
+          {
+            type: "track",
+            messageId,
+            userId: source,
+            event: "Seen",
+            timestamp: "2026-03-01T10:00:00Z",
+            receivedAt: `2026-03-01T10:00:0${messageId}Z`,
+            properties: { item, parent },
+          },
+        ]),
+      ]);
+    };
+    await tell("wrong", "1", "a", "c");
+    // Ignored, because the item has a parent, and then possible.
+    await tell("app", "2", "a", "b");
+    await tell("app", "3", "b", "a");
+    await removed(db, "wrong");
+    expect(await described(db)).toMatchObject([
+      { item: "a", parent: null },
+      { item: "b", parent: "a" },
+    ]);
+  });
+});
+
 test("a parent that would form a cycle is refused, with the items", async () => {
   await database.as("postgres", {}, async (db) => {
     await stated(db, "edx", tree);
