@@ -1,3 +1,4 @@
+import type { Item } from "../importer/items.ts";
 import {
   BodyError,
   type Call,
@@ -125,6 +126,40 @@ function translate(event: Json): Translated {
   return meaning?.event === "Page Viewed"
     ? { type: "page", ...common }
     : { type: "track", event: meaning?.event ?? (name === undefined ? undefined : titled(name)), ...common };
+}
+
+/** Events that create or change what a course contains: the type of the item, its kind, and the fields of its id and title. */
+const structures: Readonly<Record<string, { type: string; kind: string; id: string; title: string }>> = {
+  course: { type: "course", kind: "course", id: "course_id", title: "name" },
+  module: { type: "context_module", kind: "module", id: "module_id", title: "name" },
+  wiki_page: { type: "wiki_page", kind: "page", id: "wiki_page_id", title: "title" },
+  assignment: { type: "assignment", kind: "task", id: "assignment_id", title: "title" },
+  discussion_topic: { type: "discussion_topic", kind: "discussion", id: "discussion_topic_id", title: "title" },
+  attachment: { type: "attachment", kind: "file", id: "attachment_id", title: "display_name" },
+};
+
+/** The items that a Live Event describes: of the course that it is about, of what it creates, and of what was opened. */
+export function canvasItems(event: Json): Item[] {
+  const metadata = objectOf(event["metadata"]);
+  const body = objectOf(event["body"]);
+  const course = item("course", metadata["context_type"] === "Course" ? metadata["context_id"] : undefined);
+  const about: Item[] = course === undefined ? [] : [{ item: course, kind: "course" }];
+  const name = textOf(metadata["event_name"]) ?? "";
+  const [, part = ""] = /^(\w+)_(?:created|updated)$/.exec(name) ?? [];
+  const known = Object.hasOwn(structures, part) ? structures[part] : undefined;
+  const created = known === undefined ? undefined : item(known.type, body[known.id]);
+  if (known !== undefined && created !== undefined) {
+    const title = textOf(body[known.title])?.slice(0, 500);
+    const own = textOf(body["context_type"]) === "Course" ? item("course", body["context_id"]) : undefined;
+    const parent = known.kind === "course" ? undefined : (own ?? course);
+    about.push({
+      item: created,
+      kind: known.kind,
+      ...(title === undefined ? {} : { title }),
+      ...(parent === undefined ? {} : { parent }),
+    });
+  }
+  return about;
 }
 
 export function canvasMessages({ body }: Pick<Call, "body">): Translated[] {

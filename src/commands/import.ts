@@ -2,12 +2,11 @@ import { Command, InvalidArgumentError } from "commander";
 import type pg from "pg";
 import { canvasReader } from "../importer/canvas.ts";
 import { columnReader } from "../importer/columns.ts";
-import { requireIngest } from "../importer/deliver.ts";
+import { requireImport, requireIngest } from "../importer/deliver.ts";
 import { caliperReader, xapiReader } from "../importer/dialects.ts";
 import { edxReader } from "../importer/edx.ts";
 import { boundMemory, type ImportOptions, importFile, type Summary } from "../importer/import.ts";
 import { linesOf } from "../importer/lines.ts";
-import type { Message } from "../importer/message.ts";
 import { moodleReader } from "../importer/moodle.ts";
 import { ouladReader } from "../importer/oulad.ts";
 import { ImportError, nearest } from "../importer/problem.ts";
@@ -117,7 +116,7 @@ interface ColumnOptions extends TimeRules {
 
 function common(command: Command, source: string): Command {
   return command
-    .option("--source <name>", "name of the source of the rows; ids are unique within it", source)
+    .option("--source <name>", "name of the source of the rows; ids are unique within it", parseSource, source)
     .option("--show <count>", "rejected rows to print; the others are counted", parseCount, 20)
     .option("--rejects <file>", "write all rejected rows to this file, as JSON lines")
     .option("--replace", "remove what earlier imports of this source have stored, and import the file instead")
@@ -132,7 +131,7 @@ function timed(command: Command): Command {
     .option("--time-format <format>", "form of the times, such as %d/%m/%Y %H:%M (strptime)", parseFormat);
 }
 
-type MakeReader = (source: Source) => Reader | undefined | Promise<Reader | undefined>;
+type MakeReader = (source: Source) => Reader | Promise<Reader>;
 
 /** All files are checked before the first row of the first one is stored. */
 async function run(paths: string[], makeReader: MakeReader, options: Common): Promise<void> {
@@ -143,32 +142,35 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
   const rejects = new Rejects(options.show, options.rejects);
   try {
     const files: { source: Source; reader: Reader }[] = [];
-    for (const source of (await Promise.all(paths.map(sourcesOf))).flat()) {
+    const sources = (await Promise.all(paths.map(sourcesOf))).flat();
+    const several = sources.length > 1;
+    for (const source of sources) {
       const reader = await makeReader(source);
-      if (reader === undefined) {
-        console.log(`note: ${source.name} is read beside the other tables`);
-        continue;
-      }
       if (!source.isStream) {
         await source.check();
-        if (reader.scan !== undefined) await scan(source, reader.scan);
+        const { scan: work } = reader;
+        if (work !== undefined) await naming(several ? source : undefined, () => scan(source, work));
       }
       files.push({ source, reader });
     }
     if (files.length === 0) throw new ImportError("there is nothing to import", "name a file of events");
-    const several = files.length > 1;
     const importAll = async (importOne: ImportOne): Promise<void> => {
       const summaries: Summary[] = [];
       for (const { source, reader } of files) {
         rejects.begin(several ? source.name : undefined);
-        summaries.push(await importSource(source, reader, importOne, options.source, rejects));
+        const work = (): Promise<Summary> => importSource(source, reader, importOne, options.source, rejects);
+        summaries.push(await naming(several ? source : undefined, work));
       }
-      if (several) console.log(`${files.length} files: ${describe(sum(summaries))}`);
+      const all = sum(summaries);
+      if (several) {
+        console.log(`${files.length} files: ${options.dryRun === true ? describeDry(all) : describe(all)}`);
+      }
       if (summaries.some(({ rejected }) => rejected > 0)) process.exitCode = 1;
     };
     if (options.dryRun === true) return await importAll(readOnly);
     await withSession("import", async ({ pool }) => {
       await requireIngest(pool);
+      await requireImport(pool, options.source);
       if (options.replace === true && (await isImported(pool, options.source))) {
         await forgetImport(pool, options.source);
       }
@@ -177,6 +179,16 @@ async function run(paths: string[], makeReader: MakeReader, options: Common): Pr
   } finally {
     for (const line of rejects.report()) console.error(line);
     await rejects.close();
+  }
+}
+
+/** The error of one of several files begins with its name. */
+async function naming<T>(source: Source | undefined, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (source === undefined || !(error instanceof ImportError) || error.message.includes(source.name)) throw error;
+    throw new ImportError(`${source.name}: ${error.message}`, error.hint);
   }
 }
 
@@ -199,7 +211,7 @@ async function importSource(
     });
     for (const line of reasonsOf(summary)) console.log(line);
     for (const note of reader.notes?.() ?? []) console.log(`note: ${note}`);
-    if (summary.total === 0) {
+    if (summary.total + summary.items + summary.knownItems === 0) {
       throw new ImportError(`${file.name} has no rows`, "check that the file is the whole download");
     }
     return summary;
@@ -235,7 +247,7 @@ function timeOf(seconds: number): string {
 }
 
 function sum(summaries: readonly Summary[]): Summary {
-  const counts = { total: 0, accepted: 0, duplicates: 0, leftOut: 0, rejected: 0 };
+  const counts = { total: 0, accepted: 0, duplicates: 0, leftOut: 0, rejected: 0, items: 0, knownItems: 0 };
   for (const summary of summaries) {
     for (const name of Object.keys(counts) as (keyof typeof counts)[]) counts[name] += summary[name];
   }
@@ -253,30 +265,41 @@ async function scan(source: Source, work: NonNullable<Reader["scan"]>): Promise<
 
 /** Reads the whole file, and prints the first ten messages as they would be stored. */
 async function readOnly(name: string, importing: Omit<ImportOptions, "onProgress">): Promise<Summary> {
-  const first: Message[] = [];
+  const first: { messages: unknown[]; items: unknown[] } = { messages: [], items: [] };
   const summary = await importFile(
     {
-      query: (_sql, values) => {
-        const messages = JSON.parse(String(values?.[0])) as Message[];
-        first.push(...messages.slice(0, 10 - first.length));
+      query: (sql, values) => {
+        const sent = JSON.parse(String(values?.[0])) as unknown[];
+        const kept = sql.includes("track.import_items") ? first.items : first.messages;
+        kept.push(...sent.slice(0, 10 - kept.length));
+        const [accepted, inserted] = [sent.length, sent.length];
         return Promise.resolve({
-          rows: [{ accepted: messages.length, duplicates: 0, rejected: 0, errors: [] }],
+          rows: [{ accepted, duplicates: 0, rejected: 0, errors: [], inserted, updated: 0, unchanged: 0 }],
         });
       },
     },
     importing,
   );
-  for (const message of first) console.log(JSON.stringify(message));
-  const [rows, readable] = [summary.total, summary.accepted].map((count) => count.toLocaleString("en"));
-  console.log(`${name}: ${rows} rows, of which ${readable} can be sent; nothing is stored`);
+  for (const sent of [...first.messages, ...first.items]) console.log(JSON.stringify(sent));
+  console.log(`${name}: ${describeDry(summary)}`);
   return summary;
 }
 
-function describe({ total, accepted, duplicates, leftOut, rejected }: Summary): string {
-  const [rows, stored, known, out, bad] = [total, accepted, duplicates, leftOut, rejected].map((count) =>
-    count.toLocaleString("en"),
-  );
-  return `${rows} rows: ${stored} stored, ${known} duplicates, ${leftOut === 0 ? "" : `${out} left out, `}${bad} rejected`;
+const counted = (count: number, noun: string): string =>
+  `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+
+function describeDry({ total, accepted, items }: Summary): string {
+  const structure = items === 0 ? "" : ` and ${counted(items, "item")} of the structure`;
+  return `${counted(total, "row")}, of which ${accepted.toLocaleString("en")} can be sent${structure}; nothing is stored`;
+}
+
+function describe({ total, accepted, duplicates, leftOut, rejected, items, knownItems }: Summary): string {
+  const number = (count: number): string => count.toLocaleString("en");
+  const out = leftOut === 0 ? "" : `${number(leftOut)} left out, `;
+  const events = `${counted(total, "row")}: ${number(accepted)} stored, ${number(duplicates)} duplicates, ${out}${number(rejected)} rejected`;
+  const structure = `${counted(items + knownItems, "item")} of the structure: ${number(items)} new or changed`;
+  const parts = [...(total === 0 ? [] : [events]), ...(items + knownItems === 0 ? [] : [structure])];
+  return parts.length === 0 ? "no rows" : parts.join("; ");
 }
 
 /** The rows that are not stored, by reason. */
@@ -321,6 +344,15 @@ function parseZone(name: string): string {
   throw new InvalidArgumentError(
     `There is no time zone "${name}"${near === undefined ? "." : `; did you mean ${near}?`} Names look like Europe/Berlin.`,
   );
+}
+
+function parseSource(text: string): string {
+  const name = text.trim();
+  if (name === "" || name.length > 100) throw new InvalidArgumentError("Use a name of 1 to 100 characters.");
+  if (name === "default") {
+    throw new InvalidArgumentError('"default" has the messages of all servers without a name: it cannot be removed.');
+  }
+  return name;
 }
 
 function parseKind(text: string): string {

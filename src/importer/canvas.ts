@@ -1,4 +1,4 @@
-import { canvasMessages } from "../collector/canvas.ts";
+import { canvasItems, canvasMessages } from "../collector/canvas.ts";
 import { type Json, numberOf, objectOf, textOf } from "../collector/dialect.ts";
 import { dialectReader } from "./dialects.ts";
 import type { Line } from "./lines.ts";
@@ -185,6 +185,7 @@ export function canvasReader(): Reader {
   const times = new Times({ timeZone: "UTC" });
   const live = dialectReader(
     (body) => canvasMessages({ body }),
+    (body) => canvasItems(body),
     (value) => (isRequest(value) || value["sensor"] !== undefined ? messagesOf(value, times) : undefined),
   );
   const reader: Reader = async function* (lines) {
@@ -205,6 +206,7 @@ export function canvasReader(): Reader {
     }
     yield* text === undefined || /^\s*[[{]/.test(text) ? live(all()) : tableOf(all(), times);
   };
+  reader.parentKind = "course";
   reader.notes = () => (times.notes().length > 0 ? times.notes() : [ISO_TIMES]);
   return reader;
 }

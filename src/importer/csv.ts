@@ -1,4 +1,4 @@
-import { type Line, LONGEST_LINE } from "./lines.ts";
+import { type Line, LONGEST_LINE, tooLong } from "./lines.ts";
 import type { Problem } from "./problem.ts";
 import { shown } from "./problem.ts";
 import { decode } from "./text.ts";
@@ -90,7 +90,7 @@ class RowReader {
   /** Reads one line; returns the lines to read again because the row that they seemed to belong to was invalid. */
   #take(line: Line): readonly Line[] {
     if (line.bytes === undefined) {
-      const problem = { what: `a line of ${line.length} bytes, more than ${LONGEST_LINE}` };
+      const problem = tooLong(line);
       if (this.#held.length > 0) return [...this.#giveUp(neverCloses), line];
       this.#rows.push({ line: line.number, problem });
       return [];

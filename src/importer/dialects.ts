@@ -2,12 +2,13 @@ import { hash } from "node:crypto";
 import { caliperMessages, idOfEntity } from "../collector/caliper.ts";
 import { BodyError, objectOf, type Translated, textOf } from "../collector/dialect.ts";
 import { readStatements, type Statement } from "../collector/xapi/statement.ts";
-import { eventOf } from "../collector/xapi/translate.ts";
+import { containersOf, eventOf } from "../collector/xapi/translate.ts";
 import { RowIdentity } from "./identity.ts";
+import type { Item } from "./items.ts";
 import type { Message } from "./message.ts";
 import { type Problem, shown } from "./problem.ts";
 import { ISO_TIMES, readObjects } from "./segment.ts";
-import type { Reader } from "./table.ts";
+import type { Outcome, Reader } from "./table.ts";
 
 const noted = (reader: Reader): Reader => Object.assign(reader, { notes: () => [ISO_TIMES] });
 
@@ -17,7 +18,7 @@ const noted = (reader: Reader): Reader => Object.assign(reader, { notes: () => [
  */
 export const caliperReader = (): Reader => {
   const sent = new Set<string>();
-  return dialectReader((body) => {
+  const translate = (body: Record<string, unknown>): Translated[] => {
     const envelope = Array.isArray(body["data"])
       ? body
       : {
@@ -32,8 +33,32 @@ export const caliperReader = (): Reader => {
     if (sent.size > MOST_MEMBERSHIPS) sent.clear();
     for (const { messageId } of memberships) sent.add(messageId);
     return [...memberships, ...caliperMessages({ body: envelope })];
-  });
+  };
+  return dialectReader(translate, (body) =>
+    (Array.isArray(body["data"]) ? body["data"] : [body]).flatMap((entity) => groupsOf(objectOf(entity)["group"], 0)),
+  );
 };
+
+/** The group of an event, a course or a part of one, and the courses that it is a part of. */
+function groupsOf(group: unknown, depth: number): Item[] {
+  const entity = objectOf(group);
+  const [item, type] = [idOfEntity(entity), textOf(entity["type"])];
+  if (item === undefined || type === undefined || !/^(Course|CourseOffering|CourseSection)$/.test(type) || depth > 3) {
+    return [];
+  }
+  const title = textOf(entity["name"]);
+  const above = groupsOf(entity["subOrganizationOf"], depth + 1);
+  const parent = above[0]?.item;
+  return [
+    {
+      item,
+      kind: "course",
+      ...(title === undefined ? {} : { title: title.slice(0, 500) }),
+      ...(parent === undefined || parent === item ? {} : { parent }),
+    },
+    ...above,
+  ];
+}
 
 /** Further ones are sent again, and are duplicates. */
 const MOST_MEMBERSHIPS = 100_000;
@@ -69,8 +94,15 @@ export const xapiReader = (): Reader =>
     const identity = new RowIdentity("xapi");
     return readObjects(lines, (value) => {
       const read = readStatements(value);
-      if ("problem" in read) return [{ what: read.problem, value: shown(JSON.stringify(value)) }];
-      return read.statements.map((statement) => messageOf(statement, identity));
+      if ("problem" in read) {
+        return [
+          { what: read.problem, value: shown(JSON.stringify(value)), hint: "a statement has actor, verb and object" },
+        ];
+      }
+      return read.statements.flatMap((statement): Outcome[] => {
+        const outcome = messageOf(statement, identity);
+        return "what" in outcome ? [outcome] : [...containersOf(statement), outcome];
+      });
     });
   });
 
@@ -94,14 +126,15 @@ function messageOf(statement: Statement, identity: RowIdentity): Message | Probl
 /** `other` converts objects that are not of the dialect. */
 export function dialectReader(
   translate: (body: Record<string, unknown>) => Translated[],
+  itemsOf: (body: Record<string, unknown>) => Item[],
   other: (value: Record<string, unknown>) => (Message | Problem)[] | undefined = () => undefined,
 ): Reader {
   return noted((lines) =>
-    readObjects(lines, (value) => {
+    readObjects(lines, (value): Outcome[] => {
       const others = other(value);
       if (others !== undefined) return others;
       try {
-        return translate(value).map(complete);
+        return [...itemsOf(value), ...translate(value).map(complete)];
       } catch (error) {
         if (!(error instanceof BodyError)) throw error;
         return [{ what: error.message, value: shown(JSON.stringify(value)), hint: error.hint }];

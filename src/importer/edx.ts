@@ -1,8 +1,10 @@
-import { type Json, objectOf, shareOf, textOf } from "../collector/dialect.ts";
+import { isObject, type Json, objectOf, shareOf, textOf } from "../collector/dialect.ts";
 import { RowIdentity } from "./identity.ts";
+import type { Item } from "./items.ts";
 import type { Message } from "./message.ts";
 import { type Problem, shown } from "./problem.ts";
 import { readObjects } from "./segment.ts";
+import { structureReader } from "./structure.ts";
 import type { Reader } from "./table.ts";
 import { Times } from "./time.ts";
 
@@ -88,7 +90,7 @@ const LONGEST_VALUE = 500;
 
 export function edxReader(): Reader {
   const times = new Times({ timeZone: "UTC" });
-  const reader: Reader = (lines) => {
+  const log: Reader = (lines) => {
     const identity = new RowIdentity("edx");
     const read = (value: Json): Message | Problem => {
       const context = objectOf(value["context"]);
@@ -116,8 +118,50 @@ export function edxReader(): Reader {
     };
     return readObjects(lines, (value) => [read(value)]);
   };
+  const reader: Reader = structureReader(log, itemsOf);
+  reader.parentKind = "course";
   reader.notes = () => times.notes();
   return reader;
+}
+
+/** The course of its block: events name it by the key of the course. */
+function keyOf(block: string): string {
+  const [, prefix = "", run] = /^(ccx-)?block-v1:(.+)\+type@course\+block@/.exec(block) ?? [];
+  if (run !== undefined) return `${prefix === "" ? "course" : "ccx"}-v1:${run}`;
+  const [, organization, course, name] = /^i4x:\/\/([^/]+)\/([^/]+)\/course\/([^/]+)$/.exec(block) ?? [];
+  return name === undefined ? block : `${organization}/${course}/${name}`;
+}
+
+/**
+ * The tree of a course: the file `course_structure` of the data packages and of dump_course_structure (`category`,
+ * `metadata`), and the answer of the blocks API (`blocks`, with `type` and `display_name`).
+ */
+function itemsOf(document: Json): ReadonlyMap<string, Item> | undefined {
+  const blocks = Object.entries(isObject(document["blocks"]) ? document["blocks"] : document);
+  if (blocks.length === 0 || !blocks.every(([key, block]) => BLOCK.test(key) && isObject(block))) return undefined;
+  const parents = new Map<string, string>();
+  for (const [key, block] of blocks) {
+    const children = objectOf(block)["children"];
+    for (const child of Array.isArray(children) ? children : []) {
+      if (typeof child === "string" && !parents.has(child)) parents.set(child, keyOf(key));
+    }
+  }
+  const items = new Map<string, Item>();
+  for (const [key, value] of blocks) {
+    const block = objectOf(value);
+    const isCourse = (textOf(block["category"]) ?? textOf(block["type"])) === "course";
+    const title = textOf(objectOf(block["metadata"])["display_name"]) ?? textOf(block["display_name"]);
+    const url = textOf(block["lms_web_url"]);
+    const parent = isCourse ? undefined : parents.get(key);
+    items.set(key, {
+      item: keyOf(key),
+      kind: isCourse ? "course" : kindOf(key),
+      ...(title === undefined ? {} : { title: title.slice(0, LONGEST_VALUE) }),
+      ...(url === undefined ? {} : { url }),
+      ...(parent === undefined ? {} : { parent }),
+    });
+  }
+  return items;
 }
 
 /** A browser announces the check of a problem, and the server reports it with its grade: one submission. */

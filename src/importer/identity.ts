@@ -24,7 +24,7 @@ export class RowIdentity {
  * gigabyte for ten million rows. If two different rows have the same key, the second gets an ordinal without need, and
  * always the same one.
  */
-class OccurrenceCounter {
+export class OccurrenceCounter {
   #size = 0;
   #high = new Uint32Array(1 << 12);
   #low = new Uint32Array(1 << 12);

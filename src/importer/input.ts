@@ -88,7 +88,32 @@ export async function inputOf(
     }
   }
   const packed = GZIP.every((byte, index) => beginning[index] === byte);
-  return { bytes: utf8(packed ? gunzip(whole(), name) : whole()), read: () => read, size, isCompressed: packed, close };
+  return {
+    bytes: textOf(utf8(packed ? gunzip(whole(), name) : whole()), name),
+    read: () => read,
+    size,
+    isCompressed: packed,
+    close,
+  };
+}
+
+/** Fails for a file that is not text, by its beginning: otherwise each of its lines would be rejected. */
+async function* textOf(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+  let isFirst = true;
+  for await (const chunk of bytes) {
+    if (isFirst) {
+      const head = chunk.subarray(0, 4_096);
+      const odd = head.filter((byte) => byte < 9 || (byte > 13 && byte < 32 && byte !== 27)).length;
+      if (odd * 20 > head.length) {
+        throw new ImportError(
+          `${name} is not text`,
+          "give CSV or JSON lines, plain, compressed with gzip, or in a zip archive",
+        );
+      }
+    }
+    isFirst = false;
+    yield chunk;
+  }
 }
 
 /** UTF-16 as UTF-8: with a byte order mark, or where each second byte of the first two characters is 0. */

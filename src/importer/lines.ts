@@ -1,3 +1,5 @@
+import type { Problem } from "./problem.ts";
+
 /** A line of a file; without text if it was too long. */
 export interface Line {
   /** Starts at one. */
@@ -8,6 +10,15 @@ export interface Line {
 }
 
 export const LONGEST_LINE = 1 << 20;
+
+/** The reason for rejecting a line whose bytes were not kept. */
+export function tooLong(line: Line): Problem {
+  const [length, most] = [line.length, LONGEST_LINE].map((count) => count.toLocaleString("en"));
+  return {
+    what: `a line of ${length} bytes, more than ${most}`,
+    hint: "each row or JSON object is a line of its own: jq -c . FILE writes objects so",
+  };
+}
 
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;

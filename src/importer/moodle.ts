@@ -141,6 +141,7 @@ export function moodleReader(options: MoodleOptions): Reader {
       const at = header.has("event_time") ? header.position("event_time") : 0;
       return (cells) => cells[at] ?? "";
     });
+  reader.parentKind = "course";
   reader.notes = () => [
     ...times.notes(),
     ...(rows > 0 && views === 0
@@ -275,15 +276,34 @@ function otherOf(text: string, name: string): string | undefined {
 const ofNobody = (origin: string): Problem | undefined =>
   origin === "restore" || origin === "cli" ? leftOut(`an event of ${origin}, not of a person`) : undefined;
 
+/** The columns of the table that are read. */
+const COLUMNS = [
+  "eventname",
+  "action",
+  "userid",
+  "relateduserid",
+  "realuserid",
+  "origin",
+  "contextlevel",
+  "contextinstanceid",
+  "courseid",
+  "component",
+  "target",
+  "other",
+  "timecreated",
+] as const;
+
 /** Levels of contexts in Moodle's database. */
 const COURSE_LEVEL = "50";
 const MODULE_LEVEL = "70";
 
 function tableForm(header: Header): { convert: Convert; id?: number } {
+  // A column that is there twice would be read once.
+  const places = new Map(COLUMNS.filter((name) => header.has(name)).map((name) => [name, header.position(name)]));
   const convert: Convert = (cells) => {
     // Exports write null as nothing, NULL or \N.
-    const cell = (name: string): string => {
-      const text = cells[header.names.indexOf(name)] ?? "";
+    const cell = (name: (typeof COLUMNS)[number]): string => {
+      const text = cells[places.get(name) ?? -1] ?? "";
       return text === "NULL" || text === "\\N" ? "" : text;
     };
     const name = cell("eventname").split("\\").at(-1) ?? "";

@@ -1,5 +1,6 @@
 import { rowsOf } from "./csv.ts";
 import { RowIdentity } from "./identity.ts";
+import type { Item } from "./items.ts";
 import { linesOf } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { ImportError, type Problem, shown } from "./problem.ts";
@@ -48,6 +49,8 @@ const KINDS: Readonly<Record<string, string>> = {
 };
 
 const courseOf = (row: Row): string => `oulad/${row["code_module"]}/${row["code_presentation"]}`;
+
+const STRUCTURES = "courses, assessments and vle";
 
 const tables: Readonly<Record<string, Table>> = {
   studentVle: {
@@ -137,11 +140,41 @@ const tables: Readonly<Record<string, Table>> = {
   },
 };
 
-/**
- * The reader of one table, undefined for those that others refer to. These are read from the same directory or archive.
- */
-export async function ouladReader(source: Source): Promise<Reader | undefined> {
-  if (["courses.csv", "assessments.csv", "vle.csv"].includes(source.base)) return undefined;
+/** The tables without events, which give the items, also those that no row of a student is about. */
+const structures: readonly { columns: readonly string[]; itemOf: (row: Row) => Item | Problem }[] = [
+  {
+    columns: ["id_site", "code_module", "code_presentation", "activity_type"],
+    itemOf: (row) => pageOf(row["id_site"] ?? "", row["activity_type"], courseOf(row)),
+  },
+  {
+    columns: ["id_assessment", "code_module", "code_presentation", "assessment_type"],
+    itemOf: (row) => ({ ...taskOf(row), parent: courseOf(row) }),
+  },
+  {
+    columns: ["code_module", "code_presentation", "module_presentation_length"],
+    itemOf: (row) => ({
+      item: courseOf(row),
+      kind: "course",
+      title: `${row["code_module"]} ${row["code_presentation"]}`,
+    }),
+  },
+];
+
+const pageOf = (site: string, type: string | undefined, parent: string): Item => ({
+  item: `oulad/site/${site}`,
+  kind: KINDS[type ?? ""] ?? "page",
+  parent,
+  ...(type === undefined ? {} : { title: `${type} ${site}` }),
+});
+
+const taskOf = (assessment: Row): Item => ({
+  item: `oulad/assessment/${assessment["id_assessment"]}`,
+  kind: "task",
+  title: `${assessment["assessment_type"]} ${assessment["id_assessment"]}`,
+});
+
+/** The reader of one table. Those that it refers to are read from the same directory or archive. */
+export async function ouladReader(source: Source): Promise<Reader> {
   const siblings: Siblings = {
     courses: await siblingOf(source, "courses", courseOf),
     assessments: await siblingOf(source, "assessments", (row) => row["id_assessment"] ?? ""),
@@ -149,6 +182,15 @@ export async function ouladReader(source: Source): Promise<Reader | undefined> {
   };
   const reader: Reader = (lines) =>
     readTable(lines, ",", (header) => {
+      const structure = structures.find(({ columns }) => columns.every((name) => header.has(name)));
+      if (structure !== undefined) {
+        const cellsOf = structure.columns.map((name) => [name, header.position(name)] as const);
+        return (cells): Item | Problem => {
+          const row = Object.fromEntries(cellsOf.map(([name, position]) => [name, cells[position] ?? ""]));
+          const empty = structure.columns.find((name) => row[name] === "");
+          return empty === undefined ? structure.itemOf(row) : { what: `no ${empty}` };
+        };
+      }
       const { columns, needs, convert } = tableOf(header);
       const missing = needs.find((name) => siblings[name].size === 0);
       if (missing !== undefined) {
@@ -168,6 +210,7 @@ export async function ouladReader(source: Source): Promise<Reader | undefined> {
         return events.map((event) => messageOf(event, person, identity));
       };
     });
+  reader.parentKind = "course";
   reader.notes = () => [
     "times are days of a presentation, at midnight in UTC: day 0 of 2013B is 1 February, of 2013J 1 October",
   ];
@@ -193,8 +236,8 @@ function tableOf(header: Header): Table {
   const table = Object.values(tables).find(({ columns }) => columns.every((name) => header.has(name)));
   if (table !== undefined) return table;
   throw new ImportError(
-    `this is not a table of events of OULAD: its columns are ${shown(header.names.join(", "))}`,
-    `the tables are ${Object.keys(tables).join(", ")}; courses, assessments and vle are read beside these`,
+    `this is not a table of OULAD: its columns are ${shown(header.names.join(", "))}`,
+    `the tables are ${Object.keys(tables).join(", ")}; ${STRUCTURES} are those of the items`,
   );
 }
 

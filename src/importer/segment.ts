@@ -1,8 +1,8 @@
 import { RowIdentity } from "./identity.ts";
-import { type Line, LONGEST_LINE } from "./lines.ts";
+import { type Line, tooLong } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { type Problem, reason, shown } from "./problem.ts";
-import type { Reader, Reading } from "./table.ts";
+import { type Outcome, type Reader, type Reading, readingOf } from "./table.ts";
 import { decode } from "./text.ts";
 
 /** How track.ingest reads the times of messages. */
@@ -34,7 +34,7 @@ export function segmentReader(): Reader {
 /** Reads JSON lines; `convert` makes messages of each object, or gives the reasons why there are none. */
 export async function* readObjects(
   lines: AsyncIterable<Line[]>,
-  convert: (value: Json) => (Message | Problem)[],
+  convert: (value: Json) => Outcome[],
 ): AsyncGenerator<Reading[], void, undefined> {
   for await (const batch of lines) {
     const readings: Reading[] = [];
@@ -44,9 +44,7 @@ export async function* readObjects(
         readings.push({ line: line.number, problem: outcome });
         continue;
       }
-      for (const each of outcome.flatMap(convert)) {
-        readings.push("what" in each ? { line: line.number, problem: each } : { line: line.number, message: each });
-      }
+      for (const each of outcome.flatMap(convert)) readings.push(readingOf(line.number, each));
     }
     yield readings;
   }
@@ -55,7 +53,7 @@ export async function* readObjects(
 type Json = Record<string, unknown>;
 
 function messagesOf(line: Line): Json[] | Problem {
-  if (line.bytes === undefined) return { what: `a line of ${line.length} bytes, more than ${LONGEST_LINE}` };
+  if (line.bytes === undefined) return tooLong(line);
   const text = decode(line.bytes);
   if (typeof text !== "string") return text;
   if (text.trim() === "") return [];
@@ -64,7 +62,7 @@ function messagesOf(line: Line): Json[] | Problem {
     value = LONG_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
   } catch (error) {
     return {
-      what: `not JSON: ${shown(reason(error))}`,
+      what: `not JSON: ${mistake(error)}`,
       value: shown(text),
       hint: "write one JSON object a line: jq -c . FILE",
     };
@@ -131,6 +129,14 @@ function unstorable(value: unknown, depth: number): Problem | undefined {
   }
   return undefined;
 }
+
+/** The reason without the line in the text, which is that of the object, and without the text, which is shown beside. */
+const mistake = (error: unknown): string =>
+  shown(
+    reason(error)
+      .replace(/, ".*" is not valid JSON$/s, "")
+      .replace(/(?: in JSON)?(?: after JSON)? at position \d+ \(line \d+ column (\d+)\)/, " at column $1"),
+  );
 
 function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,15 +1,29 @@
 import { type BadRow, type Row, rowsOf } from "./csv.ts";
+import type { Item } from "./items.ts";
 import type { Line } from "./lines.ts";
 import type { Message } from "./message.ts";
 import { ImportError, nearest, type Problem, shown } from "./problem.ts";
 import type { Times } from "./time.ts";
 
-/** The result of reading a line of the file: a message, or the reason why there is none. */
-export type Reading = { line: number; message: Message } | { line: number; problem: Problem };
+/** The result of reading a line of the file: a message, an item of a structure, or the reason why there is none. */
+export type Reading =
+  | { line: number; message: Message }
+  | { line: number; item: Item }
+  | { line: number; problem: Problem };
+
+/** A row, as it was read. */
+export type Outcome = Message | Item | Problem;
+
+export function readingOf(line: number, outcome: Outcome): Reading {
+  if ("what" in outcome) return { line, problem: outcome };
+  return "messageId" in outcome ? { line, message: outcome } : { line, item: outcome };
+}
 
 /** Reads a file format. */
 export interface Reader {
   (lines: AsyncIterable<Line[]>): AsyncGenerator<Reading[], void, undefined>;
+  /** Kind of the parents of its messages, where all of them have the same. */
+  parentKind?: string;
   /** Ids of `track.placeholder_id` that name people in this format. */
   keptIds?: readonly string[];
   /** Reads what must be known of the whole file before its first row can be read, such as the order of its dates. */
@@ -47,7 +61,7 @@ export class Header {
   }
 }
 
-type Convert = (cells: string[], line: number) => Message | Problem | (Message | Problem)[];
+type Convert = (cells: string[], line: number) => Outcome | Outcome[];
 
 /**
  * Reads a CSV file with a header; `prepare` looks up its columns and returns the function that makes the messages of a
@@ -75,9 +89,7 @@ export async function* readTable(
         const what = `${row.cells.length} cells where the header has ${width}`;
         readings.push({ line: row.line, problem: { what, value: shown(row.cells.join(delimiter ?? ",")) } });
       } else {
-        for (const each of [convert(row.cells, row.line)].flat()) {
-          readings.push("what" in each ? { line: row.line, problem: each } : { line: row.line, message: each });
-        }
+        for (const each of [convert(row.cells, row.line)].flat()) readings.push(readingOf(row.line, each));
       }
     }
     if (readings.length > 0) yield readings;
@@ -107,5 +119,11 @@ export async function noteTimes(
 
 function headerOf(row: Row | BadRow): Header {
   if ("cells" in row) return new Header(row.cells);
+  if (/^\s*[[{]/.test(row.problem.value ?? "")) {
+    throw new ImportError(
+      `line ${row.line} should name the columns, but it is JSON: ${row.problem.value}`,
+      "JSON lines are read by insights import edx, xapi, canvas, caliper and segment",
+    );
+  }
   throw new ImportError(`line ${row.line} should name the columns, but it is ${row.problem.what}`, row.problem.hint);
 }

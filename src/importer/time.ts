@@ -78,6 +78,8 @@ export class Times {
     const { one, two, three, mark } = NUMERIC.exec(text)?.groups ?? {};
     if (one === undefined || two === undefined || three === undefined || one.length === 4) return false;
     const place = { line, text: shown(text) };
+    // 95-01-01: a year of two digits proves no order.
+    if (Number(one) > 31) return true;
     if (Number(one) > 12) this.#seen.set("dmy", this.#seen.get("dmy") ?? place);
     else if (Number(two) > 12) this.#seen.set("mdy", this.#seen.get("mdy") ?? place);
     // 31.05.2024: no country writes the month first with full stops.
@@ -148,6 +150,9 @@ export class Times {
     const { one = "", two = "", three = "" } = found;
     if (one.length === 4) return instant(found, Number(one), Number(two), Number(three), this.#places);
     if (one.length > 2) return { what: "not a time", hint: HINT };
+    if (Number(one) > 31 && this.#order !== "ymd") {
+      return { what: "a year of two digits", hint: "write four, or state the order with --date-order ymd" };
+    }
     if (this.#order === undefined) throw this.#unknown(shown(text));
     const [year, month, day] =
       this.#order === "dmy" ? [three, two, one] : this.#order === "mdy" ? [three, one, two] : [one, two, three];

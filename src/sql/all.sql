@@ -787,6 +787,8 @@
 --!include track/retention/_keep_sums.sql
 --!include track/retention/apply_event_retention.sql
 --!include track/imports/_import_source.sql
+--!include track/imports/_imported_attributes.sql
+--!include track/imports/import_items.sql
 --!include track/imports/source_contents.sql
 --!include track/imports/forget_import.sql
 --!include track/policies.sql

@@ -132,50 +132,53 @@ describe("insights import", () => {
     expect(await stored("killed")).toBe(count);
   });
 
-  test("a server that stops in the middle: the error states how far it came, and the second run stores the others", async () => {
-    const server = new URL(database.url());
-    const sockets = new Set<Socket>();
-    // The server of the command, which ends all connections, and then refuses new ones.
-    const proxy = createServer((socket) => {
-      const far = connect(Number(server.port || 5432), server.hostname);
-      for (const [one, other] of [
-        [socket, far],
-        [far, socket],
-      ] as const) {
-        sockets.add(one);
-        one.pipe(other);
-        one.on("error", () => other.destroy()).on("close", () => other.destroy());
-      }
-    });
-    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-    const url = new URL(server);
-    url.hostname = "127.0.0.1";
-    url.port = String((proxy.address() as AddressInfo).port);
-    const rows = 30_000;
-    const words = csv(await file("restarted.csv", ratings(rows)), "--source", "restarted");
-    const run = insights(words, undefined, start(words, url.href));
-    await expect.poll(() => stored("restarted"), { timeout: 240_000, interval: 20 }).toBeGreaterThan(2_000);
-    proxy.close();
-    for (const socket of sockets) socket.destroy();
-    const { status, errors } = await run;
-    expect(status).toBe(1);
-    const [, line = "", before = ""] =
-      /the connection to the database was lost after line ([\d,]+): [\s\S]*hint: ([\d,]+) rows are stored/.exec(
-        errors,
-      ) ?? [];
-    expect(errors).not.toContain("    at ");
-    const number = (text: string): number => Number(text.replaceAll(",", ""));
-    expect(number(before)).toBeGreaterThan(0);
-    expect(number(line)).toBe(number(before) + 1);
-    // The batch whose answer was lost is stored, or not, as a whole.
-    await expect.poll(() => stored("restarted").then((count) => count % 1_000), { timeout: 60_000 }).toBe(0);
-    const { output } = await insights(words);
-    const [, added = "", known = ""] = /: ([\d,]+) stored, ([\d,]+) duplicates, 0 rejected/.exec(output) ?? [];
-    expect(number(added) + number(known)).toBe(rows);
-    expect(number(known) - number(before)).toBeGreaterThanOrEqual(0);
-    expect(number(known) - number(before)).toBeLessThanOrEqual(2_000);
-    expect(await stored("restarted")).toBe(rows);
-  });
+  test.runIf(database.native)(
+    "a server that stops in the middle: the error states how far it came, and the second run stores the others",
+    async () => {
+      const server = new URL(database.url());
+      const sockets = new Set<Socket>();
+      // The server of the command, which ends all connections, and then refuses new ones.
+      const proxy = createServer((socket) => {
+        const far = connect(Number(server.port || 5432), server.hostname);
+        for (const [one, other] of [
+          [socket, far],
+          [far, socket],
+        ] as const) {
+          sockets.add(one);
+          one.pipe(other);
+          one.on("error", () => other.destroy()).on("close", () => other.destroy());
+        }
+      });
+      await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+      const url = new URL(server);
+      url.hostname = "127.0.0.1";
+      url.port = String((proxy.address() as AddressInfo).port);
+      const rows = 30_000;
+      const words = csv(await file("restarted.csv", ratings(rows)), "--source", "restarted");
+      const run = insights(words, undefined, start(words, url.href));
+      await expect.poll(() => stored("restarted"), { timeout: 240_000, interval: 20 }).toBeGreaterThan(2_000);
+      proxy.close();
+      for (const socket of sockets) socket.destroy();
+      const { status, errors } = await run;
+      expect(status).toBe(1);
+      const [, line = "", before = ""] =
+        /the connection to the database was lost after line ([\d,]+): [\s\S]*hint: ([\d,]+) rows are stored/.exec(
+          errors,
+        ) ?? [];
+      expect(errors).not.toContain("    at ");
+      const number = (text: string): number => Number(text.replaceAll(",", ""));
+      expect(number(before)).toBeGreaterThan(0);
+      expect(number(line)).toBe(number(before) + 1);
+      // The batch whose answer was lost is stored, or not, as a whole.
+      await expect.poll(() => stored("restarted").then((count) => count % 1_000), { timeout: 60_000 }).toBe(0);
+      const { output } = await insights(words);
+      const [, added = "", known = ""] = /: ([\d,]+) stored, ([\d,]+) duplicates, 0 rejected/.exec(output) ?? [];
+      expect(number(added) + number(known)).toBe(rows);
+      expect(number(known) - number(before)).toBeGreaterThanOrEqual(0);
+      expect(number(known) - number(before)).toBeLessThanOrEqual(2_000);
+      expect(await stored("restarted")).toBe(rows);
+    },
+  );
 
   test("forget-import that is killed, or loses its connection, is completed by running it again", async () => {
     // Embedded, where sessions cannot be ended, the process alone is.
@@ -292,6 +295,30 @@ describe("insights import", () => {
     expect(await stored("first")).toBe(30);
   });
 
+  test("the source of an application is not imported into", async () => {
+    await database.query("select track.create_write_key('campus of an application', 'server')");
+    const path = await file("campus.csv", ratings(10));
+    const { status, errors } = await insights(csv(path, "--source", "campus of an application"));
+    expect(errors).toMatch(/is that of an application[\s\S]*hint: Name the import otherwise/);
+    expect(status).toBe(1);
+    expect(await stored("campus of an application")).toBe(0);
+  });
+
+  test("two imports of the same file at once store each row once", async () => {
+    const words = csv(await file("both.csv", ratings(4_000)), "--source", "both");
+    const [one, other] = await Promise.all([insights(words), insights(words)]);
+    const count = (output: string): number => Number(/: ([\d,]+) stored/.exec(output)?.[1]?.replaceAll(",", ""));
+    expect([one.status, other.status]).toEqual([0, 0]);
+    expect(count(one.output) + count(other.output)).toBe(4_000);
+    expect(await stored("both")).toBe(4_000);
+  });
+
+  test("of several files, the one with the error is named", async () => {
+    const [good, bad] = [await file("good.csv", ratings(10)), await file("bad.csv", "user_id,user_id\n1,2\n")];
+    const { errors } = await insights(csv(good, bad, "--source", "named"));
+    expect(errors).toMatch(/^error: bad\.csv: the file has /m);
+  });
+
   test("forget-import counts what it would delete, and deletes it", async () => {
     const path = await file("removed.csv", ratings(1_500));
     await insights(csv(path, "--source", "gone"));
@@ -314,6 +341,10 @@ describe("insights import", () => {
     ["a column that is not there", csv("-", "--item-title", "titel"), /no column "titel"[\s\S]*hint: /],
     ["a time zone that does not exist", csv("-", "--time-zone", "Europe/Belrin"), /did you mean Europe\/Berlin/],
     ["a delimiter of two characters", csv("-", "--delimiter", "||"), /one character/],
+    ["a source without a name", csv("-", "--source", " "), /1 to 100 characters/],
+    ["a source with a long name", csv("-", "--source", "x".repeat(101)), /1 to 100 characters/],
+    ["the source of messages without one", csv("-", "--source", "default"), /cannot be removed/],
+    ["a directory", csv(directory), /is a directory/],
     ["a file for bad rows that cannot be written", csv("-", "--rejects", directory), /cannot write/],
   ])("%s is a clear error", async (_, words, message) => {
     const { status, errors } = await insights(words, Buffer.from(ratings(1)));

@@ -71,18 +71,35 @@ const files: Record<string, string> = {
   csv: "student,at,page\n7,2024-01-31T10:00:00Z,x",
 };
 
+/** Files without events, and the importers that read them. */
+const structures: Record<string, { of: string; content: string }> = {
+  "a course of edX": {
+    of: "edx",
+    content: JSON.stringify({
+      "block-v1:a+b+c+type@course+block@course": { category: "course", children: [], metadata: {} },
+    }),
+  },
+  "vle.csv": { of: "oulad", content: "id_site,code_module,code_presentation,activity_type\n1,AAA,2013J,quiz" },
+};
+
 interface Outcome {
   stored: Message[];
+  items: unknown[];
   problems: [number, Problem][];
   error: string | undefined;
 }
 
 async function attempt(reader: Reader, content: AsyncIterable<Uint8Array>): Promise<Outcome> {
-  const outcome: Outcome = { stored: [], problems: [], error: undefined };
+  const outcome: Outcome = { stored: [], items: [], problems: [], error: undefined };
   try {
     await importFile(
       {
-        query: (_sql, values) => {
+        query: (sql, values) => {
+          if (sql.includes("track.import_items")) {
+            const items = JSON.parse(String(values?.[0])) as unknown[];
+            outcome.items.push(...items);
+            return Promise.resolve({ rows: [{ inserted: items.length, updated: 0, unchanged: 0 }] });
+          }
           const messages = JSON.parse(String(values?.[0])) as Message[];
           outcome.stored.push(...messages);
           return Promise.resolve({ rows: [{ accepted: messages.length, duplicates: 0, rejected: 0, errors: [] }] });
@@ -120,11 +137,20 @@ describe.each(Object.keys(readers))("%s", (name) => {
   });
 
   test.each(Object.keys(files).filter((other) => other !== name))("the file of %s is refused", async (other) => {
-    const { stored, problems, error } = await attempt(await make(), stream(`${files[other]}\n`));
+    const { stored, items, problems, error } = await attempt(await make(), stream(`${files[other]}\n`));
     expect(stored.filter(isMessage)).toEqual([]);
+    expect(items).toEqual([]);
     // By its columns, or line by line.
     if (name !== "segment") expect(error ?? problems[0]?.[1].what).toMatch(/\w/);
     for (const [line] of problems) expect(line).toBeGreaterThan(0);
+  });
+
+  test.each(Object.keys(structures))("%s is read or refused", async (other) => {
+    const { of = "", content = "" } = structures[other] ?? {};
+    const { stored, items, problems, error } = await attempt(await make(), stream(`${content}\n`));
+    expect(stored.filter(isMessage)).toEqual([]);
+    expect(items).toHaveLength(of === name ? 1 : 0);
+    if (of !== name && name !== "segment") expect(error ?? problems[0]?.[1].what).toMatch(/\w/);
   });
 
   test.each<[string, (string | Uint8Array)[]]>([
@@ -138,8 +164,8 @@ describe.each(Object.keys(readers))("%s", (name) => {
       [`${files[name]?.split("\n")[0]?.startsWith("{") === true ? "" : files[name]?.split("\n")[0]}\n`],
     ],
   ])("%s stores nothing", async (_, parts) => {
-    const { stored } = await attempt(await make(), stream(...parts));
-    expect(stored).toEqual([]);
+    const { stored, items } = await attempt(await make(), stream(...parts));
+    expect({ stored, items }).toEqual({ stored: [], items: [] });
   });
 
   test("a line without an end is refused with its length, in bounded memory", async () => {
@@ -159,7 +185,7 @@ describe.each(Object.keys(readers))("%s", (name) => {
     const { stored, problems } = await attempt(await make(), watched());
     expect(stored.length).toBeGreaterThan(0);
     expect(problems).toHaveLength(1);
-    expect(problems[0]?.[1].what).toMatch(/a line of 209715200 bytes, more than 1048576/);
+    expect(problems[0]?.[1].what).toMatch(/a line of 209,715,200 bytes, more than 1,048,576/);
     expect(most).toBeLessThan(64 << 20);
   });
 
@@ -178,6 +204,44 @@ test("a column that occurs twice is named", async () => {
   const csv = async (header: string): Promise<string | undefined> =>
     (await attempt((await readers["csv"]?.()) as Reader, stream(`${header}\n7,7,2024-01-31\n`))).error;
   expect(await csv("student,student,at")).toBe('the file has two columns "student"');
+});
+
+test("a column of the table of Moodle that occurs twice is named", async () => {
+  const header = "id,eventname,action,userid,userid,timecreated";
+  const { stored, error } = await attempt(
+    moodleReader({ timeZone: "UTC" }),
+    stream(`${header}\n1,\\\\core\\\\event,viewed,7,8,1700000000\n`),
+  );
+  expect({ stored, error }).toEqual({ stored: [], error: 'the file has two columns "userid"' });
+});
+
+test("messages name the file's kind, the column and the value, shortly", async () => {
+  const wrong = await attempt(moodleReader({ timeZone: "UTC" }), stream(`${files["edx"]}\n`));
+  expect(wrong.error).toMatch(/^line 1 should name the columns, but it is JSON: \{"name"/);
+  const table = await attempt(edxReader(), stream(`"a",b,c\n${"x".repeat(5_000)}\n{"name":\n`));
+  expect(table.problems.map(([line, { what }]) => [line, what])).toEqual([
+    [1, expect.stringMatching(/^not JSON: .* at column 4$/)],
+    [2, expect.stringMatching(/^not JSON: /)],
+    [3, expect.stringMatching(/^not JSON: /)],
+  ]);
+  for (const [, { what, value = "" }] of table.problems) {
+    expect(value.length).toBeLessThanOrEqual(100);
+    expect(what.length).toBeLessThanOrEqual(100);
+  }
+  const statement = await attempt(xapiReader(), stream(`${files["edx"]}\n`));
+  expect(statement.problems[0]?.[1]).toMatchObject({ hint: "a statement has actor, verb and object" });
+});
+
+test("a file that is not text is refused at once; text of any script is not", async () => {
+  const binary = Buffer.from(Array.from({ length: 9_000 }, (_, index) => (index * 7919) % 256));
+  const refused = await attempt(edxReader(), stream(binary));
+  expect(refused).toMatchObject({ stored: [], problems: [], error: "file is not text" });
+  const greek = await attempt(
+    (await readers["csv"]?.()) as Reader,
+    stream(Buffer.from("student,at,page\n7,2024-01-31,Ωμέγα\t日本語\n", "utf16le")),
+  );
+  expect(greek).toMatchObject({ problems: [], error: undefined });
+  expect(greek.stored).toHaveLength(1);
 });
 
 test("lines are counted as an editor counts them", async () => {

@@ -112,6 +112,12 @@ describe("times in files", () => {
       "the file has dates in two orders: line 2 has 13/02/2024, line 3 02/13/2024",
     );
     expect(() => new Times({ timeZone: "UTC" }).read("01/02/2024")).toThrow(/--date-order|not known/);
+    // A year of two digits proves no order.
+    const years = recognized("95-01-01", "01/02/2024", "13/05/2024");
+    expect(years.notes()).toEqual(["dates are dmy, as line 4 shows: 13/05/2024"]);
+    expect(years.read("95-01-01")).toMatchObject({ what: "a year of two digits" });
+    expect(recognized("95-01-01").read("95-01-01")).toMatchObject({ what: "a year of two digits" });
+    expect(new Times({ timeZone: "UTC", dateOrder: "ymd" }).read("95-01-02")).toBe(utc("1995-01-02T00:00:00"));
   });
 
   test("days are counted from a date, in the zone", () => {

@@ -36,6 +36,13 @@ const said = {
   plan: fc.constantFrom("free", "team", "secret"),
   hour: fc.integer({ min: 0, max: 2 }),
 };
+/** The tree of items that an import states; no cycles. */
+const shape = {
+  item: fc.constantFrom("page/1", "page/2", "botany", "chapter"),
+  parent: fc.constantFrom(undefined, "chemistry", "shelf-free"),
+  kind: fc.constantFrom(undefined, "course", "module"),
+  title: fc.constantFrom(undefined, "One", "Two"),
+};
 const step = fc.oneof(
   { weight: 5, arbitrary: fc.record({ what: fc.constant("track" as const), userId: user, ...said }) },
   { weight: 3, arbitrary: fc.record({ what: fc.constant("track" as const), anonymousId: browser, ...said }) },
@@ -43,8 +50,14 @@ const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ what: fc.constant("other" as const), userId: user, ...said }) },
   {
     weight: 1,
-    arbitrary: fc.record({ what: fc.constant("enrol" as const), userId: user, item: fc.constant("algebra"), day }),
+    arbitrary: fc.record({
+      what: fc.constant("enrol" as const),
+      userId: user,
+      item: fc.constantFrom("algebra", "botany", "chemistry"),
+      day,
+    }),
   },
+  { weight: 2, arbitrary: fc.record({ what: fc.constant("structure" as const), wrong: fc.boolean(), ...shape }) },
   {
     weight: 1,
     arbitrary: fc.record({ what: fc.constant("identify" as const), userId: user, anonymousId: browser, day }),
@@ -63,6 +76,8 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 /** The import that is removed, one that stays, and the application. */
 const sourceOf = ({ what }: Step): string => (what === "import" ? "wrong" : what === "other" ? "right" : "default");
+
+const isRemoved = (step: Step): boolean => step.what === "import" || (step.what === "structure" && step.wrong);
 
 const start = Date.UTC(2026, 0, 1);
 
@@ -140,6 +155,11 @@ async function play(db: Queries, steps: readonly Step[]): Promise<void> {
       ]);
       await db.query("select track.sync_enrolments('pg_temp.enrolments')");
     }
+    if (step.what === "structure") {
+      await db.query("select set_config('insights.source', $1, true)", [step.wrong ? "wrong" : "right"]);
+      const { item, parent, kind, title } = step;
+      await db.query("select track.import_items($1)", [JSON.stringify([{ item, parent, kind, title }])]);
+    }
     if (step.what === "refresh") await db.query("select track.refresh($1)", [step.people]);
   }
 }
@@ -163,8 +183,8 @@ test("an import that was removed leaves the tables as if it had never been", asy
       fc.integer({ min: 1, max: 12 }),
       fc.boolean(),
       async (first, later, most, isRefreshed) => {
-        const all = [...first, ...later.filter(({ what }) => what !== "import")];
-        if (!all.some(({ what }) => what === "import")) return;
+        const all = [...first, ...later.filter((one) => !isRemoved(one))];
+        if (!all.some(isRemoved)) return;
         const after = await database.as("postgres", {}, async (db) => {
           await play(db, all);
           if (isRefreshed) await refresh(db);
@@ -176,7 +196,7 @@ test("an import that was removed leaves the tables as if it had never been", asy
           // The others keep their places, which are in their ids and times.
           await play(
             db,
-            all.map((one) => (one.what === "import" ? { what: "merge", from: "algebra", to: "algebra" } : one)),
+            all.map((one) => (isRemoved(one) ? { what: "merge", from: "algebra", to: "algebra" } : one)),
           );
           await refresh(db);
           return await contents(db);

@@ -558,6 +558,9 @@ const samples: Record<string, Record<string, string>> = {
   "track.merge_events": { name: "'Some Event'", target: "event" },
   "track.rename_event": { name: "'Some Event'", new_name: "'Renamed'" },
   "track.unmerge_events": { name: "'Merged Event'" },
+  "track.import_items": {
+    items: `'[{"item": "attacked", "kind": "course", "title": "Attacked", "parent": "attacked course"}]'`,
+  },
   "track.forget_import": { source: "'attacked import'", most_events: "100" },
   "track.source_contents": { source: "'attacked import'" },
   "*": {

@@ -30,6 +30,7 @@ const anyValue = new Set([
   "changed_at",
   "logged_at",
   "track.forgotten_import.started_at",
+  "stated_at",
   "as_of",
   "trained_at",
   "deployed_at",

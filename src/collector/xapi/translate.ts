@@ -1,3 +1,4 @@
+import type { Item } from "../../importer/items.ts";
 import { compact, isObject, type Json, objectOf, shareOf, textOf } from "../dialect.ts";
 import { type Statement, voided } from "./statement.ts";
 
@@ -91,22 +92,53 @@ function nameOf(word: string, kind: string | undefined, position: unknown): stri
   return names[word] ?? (words.slice(0, 200) || "Statement");
 }
 
+/** The item of an activity. */
+function itemOf(activity: Json): { item: string | undefined; title: string | undefined; kind: string | undefined } {
+  const definition = objectOf(activity["definition"]);
+  const type = lastPart(textOf(definition["type"]));
+  return {
+    item: textOf(activity["id"])?.slice(0, 512),
+    title: titleOf(definition["name"])?.slice(0, 500),
+    kind: kinds[type] ?? (definition["interactionType"] === undefined ? undefined : "question"),
+  };
+}
+
+/**
+ * Containers of the activity of a statement: its parent, and the course among the groupings, with their titles and kinds.
+ * Activities of other kinds may be those of a person, and are named by her events alone.
+ */
+export function containersOf({ object, context = {} }: Statement): Item[] {
+  const own = isObject(object) ? textOf(object["id"])?.slice(0, 512) : undefined;
+  const { parent = [], grouping = [] } = context.contextActivities ?? {};
+  const described = ([...parent, ...grouping] as Json[])
+    .map(itemOf)
+    .filter(({ item, kind }) => item !== undefined && item !== own && kind !== undefined);
+  const course = described.find(({ kind }) => kind === "course")?.item;
+  return described.map(({ item = "", title, kind }) => ({
+    ...compact({ item, kind, title }),
+    item,
+    ...(kind === "course" || course === undefined || course === item || !isParent(parent, item)
+      ? {}
+      : { parent: course }),
+  }));
+}
+
+const isParent = (parents: readonly unknown[], item: string): boolean =>
+  parents.some((parent) => textOf(objectOf(parent)["id"])?.slice(0, 512) === item);
+
 /** Undefined for a statement that voids another one. */
 export function eventOf({ verb, object, result = {}, context = {} }: Statement): Json | undefined {
   if (verb.id === voided) return undefined;
   const activity = isObject(object) && (object["objectType"] ?? "Activity") === "Activity" ? object : {};
-  const definition = objectOf(activity["definition"]);
-  const type = lastPart(textOf(definition["type"]));
-  const kind = kinds[type] ?? (definition["interactionType"] === undefined ? undefined : "question");
+  const { item, title, kind } = itemOf(activity);
   const word = lastPart(verb.id);
   const { scaled, raw, min = 0, max } = result.score ?? {};
   const extensions = objectOf(result.extensions);
   const position = extensions[`${video}time`] ?? extensions[`${video}time-to`];
   const parent = context.contextActivities?.parent?.[0] ?? context.contextActivities?.grouping?.[0];
-  const item = textOf(activity["id"])?.slice(0, 512);
   const properties = compact({
     item,
-    itemTitle: titleOf(definition["name"])?.slice(0, 500),
+    itemTitle: title,
     itemKind: kind,
     parent: parent?.id === item ? undefined : parent?.id.slice(0, 512),
     registration: context.registration,

@@ -312,6 +312,10 @@ from (
       'Surrogate keys of a sum that was written again, kept for 10,000 checks.'
     ),
     ('track', 'name_log', '{log_id}', 'Random keys.'),
+    (
+      'track', 'imported_item', '{kind,title,url}',
+      'Structure of courses, as the file of an import states it without a person.'
+    ),
     ('track', 'forgotten_import', '{name,event_types}', 'Name of an importer, and keys of types of events.'),
     ('track', 'stale', '{stale_id}', 'Random keys.'),
     ('track', 'stale_course', '{stale_id}', 'Random keys.'),

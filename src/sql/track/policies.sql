@@ -38,7 +38,7 @@ grant select (
 )
 on track.write_key to insights_admin;
 grant select on track.write_key_log, track.refusal_sample, track.name_log, track.forgotten_import,
-  track.forgotten_item
+  track.forgotten_item, track.imported_item
 to insights_admin;
 grant select on track.renamed_month, track.named_item, track.named_prerequisite to insights_admin, insights_worker;
 grant select on track.found_data, track.disallowed_month to insights_admin, insights_worker;
@@ -111,6 +111,8 @@ drop policy if exists all_rows on track.forgotten_import;
 create policy all_rows on track.forgotten_import for select using (true);
 drop policy if exists all_rows on track.forgotten_item;
 create policy all_rows on track.forgotten_item for select using (true);
+drop policy if exists all_rows on track.imported_item;
+create policy all_rows on track.imported_item for select using (true);
 drop policy if exists all_rows on track.renamed_month;
 create policy all_rows on track.renamed_month for select using (true);
 drop policy if exists all_rows on track.named_item;

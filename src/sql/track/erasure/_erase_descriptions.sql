@@ -1,4 +1,4 @@
-create or replace function track._erase_descriptions(identities bigint[], items bigint[] default null)
+create or replace function track._replace_descriptions(identities bigint[], items bigint[], with_parents boolean)
 returns bigint
 language plpgsql
 volatile
@@ -10,9 +10,9 @@ begin
   with own as materialized (
     select source.item_id, array_agg(source.attribute) as attributes
     from track.item_source as source
-    where source.identity_id = any (_erase_descriptions.identities)
+    where source.identity_id = any (_replace_descriptions.identities)
       and source.attribute <> 'name'
-      and (_erase_descriptions.items is null or source.item_id = any (_erase_descriptions.items))
+      and (_replace_descriptions.items is null or source.item_id = any (_replace_descriptions.items))
     group by source.item_id
   ),
 
@@ -22,6 +22,7 @@ begin
     cross join lateral unnest(own.attributes) as entry (attribute)
     left join lateral track._told_by_others(own.item_id, own.attributes) as other
       on other.attribute = entry.attribute
+      and (_replace_descriptions.with_parents or entry.attribute <> 'parent')
   ),
 
   -- A parent that was not entered, because the item had another one.
@@ -61,7 +62,15 @@ begin
   changed as (
     update track.item
     set
-      kind = case when by_item.has_kind then coalesce(by_item.kind, 'unknown') else item.kind end,
+      kind = case
+        when not by_item.has_kind then item.kind
+        when by_item.kind is not null then by_item.kind
+        -- As track.sync_enrolments adds an item.
+        when exists (
+          select from track.enrolment where enrolment.item_id = item.item_id and num_nulls(enrolment.source_id) > 0
+        ) then 'course'
+        else 'unknown'
+      end,
       title = case when by_item.has_title then by_item.title else item.title end,
       url = case when by_item.has_url then by_item.url else item.url end,
       parent_item_id = case
@@ -97,14 +106,54 @@ begin
   -- The item is used by others, or named by the application.
   update track.item_source
   set identity_id = 0
-  where item_source.identity_id = any (_erase_descriptions.identities)
+  where item_source.identity_id = any (_replace_descriptions.identities)
     and item_source.attribute = 'name';
   return v_cleared;
+end;
+$$;
+
+comment on function track._replace_descriptions(bigint[], bigint[], boolean) is $$
+Does the work of `track._erase_descriptions`; without parents, the items have none afterwards. Raises CF010 for a cycle.
+$$;
+
+create or replace function track._erase_descriptions(identities bigint[], items bigint[] default null)
+returns bigint
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_item_id bigint;
+  v_cleared bigint := 0;
+begin
+  return track._replace_descriptions(_erase_descriptions.identities, _erase_descriptions.items, true);
+exception
+  -- The parent that others told first is meanwhile a part of the item. No erasure may fail for it.
+  when sqlstate 'CF010' then
+    for v_item_id in
+      select distinct source.item_id
+      from track.item_source as source
+      where source.identity_id = any (_erase_descriptions.identities)
+        and source.attribute <> 'name'
+        and (_erase_descriptions.items is null or source.item_id = any (_erase_descriptions.items))
+      order by source.item_id
+    loop
+      begin
+        v_cleared := v_cleared
+          + track._replace_descriptions(_erase_descriptions.identities, array[v_item_id], true);
+      exception
+        when sqlstate 'CF010' then
+          v_cleared := v_cleared
+            + track._replace_descriptions(_erase_descriptions.identities, array[v_item_id], false);
+      end;
+    end loop;
+    return v_cleared;
 end;
 $$;
 
 comment on function track._erase_descriptions(bigint[], bigint[]) is $$
 Replaces the attributes that identities gave to items by what others told, or else removes them.
 `items`: of these items only; null: of all.
-Returns the number of items. The derived data of courses follows with the next refresh, as with each change of an item.
+Returns the number of items. A parent that would form a cycle is left out. The derived data of courses follows with the
+next refresh, as with each change of an item.
 $$;

@@ -81,7 +81,44 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_most int;
+  v_stated track.imported_item;
+  v_open text[] := attributes;
 begin
+  -- The structure that imports state has precedence: of several, the last one.
+  if exists (select from track.imported_item where imported_item.item_id = _told_by_others.item_id) then
+    select stated.* into v_stated from track._imported_attributes(array[_told_by_others.item_id]) as stated;
+    return query
+    select given.attribute, given.said, 0::bigint
+    from (
+      values
+        ('kind', v_stated.kind), ('title', v_stated.title), ('url', v_stated.url),
+        (
+          'parent',
+          (
+            select item.external_id
+            from track.item
+            where item.item_id = v_stated.parent_item_id
+              and v_stated.parent_item_id <> v_stated.item_id
+          )
+        )
+    ) as given (attribute, said)
+    where given.attribute = any (_told_by_others.attributes)
+      and given.said is not null;
+    v_open := array(
+      select entry.attribute
+      from unnest(_told_by_others.attributes) as entry (attribute)
+      where case entry.attribute
+        when 'kind' then v_stated.kind is null
+        when 'title' then v_stated.title is null
+        when 'url' then v_stated.url is null
+        when 'parent' then v_stated.parent_item_id is null
+        else true
+      end
+    );
+    if v_open = '{}' then
+      return;
+    end if;
+  end if;
   -- As a rule, the first few people tell the same.
   foreach v_most in array array[20, 1000] loop
     return query
@@ -145,7 +182,7 @@ begin
           end
         )
     ) as told (attribute, said)
-    where told.attribute = any (_told_by_others.attributes)
+    where told.attribute = any (v_open)
       and told.said is not null
     order by told.attribute, event.received_at, event.occurred_at, event.event_id;
     exit when found;
@@ -154,7 +191,9 @@ end;
 $$;
 
 comment on function track._told_by_others(bigint, text[]) is $$
-Returns attributes of an item as the earliest stored events of others tell them, and the identities of these events.
+Returns attributes of an item as imports or others tell them.
+The structure that the last import states has precedence (identity 0); then the earliest stored events of others tell
+them, with the identities of these events.
 Reads the events of the first 20 people with the item, or when they tell nothing those of the first 1,000, and as many
 people that are queued for the refresh.
 $$;

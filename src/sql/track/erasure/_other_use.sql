@@ -40,6 +40,14 @@ begin
     select enrolment.named_item_id
     from track.enrolment
     where enrolment.named_item_id = any (_other_use.items)
+    union
+    select imported_item.item_id
+    from track.imported_item
+    where imported_item.item_id = any (_other_use.items)
+    union
+    select imported_item.parent_item_id
+    from track.imported_item
+    where imported_item.parent_item_id = any (_other_use.items)
   );
   used_types := array(
     select entry.event_type_id
@@ -58,5 +66,5 @@ end;
 $$;
 
 comment on function track._other_use(bigint[], int[]) is $$
-Returns which of the given items and event types have events or enrolments.
+Returns which of the given items and event types have events or enrolments, or are in the structure of an import.
 $$;

@@ -621,13 +621,15 @@ begin
     v_values := array(select track.stored_values(v_day_people, v_first_days, v_end_days));
   end if;
   -- Whole months, since a transition of a person in a month counts her once.
+  -- Computed once: in a condition, it would be computed for each person.
+  v_counted := track._counted_among(v_day_people);
   select
     array_agg(changed.person_id),
     array_agg(date_trunc('month', changed.first_day::timestamp)::date),
     array_agg((date_trunc('month', (changed.end_day - 1)::timestamp) + interval '1 month')::date)
   into v_counted, v_first_months, v_end_months
   from unnest(v_day_people, v_first_days, v_end_days) as changed (person_id, first_day, end_day)
-  where changed.person_id = any (track._counted_among(v_day_people));
+  where changed.person_id = any (v_counted);
   v_transitions := array(select track._transitions(v_counted, v_first_months, v_end_months));
 
   v_result := track._compute_sessions(v_people, v_since, v_until, v_setting);

@@ -62,6 +62,24 @@ begin
   order by enrolment.item
   on conflict (external_id) do nothing;
 
+  -- The application takes the place of the messages that named the item, as in track.sync_items. A kind that they told
+  -- is kept.
+  delete from track.item_source
+  using track.item
+  where item_source.item_id = item.item_id
+    and item_source.attribute = 'name'
+    and item.external_id in (
+      select enrolment.item from jsonb_to_recordset(enrolments) as enrolment (item text)
+    );
+  update track.item
+  set kind = 'course', updated_at = now()
+  where item.kind = 'unknown'
+    and num_nulls(item.merged_item_id) > 0
+    and not exists (select from track.named_item where named_item.item_id = item.item_id)
+    and item.external_id in (
+      select enrolment.item from jsonb_to_recordset(enrolments) as enrolment (item text)
+    );
+
   -- Blocks merges of these people until the end of the transaction.
   perform track.lock_identities(array(
     select identity.identity_id
@@ -187,8 +205,9 @@ comment on function track.sync_enrolments(regclass) is $$
 Reads enrolments from a table or view of the application, with the privileges of the caller.
 Required columns: `person` (`userId`), `item` (external id, usually of a course) and `enrolled_at`; optional: `status`
 (`active`, `completed`, `dropped`) and `ended_at`.
-Unknown people and items are added; rows of people who were erased (`privacy.suppression`) are left out. Of several rows
-for one person and item, the latest `enrolled_at` applies. They replace what imports have stated. The call can be
+Unknown people and items are added, and an item without a kind is a course; rows of people who
+were erased (`privacy.suppression`) are left out. Of several rows for one person and item, the latest `enrolled_at`
+applies. They replace what imports have stated. The call can be
 repeated: unchanged enrolments are not written. Errors: CF002 for a missing column, CF001 for an invalid value.
 $$;
 

@@ -168,6 +168,7 @@ declare
     join track.source on source.source_id = v_import.source_id and source.states_enrolments
     where event_type.name in ('Course Enrolled', 'Course Dropped', 'Course Completed')
   );
+  v_linked bigint[];
   v_enrolled bigint[];
   v_courses bigint[];
 begin
@@ -210,7 +211,20 @@ begin
   where identity.identity_id = any (track._with_siblings(v_picked.identities))
   order by identity.identity_id
   for update;
-  perform track._settle(v_picked.identities);
+  -- Data of people who were merged or split may still be with others: `forget_function` would not find it there.
+  -- That of all others is computed once, without the events.
+  v_linked := array(
+    select entry.identity_id
+    from unnest(v_picked.identities) as entry (identity_id)
+    join track.identity on identity.identity_id = entry.identity_id
+    where identity.kind <> 'user'
+      or identity.person_id <> identity.identity_id
+      or exists (select from track.identity_link as link where link.identity_id = entry.identity_id)
+      or exists (select from track.identity_link as link where link.linked_identity_id = entry.identity_id)
+  );
+  if v_linked <> '{}' then
+    perform track._settle(v_linked);
+  end if;
   for v_function in
     select consumer.forget_function
     from track.consumer
@@ -348,6 +362,53 @@ Derives enrolments again that an import began, and whose events retention has de
 The caller has the locks of the refresh and of all batches.
 $$;
 
+create or replace function track._forget_structure(import track.forgotten_import, most_items int)
+returns boolean
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_items bigint[];
+  v_parents bigint[];
+begin
+  with picked as (
+    select imported_item.item_id
+    from track.imported_item
+    where imported_item.source_id = _forget_structure.import.source_id
+    limit _forget_structure.most_items
+  ),
+
+  deleted as (
+    delete from track.imported_item
+    using picked
+    where imported_item.source_id = _forget_structure.import.source_id
+      and imported_item.item_id = picked.item_id
+    returning imported_item.item_id, imported_item.parent_item_id
+  )
+
+  select array_agg(deleted.item_id), array_agg(distinct deleted.parent_item_id) into v_items, v_parents
+  from deleted;
+  if v_items is null then
+    return false;
+  end if;
+  insert into track.forgotten_item (source_id, item_id)
+  select _forget_structure.import.source_id, ancestor.ancestor_item_id
+  from track.item_ancestor as ancestor
+  where ancestor.item_id = any (v_items)
+  union
+  select _forget_structure.import.source_id, entry.item_id
+  from unnest(v_parents) as entry (item_id)
+  where entry.item_id is not null
+  on conflict do nothing;
+  return true;
+end;
+$$;
+
+comment on function track._forget_structure(track.forgotten_import, int) is $$
+Deletes what an import states about items, and queues these for the steps that follow. False when there is none.
+$$;
+
 create or replace function track._unused_items(items bigint[])
 returns bigint[]
 language plpgsql
@@ -457,7 +518,9 @@ begin
   end if;
   if v_rest.source_id is not null then
     v_import := v_rest;
-  elsif v_import.event_count = v_before.event_count then
+  elsif v_import.event_count = v_before.event_count
+    and not track._forget_structure(v_import, forget_import.most_events)
+  then
     v_import := track._forget_items(v_import, 1000);
     if not exists (select from track.forgotten_item where forgotten_item.source_id = v_import.source_id) then
       with taken as (
@@ -523,7 +586,7 @@ Afterwards every table is as if the import had never been: sessions, journeys, s
 follow in the same transaction, and people, items and types of events that nothing else names are deleted. What stays
 is what is not recorded by source: traits, links between names and decisions of Segment's messages; hashes of ids of
 messages that are packed already, without a person; and names that a model, a table of the application or an
-administrator uses. An item that the import named first, and the application only in an enrolment, stays without kind.
+administrator uses. A parent is left out that the messages that are left tell, and that would form a cycle.
 Events of people whose data is restricted stay (`kept_event_count`); a call after the restriction deletes them.
 Models follow with their next training. Messages wait while a step runs.
 Errors: CF002 for an unknown name, with the nearest one; CF001 for `default` and unless `most_events` is from 1 to

@@ -39,13 +39,34 @@ begin
     where num_nonnulls(event.item_id) > 0
     group by event.item_id
   ) as used;
+  -- Items of its structure that no event is about.
+  select v_contents.items + count(*), v_contents.items_alone + count(*) filter (where not used.is_used)
+  into v_contents.items, v_contents.items_alone
+  from (
+    select
+      exists (select from track.item_month where item_month.item_id = entry.item_id)
+        or exists (
+          select
+          from track.imported_item as other
+          where other.item_id = entry.item_id
+            and other.source_id <> entry.source_id
+        ) as is_used
+    from track.imported_item as entry
+    where entry.source_id = v_source.source_id
+      and not exists (
+        select
+        from track.event
+        where event.item_id = entry.item_id
+          and event.source_id = entry.source_id
+      )
+  ) as used;
   return v_contents;
 end;
 $$;
 
 comment on function track.source_contents(text) is $$
 @behavior -*
-Counts what the events of an import are about, before `track.forget_import` removes it.
+Counts what the events of an import are about, and the items of its structure, before `track.forget_import` removes it.
 `source`: its name, as in `track.source`. Reads all events. Errors: CF002 for an unknown name, with the nearest one;
 CF001 and CF005 for the sources of applications.
 $$;

@@ -88,6 +88,10 @@ begin
         select from track.item_source where item_source.item_id = item.item_id and item_source.attribute = 'name'
       )
     union
+    select imported_item.item_id
+    from track.imported_item
+    where imported_item.item_id = any (_shared_names.items)
+    union
     select item_month.item_id
     from track.item_month
     where item_month.item_id = any (_shared_names.items)
