@@ -65,8 +65,8 @@ begin
     as given (alike, rank, listed, clicked)
   where given.rank = any (used);
 
-  -- Newton's method. The likelihood is concave; a step that does not improve it is halved. The first estimate is that of
-  -- the click rates, as if items of all ranks were equally relevant.
+  -- Newton's method. The likelihood is concave; a step that does not improve it is halved. The first estimate is
+  -- that of the click rates, as if items of all ranks were equally relevant.
   v_logs := array(
     select ln(observed.rate) - ln(first_value(observed.rate) over (order by observed.place))
     from (
