@@ -1781,8 +1781,8 @@ create table recommend.serving_call (
 comment on table recommend.serving_call is $$
 @behavior -*
 Calls of `recommend.serve_me` and its variants that `recommend.refresh_serving_times` has not counted yet.
-Append-only, so that no call waits for another one. Without the person and the time of the list, and without a key, whose
-index would take as long as the row: a publication of logical replication identifies a row by all of its columns.
+Append-only, so that no call waits for another one. Without the person and the time of the list, and without a key,
+whose index would take as long as the row: a publication of logical replication identifies a row by all of its columns.
 $$;
 comment on column recommend.serving_call.hour_at is $$Start of the hour of the call, in UTC.$$;
 comment on column recommend.serving_call.function_name is $$Function that was called, such as `serve_me`.$$;
