@@ -18,11 +18,11 @@ average, a source at most 1,000, as a training keeps them, so that the popular s
 by the caller, one request at a time, every person once, in random order, after 20 requests that do not count. The
 first call is that of a new connection, with everything in memory: median of 20 connections.
 
---record   only what the record of a list costs, of 50 people per size of history, and of 1,000 items unless sizes are
-           given. For each person in turn, the list without and with its record, in an order that alternates, so that
+--record   only what the record of a list of 10, 20 and 50 rows costs, of 50 people per size of history, and of 1,000
+           items unless sizes are given. For each person in turn, the list without and with its record, in an order that alternates, so that
            both have the same load of the machine. The ratio of each round of all people is one observation: printed
            are the mean of 12 rounds and its 95 % interval, of processor time of the server's process where that can be
-           read (Linux, the machine of the server), otherwise of elapsed time.`;
+           read (Linux, the machine of the server), otherwise of elapsed time. Without --record, of 10 rows.`;
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -211,14 +211,17 @@ async function bench(size: number): Promise<void> {
       });
     const of = (taken: number) => shuffled.filter((one) => one.taken === taken).map(({ person }) => person);
     for (const taken of histories) {
-      await client.query("set role insights_worker");
-      await record(client, `serve_person and for_person, ${taken} items taken`, of(taken), [
-        "for_person($1, 10)",
-        "serve_person($1, 10)",
-      ]);
-      await client.query("set role insights_learner");
-      await record(client, `serve_me and for_me, ${taken} items taken`, of(taken), ["for_me(10)", "serve_me(10)"]);
-      await client.query("reset role");
+      for (const top of flags.record ? [10, 20, 50] : [10]) {
+        const what = `${top} rows, ${taken} items taken`;
+        await client.query("set role insights_worker");
+        await record(client, `serve_person and for_person, ${what}`, of(taken), [
+          `for_person($1, ${top})`,
+          `serve_person($1, ${top})`,
+        ]);
+        await client.query("set role insights_learner");
+        await record(client, `serve_me and for_me, ${what}`, of(taken), [`for_me(${top})`, `serve_me(${top})`]);
+        await client.query("reset role");
+      }
     }
     if (flags.record) return;
     await measure("select 1", of(20), () => client.query({ name: "one", text: "select 1 as one" }));

@@ -1263,6 +1263,7 @@
 --!include recommend/feedback/_answers.sql
 --!include recommend/feedback/refresh_impressions.sql
 --!include recommend/feedback/_may_record.sql
+--!include recommend/feedback/_served_rows.sql
 --!include recommend/feedback/_record_list.sql
 --!include recommend/feedback/_recently_shown.sql
 --!include recommend/rules/_rules_of.sql

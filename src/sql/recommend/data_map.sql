@@ -151,7 +151,6 @@ from (
     ),
     ('recommend', 'rule_item', '{name}', 'Name of a rule.'),
     ('recommend', 'rule_log', '{log_id}', 'Random keys.'),
-    ('recommend', 'serving_call', '{call_id}', 'Random keys.'),
     ('recommend', 'serving_call', '{function_name,kind}', 'Names of functions, and kinds of items.'),
     ('recommend', 'serving_time', '{function_name,kind,counts}', 'Numbers of calls by function and kind of items.'),
     ('recommend', 'impression', '{function_name}', 'Name of a function.'),

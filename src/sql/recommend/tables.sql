@@ -1780,7 +1780,6 @@ values
 /* ---------------------------------------------------------------------------------------- durations of lists -- */
 
 create table recommend.serving_call (
-  call_id uuid primary key default gen_random_uuid(),
   hour_at timestamptz not null,
   function_name text not null,
   kind text not null,
@@ -1792,9 +1791,9 @@ create table recommend.serving_call (
 comment on table recommend.serving_call is $$
 @behavior -*
 Calls of `recommend.serve_me` and its variants that `recommend.refresh_serving_times` has not counted yet.
-Append-only, so that no call waits for another one. Without the person and the time of the list.
+Append-only, so that no call waits for another one. Without the person and the time of the list, and without a key,
+whose index would take as long as the row: a publication of logical replication identifies a row by all of its columns.
 $$;
-comment on column recommend.serving_call.call_id is $$Key of the call.$$;
 comment on column recommend.serving_call.hour_at is $$Start of the hour of the call, in UTC.$$;
 comment on column recommend.serving_call.function_name is $$Function that was called, such as `serve_me`.$$;
 comment on column recommend.serving_call.kind is $$Kind of the items.$$;
@@ -1836,6 +1835,7 @@ $$;
 comment on column recommend.serving_time.items is $$Number of rows of the lists.$$;
 comment on column recommend.serving_time.seconds is $$Sum of the durations, in seconds.$$;
 
+alter table recommend.serving_call replica identity full;
 alter table recommend.serving_call enable row level security;
 alter table recommend.serving_time enable row level security;
 

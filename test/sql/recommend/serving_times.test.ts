@@ -71,7 +71,7 @@ test("each call of a function that serves is measured, with its model, also wher
         `select string_agg(attname, ' ' order by attnum) from pg_attribute
          where attrelid = 'recommend.serving_call'::regclass and attnum > 0`,
       ),
-    ).toBe("call_id hour_at function_name kind model_id item_count seconds");
+    ).toBe("hour_at function_name kind model_id item_count seconds");
   }));
 
 test("the answer is the same before and after the calls are counted, in any number of steps", () =>

@@ -4,7 +4,9 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
-  select sum(greatest(class.reltuples, 0)), sum(pg_total_relation_size(class.oid))
+  -- A table that was never analyzed has -1 rows; the counter of live rows is 0 after a crash of the server.
+  select
+    sum(greatest(class.reltuples, pg_stat_get_live_tuples(class.oid), 0)), sum(pg_total_relation_size(class.oid))
   from unnest(relations) as given (relation)
   cross join lateral (
     select given.relation as relid
@@ -22,7 +24,8 @@ $$;
 
 comment on function monitor._stored_bytes(regclass[]) is $$
 @behavior -*
-Returns the rows of tables and their partitions, as of the last analyze, and their bytes with indexes.
+Returns the estimated number of rows of tables and their partitions, and their bytes with indexes.
+The larger one of the number of the last analyze and of the counter of the statistics.
 $$;
 
 grant execute on function monitor._stored_bytes(regclass[])

@@ -214,8 +214,8 @@ Returns what an event, its refresh, a list, a recommendation and a training cost
   lists, with the time of the calls divided by their number; bytes of `recommend.impression`.
 - `training`: a version of a recommender; bytes of its weights and record, per version whose weights are kept.
 Messages, lists and recommendations are those of the hours that begin in the period, in UTC; refreshes those
-that began in it, trainings those that ended in it; sizes are those of the present, numbers of stored rows as of the
-last analyze.
+that began in it, trainings those that ended in it; sizes are those of the present, numbers of stored rows the
+estimates of the statistics.
 For admins and workers, figures are exact. Analysts read the milliseconds and bytes of a unit, with two significant
 digits, without numbers of units: of whole weeks, without those in which fewer than `analytics.setting.smallest_group`
 counted people were active (`event`, `refresh`), or were served lists (`list`, `recommendation`).

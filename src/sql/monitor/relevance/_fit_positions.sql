@@ -65,8 +65,17 @@ begin
     as given (alike, rank, listed, clicked)
   where given.rank = any (used);
 
-  -- Newton's method. The likelihood is concave; a step that does not improve it is halved.
-  v_logs := array_fill(0::float8, array[cardinality(used)]);
+  -- Newton's method. The likelihood is concave; a step that does not improve it is halved. The first estimate is
+  -- that of the click rates, as if items of all ranks were equally relevant.
+  v_logs := array(
+    select ln(observed.rate) - ln(first_value(observed.rate) over (order by observed.place))
+    from (
+      select given.place, sum(given.clicked) / sum(given.listed) as rate
+      from unnest(v_place, v_listed, v_clicked) as given (place, listed, clicked)
+      group by given.place
+    ) as observed
+    order by observed.place
+  );
   select * into v_now from monitor._position_step(v_alike, v_place, v_listed, v_clicked, v_logs);
   for v_iteration in 1..50 loop
     v_inverse := monitor._inverse(v_now.information, v_size);

@@ -16,9 +16,9 @@ begin
   -- In one order, so that two refreshes at once do not wait for each other's rows in a circle.
   with taken as (
     delete from recommend.serving_call
-    where serving_call.call_id = any (
+    where serving_call.ctid = any (
       array(
-        select queued.call_id
+        select queued.ctid
         from recommend.serving_call as queued
         limit refresh_serving_times.most_calls
         for update skip locked
