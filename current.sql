@@ -76,6 +76,7 @@ comment on column recommend.rule_effect.rank is $$Rank with the rule, 1 for the 
 comment on column recommend.rule_effect.former_rank is $$Rank without the rule; null when it is not listed.$$;
 comment on column recommend.rule_effect.item is $$External id of the item.$$;
 comment on column recommend.rule_effect.title is $$Title of the item; null when unknown.$$;
+
 -- A leaf of a forest of several classes has a value for each class.
 alter table ml.tree_node
   add column if not exists class_values float8[],
@@ -94,6 +95,8 @@ drop function if exists ml.explain_each(text, anyarray, int);
 comment on column ml.contribution.feature_value is $$
 Its value as text; null when missing. With several classes, that of `(base)` is the class whose score is explained.
 $$;
+
+-- Items that imports state.
 create table if not exists track.imported_item (
   source_id smallint not null references track.source,
   item_id bigint not null references track.item,
@@ -122,6 +125,8 @@ comment on column track.imported_item.stated_at is $$Time of the last change of 
 create index if not exists imported_item_item on track.imported_item (item_id);
 create index if not exists imported_item_parent on track.imported_item (parent_item_id);
 alter table track.imported_item enable row level security;
+
+-- Calls without a key.
 alter table recommend.serving_call drop column if exists call_id;
 alter table recommend.serving_call replica identity full;
 
