@@ -81,6 +81,8 @@ comment on column recommend.rule_effect.title is $$Title of the item; null when 
 alter table ml.tree_node
   add column if not exists class_values float8[],
   drop constraint if exists tree_node_check2,
+  -- A model has some thousands of rows.
+  -- squawk-ignore constraint-missing-not-valid
   add constraint tree_node_check2 check (num_nonnulls(feature, value, class_values) = 1);
 comment on column ml.tree_node.value is $$
 Contribution of a leaf to the score; null in a tree of several classes.
@@ -127,6 +129,7 @@ create index if not exists imported_item_parent on track.imported_item (parent_i
 alter table track.imported_item enable row level security;
 
 -- Calls without a key.
+-- squawk-ignore ban-drop-column
 alter table recommend.serving_call drop column if exists call_id;
 alter table recommend.serving_call replica identity full;
 
