@@ -370,7 +370,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
                 `select count(distinct path.person_id)::int
                  from analytics._numbered_nodes('event', '{}', '{}') as numbered
                  cross join lateral analytics._session_paths(
-                   $2, $3, numbered.node_of, numbered.node_of_type, null, null, 20, $4, null, null
+                   $2, $3, numbered.node_of, numbered.node_of_type, null, null, 20, false, $4, null, null
                  ) as path
                  where path.is_member
                    and (
