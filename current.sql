@@ -3,3 +3,5 @@
 drop function if exists analytics._session_paths(
   timestamptz, timestamptz, int[], int[], int, int, int, text, text, int
 );
+
+drop function if exists analytics._has_ties(timestamptz[], timestamptz[], int);
