@@ -23,12 +23,14 @@ begin
   )
 
   select
-    step.person_id, step.event_type_id, step.is_automatic, step.occurred_at[slice.before + 1:slice.until],
-    step.item_ids[slice.before + 1:slice.until],
+    step.person_id, step.event_type_id, step.is_automatic,
+    case when slice.is_whole then step.occurred_at else step.occurred_at[slice.before + 1:slice.until] end,
+    case when slice.is_whole then step.item_ids else step.item_ids[slice.before + 1:slice.until] end,
     case
-      when declared.property_id is not null then coalesce(
-        step_value.value_ids[slice.before + 1:slice.until], array_fill(0, array[slice.until - slice.before])
-      )
+      when declared.property_id is null then null
+      when step_value.value_ids is null then array_fill(0, array[slice.until - slice.before])
+      when slice.is_whole then step_value.value_ids
+      else step_value.value_ids[slice.before + 1:slice.until]
     end
   from track.step
   left join declared on declared.event_type_id = step.event_type_id
@@ -39,8 +41,13 @@ begin
     and step_value.since = step.since
   cross join lateral (
     select
-      width_bucket(_valued_journeys.since - interval '1 microsecond', step.occurred_at) as before,
-      width_bucket(_valued_journeys.until - interval '1 microsecond', step.occurred_at) as until
+      place.before, place.until, place.before = 0 and place.until = cardinality(step.occurred_at) as is_whole
+    from (
+      select
+        width_bucket(_valued_journeys.since - interval '1 microsecond', step.occurred_at) as before,
+        width_bucket(_valued_journeys.until - interval '1 microsecond', step.occurred_at) as until
+      offset 0
+    ) as place
   ) as slice
   where (step.event_type_id = any (_valued_journeys.event_types) or _valued_journeys.with_any and not step.is_automatic)
     and step.person_id <> 0
