@@ -309,6 +309,13 @@ test("an excluded event counts against the attempt that it met, not against a la
   expect(await walked(["ABXC", "AXBC", "AXABC", "AXAXABXC"], before)).toEqual([3, 3, 3]);
 });
 
+test("in a strict funnel, an excluded event counts where it follows an attempt directly, against all in whose window it is", async () => {
+  const excluding = `, 'strict', exclusions => '[{"event": "X"}]'`;
+  expect(await walked(["AZX", "AX", "AZAX", "ABZABX", "ABZX", "C"], excluding)).toEqual([2, 1, 0]);
+  // The window of the first attempt was over, or a later attempt met none.
+  expect(await walked(["AZZZAX", "AXZA", "BC"], `${excluding}, conversion_window => '4 minutes'`)).toEqual([2, 0, 0]);
+});
+
 test("analysts see no time of the first step, and medians as precise as those of funnel_trend", async () => {
   await database.as("postgres", {}, async (db) => {
     const at = (seconds: number): string => iso(start + 240 * DAY + seconds * 1_000);

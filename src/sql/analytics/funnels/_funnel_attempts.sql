@@ -144,9 +144,9 @@ create or replace function analytics._walk_statement(
   step_order text,
   source text,
   attribution text,
+  people text,
   by_bucket boolean,
-  only_visible boolean,
-  members text
+  only_visible boolean
 )
 returns text
 language plpgsql
@@ -209,7 +209,7 @@ begin
       select
         journey.person_id, journey.event_type_id, used.at, used.item_id, null::jsonb as properties,
         journey.is_automatic, null::text as value
-      from analytics._journeys($7, $8, true, ($2)[1], ($2)[cardinality($2)]) as journey
+      from analytics._journeys($7, $8, true, ($2)[1], ($2)[cardinality($2)], $query$ || people || $query$) as journey
       join member
         on member.block = journey.person_id / 4096
         and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
@@ -220,7 +220,8 @@ begin
       select
         journey.person_id, journey.event_type_id, used.at, used.item_id, used.value_id, journey.is_automatic,
         property_value.value
-      from analytics._valued_journeys($7, $11, $8, ($2)[1], ($2)[cardinality($2)]) as journey
+      from analytics._valued_journeys($7, $11, $8, ($2)[1], ($2)[cardinality($2)], $query$ || people || $query$)
+        as journey
       join member
         on member.block = journey.person_id / 4096
         and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
@@ -258,7 +259,9 @@ begin
 
   return format(
     $query$
-    with member as materialized (%7$s),
+    with member as materialized (
+      select entry.block, entry.people from unnest($4, $5) as entry (block, people)
+    ),
 
     hit as (
       select used.person_id, used.at, used.steps, used.exclusions, used.value
@@ -364,23 +367,22 @@ begin
         )$query$,
         step_count, case when step_order = 'strict' then 'true' else 'false' end
       )
-    end,
-    members
+    end
   );
 end;
 $$;
 
 comment on function analytics._walk_statement(
-  analytics.step_filter[], int, text, text, text, boolean, boolean, text
+  analytics.step_filter[], int, text, text, text, text, boolean, boolean
 ) is $$
 Returns the statement that finds the attempts of people in any funnel, by walking through their events.
 See `analytics._funnel_attempts`. `source`: `journeys`, `values` (journeys with properties), `events` (properties of
 the events themselves), or `listed` (these, of the people $13). `by_bucket`: one attempt per person and bucket of its
-start. `members`: the query of the people, as blocks and bits.
+start. `people`: the expression of a list of people, of whom only the journeys are read; `null`: of all.
 $$;
 
 grant execute on function analytics._walk_statement(
-  analytics.step_filter[], int, text, text, text, boolean, boolean, text
+  analytics.step_filter[], int, text, text, text, text, boolean, boolean
 )
 to insights_reader;
 
@@ -493,8 +495,8 @@ begin
     if v_queued <> '{}' then
       return query execute analytics._walk_statement(
         filters, v_step_count, step_order, 'listed',
-        case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
-        'select 0 as block, null::bit(4096) as people where false'
+        case when _funnel_attempts.property is not null then attribution end, 'null', v_by_bucket,
+        v_visible is not null
       )
       using filters, bounds, v_visible, v_blocks, v_people, conversion_window, v_types, v_with_any, v_optional,
         _funnel_attempts.property, v_properties, v_values, v_queued;
@@ -522,13 +524,8 @@ begin
         when step_order = 'strict' then format(
           ' union all select walked.* from (%s) as walked',
           analytics._walk_statement(
-            filters, v_step_count, step_order, v_source, null, v_by_bucket, v_visible is not null,
-            $query$
-            select listed.person_id / 4096 as block, bit_or(track.person_bit(listed.person_id)) as people
-            from listed
-            where listed.is_walked
-            group by listed.person_id / 4096
-            $query$
+            filters, v_step_count, step_order, v_source, null,
+            'array(select listed.person_id from listed where listed.is_walked)', v_by_bucket, v_visible is not null
           )
         )
         else ''
@@ -546,8 +543,7 @@ begin
   else
     v_statement := analytics._walk_statement(
       filters, v_step_count, step_order, v_source,
-      case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
-      'select entry.block, entry.people from unnest($4, $5) as entry (block, people)'
+      case when _funnel_attempts.property is not null then attribution end, 'null', v_by_bucket, v_visible is not null
     );
   end if;
   return query execute v_statement

@@ -164,7 +164,7 @@ $$;
 
 grant execute on function analytics._search_only(text, text, text) to insights_reader;
 
-create or replace function analytics._search_best(filters analytics.step_filter[], step int, is_strict boolean)
+create or replace function analytics._search_best(filters analytics.step_filter[], step int)
 returns text
 language sql
 immutable
@@ -181,24 +181,19 @@ as $$
         cross join lateral (
           select excluded_%3$s.at[width_bucket(done.at, excluded_%3$s.at) + 1] as at offset 0
         ) as excluded
-        where (excluded.at <= former.start + $6%4$s) is not true
+        where (excluded.at <= former.start + $6) is not true
       )$query$,
-      step, analytics._search_first(step, 'former.start'), step + 1,
-      case
-        when is_strict
-          then format(' and %s + 1', analytics._search_only(analytics._search_list(step), 'done.at', 'excluded.at'))
-        else ''
-      end
+      step, analytics._search_first(step, 'former.start'), step + 1
     )
   end
 $$;
 
-comment on function analytics._search_best(analytics.step_filter[], int, boolean) is $$
+comment on function analytics._search_best(analytics.step_filter[], int) is $$
 Returns the expression of the start of the earliest attempt that has reached a step without meeting an exclusion.
 It meets none after this step either.
 $$;
 
-grant execute on function analytics._search_best(analytics.step_filter[], int, boolean) to insights_reader;
+grant execute on function analytics._search_best(analytics.step_filter[], int) to insights_reader;
 
 create or replace function analytics._search_level(
   filters analytics.step_filter[], step int, is_strict boolean, is_plain boolean
@@ -309,10 +304,22 @@ begin
     );
   end if;
 
+  -- In a strict funnel, those that follow an attempt directly: they count against each attempt in whose window they are.
   return case
     when v_excluded is not null then format(
-      ' cross join lateral (select array(select used.at from (%s) as used order by 1) as at) as excluded_%s',
-      v_excluded, step
+      ' cross join lateral (select array(select used.at from (%s) as used%s order by 1) as at) as excluded_%s',
+      v_excluded,
+      case
+        when is_strict then format(
+          ' where %s + 1',
+          analytics._search_only(
+            analytics._search_list(v_previous),
+            format('level_%1$s.at[width_bucket(used.at, level_%1$s.at)]', v_previous), 'used.at'
+          )
+        )
+        else ''
+      end,
+      step
     )
     else ''
   end || format(
@@ -449,7 +456,7 @@ begin
       ' when level_%s.is_reached then %s', v_number,
       case
         when v_is_plain and v_number > 1 then format('level_%s.start', v_number)
-        else analytics._search_best(filters, v_number, is_strict)
+        else analytics._search_best(filters, v_number)
       end
     ) || v_start;
     v_time := analytics._search_first(v_number, 'furthest.start');

@@ -1,5 +1,10 @@
 create or replace function analytics._valued_journeys(
-  event_types int[], properties int[], with_any boolean, since timestamptz, until timestamptz
+  event_types int[],
+  properties int[],
+  with_any boolean,
+  since timestamptz,
+  until timestamptz,
+  people bigint[] default null
 )
 returns table (
   person_id bigint, event_type_id int, is_automatic boolean, occurred_at timestamptz[], item_ids int[], value_ids int[]
@@ -51,18 +56,19 @@ begin
   ) as slice
   where (step.event_type_id = any (_valued_journeys.event_types) or _valued_journeys.with_any and not step.is_automatic)
     and step.person_id <> 0
+    and (_valued_journeys.people is null or step.person_id = any (_valued_journeys.people))
     and step.since > v_first_day - 366
     and step.since < v_end_day
     and slice.before < slice.until;
 end;
 $$;
 
-comment on function analytics._valued_journeys(int[], int[], boolean, timestamptz, timestamptz) is $$
+comment on function analytics._valued_journeys(int[], int[], boolean, timestamptz, timestamptz, bigint[]) is $$
 Returns the times, items and values of events of people in a period as of the last refresh, with the caller's rights.
 Of these event types, and `with_any` of all events that are not automatic; without person 0. `properties`: the declared
 property of each of the types, null for none. `value_ids`: for these, as in `track.step_value`; else null.
 A person and event type can have several rows, in each of which the times ascend.
 $$;
 
-grant execute on function analytics._valued_journeys(int[], int[], boolean, timestamptz, timestamptz)
+grant execute on function analytics._valued_journeys(int[], int[], boolean, timestamptz, timestamptz, bigint[])
 to insights_reader;
