@@ -7,7 +7,7 @@ import { runs } from "../support/runs.ts";
 /*
  * The answers about courses that analysts receive: a course with fewer counted learners than the floor reads as one
  * without learners, whatever these learners, anonymous browsers and excluded people do in it. In a course with enough
- * learners each number of people is a multiple of the floor, and no figure stands beside a number that is 0.
+ * learners each number of people is a multiple of the floor, and a group of none has no mean.
  */
 const database = await testDatabase();
 

@@ -363,7 +363,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
             ),
           ).toEqual([{ sticky: total, active: total, first, cohort: total }]);
 
-          // Paths as of the refresh, by days of UTC. Grades are no nodes: they are automatic.
+          // Paths as of the refresh, by days of UTC. Grades are automatic, and not in paths.
           if (refreshed && zone === "UTC" && name !== "Task Graded")
             expect(
               await db.value(

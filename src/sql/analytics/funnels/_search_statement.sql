@@ -246,8 +246,8 @@ begin
       )
     );
   elsif is_plain then
-    -- From an event to the latest one of the step before it, and so on: the latest possible start. The first event
-    -- whose start is in the window is enough, and usually it is the first one after the step before it.
+    -- From an event to the latest one of the step before it, and so on: the latest possible start. The first event with
+    -- a start in the window is enough, and usually it is the first one after the step before it.
     for v_number in reverse v_previous .. 1 loop
       v_earlier := format(
         'attempt.%2$s[width_bucket(%1$s, attempt.%2$s)]', v_later, analytics._search_list(v_number)
