@@ -182,9 +182,17 @@ async function measureQuestions({ client, url }: BenchDatabase, duck: Duck, unti
 
 /* ------------------------------------------------------------------------------------------------------- clusters -- */
 
-/** Two fits with different seeds, which are rolled back. Memory is that of the server's process alone, in use at most. */
-async function measureClusters(client: pg.Client): Promise<void> {
+/**
+ * Two fits with different seeds, which are rolled back, in a session of their own. Memory is that of the server's process
+ * alone, without shared buffers, above that of the idle session.
+ */
+async function measureClusters(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(SETTINGS);
+  await client.query("begin");
   const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  const clock = given.processor ? await processorOf(client) : wall;
   const memory = (): number =>
     Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${rows[0]?.pid}/status`, "utf8"))?.[1]) / 1_024;
   const idle = memory();
@@ -192,10 +200,11 @@ async function measureClusters(client: pg.Client): Promise<void> {
   const sampling = setInterval(() => {
     most = Math.max(most, memory() - idle);
   }, 50);
-  await client.query("begin");
   const names: string[][] = [];
   for (const seed of [1, 2]) {
-    const time = await timed(() => client.query("select analytics.fit_clusters($1)", [seed]));
+    const began = clock();
+    await client.query("select analytics.fit_clusters($1)", [seed]);
+    const time = clock() - began;
     const found = await client.query<{ cluster: string; people: number }>(
       "select cluster, person_count::int as people from analytics.clusters() where person_count > 0",
     );
@@ -208,6 +217,7 @@ async function measureClusters(client: pg.Client): Promise<void> {
   }
   clearInterval(sampling);
   await client.query("rollback");
+  await client.end();
   const stayed = names[1]?.filter((name) => names[0]?.includes(name)).length;
   console.log(`${stayed} of ${names[0]?.length} names stay`);
 }
@@ -482,7 +492,7 @@ async function run(database: BenchDatabase, size: number, file: string): Promise
   );
   await measureQuestions(database, duck, until);
   duck.close();
-  if (given.clusters) await measureClusters(client);
+  if (given.clusters) await measureClusters(database.url);
   if (given["no-upkeep"]) return;
   storage.push(await measureBytes(client, events));
   upkeep.push(await measureUpkeep(client, until));

@@ -126,4 +126,5 @@ can have several rows, in each of which the times ascend, and which can be empty
 none; null unless `with_items`. The events of people who are queued for a refresh are included.
 $$;
 
-grant execute on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz, bigint[]) to insights_reader;
+grant execute on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz, bigint[])
+to insights_reader;

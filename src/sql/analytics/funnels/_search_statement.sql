@@ -1,46 +1,64 @@
-create or replace function analytics._search_times(
+create or replace function analytics._search_uses(
   filters analytics.step_filter[], number int, only_visible boolean
 )
 returns text
-language plpgsql
+language sql
 immutable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  v_list constant text := format(
-    $query$analytics._concatenated(journey.%%s order by journey.person_id, journey.first_at)
-      filter (where journey.event_type_id = %s)$query$,
-    filters[number].event_type_id
-  );
-  v_times constant text := format(v_list, 'occurred_at');
-  v_condition constant text := analytics._step_condition(filters, number, only_visible, false);
-begin
-  if v_condition is null then
+  select format(
+    $query$
+      select used.at
+      from (select unnest(%s) as at, unnest(%s) as item_id, unnest(%s) as value_id) as used
+      where %s$query$,
+    format(list.times, 'occurred_at'),
+    case when filters[number].items is null then $query$'{}'::int[]$query$ else format(list.times, 'item_ids') end,
+    case when filters[number].property is null then $query$'{}'::int[]$query$ else format(list.times, 'value_ids') end,
+    analytics._step_condition(filters, number, only_visible, false)
+  )
+  from (
+    select format(
+      $query$analytics._concatenated(journey.%%s order by journey.person_id, journey.first_at)
+        filter (where journey.event_type_id = %s)$query$,
+      filters[number].event_type_id
+    ) as times
+  ) as list
+$$;
+
+comment on function analytics._search_uses(analytics.step_filter[], int, boolean) is $$
+Returns the query of the events by which a person did a step with a condition, for `analytics._search_statement`.
+$$;
+
+grant execute on function analytics._search_uses(analytics.step_filter[], int, boolean) to insights_reader;
+
+create or replace function analytics._search_times(
+  filters analytics.step_filter[], number int, only_visible boolean
+)
+returns text
+language sql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select case
+    when analytics._step_condition(filters, number, only_visible, false) is not null
+      then format('array(%s order by 1)', analytics._search_uses(filters, number, only_visible))
     -- The times are in order already, unless some events of the type are automatic and others are not.
-    return format(
+    else format(
       $query$
       case
         when bit_or(journey.mark) & %1$s <> %1$s then %2$s
         else array(select unnest(%2$s) order by 1)
       end$query$,
-      3::bigint << (2 * number - 2), v_times
-    );
-  end if;
-  return format(
-    $query$
-    array(
-      select used.at
-      from unnest(%s, %s, %s) as used (at, item_id, value_id)
-      where %s
-      order by 1
-    )$query$,
-    v_times,
-    case when filters[number].items is null then $query$'{}'::int[]$query$ else format(v_list, 'item_ids') end,
-    case when filters[number].property is null then $query$'{}'::int[]$query$ else format(v_list, 'value_ids') end,
-    v_condition
-  );
-end;
+      3::bigint << (2 * number - 2),
+      format(
+        $query$analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+        filter (where journey.event_type_id = %s)$query$,
+        filters[number].event_type_id
+      )
+    )
+  end
 $$;
 
 comment on function analytics._search_times(analytics.step_filter[], int, boolean) is $$
@@ -304,7 +322,8 @@ begin
     );
   end if;
 
-  -- In a strict funnel, those that follow an attempt directly: they count against each attempt in whose window they are.
+  -- In a strict funnel, those that follow an attempt directly: they count against each attempt in the window of which
+  -- they are.
   return case
     when v_excluded is not null then format(
       ' cross join lateral (select array(select used.at from (%s) as used%s order by 1) as at) as excluded_%s',
@@ -508,7 +527,7 @@ begin
           and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
       ) as journey
       group by journey.person_id
-      having bit_or(journey.mark) & 3 <> 0
+      having bit_or(journey.mark) & 3 <> 0%12$s
     ),
 
     %4$s
@@ -569,7 +588,12 @@ begin
       case when is_strict then 'not journey.is_walked' else 'cardinality(journey.at1) > 0' end
     ),
     array_to_string(array(select format('time_%s.at', number) from generate_series(1, step_count) as number), ', '),
-    v_levels, v_reached, v_start, v_times, analytics._search_mark(filters)
+    v_levels, v_reached, v_start, v_times, analytics._search_mark(filters),
+    -- Few people did the first step with an item: the lists of the others are not computed.
+    case
+      when filters[1].items is not null or filters[1].property is not null
+        then format(' and exists (%s)', analytics._search_uses(filters, 1, only_visible))
+    end
   );
 end;
 $$;
