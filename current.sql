@@ -139,3 +139,18 @@ Calls of `recommend.serve_me` and its variants that `recommend.refresh_serving_t
 Append-only, so that no call waits for another one. Without the person and the time of the list, and without a key,
 whose index would take as long as the row: a publication of logical replication identifies a row by all of its columns.
 $$;
+drop function if exists analytics._session_paths(
+  timestamptz, timestamptz, int[], int[], int, int, int, text, text, int
+);
+
+drop function if exists analytics._has_ties(timestamptz[], timestamptz[], int);
+
+drop function if exists analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz);
+
+drop function if exists analytics._valued_journeys(int[], int[], boolean, timestamptz, timestamptz);
+
+drop function if exists analytics._walk_statement(
+  analytics.step_filter[], int, text, text, text, boolean, boolean, text
+);
+
+drop function if exists analytics._search_best(analytics.step_filter[], int, boolean);

@@ -9,6 +9,7 @@
  *   --seed 1                    another seed gives other events
  *   --only 'trend|28 days'      only the questions whose name matches this regular expression
  *   --no-upkeep                 without ingestion and refreshes
+ *   --clusters                  also the clusters of behaviour: time, memory, and the names that stay in a second fit
  *   --keep                      keeps the databases, and DuckDB's files in the temporary directory
  *   --reuse                     uses those that an earlier run kept; nothing is generated
  *   --processor                 processor time instead of wall time, for a machine with other work: the smallest of five
@@ -48,6 +49,7 @@ const { values: given } = parseArgs({
     seed: { type: "string", default: "1" },
     only: { type: "string", default: "" },
     "no-upkeep": { type: "boolean", default: false },
+    clusters: { type: "boolean", default: false },
     keep: { type: "boolean", default: false },
     reuse: { type: "boolean", default: false },
     processor: { type: "boolean", default: false },
@@ -176,6 +178,48 @@ async function measureQuestions({ client, url }: BenchDatabase, duck: Duck, unti
         (missed === "" ? "" : `   over ${missed}`),
     );
   }
+}
+
+/* ------------------------------------------------------------------------------------------------------- clusters -- */
+
+/**
+ * Two fits with different seeds, which are rolled back, in a session of their own. Memory is that of the server's process
+ * alone, without shared buffers, above that of the idle session.
+ */
+async function measureClusters(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(SETTINGS);
+  await client.query("begin");
+  const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  const clock = given.processor ? await processorOf(client) : wall;
+  const memory = (): number =>
+    Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${rows[0]?.pid}/status`, "utf8"))?.[1]) / 1_024;
+  const idle = memory();
+  let most = 0;
+  const sampling = setInterval(() => {
+    most = Math.max(most, memory() - idle);
+  }, 50);
+  const names: string[][] = [];
+  for (const seed of [1, 2]) {
+    const began = clock();
+    await client.query("select analytics.fit_clusters($1)", [seed]);
+    const time = clock() - began;
+    const found = await client.query<{ cluster: string; people: number }>(
+      "select cluster, person_count::int as people from analytics.clusters() where person_count > 0",
+    );
+    names.push(found.rows.map(({ cluster }) => cluster));
+    const people = found.rows.reduce((sum, row) => sum + row.people, 0);
+    console.log(
+      `analytics.fit_clusters, seed ${seed}: ${(time / 1_000).toFixed(1)} s, ${people.toLocaleString("en")} people in ` +
+        `${found.rows.length} clusters, at most ${most.toFixed(0)} MB`,
+    );
+  }
+  clearInterval(sampling);
+  await client.query("rollback");
+  await client.end();
+  const stayed = names[1]?.filter((name) => names[0]?.includes(name)).length;
+  console.log(`${stayed} of ${names[0]?.length} names stay`);
 }
 
 /* --------------------------------------------------------------------------------------------------------- upkeep -- */
@@ -448,6 +492,7 @@ async function run(database: BenchDatabase, size: number, file: string): Promise
   );
   await measureQuestions(database, duck, until);
   duck.close();
+  if (given.clusters) await measureClusters(database.url);
   if (given["no-upkeep"]) return;
   storage.push(await measureBytes(client, events));
   upkeep.push(await measureUpkeep(client, until));

@@ -6,8 +6,8 @@ import { runs } from "../support/runs.ts";
 
 /*
  * One definition of person, event and bucket: after any history, refreshed or not, the numbers of people of cohorts,
- * retention, lifecycle, stickiness, active people and trend are those of plain SQL over the events, and equal each other, for
- * admins and for analysts.
+ * retention, lifecycle, stickiness, active people, trend, the first step of funnels and the nodes of paths are those of plain
+ * SQL over the events, and equal each other: of all people for admins and for analysts, of a set of people for admins.
  */
 const database = await testDatabase();
 
@@ -77,6 +77,7 @@ const history = fc.record({
   refreshed: fc.boolean(),
   name: fc.constantFrom(null, ...names),
   zone: fc.constantFrom("UTC", "UTC", "Europe/Berlin", "Asia/Kolkata"),
+  among: fc.constantFrom(null, null, "pilot", "~pilot", "counted & ~pilot"),
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
@@ -165,7 +166,10 @@ async function perform(db: Queries, action: Step, key: string): Promise<void> {
   }
 }
 
-/** People who are not excluded, with an event of the name, or with any that is not automatic, per bucket of the zone. */
+/** Those of the set `pilot`, at the end of the history. */
+const pilots = `select person_id from track.identity where external_id in ('ada', 'ben', 'b1')`;
+
+/** People (of `among`) who are not excluded, with an event of the name, or with any that is not automatic, per bucket of the zone. */
 const plain = `
   select bucket, date_trunc($2, occurred_at, $3) as bucket_start, person_id
   from (select $2::text as bucket) as asked
@@ -179,6 +183,13 @@ const plain = `
     and not exists (
       select from track.exclusion join track.identity using (identity_id) where identity.person_id = event.person_id
     )
+    and case $6::text
+      when 'pilot' then person_id in (${pilots})
+      when '~pilot' then person_id not in (${pilots})
+      when 'counted & ~pilot' then person_id not in (${pilots})
+        and person_id in (select person_id from track.identity where kind = 'user')
+      else true
+    end
   group by 1, 2, 3`;
 
 type Counts = Record<string, number>;
@@ -197,21 +208,22 @@ async function answers(
   zone: string,
   since: string,
   until: string,
+  among: string | null,
 ): Promise<Record<string, Counts>> {
-  const values = [name, bucket, zone, since, until];
+  const values = [name, bucket, zone, since, until, among];
   const days = bucket === "day" ? 1 : 7;
   return {
     retention: await counts(
       db,
       `select distinct cohort_start as bucket_start, cohort_size as people
-       from analytics.retention($1, null, $2, $4, $5, $3, periods => 2) where cohort_start is not null`,
+       from analytics.retention($1, null, $2, $4, $5, $3, periods => 2, among => $6) where cohort_start is not null`,
       values,
     ),
     "active people": await counts(
       db,
       `select date_trunc($2, bucket_start, $3) as bucket_start, person_count as people
-       from analytics.active_people($1, $4, $5, $3, array[$6::int])
-       where $6 = 1 or extract(isodow from bucket_start at time zone $3) = 7`,
+       from analytics.active_people($1, $4, $5, $3, array[$7::int], among => $6)
+       where $7 = 1 or extract(isodow from bucket_start at time zone $3) = 7`,
       [...values, days],
     ),
     // A bucket of its own each time: by day, the period as a whole.
@@ -224,7 +236,7 @@ async function answers(
              from generate_series($4::timestamptz, $5::timestamptz - interval '1 microsecond', interval '7 days') as moment
              cross join lateral (select date_trunc($2, moment, $3) as bucket_start) as asked
              cross join lateral analytics.stickiness(
-               $1, $2, asked.bucket_start, asked.bucket_start + interval '1 hour', $3
+               $1, $2, asked.bucket_start, asked.bucket_start + interval '1 hour', $3, among => $6
              ) as sticky
              group by 1`,
             values,
@@ -235,13 +247,13 @@ async function answers(
       `select bucket_start, entered_count as people
        from analytics.funnel_trend(
          jsonb_build_array(jsonb_build_object('event', $1::text), jsonb_build_object('event', 'Task Graded')),
-         $2, $4, $5, $3
+         $2, $4, $5, $3, among => $6
        )`,
       values,
     ),
     trend: await counts(
       db,
-      "select bucket_start, person_count as people from analytics.trend($1, $2, $4, $5, zone => $3)",
+      "select bucket_start, person_count as people from analytics.trend($1, $2, $4, $5, zone => $3, among => $6)",
       values,
     ),
   };
@@ -251,7 +263,7 @@ const lifecycle = (db: Queries, values: readonly unknown[]): Promise<Counts> =>
   counts(
     db,
     `select bucket_start, new_people + returning_people + resurrecting_people as people
-     from analytics.lifecycle($1, $2, $4, $5, $3)`,
+     from analytics.lifecycle($1, $2, $4, $5, $3, among => $6)`,
     values,
   );
 
@@ -263,7 +275,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
 }, async () => {
   let told = 0;
   await fc.assert(
-    fc.asyncProperty(history, async ({ steps, refreshed, name, zone }) => {
+    fc.asyncProperty(history, async ({ steps, refreshed, name, zone, among }) => {
       await database.as("postgres", {}, async (db) => {
         await db.query("update analytics.setting set smallest_group = $1", [FLOOR]);
         await ingest(
@@ -304,6 +316,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
           ),
         );
         for (const [index, one] of steps.entries()) await perform(db, one, `${index}`);
+        await db.query(`select track.set_person_set('pilot', array(${pilots}))`);
         if (refreshed) await refresh(db);
 
         for (const bucket of ["day", "week"]) {
@@ -312,7 +325,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
             "select array[timezone($1, $2::timestamptz at time zone 'UTC'), timezone($1, $3::timestamptz at time zone 'UTC')]",
             [zone, since, until],
           )) as Date[];
-          const values = [name, bucket, zone, (from as Date).toISOString(), (to as Date).toISOString()] as const;
+          const values = [name, bucket, zone, (from as Date).toISOString(), (to as Date).toISOString(), among] as const;
           const truth = await counts(
             db,
             `select bucket_start, count(*) as people from (${plain}) as active group by 1`,
@@ -328,24 +341,56 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
           const first = Number(
             await db.value(
               `with active as (${plain})
-                   select count(*) from (select person_id from active group by 1 having min(bucket_start) >= $6) as began`,
-              [name, bucket, zone, at(-400), values[4], values[3]],
+                   select count(*) from (select person_id from active group by 1 having min(bucket_start) >= $7) as began`,
+              [name, bucket, zone, at(-400), values[4], among, values[3]],
             ),
           );
           expect(
             await db.rows(
               `select
-                     (select sum(person_count)::int from analytics.stickiness($1, $2, $4, $5, $3)) as sticky,
-                     (select person_count::int from analytics.active_people($1, $5::timestamptz - interval '1 hour', $5, $3, $6)) as active,
+                     (select sum(person_count)::int from analytics.stickiness($1, $2, $4, $5, $3, among => $6)) as sticky,
+                     (select person_count::int from analytics.active_people($1, $5::timestamptz - interval '1 hour', $5, $3, $7, among => $6)) as active,
                      (
-                       select coalesce(sum(cohort_size), 0)::int from analytics.retention($1, null, $2, $4, $5, $3, periods => 1, first_time => true)
+                       select coalesce(sum(cohort_size), 0)::int from analytics.retention($1, null, $2, $4, $5, $3, periods => 1, first_time => true, among => $6)
                        where cohort_start is not null and period = 0
                      ) as first,
-                     (select person_count::int from analytics.cohorts() where name = 'cohort.truth') as cohort`,
+                     case
+                       when $6 is null
+                         then (select person_count::int from analytics.cohorts() where name = 'cohort.truth')
+                       else (select count(*)::int from analytics.cohort_people('truth', $6))
+                     end as cohort`,
               [...values, [WEEKS * 7]],
             ),
           ).toEqual([{ sticky: total, active: total, first, cohort: total }]);
 
+          // Paths as of the refresh, by days of UTC. Grades are automatic, and not in paths.
+          if (refreshed && zone === "UTC" && name !== "Task Graded")
+            expect(
+              await db.value(
+                `select count(distinct path.person_id)::int
+                 from analytics._numbered_nodes('event', '{}', '{}') as numbered
+                 cross join lateral analytics._session_paths(
+                   $2, $3, numbered.node_of, numbered.node_of_type, null, null, 20, false, $4, null, null
+                 ) as path
+                 where path.is_member
+                   and (
+                     $1::text is null
+                     or array_position(
+                       numbered.names,
+                       (
+                         select coalesce(merged.name, type.name)
+                         from track.event_type as type
+                         left join track.event_type as merged on merged.event_type_id = type.merged_event_type_id
+                         where type.name = $1
+                       )
+                     ) = any (path.nodes)
+                   )`,
+                [name, values[3], values[4], among],
+              ),
+            ).toBe(total);
+
+          // For analysts without a set of people.
+          if (among !== null) continue;
           await db.query("set local role insights_analyst");
           const shown = await answers(db, ...values);
           const parts = await lifecycle(db, values);
@@ -368,7 +413,7 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
     {
       numRuns: runs(10, 2, database.native),
       // Random histories may exclude almost all people.
-      examples: [[{ steps: [{ what: "refresh", people: 4 }], refreshed: true, name: null, zone: "UTC" }]],
+      examples: [[{ steps: [{ what: "refresh", people: 4 }], refreshed: true, name: null, zone: "UTC", among: null }]],
     },
   );
   // The answers of analysts are not empty for want of people.

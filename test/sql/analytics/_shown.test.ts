@@ -6,7 +6,7 @@ const database = await testDatabase();
 
 const shown = (figure: number, people: number, floor: number | null, whole: number | null = null) =>
   database.value<number>("select analytics._shown($1, $2, $3, $4)", [figure, people, floor, whole]);
-const mean = (figure: number, people: number, floor: number | null, of: number | null = null) =>
+const mean = (figure: number | null, people: number, floor: number | null, of: number | null = null) =>
   database.value<number | null>("select analytics._shown_mean($1, $2, $3, $4)", [figure, people, floor, of]);
 
 describe("the rounding methodology of HESA", () => {
@@ -95,6 +95,11 @@ test("a floor of one, or none, shows exact figures", async () => {
     expect(await mean(0.123, 1, floor)).toBe(0.123);
     expect(await mean(0.123, 1, floor, 0.2)).toBe(0.123);
   }
+});
+
+test("a mean of nothing is null, not 0", async () => {
+  for (const of of [null, 1]) expect(await mean(null, 30, 5, of)).toBe(null);
+  expect(await database.value("select analytics._shown_time(null, 30, 5)")).toBe(null);
 });
 
 test("a mean is as precise as a sum", async () => {

@@ -309,6 +309,49 @@ test("an excluded event counts against the attempt that it met, not against a la
   expect(await walked(["ABXC", "AXBC", "AXABC", "AXAXABXC"], before)).toEqual([3, 3, 3]);
 });
 
+test("in a strict funnel, an excluded event counts where it follows an attempt directly, against all in whose window it is", async () => {
+  const excluding = `, 'strict', exclusions => '[{"event": "X"}]'`;
+  expect(await walked(["AZX", "AX", "AZAX", "ABZABX", "ABZX", "C"], excluding)).toEqual([2, 1, 0]);
+  // The window of the first attempt was over, or a later attempt met none.
+  expect(await walked(["AZZZAX", "AXZA", "BC"], `${excluding}, conversion_window => '4 minutes'`)).toEqual([2, 0, 0]);
+});
+
+test("analysts see no time of the first step, and medians as precise as those of funnel_trend", async () => {
+  await database.as("postgres", {}, async (db) => {
+    const at = (seconds: number): string => iso(start + 240 * DAY + seconds * 1_000);
+    await ingest(
+      db,
+      // Most of them take 20 seconds, two of them most of the day.
+      Array.from({ length: 30 }, (_, index) => `m${index}`).flatMap((userId, index) => [
+        message({ userId, event: "A", timestamp: at(0) }),
+        message({ userId, event: "B", timestamp: at(index < 28 ? 20 : 80_000) }),
+      ]),
+    );
+    await refresh(db);
+    await db.query("update analytics.setting set smallest_group = 5");
+    await db.query("set local role insights_analyst");
+    expect(
+      await db.rows(
+        `select
+           step, extract(epoch from mean_time)::int as mean, extract(epoch from median_time)::int as median,
+           extract(epoch from median_total_time)::int as total
+         from analytics.funnel('["A", "B"]', $1, $2)`,
+        [at(0), at(300_000)],
+      ),
+    ).toEqual([
+      { step: 1, mean: null, median: null, total: null },
+      { step: 2, mean: 5120, median: 20, total: 20 },
+    ]);
+    expect(
+      await db.rows(
+        `select extract(epoch from median_time)::int as median
+         from analytics.funnel_trend('["A", "B"]', 'week', $1, $2) where entered_count > 0`,
+        [at(0), at(300_000)],
+      ),
+    ).toEqual([{ median: 20 }]);
+  });
+});
+
 describe("errors", () => {
   test.each([
     ["one step", '["Task Submitted"]', {}, "CF008", "the funnel has 1 steps"],

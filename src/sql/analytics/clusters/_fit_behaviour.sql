@@ -12,7 +12,6 @@ as $$
 declare
   -- More people do not move the centroids of a sample of this size noticeably.
   v_sample constant int := 20000;
-  v_restarts constant int := 3;
   v_schema text;
   v_smallest constant int := greatest(5, (select setting.smallest_group from analytics.setting));
   v_fit analytics.cluster_fit;
@@ -112,22 +111,11 @@ begin
   from pg_temp._cluster_point as point
   order by hashint8extended(point.person_id, _fit_behaviour.seed)
   limit v_sample;
-  create temp table _cluster_tried (k int, centroids float8[], objective float8, silhouette float8) on commit drop;
-  for v_restart in 1..v_restarts loop
-    perform ml.kmeanspp_auto(
-      'pg_temp._cluster_sample', v_schema || '._cluster_run', 'point', v_fit.tried,
-      -- Not neighbouring numbers: those of k-means++ for the next centroid are.
-      seed => _fit_behaviour.seed + v_restart * 1000
-    );
-    execute 'insert into pg_temp._cluster_tried
-      select run.k, run.centroids, run.objective_fn, run.silhouette from pg_temp._cluster_run as run';
-    execute 'drop table pg_temp._cluster_run, pg_temp._cluster_run_summary';
-  end loop;
-  drop table pg_temp._cluster_sample;
-  delete from pg_temp._cluster_tried as tried
-  using pg_temp._cluster_tried as better
-  where better.k = tried.k
-    and (better.objective, better.ctid) < (tried.objective, tried.ctid);
+  -- The best of ten starts for each number of clusters.
+  perform ml.kmeanspp_auto(
+    'pg_temp._cluster_sample', v_schema || '._cluster_tried', 'point', v_fit.tried, seed => _fit_behaviour.seed
+  );
+  drop table pg_temp._cluster_sample, pg_temp._cluster_tried_summary;
   v_fit.silhouettes := array(select tried.silhouette from pg_temp._cluster_tried as tried order by tried.k);
 
   -- The given number, or the best; the present one stays unless another is clearly better, so that names stay.

@@ -9,11 +9,11 @@ set search_path to pg_catalog, pg_temp
 as $$
   select case
     when coalesce(smallest_group, 1) = 1 then figure
-    else make_interval(
+    else justify_hours(make_interval(
       secs => analytics._shown_mean(
         extract(epoch from figure)::float8, people, smallest_group, extract(epoch from mean)::float8
       )
-    )
+    ))
   end;
 $$;
 

@@ -73,35 +73,62 @@ as $$
     $query$
     select distinct on (touched.person_id) touched.person_id, property_value.value
     from (
-      select journey.person_id, place.at, place.value_id
+      select journey.person_id, known.at, used.value_id
       from analytics._valued_journeys($7, $11, false, ($2)[1], ($2)[cardinality($2)]) as journey
       join unnest($4, $5) as entry (block, people)
         on entry.block = journey.person_id / 4096
         and get_bit(entry.people, (journey.person_id %% 4096)::int) <> 0
+      -- Usually it is the event at the end of the list. There can be several events of its time.
       cross join lateral (
-        select used.at, used.value_id
-        from unnest(journey.occurred_at, journey.item_ids, journey.value_ids) as used (at, item_id, value_id)
-        where used.value_id > 0
-          and case journey.event_type_id %1$s else false end
-        order by used.at %2$s
-        fetch first 1 row with ties
+        select
+          case
+            when %1$s and journey.value_ids[%2$s] > 0 then journey.occurred_at[%2$s]
+            else (
+              select %3$s
+              from (
+                select
+                  unnest(journey.occurred_at) as at, unnest(journey.item_ids) as item_id,
+                  unnest(journey.value_ids) as value_id
+              ) as used
+              where used.value_id > 0
+                and case journey.event_type_id %4$s else false end
+              limit 1
+            )
+          end as at
+        offset 0
+      ) as known
+      cross join lateral (
+        select
+          width_bucket(known.at - interval '1 microsecond', journey.occurred_at) + 1 as first,
+          width_bucket(known.at, journey.occurred_at) as last
+        offset 0
       ) as place
+      cross join lateral (
+        select
+          known.at, unnest(journey.item_ids[place.first:place.last]) as item_id,
+          unnest(journey.value_ids[place.first:place.last]) as value_id
+      ) as used
+      where used.value_id > 0
+        and case journey.event_type_id %4$s else false end
     ) as touched
     join track.property_value on property_value.value_id = touched.value_id
-    order by touched.person_id, touched.at %2$s, property_value.value
+    order by touched.person_id, touched.at %5$s, property_value.value
     $query$,
+    case when bool_and(filter.condition is null) then 'true' else 'false' end,
+    case when attribution = 'last_touch' then 'cardinality(journey.occurred_at)' else '1' end,
+    case when attribution = 'last_touch' then 'max(used.at)' else 'used.at' end,
     string_agg(
-      format(
-        'when %s then %s',
-        filter.event_type_id,
-        coalesce(analytics._step_condition(filters, filter.ordinality::int, only_visible, false), 'true')
-      ),
-      ' ' order by filter.ordinality
+      format('when %s then %s', filter.event_type_id, coalesce(filter.condition, 'true')), ' ' order by filter.number
     ),
     case when attribution = 'last_touch' then 'desc' else '' end
   )
-  from unnest(filters) with ordinality as filter
-  where not filter.is_exclusion
+  from (
+    select
+      entry.event_type_id, entry.ordinality as number,
+      analytics._step_condition(filters, entry.ordinality::int, only_visible, false) as condition
+    from unnest(filters) with ordinality as entry
+    where not entry.is_exclusion
+  ) as filter
 $$;
 
 comment on function analytics._touch_statement(analytics.step_filter[], text, boolean) is $$
@@ -117,9 +144,9 @@ create or replace function analytics._walk_statement(
   step_order text,
   source text,
   attribution text,
+  people text,
   by_bucket boolean,
-  only_visible boolean,
-  members text
+  only_visible boolean
 )
 returns text
 language plpgsql
@@ -182,7 +209,7 @@ begin
       select
         journey.person_id, journey.event_type_id, used.at, used.item_id, null::jsonb as properties,
         journey.is_automatic, null::text as value
-      from analytics._journeys($7, $8, true, ($2)[1], ($2)[cardinality($2)]) as journey
+      from analytics._journeys($7, $8, true, ($2)[1], ($2)[cardinality($2)], $query$ || people || $query$) as journey
       join member
         on member.block = journey.person_id / 4096
         and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
@@ -193,7 +220,8 @@ begin
       select
         journey.person_id, journey.event_type_id, used.at, used.item_id, used.value_id, journey.is_automatic,
         property_value.value
-      from analytics._valued_journeys($7, $11, $8, ($2)[1], ($2)[cardinality($2)]) as journey
+      from analytics._valued_journeys($7, $11, $8, ($2)[1], ($2)[cardinality($2)], $query$ || people || $query$)
+        as journey
       join member
         on member.block = journey.person_id / 4096
         and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
@@ -231,7 +259,9 @@ begin
 
   return format(
     $query$
-    with member as materialized (%7$s),
+    with member as materialized (
+      select entry.block, entry.people from unnest($4, $5) as entry (block, people)
+    ),
 
     hit as (
       select used.person_id, used.at, used.steps, used.exclusions, used.value
@@ -337,23 +367,22 @@ begin
         )$query$,
         step_count, case when step_order = 'strict' then 'true' else 'false' end
       )
-    end,
-    members
+    end
   );
 end;
 $$;
 
 comment on function analytics._walk_statement(
-  analytics.step_filter[], int, text, text, text, boolean, boolean, text
+  analytics.step_filter[], int, text, text, text, text, boolean, boolean
 ) is $$
 Returns the statement that finds the attempts of people in any funnel, by walking through their events.
 See `analytics._funnel_attempts`. `source`: `journeys`, `values` (journeys with properties), `events` (properties of
 the events themselves), or `listed` (these, of the people $13). `by_bucket`: one attempt per person and bucket of its
-start. `members`: the query of the people, as blocks and bits.
+start. `people`: the expression of a list of people, of whom only the journeys are read; `null`: of all.
 $$;
 
 grant execute on function analytics._walk_statement(
-  analytics.step_filter[], int, text, text, text, boolean, boolean, text
+  analytics.step_filter[], int, text, text, text, text, boolean, boolean
 )
 to insights_reader;
 
@@ -466,8 +495,8 @@ begin
     if v_queued <> '{}' then
       return query execute analytics._walk_statement(
         filters, v_step_count, step_order, 'listed',
-        case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
-        'select 0 as block, null::bit(4096) as people where false'
+        case when _funnel_attempts.property is not null then attribution end, 'null', v_by_bucket,
+        v_visible is not null
       )
       using filters, bounds, v_visible, v_blocks, v_people, conversion_window, v_types, v_with_any, v_optional,
         _funnel_attempts.property, v_properties, v_values, v_queued;
@@ -487,19 +516,16 @@ begin
   if v_by_search then
     v_statement :=
       analytics._search_statement(
-        filters, v_step_count, step_order = 'strict', v_by_bucket, v_visible is not null, v_source = 'values'
+        filters, v_step_count, step_order = 'strict', v_by_bucket, v_visible is not null,
+        -- The values of a breakdown are read on their own.
+        exists (select from unnest(filters) as filter where filter.property is not null)
       )
       || case
         when step_order = 'strict' then format(
           ' union all select walked.* from (%s) as walked',
           analytics._walk_statement(
-            filters, v_step_count, step_order, v_source, null, v_by_bucket, v_visible is not null,
-            $query$
-            select listed.person_id / 4096 as block, bit_or(track.person_bit(listed.person_id)) as people
-            from listed
-            where listed.is_walked
-            group by listed.person_id / 4096
-            $query$
+            filters, v_step_count, step_order, v_source, null,
+            'array(select listed.person_id from listed where listed.is_walked)', v_by_bucket, v_visible is not null
           )
         )
         else ''
@@ -517,8 +543,7 @@ begin
   else
     v_statement := analytics._walk_statement(
       filters, v_step_count, step_order, v_source,
-      case when _funnel_attempts.property is not null then attribution end, v_by_bucket, v_visible is not null,
-      'select entry.block, entry.people from unnest($4, $5) as entry (block, people)'
+      case when _funnel_attempts.property is not null then attribution end, 'null', v_by_bucket, v_visible is not null
     );
   end if;
   return query execute v_statement

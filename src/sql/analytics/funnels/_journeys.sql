@@ -1,5 +1,10 @@
 create or replace function analytics._journeys(
-  event_types int[], with_any boolean, with_items boolean, since timestamptz, until timestamptz
+  event_types int[],
+  with_any boolean,
+  with_items boolean,
+  since timestamptz,
+  until timestamptz,
+  people bigint[] default null
 )
 returns table (
   person_id bigint, event_type_id int, is_automatic boolean, occurred_at timestamptz[], item_ids int[]
@@ -16,7 +21,7 @@ declare
   v_end_day constant date := (_journeys.until at time zone 'UTC')::date + 1;
   v_queued record;
 begin
-  v_queued := track.queued_days(v_first_day, v_end_day);
+  v_queued := track.queued_days(v_first_day, v_end_day, _journeys.people);
   if v_queued.people is null then
     -- The whole list where it is within the period.
     return query
@@ -44,6 +49,7 @@ begin
     from track.step
     where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
       and step.person_id <> 0
+      and (_journeys.people is null or step.person_id = any (_journeys.people))
       and step.since > v_first_day - 366
       and step.since < v_end_day
       and step.occurred_at[1] < _journeys.until
@@ -82,6 +88,7 @@ begin
   ) as kept (person_id, event_type_id, is_automatic, first_place, end_place)
   where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
     and step.person_id <> 0
+    and (_journeys.people is null or step.person_id = any (_journeys.people))
     and step.since > v_first_day - 366
     and step.since < v_end_day
     and kept.first_place < kept.end_place
@@ -111,11 +118,13 @@ begin
 end;
 $$;
 
-comment on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz) is $$
+comment on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz, bigint[]) is $$
 Returns the times and items of events of people in a period, with the privileges of the caller.
-Of these event types, and `with_any` of all events that are not automatic; without person 0. A person and event type
+Of these event types, and `with_any` of all events that are not automatic; without person 0. `people`: of these only;
+null: of all. A person and event type
 can have several rows, in each of which the times ascend, and which can be empty. `item_ids`: 0 for events that name
 none; null unless `with_items`. The events of people who are queued for a refresh are included.
 $$;
 
-grant execute on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz) to insights_reader;
+grant execute on function analytics._journeys(int[], boolean, boolean, timestamptz, timestamptz, bigint[])
+to insights_reader;

@@ -1,70 +1,64 @@
-create or replace function analytics._has_ties(every timestamptz[], hits timestamptz[], step_count int)
-returns boolean
+create or replace function analytics._search_uses(
+  filters analytics.step_filter[], number int, only_visible boolean
+)
+returns text
 language sql
 immutable
 parallel safe
-begin atomic
-  select exists (
-    select
-    from unnest(_has_ties.hits) as hit (at)
-    cross join lateral (select width_bucket(hit.at, _has_ties.every) as number offset 0) as place
-    cross join generate_series(-_has_ties.step_count, 0) as distance
-    where _has_ties.every[place.number + distance] = _has_ties.every[place.number + distance + 1]
-  );
-end;
-
-comment on function analytics._has_ties(timestamptz[], timestamptz[], int) is $$
-Returns whether one of the events `hits`, or of the `step_count` events before it, has the time of another event.
-`every`: the times of all events of a person, ascending.
+set search_path to pg_catalog, pg_temp
+as $$
+  select format(
+    $query$
+      select used.at
+      from (select unnest(%s) as at, unnest(%s) as item_id, unnest(%s) as value_id) as used
+      where %s$query$,
+    format(list.times, 'occurred_at'),
+    case when filters[number].items is null then $query$'{}'::int[]$query$ else format(list.times, 'item_ids') end,
+    case when filters[number].property is null then $query$'{}'::int[]$query$ else format(list.times, 'value_ids') end,
+    analytics._step_condition(filters, number, only_visible, false)
+  )
+  from (
+    select format(
+      $query$analytics._concatenated(journey.%%s order by journey.person_id, journey.first_at)
+        filter (where journey.event_type_id = %s)$query$,
+      filters[number].event_type_id
+    ) as times
+  ) as list
 $$;
 
-grant execute on function analytics._has_ties(timestamptz[], timestamptz[], int) to insights_reader;
+comment on function analytics._search_uses(analytics.step_filter[], int, boolean) is $$
+Returns the query of the events by which a person did a step with a condition, for `analytics._search_statement`.
+$$;
+
+grant execute on function analytics._search_uses(analytics.step_filter[], int, boolean) to insights_reader;
 
 create or replace function analytics._search_times(
   filters analytics.step_filter[], number int, only_visible boolean
 )
 returns text
-language plpgsql
+language sql
 immutable
 parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
-declare
-  v_list constant text := format(
-    $query$analytics._concatenated(journey.%%s order by journey.person_id, journey.first_at)
-      filter (where journey.event_type_id = %s)$query$,
-    filters[number].event_type_id
-  );
-  v_times constant text := format(v_list, 'occurred_at');
-  v_condition constant text := analytics._step_condition(filters, number, only_visible, false);
-begin
-  if v_condition is null then
+  select case
+    when analytics._step_condition(filters, number, only_visible, false) is not null
+      then format('array(%s order by 1)', analytics._search_uses(filters, number, only_visible))
     -- The times are in order already, unless some events of the type are automatic and others are not.
-    return format(
+    else format(
       $query$
       case
-        when bool_and(journey.is_automatic) filter (where journey.event_type_id = %1$s)
-          = bool_or(journey.is_automatic) filter (where journey.event_type_id = %1$s)
-          then %2$s
+        when bit_or(journey.mark) & %1$s <> %1$s then %2$s
         else array(select unnest(%2$s) order by 1)
       end$query$,
-      filters[number].event_type_id, v_times
-    );
-  end if;
-  return format(
-    $query$
-    array(
-      select used.at
-      from unnest(%s, %s, %s) as used (at, item_id, value_id)
-      where %s
-      order by 1
-    )$query$,
-    v_times,
-    case when filters[number].items is null then $query$'{}'::int[]$query$ else format(v_list, 'item_ids') end,
-    case when filters[number].property is null then $query$'{}'::int[]$query$ else format(v_list, 'value_ids') end,
-    v_condition
-  );
-end;
+      3::bigint << (2 * number - 2),
+      format(
+        $query$analytics._concatenated(journey.occurred_at order by journey.person_id, journey.first_at)
+        filter (where journey.event_type_id = %s)$query$,
+        filters[number].event_type_id
+      )
+    )
+  end
 $$;
 
 comment on function analytics._search_times(analytics.step_filter[], int, boolean) is $$
@@ -72,6 +66,29 @@ Returns the expression of the times at which a person did a step, or an exclusio
 $$;
 
 grant execute on function analytics._search_times(analytics.step_filter[], int, boolean) to insights_reader;
+
+create or replace function analytics._search_mark(filters analytics.step_filter[])
+returns text
+language sql
+immutable
+parallel safe
+set search_path to pg_catalog, pg_temp
+as $$
+  select format(
+    'case journey.event_type_id%s else 0 end << journey.is_automatic::int',
+    string_agg(
+      format(' when %s then %s::bigint', filter.event_type_id, 1::bigint << (2 * filter.ordinality::int - 2)),
+      '' order by filter.ordinality
+    )
+  )
+  from unnest(filters) with ordinality as filter
+$$;
+
+comment on function analytics._search_mark(analytics.step_filter[]) is $$
+Returns the expression of the mark of a journey: two bits per step or exclusion, the second one of automatic events.
+$$;
+
+grant execute on function analytics._search_mark(analytics.step_filter[]) to insights_reader;
 
 create or replace function analytics._search_exclusions(filters analytics.step_filter[], step int)
 returns text
@@ -165,7 +182,7 @@ $$;
 
 grant execute on function analytics._search_only(text, text, text) to insights_reader;
 
-create or replace function analytics._search_best(filters analytics.step_filter[], step int, is_strict boolean)
+create or replace function analytics._search_best(filters analytics.step_filter[], step int)
 returns text
 language sql
 immutable
@@ -182,24 +199,19 @@ as $$
         cross join lateral (
           select excluded_%3$s.at[width_bucket(done.at, excluded_%3$s.at) + 1] as at offset 0
         ) as excluded
-        where (excluded.at <= former.start + $6%4$s) is not true
+        where (excluded.at <= former.start + $6) is not true
       )$query$,
-      step, analytics._search_first(step, 'former.start'), step + 1,
-      case
-        when is_strict
-          then format(' and %s + 1', analytics._search_only(analytics._search_list(step), 'done.at', 'excluded.at'))
-        else ''
-      end
+      step, analytics._search_first(step, 'former.start'), step + 1
     )
   end
 $$;
 
-comment on function analytics._search_best(analytics.step_filter[], int, boolean) is $$
+comment on function analytics._search_best(analytics.step_filter[], int) is $$
 Returns the expression of the start of the earliest attempt that has reached a step without meeting an exclusion.
 It meets none after this step either.
 $$;
 
-grant execute on function analytics._search_best(analytics.step_filter[], int, boolean) to insights_reader;
+grant execute on function analytics._search_best(analytics.step_filter[], int) to insights_reader;
 
 create or replace function analytics._search_level(
   filters analytics.step_filter[], step int, is_strict boolean, is_plain boolean
@@ -252,7 +264,8 @@ begin
       )
     );
   elsif is_plain then
-    -- From an event to the latest one of the step before it, and so on: the latest possible start. The first is enough.
+    -- From an event to the latest one of the step before it, and so on: the latest possible start. The first event with
+    -- a start in the window is enough, and usually it is the first one after the step before it.
     for v_number in reverse v_previous .. 1 loop
       v_earlier := format(
         'attempt.%2$s[width_bucket(%1$s, attempt.%2$s)]', v_later, analytics._search_list(v_number)
@@ -262,19 +275,32 @@ begin
       end if;
       v_later := v_earlier;
     end loop;
-    v_source := format(
+    v_only := format('next.at <= %s + $6%s', v_later, v_only);
+    return format(
       $query$
-      select next.at, %2$s as start, false as is_excluded
-      from (select unnest(attempt.at%1$s%4$s) as at) as next
-      where next.at <= %2$s + $6%3$s
-      limit 1$query$,
-      step, v_later, v_only,
-      case
-        when step > 2 then format(
-          $query$[width_bucket(level_%1$s.at[1] - interval '1 microsecond', attempt.at%2$s) + 1:]$query$,
-          v_previous, step
-        )
-      end
+      cross join lateral (
+        select place.at, %3$s as start, place.at is not null as is_reached
+        from (
+          select
+            case
+              when %4$s then first.at
+              when first.at is not null then (
+                select next.at
+                from (select unnest(attempt.at%1$s[first.number + 1:]) as at) as next
+                where %5$s
+                limit 1
+              )
+            end as at
+          from (
+            select attempt.at%1$s[after.number] as at, after.number
+            from (select width_bucket(%2$s - interval '1 microsecond', attempt.at%1$s) + 1 as number offset 0) as after
+            offset 0
+          ) as first
+          offset 0
+        ) as place
+      ) as level_%1$s$query$,
+      step, case when step = 2 then 'attempt.entered[1]' else format('level_%s.at', v_previous) end,
+      replace(v_later, 'next.at', 'place.at'), replace(v_only, 'next.at', 'first.at'), v_only
     );
   else
     v_source := format(
@@ -296,20 +322,23 @@ begin
     );
   end if;
 
-  if is_plain then
-    return format(
-      $query$
-      left join lateral (
-        select array[done.at] as at, array[done.start] as start, true as is_reached
-        from (%2$s) as done
-      ) as level_%1$s on true$query$,
-      step, v_source
-    );
-  end if;
+  -- In a strict funnel, those that follow an attempt directly: they count against each attempt in the window of which
+  -- they are.
   return case
     when v_excluded is not null then format(
-      ' cross join lateral (select array(select used.at from (%s) as used order by 1) as at) as excluded_%s',
-      v_excluded, step
+      ' cross join lateral (select array(select used.at from (%s) as used%s order by 1) as at) as excluded_%s',
+      v_excluded,
+      case
+        when is_strict then format(
+          ' where %s + 1',
+          analytics._search_only(
+            analytics._search_list(v_previous),
+            format('level_%1$s.at[width_bucket(used.at, level_%1$s.at)]', v_previous), 'used.at'
+          )
+        )
+        else ''
+      end,
+      step
     )
     else ''
   end || format(
@@ -346,9 +375,17 @@ as $$
   select format(
     $query$
     -- Read twice: events of one time count in the order of the steps, and automatic ones are not in the list of all
-    -- events. People with such steps are walked.
+    -- events. People with such steps are walked: those with another event at the time of a step, or of one of as many
+    -- events before it.
     listed as materialized (
-      select seen.*, seen.has_automatic or analytics._has_ties(seen.every, %1$s, %2$s) as is_walked
+      select
+        seen.*,
+        seen.has_automatic or exists (
+          select
+          from unnest(%1$s) as hit (at)
+          cross join lateral (select width_bucket(hit.at, seen.every) as number offset 0) as place
+          where %2$s
+        ) as is_walked
       from (
         select journey.person_id, journey.has_automatic, %3$s as every%4$s
         from journey
@@ -357,7 +394,14 @@ as $$
       ) as seen
     ),$query$,
     string_agg(format('seen.at%s', number), ' || ' order by number) filter (where number > 1),
-    step_count,
+    (
+      select
+        string_agg(
+          format('seen.every[place.number - %s] = seen.every[place.number - %s]', distance, distance - 1),
+          ' or ' order by distance
+        )
+      from generate_series(0, step_count) as distance
+    ),
     case
       when only_visible then format(
         $query$array(
@@ -428,7 +472,11 @@ begin
     end if;
     v_reached := format(' when level_%1$s.is_reached then %1$s', v_number) || v_reached;
     v_start := format(
-      ' when level_%s.is_reached then %s', v_number, analytics._search_best(filters, v_number, is_strict)
+      ' when level_%s.is_reached then %s', v_number,
+      case
+        when v_is_plain and v_number > 1 then format('level_%s.start', v_number)
+        else analytics._search_best(filters, v_number)
+      end
     ) || v_start;
     v_time := analytics._search_first(v_number, 'furthest.start');
     if v_is_plain and v_number > 1 then
@@ -472,14 +520,14 @@ begin
       from (
         select
           journey.person_id, journey.event_type_id, journey.is_automatic, journey.occurred_at, journey.item_ids%2$s,
-          journey.occurred_at[1] as first_at
+          journey.occurred_at[1] as first_at, %11$s as mark
         from %3$s as journey
         join member
           on member.block = journey.person_id / 4096
           and get_bit(member.people, (journey.person_id %% 4096)::int) <> 0
       ) as journey
       group by journey.person_id
-      having bool_or(journey.event_type_id = ($1)[1].event_type_id)
+      having bit_or(journey.mark) & 3 <> 0%12$s
     ),
 
     %4$s
@@ -504,10 +552,8 @@ begin
           )
           order by 1
         ) as every,
-        coalesce(
-          bool_or(journey.is_automatic) filter (where journey.event_type_id = any (%s)), false
-        ) as has_automatic$query$,
-        v_types
+        bit_or(journey.mark) & %s <> 0 as has_automatic$query$,
+        (select sum(2::bigint << (2 * number - 2)) from generate_series(1, cardinality(filters)) as number)
       )
       else ''
     end,
@@ -542,7 +588,12 @@ begin
       case when is_strict then 'not journey.is_walked' else 'cardinality(journey.at1) > 0' end
     ),
     array_to_string(array(select format('time_%s.at', number) from generate_series(1, step_count) as number), ', '),
-    v_levels, v_reached, v_start, v_times
+    v_levels, v_reached, v_start, v_times, analytics._search_mark(filters),
+    -- Few people did the first step with an item: the lists of the others are not computed.
+    case
+      when filters[1].items is not null or filters[1].property is not null
+        then format(' and exists (%s)', analytics._search_uses(filters, 1, only_visible))
+    end
   );
 end;
 $$;

@@ -50,23 +50,31 @@ begin
     where not filter.is_exclusion
   ),
 
-  counted as (
+  -- Times in seconds, which are sorted faster than intervals.
+  done as (
     select
       attempt.value, attempt.is_other, step.number,
-      count(*) as person_count,
-      count(*) filter (
-        where attempt.times[step.next] is null
-          and attempt.times[1] + v_window > least(v_bounds[2], now())
-          and step.next is not null
-      ) as open_count,
-      avg(attempt.times[step.number] - attempt.times[step.previous]) as mean_time,
-      percentile_cont(0.5) within group (
-        order by attempt.times[step.number] - attempt.times[step.previous]
-      ) as median_time,
-      percentile_cont(0.5) within group (order by attempt.times[step.number] - attempt.times[1]) as total_time
+      attempt.times[step.next] is null
+        and attempt.times[1] + v_window > least(v_bounds[2], now())
+        and step.next is not null as is_open,
+      date_part('epoch', attempt.times[step.number] - attempt.times[step.previous]) as time,
+      case when step.number > 1 then date_part('epoch', attempt.times[step.number] - attempt.times[1]) end as total_time
     from attempt
     join step on attempt.times[step.number] is not null
-    group by attempt.value, attempt.is_other, step.number
+    offset 0
+  ),
+
+  counted as (
+    select
+      done.value, done.is_other, done.number,
+      count(*) as person_count,
+      count(*) filter (where done.is_open) as open_count,
+      justify_hours(make_interval(secs => avg(done.time))) as mean_time,
+      justify_hours(make_interval(secs => percentile_cont(0.5) within group (order by done.time))) as median_time,
+      justify_hours(make_interval(secs => percentile_cont(0.5) within group (order by done.total_time)))
+        as total_time
+    from done
+    group by done.value, done.is_other, done.number
   ),
 
   shown as (
@@ -80,7 +88,7 @@ begin
       )::bigint as open_count,
       analytics._shown_time(counted.mean_time, counted.person_count, _funnel.smallest_group) as mean_time,
       analytics._shown_time(
-        counted.median_time, counted.person_count, _funnel.smallest_group, counted.mean_time
+        counted.median_time, counted.person_count, _funnel.smallest_group, counted.median_time
       ) as median_time,
       analytics._shown_time(
         counted.total_time, counted.person_count, _funnel.smallest_group, counted.total_time

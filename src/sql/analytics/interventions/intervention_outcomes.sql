@@ -77,9 +77,7 @@ begin
       analytics._shown(counted.open_count, counted.open_count, smallest_group)::bigint as open_count,
       analytics._shown(counted.completed_count, counted.completed_count, smallest_group)::bigint as completed_count,
       analytics._shown(counted.dropped_count, counted.dropped_count, smallest_group)::bigint as dropped_count,
-      case when counted.risk_count > 0 then
-        analytics._shown_mean(counted.mean_risk, counted.risk_count, smallest_group)
-      end as mean_risk
+      analytics._shown_mean(counted.mean_risk, counted.risk_count, smallest_group) as mean_risk
     from counted
   )
 

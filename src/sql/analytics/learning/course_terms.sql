@@ -50,9 +50,7 @@ begin
       ) as median_time,
       analytics._shown(counted.graded_count, counted.graded_count, _course_terms.smallest_group)::bigint
         as graded_count,
-      case when counted.graded_count > 0 then
-        analytics._shown_mean(counted.mean_grade, counted.graded_count, _course_terms.smallest_group)
-      end as mean_grade
+      analytics._shown_mean(counted.mean_grade, counted.graded_count, _course_terms.smallest_group) as mean_grade
     from counted
   )
 

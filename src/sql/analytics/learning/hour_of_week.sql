@@ -55,8 +55,8 @@ begin
 
   happened as (
     select
-      journey.person_id,
-      used.at at time zone coalesce(_hour_of_week.zone, local.zone, 'UTC') as local_at
+      journey.person_id, coalesce(_hour_of_week.zone, local.zone, 'UTC') as zone, unnest(journey.occurred_at) as at,
+      unnest(journey.item_ids) as item_id
     from analytics._journeys(
       array[v_event_type_id], v_event_type_id = 0, v_item_id is not null, v_bounds[1], v_bounds[2]
     ) as journey
@@ -64,23 +64,25 @@ begin
       on member.block = journey.person_id / 4096
       and get_bit(member.people, (journey.person_id % 4096)::int) <> 0
     left join local on local.person_id = journey.person_id
-    cross join lateral unnest(journey.occurred_at, journey.item_ids) as used (at, item_id)
-    where (v_item_id is null or used.item_id = any (v_items))
-      and (v_visible is null or used.at <@ v_visible)
   ),
 
+  -- Hours since a Monday, which are computed faster than the weekday and the hour of each event.
   by_person as (
     select
-      happened.person_id, extract(isodow from happened.local_at)::int as weekday,
-      extract(hour from happened.local_at)::int as hour, count(*) as event_count
+      happened.person_id,
+      (floor(date_part('epoch', happened.at at time zone happened.zone - timestamp '0001-01-01') / 3600)::bigint % 168)
+        ::int as week_hour,
+      count(*) as event_count
     from happened
-    group by 1, 2, 3
+    where (v_item_id is null or happened.item_id = any (v_items))
+      and (v_visible is null or happened.at <@ v_visible)
+    group by 1, 2
   ),
 
   counted as (
-    select by_person.weekday, by_person.hour, sum(by_person.event_count) as event_count, count(*) as person_count
+    select by_person.week_hour, sum(by_person.event_count) as event_count, count(*) as person_count
     from by_person
-    group by by_person.weekday, by_person.hour
+    group by by_person.week_hour
   ),
 
   shown as (
@@ -94,7 +96,7 @@ begin
       )::bigint as person_count
     from generate_series(1, 7) as weekday (number)
     cross join generate_series(0, 23) as hour (number)
-    left join counted on counted.weekday = weekday.number and counted.hour = hour.number
+    left join counted on counted.week_hour = 24 * (weekday.number - 1) + hour.number
   )
 
   select

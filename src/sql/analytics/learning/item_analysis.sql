@@ -75,12 +75,10 @@ begin
       -- As precise as the mean of a figure of 1 per person.
       analytics._shown_mean(analysed.difficulty, analysed.person_count, _item_analysis.smallest_group, 1)
         as difficulty,
-      case when analysed.discrimination is not null then
-        analytics._shown_mean(analysed.discrimination, analysed.person_count, _item_analysis.smallest_group, 1)
-      end as discrimination,
-      case when analysed.discrimination_index is not null then
-        analytics._shown_mean(analysed.discrimination_index, analysed.person_count, _item_analysis.smallest_group, 1)
-      end as discrimination_index
+      analytics._shown_mean(analysed.discrimination, analysed.person_count, _item_analysis.smallest_group, 1)
+        as discrimination,
+      analytics._shown_mean(analysed.discrimination_index, analysed.person_count, _item_analysis.smallest_group, 1)
+        as discrimination_index
     from analysed
     join track.item on item.item_id = analysed.item_id
   )

@@ -36,7 +36,9 @@ begin
 
   happened as (
     select learner.person_id, task.item_id, journey.event_type_id = v_started as is_start, used.at
-    from analytics._journeys(v_started || v_submitted, false, true, '0001-01-01', 'infinity') as journey
+    from analytics._journeys(
+      v_started || v_submitted, false, true, '0001-01-01', 'infinity', v_learners
+    ) as journey
     join learner on learner.person_id = journey.person_id
     cross join lateral unnest(journey.occurred_at, journey.item_ids) as used (at, item_id)
     join task on task.item_id = used.item_id

@@ -6,6 +6,7 @@ create or replace function analytics._session_paths(
   start_node int,
   end_node int,
   steps int,
+  with_starts boolean,
   among text,
   compared_with text,
   smallest_group int
@@ -53,10 +54,14 @@ begin
     from track.session
     join member on member.block = session.person_id / 4096
     cross join lateral (
-      select array_agg(node_of[viewed.item_id]) as nodes, array_agg(viewed.start) as starts
-      from unnest(session.view_item_ids, session.view_starts, session.view_continued)
-        as viewed (item_id, start, is_continued)
-      where node_of[viewed.item_id] > 0
+      select array_agg(viewed.node) as nodes, array_agg(viewed.start) filter (where with_starts) as starts
+      from (
+        select
+          node_of[unnest(session.view_item_ids)] as node,
+          unnest(case when with_starts then session.view_starts end) as start,
+          unnest(session.view_continued) as is_continued
+      ) as viewed
+      where viewed.node > 0
         and viewed.is_continued is not true
     ) as view
     where node_of_type is null
@@ -124,7 +129,7 @@ begin
   from view
   -- The last of several equal ones in succession.
   cross join lateral (
-    select array_agg(run.node) as nodes, array_agg(run.start) as starts
+    select array_agg(run.node) as nodes, array_agg(run.start) filter (where with_starts) as starts
     from (
       select unnest(view.nodes) as node, unnest(view.nodes[2:] || 0) as next, unnest(view.starts) as start
     ) as run
@@ -169,19 +174,20 @@ end;
 $$;
 
 comment on function analytics._session_paths(
-  timestamptz, timestamptz, int[], int[], int, int, int, text, text, int
+  timestamptz, timestamptz, int[], int[], int, int, int, boolean, text, text, int
 ) is $$
 Returns the paths through the sessions that started in a period, with the privileges of the caller.
 `node_of`: the number of the node of each item, by its key; 0: none. `node_of_type`: that of each event type, -1 for the
 node of the item; null: nodes are page views. `start_node`: the path starts with the first such
 node; `end_node`: it ends with the first one (after the start). At most `steps` nodes: the first ones, with an end the
 last ones, and with both the first and the last half with -1 in place of those between. Equal nodes in succession are
-one, that of the last view. `starts`: start of each view, in microseconds after that of the session.
+one, that of the last view. `starts`: start of each view, in microseconds after that of the session; null unless
+`with_starts`.
 `is_member`, `is_compared`: whether the person is one of `among` and of `compared_with`. As of the last refresh of the
 sessions. `smallest_group`: counted people, in periods with enough of them (`analytics._visible_periods`); null: all.
 $$;
 
 grant execute on function analytics._session_paths(
-  timestamptz, timestamptz, int[], int[], int, int, int, text, text, int
+  timestamptz, timestamptz, int[], int[], int, int, int, boolean, text, text, int
 )
 to insights_reader;

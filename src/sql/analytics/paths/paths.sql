@@ -25,28 +25,33 @@ declare
   v_names text[];
   v_node_of int[];
   v_node_of_type int[];
+  -- Of "..." in the order of the names.
+  v_place_of_others float8;
 begin
   perform common.check_count('steps', _paths.steps, 2, 20);
   perform common.check_count('top', coalesce(_paths.top, 1), 1, 10000);
   select numbered.names, numbered.node_of, numbered.node_of_type into v_names, v_node_of, v_node_of_type
   from analytics._numbered_nodes(_paths.nodes, _paths.wildcards, _paths.exclusions) as numbered;
+  v_place_of_others := 0.5 + (select count(*) from unnest(v_names) as name where name collate "C" < '...');
 
   return query
   with view as (
-    select
-      path.person_id, path.is_member, path.is_compared, place.number::int as step, place.source, place.target,
-      place.ended - place.started as took
-    from analytics._session_paths(
-      v_days[1], v_days[cardinality(v_days)], v_node_of, v_node_of_type,
-      analytics._node_number(v_names, _paths.start_at, 'start_at'),
-      analytics._node_number(v_names, _paths.end_at, 'end_at'), _paths.steps, _paths.among, _paths.compared_with,
-      _paths.smallest_group
-    ) as path
-    cross join lateral unnest(path.nodes, path.nodes[2:], path.starts, path.starts[2:])
-      with ordinality as place (source, target, started, ended, number)
+    select place.*, (place.ended - place.started)::float8 as took
+    from (
+      select
+        path.person_id, path.is_member, path.is_compared, generate_series(1, cardinality(path.nodes)) as step,
+        unnest(path.nodes) as source, unnest(path.nodes[2:]) as target, unnest(path.starts) as started,
+        unnest(path.starts[2:]) as ended
+      from analytics._session_paths(
+        v_days[1], v_days[cardinality(v_days)], v_node_of, v_node_of_type,
+        analytics._node_number(v_names, _paths.start_at, 'start_at'),
+        analytics._node_number(v_names, _paths.end_at, 'end_at'), _paths.steps, true, _paths.among,
+        _paths.compared_with, _paths.smallest_group
+      ) as path
+    ) as place
   ),
 
-  by_person as materialized (
+  by_person as (
     select
       view.step, view.source, view.target, view.person_id,
       count(*) filter (where view.is_member) as transition_count,
@@ -59,9 +64,9 @@ begin
   edge as materialized (
     select
       by_person.step, by_person.source, by_person.target,
-      sum(by_person.transition_count) as transition_count,
+      sum(by_person.transition_count)::float8 as transition_count,
       count(*) filter (where by_person.transition_count > 0) as person_count,
-      sum(by_person.compared_count) as compared_count,
+      sum(by_person.compared_count)::float8 as compared_count,
       count(*) filter (where by_person.compared_count > 0) as compared_people,
       sum(by_person.took) / nullif(sum(by_person.transition_count), 0) as mean_microseconds
     from by_person
@@ -76,52 +81,76 @@ begin
     group by edge.step, edge.source
   ),
 
-  shown as (
+  shown as materialized (
     select
-      edge.step, coalesce(v_names[edge.source], '...') as source, coalesce(v_names[edge.target], '...') as target,
-      edge.mean_microseconds, edge.person_count as exact_people,
-      analytics._shown(edge.transition_count::float8, edge.person_count, _paths.smallest_group)::bigint
-        as transition_count,
-      analytics._shown(edge.person_count, edge.person_count, _paths.smallest_group)::bigint as person_count,
-      analytics._shown(edge.compared_count::float8, edge.compared_people, _paths.smallest_group)::bigint
-        as compared_count,
-      analytics._shown(edge.compared_people, edge.compared_people, _paths.smallest_group)::bigint as compared_people,
+      edge.step, edge.source, edge.target, edge.mean_microseconds, edge.person_count, edge.compared_people,
+      case
+        when _paths.smallest_group is null then edge.transition_count
+        else analytics._shown(edge.transition_count, edge.person_count, _paths.smallest_group)
+      end::bigint as transition_count,
+      case
+        when _paths.smallest_group is null then edge.compared_count
+        else analytics._shown(edge.compared_count, edge.compared_people, _paths.smallest_group)
+      end::bigint as compared_count
+    from edge
+    where edge.target is not null
+      and (
+        edge.person_count >= coalesce(_paths.smallest_group, 1)
+        or edge.compared_people >= coalesce(_paths.smallest_group, 1)
+      )
+  ),
+
+  -- All other figures are those of these only. The nodes are numbered in the order of their names.
+  largest as materialized (
+    select shown.*
+    from shown
+    order by
+      greatest(shown.transition_count, shown.compared_count) desc, shown.step,
+      case shown.source when -1 then v_place_of_others else shown.source end,
+      case shown.target when -1 then v_place_of_others else shown.target end
+    limit _paths.top
+  ),
+
+  related as (
+    select
+      largest.*,
       -- As precise as the number of transitions.
       analytics._shown(
-        node.path_count::float8, greatest(edge.person_count, edge.compared_people), _paths.smallest_group
+        node.path_count, greatest(largest.person_count, largest.compared_people), _paths.smallest_group
       ) as path_count,
       analytics._shown(
-        node.compared_count::float8, greatest(edge.person_count, edge.compared_people), _paths.smallest_group
+        node.compared_count, greatest(largest.person_count, largest.compared_people), _paths.smallest_group
       ) as compared_path_count
-    from edge
-    join node on node.step = edge.step and node.source = edge.source
-    where edge.target is not null
+    from largest
+    join node on node.step = largest.step and node.source = largest.source
   )
 
   select
-    shown.step,
-    shown.source,
-    shown.target,
-    shown.transition_count,
-    shown.person_count,
+    related.step,
+    coalesce(v_names[related.source], '...'),
+    coalesce(v_names[related.target], '...'),
+    related.transition_count,
+    analytics._shown(related.person_count, related.person_count, _paths.smallest_group)::bigint,
     -- least() ignores a null.
-    case when shown.path_count > 0 then least(shown.transition_count / shown.path_count, 1) end,
+    case when related.path_count > 0 then least(related.transition_count / related.path_count, 1) end,
     analytics._shown_time(
-      make_interval(secs => (shown.mean_microseconds / 1000000)::float8), shown.exact_people, _paths.smallest_group
+      make_interval(secs => (related.mean_microseconds / 1000000)::float8), related.person_count,
+      _paths.smallest_group
     ),
-    case when _paths.compared_with is not null then shown.compared_count end,
-    case when _paths.compared_with is not null then shown.compared_people end,
+    case when _paths.compared_with is not null then related.compared_count end,
     case
-      when _paths.compared_with is not null and shown.compared_path_count > 0
-        then least(shown.compared_count / shown.compared_path_count, 1)
+      when _paths.compared_with is not null
+        then analytics._shown(related.compared_people, related.compared_people, _paths.smallest_group)::bigint
+    end,
+    case
+      when _paths.compared_with is not null and related.compared_path_count > 0
+        then least(related.compared_count / related.compared_path_count, 1)
     end
-  from shown
-  where shown.transition_count > 0
-    or _paths.compared_with is not null and shown.compared_count > 0
+  from related
   order by
-    greatest(shown.transition_count, shown.compared_count) desc, shown.step, shown.source collate "C",
-    shown.target collate "C"
-  limit _paths.top;
+    greatest(related.transition_count, related.compared_count) desc, related.step,
+    case related.source when -1 then v_place_of_others else related.source end,
+    case related.target when -1 then v_place_of_others else related.target end;
 end;
 $$;
 

@@ -36,7 +36,7 @@ begin
       count(*) filter (where path.is_member) as times,
       count(*) filter (where path.is_compared) as compared_times
     from analytics._session_paths(
-      v_days[1], v_days[cardinality(v_days)], v_node_of, v_node_of_type, null, null, 100000,
+      v_days[1], v_days[cardinality(v_days)], v_node_of, v_node_of_type, null, null, 100000, false,
       _sequences.among, _sequences.compared_with, _sequences.smallest_group
     ) as path
     cross join lateral generate_series(1, cardinality(path.nodes) - _sequences.length + 1) as place (number)

@@ -8,6 +8,8 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 set work_mem to '64MB'
+-- The best plan depends on the period.
+set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_days constant timestamptz[] := analytics._bounds(
@@ -22,6 +24,9 @@ declare
     from unnest(v_starts) with ordinality as entry (seconds, number)
     order by entry.number
   );
+  v_visible tstzmultirange;
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
   if v_starts is null then
     perform common.refuse(
@@ -31,24 +36,41 @@ begin
     );
   end if;
 
+  -- Read first, so that an invalid argument is an error also when there are no sessions.
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_session_distribution.among, _session_distribution.smallest_group) as member;
+  if smallest_group is not null then
+    v_visible := analytics._visible_periods(
+      0, null, _session_distribution.among, array[v_days[1], v_days[cardinality(v_days)]],
+      _session_distribution.smallest_group
+    );
+  end if;
+
   return query
+  -- The sessions of `analytics._sessions`, which are counted before the members are chosen: people have several each.
   with by_person as (
     select
+      session.person_id,
       case _session_distribution.measure
         when 'engaged' then width_bucket(session.engaged, v_times)
-        when 'duration' then width_bucket(session.duration, v_times)
-        else width_bucket(session.views::float8, v_starts)
+        when 'duration' then width_bucket(session.ended_at - session.started_at, v_times)
+        else width_bucket(session.view_count::float8, v_starts)
       end as bin,
       count(*) as session_count
-    from analytics._sessions(
-      array[v_days[1], v_days[cardinality(v_days)]], _session_distribution.among, _session_distribution.smallest_group
-    ) as session
-    group by session.person_id, 1
+    from track.session
+    where session.started_at >= v_days[1]
+      and session.started_at < v_days[cardinality(v_days)]
+      and session.person_id <> 0
+      and (v_visible is null or session.started_at <@ v_visible)
+    group by 1, 2
   ),
 
   counted as (
     select by_person.bin, sum(by_person.session_count) as session_count, count(*) as person_count
     from by_person
+    join unnest(v_blocks, v_people) as member (block, people)
+      on member.block = by_person.person_id / 4096
+      and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
     group by by_person.bin
   ),
 

@@ -8,9 +8,14 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 set timezone to 'UTC'
 set work_mem to '64MB'
+-- The best plan depends on the period.
+set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_days constant timestamptz[] := analytics._bounds('day', _session_items.since, _session_items.until, 'UTC');
+  v_visible tstzmultirange;
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
   if _session_items.place is null or _session_items.place not in ('entry', 'exit') then
     perform common.refuse(
@@ -21,16 +26,29 @@ begin
   end if;
   perform common.check_count('top', coalesce(_session_items.top, 1), 1, 10000);
 
+  -- Read first, so that an invalid argument is an error also when there are no sessions.
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_session_items.among, _session_items.smallest_group) as member;
+  if smallest_group is not null then
+    v_visible := analytics._visible_periods(
+      0, null, _session_items.among, array[v_days[1], v_days[cardinality(v_days)]], _session_items.smallest_group
+    );
+  end if;
+
   return query
+  -- The sessions of `analytics._sessions`, which are counted before the members are chosen: people have several each.
   with by_person as (
     select
+      session.person_id,
       case _session_items.place when 'entry' then session.entry_item_id else session.exit_item_id end as item_id,
       count(*) as session_count,
-      count(*) filter (where session.views <= 1 and session.engaged < interval '10 seconds') as bounce_count
-    from analytics._sessions(
-      array[v_days[1], v_days[cardinality(v_days)]], _session_items.among, _session_items.smallest_group
-    ) as session
-    group by session.person_id, 1
+      count(*) filter (where session.view_count <= 1 and session.engaged < interval '10 seconds') as bounce_count
+    from track.session
+    where session.started_at >= v_days[1]
+      and session.started_at < v_days[cardinality(v_days)]
+      and session.person_id <> 0
+      and (v_visible is null or session.started_at <@ v_visible)
+    group by 1, 2
   ),
 
   counted as (
@@ -39,6 +57,10 @@ begin
       sum(by_person.bounce_count) as bounce_count,
       count(*) filter (where by_person.bounce_count > 0) as bounced_people
     from by_person
+    join unnest(v_blocks, v_people) as member (block, people)
+      on member.block = by_person.person_id / 4096
+      and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
+    where by_person.item_id is not null
     group by by_person.item_id
   ),
 
@@ -53,7 +75,6 @@ begin
         counted.bounce_count, counted.bounced_people, _session_items.smallest_group, counted.session_count
       )::bigint as bounce_count
     from counted
-    where counted.item_id is not null
   )
 
   select
