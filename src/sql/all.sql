@@ -95,7 +95,9 @@
 --!include ml/regression/_options.sql
 --!include ml/regression/_number.sql
 --!include ml/regression/_check_iteration.sql
+--!include ml/regression/_product_variables.sql
 --!include ml/regression/_product_sums.sql
+--!include ml/regression/_every_row_complete.sql
 --!include ml/regression/_least_squares.sql
 --!include ml/regression/_least_squares_numeric.sql
 --!include ml/regression/linregr_train.sql
@@ -340,6 +342,7 @@
 --!include ml/registry/_predict_into.sql
 --!include ml/registry/_temporary.sql
 --!include ml/registry/_fit_calibration.sql
+--!include ml/registry/_fit_class_calibration.sql
 --!include ml/registry/_evaluate.sql
 --!include ml/registry/_evaluate_classes.sql
 --!include ml/registry/_bin_counts.sql

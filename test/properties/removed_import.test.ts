@@ -172,6 +172,28 @@ async function forget(db: Queries, most: number): Promise<number> {
   }
 }
 
+/**
+ * Leaves out items that the other state does not have and that nothing uses: a message named them as the parent of an
+ * item, which has another parent.
+ */
+function withoutUnused(state: Record<string, string[]>, other: Record<string, string[]>): void {
+  const idsOf = (of: Record<string, string[]>) => (of["track.item"] ?? []).map((row) => JSON.parse(row).external_id);
+  const known = new Set(idsOf(other));
+  for (const id of idsOf(state).filter((each) => !known.has(each))) {
+    const uses = Object.entries(state).flatMap(([table, rows]) =>
+      rows.filter((row) => row.includes(`"${id}"`)).map((row) => ({ table, row: JSON.parse(row) })),
+    );
+    const isUsed = ({ table, row }: { table: string; row: Record<string, unknown> }) =>
+      !["track.item", "track.item_ancestor", "track.item_source"].includes(table) ||
+      (table === "track.item" && row["external_id"] !== id) ||
+      (table === "track.item_ancestor" && row["item_id"] !== id);
+    if (uses.some(isUsed)) continue;
+    for (const table of ["track.item", "track.item_ancestor", "track.item_source"]) {
+      state[table] = (state[table] ?? []).filter((row) => JSON.parse(row).item_id !== id);
+    }
+  }
+}
+
 test("an import that was removed leaves the tables as if it had never been", async () => {
   let compared = 0;
   let steps = 0;
@@ -208,6 +230,16 @@ test("an import that was removed leaves the tables as if it had never been", asy
         after["track.forgotten_import"] = [];
         enrolments += never["track.enrolment"]?.length ?? 0;
         compared += Object.values(never).flat().length;
+        // Of an item in which the application has enrolled people, it is not known whether a message or the enrolment
+        // stated the kind first. The kind itself is compared.
+        const enrolled = new Set(all.flatMap((one) => (one.what === "enrol" ? [one.item] : [])));
+        for (const state of [after, never]) {
+          state["track.item_source"] = (state["track.item_source"] ?? []).filter((row) => {
+            const { item_id: item, attribute } = JSON.parse(row);
+            return attribute !== "kind" || !enrolled.has(item);
+          });
+        }
+        withoutUnused(never, after);
         expect(after).toEqual(never);
       },
     ),

@@ -175,6 +175,7 @@ const steps: Record<string, string> = {
     "select recommend.refresh_impressions(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
   "what recommenders learned of hers":
     "select recommend.learn(array[track.find_person('t')], array['-infinity'::timestamptz], array['infinity'::timestamptz])",
+  "a list with a rule": "select count(*) from recommend.preview_rule('t', 'try', 'exclude', kind => 'course')",
   "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
   "durations of lists by hour":
     "select extract(minute from name::timestamp) as minute, call_count > 0 as is_measured from recommend.serving_times('2025-03-30 01:30Z', now() + interval '1 hour', 'hour')",

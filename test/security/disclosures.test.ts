@@ -62,6 +62,7 @@ const reads: Record<string, [call: string, people?: string]> = {
   "recommend.for_session": ["recommend.for_session('ada')"],
   "recommend.next_item": ["recommend.next_item('ada')"],
   "recommend.rank_items": ["recommend.rank_items('ada', '{algebra}')"],
+  "recommend.preview_rule": ["recommend.preview_rule('ada', 'try', 'exclude', kind => 'course')"],
   "recommend.serve_person": ["recommend.serve_person('ada')"],
   "recommend.why_not": ["recommend.why_not('ada', 'algebra')"],
   "track.journey": ["track.journey('ada', '2020-01-01')"],
@@ -141,6 +142,10 @@ describe("each function that returns the record of a named person", () => {
     for (const name of Object.keys(reads)) expect(found.map((row) => row.name)).toContain(name);
   });
 
+  // These call it.
+  const logged = (name: string): string =>
+    ["recommend.preview_rule", "recommend.serve_person"].includes(name) ? "recommend.for_person" : name;
+
   test.each(Object.entries(reads))("%s logs the people whose records it returns", async (name, [call, people]) => {
     await database.as("insights_admin", { "insights.read_reason": " advising " }, async (db) => {
       const entries = await added(() => db.query(`create temp table answer as select * from ${call}`), db);
@@ -153,7 +158,7 @@ describe("each function that returns the record of a named person", () => {
         new Set([
           JSON.stringify({
             role: "admin",
-            function_name: name === "recommend.serve_person" ? "recommend.for_person" : name,
+            function_name: logged(name),
             reason: "advising",
             subject_name: null,
           }),
@@ -165,13 +170,13 @@ describe("each function that returns the record of a named person", () => {
   test.each(Object.entries(reads))("%s logs no read of a worker", async (name, [call]) => {
     await database.as("insights_worker", {}, async (db) => {
       const work = db.query(`select * from ${call}`);
-      if (/^(privacy|track)/.test(name)) await expect(work).rejects.toMatchObject({ code: "42501" });
+      if (/^(privacy|track)|preview_rule$/.test(name)) await expect(work).rejects.toMatchObject({ code: "42501" });
       else await work;
     });
     await database.as("postgres", {}, async (db) => {
       const entries = await added(async () => {
         await db.query("set local role insights_worker");
-        if (!/^(privacy|track)/.test(name)) await db.query(`select * from ${call}`);
+        if (!/^(privacy|track)|preview_rule$/.test(name)) await db.query(`select * from ${call}`);
         await db.query("reset role");
       }, db);
       expect(entries).toEqual([]);
@@ -183,7 +188,7 @@ describe("each function that returns the record of a named person", () => {
       await db.query("set transaction read only");
       expect(await db.rejects(`select * from ${call}`)).toMatchObject({
         code: "CF005",
-        message: `${name === "recommend.serve_person" ? "recommend.for_person" : name} logs what it reads, and the transaction is read-only`,
+        message: `${logged(name)} logs what it reads, and the transaction is read-only`,
       });
     });
   });

@@ -105,6 +105,10 @@ values
     'Values of a feature by which a tree decides.', null
   ),
   (
+    'ml', 'tree_node', 'class_values', 'derived', 'analytics', 'marked',
+    'Contributions of a leaf to the scores of the classes.', null
+  ),
+  (
     'ml', 'tree_node', 'threshold', 'derived', 'analytics', 'marked',
     'Value of a feature by which a tree decides.', null
   ),

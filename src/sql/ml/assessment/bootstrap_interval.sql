@@ -127,7 +127,8 @@ begin
         'Use other units, so that the values are between 1e-100 and 1e100.');
     when data_exception then
       perform common.refuse('CF001', format('statistic "%s" of a resample: %s', left(statistic, 100),
-        left(sqlerrm, 100)), 'Give an aggregate that is null where it has no value, such as sum(a) / nullif(sum(b), 0).');
+        left(sqlerrm, 100)),
+        'Give an aggregate that is null where it has no value, such as sum(a) / nullif(sum(b), 0).');
   end;
   select stddev_samp(value), percentile_cont((1 - confidence) / 2) within group (order by value),
     percentile_cont((1 + confidence) / 2) within group (order by value), count(value)

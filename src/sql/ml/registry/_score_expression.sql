@@ -67,7 +67,7 @@ begin atomic
     )), ', ' order by class.place),
     array_to_string(trees, ', ')
   )
-  from jsonb_array_elements_text(intercepts) with ordinality as class (intercept, place);
+  from jsonb_array_elements(intercepts) with ordinality as class (intercept, place);
 end;
 
 comment on function ml._leaf_scores(bigint, jsonb, text[]) is $$

@@ -591,7 +591,8 @@ which `holdout` is true; or a share by a hash of the id, or of `group_column`, s
 A fifth of the rest, where that is 50 rows or more, stops the boosting and fits the calibration (`platt`, `isotonic`
 or `none`; by default Platt's for boosted classifiers of two classes; with several, each against the others).
 Metrics: area_under_roc, average_precision, log_loss, brier_score, calibration_error; for several classes log_loss,
-accuracy, macro_f1, calibration_error; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions of a new project.
+accuracy, macro_f1, calibration_error; root_mean_squared_error, mean_abs_error, r2_score. `metric` judges the versions
+of a new project.
 The same seed and data give the same model. Errors: CF001 (an argument, a leak), CF002, CF004 (no rows, one class),
 CF005, CF007 (collinear, separated), CF010 (the project has another task).
 $$;

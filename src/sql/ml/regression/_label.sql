@@ -24,4 +24,5 @@ comment on function ml._label(ml.design, integer) is $$
 Returns the name of the independent variable at a position, for messages.
 $$;
 
-grant execute on function ml._shortened(text), ml._label(ml.design, integer) to insights_analyst, insights_admin, insights_worker;
+grant execute on function ml._shortened(text), ml._label(ml.design, integer)
+to insights_analyst, insights_admin, insights_worker;

@@ -56,8 +56,8 @@ end;
 $$;
 
 comment on function recommend.preview_rule(
-  text, text, text, text[], text, text, text, text, text, text, boolean, timestamptz, timestamptz, float8, int, interval,
-  boolean, int
+  text, text, text, text[], text, text, text, text, text, text, boolean, timestamptz, timestamptz, float8, int,
+  interval, boolean, int
 ) is $$
 @behavior -mutationField +queryField
 Returns the list of the first `top` items for a person as it would be with a rule, beside the present one.
@@ -67,6 +67,6 @@ Errors: those of `recommend.set_rule` and `recommend.for_person`; the read is lo
 $$;
 
 grant execute on function recommend.preview_rule(
-  text, text, text, text[], text, text, text, text, text, text, boolean, timestamptz, timestamptz, float8, int, interval,
-  boolean, int
+  text, text, text, text[], text, text, text, text, text, text, boolean, timestamptz, timestamptz, float8, int,
+  interval, boolean, int
 ) to insights_admin;

@@ -586,7 +586,8 @@ Afterwards every table is as if the import had never been: sessions, journeys, s
 follow in the same transaction, and people, items and types of events that nothing else names are deleted. What stays
 is what is not recorded by source: traits, links between names and decisions of Segment's messages; hashes of ids of
 messages that are packed already, without a person; and names that a model, a table of the application or an
-administrator uses. A parent is left out that the messages that are left tell, and that would form a cycle.
+administrator uses. A parent is left out that the messages that are left tell, and that would form a cycle; an item that
+they name as the parent of an item with another parent is deleted, too.
 Events of people whose data is restricted stay (`kept_event_count`); a call after the restriction deletes them.
 Models follow with their next training. Messages wait while a step runs.
 Errors: CF002 for an unknown name, with the nearest one; CF001 for `default` and unless `most_events` is from 1 to

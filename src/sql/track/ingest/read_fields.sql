@@ -64,7 +64,8 @@ begin
       unnest(v_callers, v_browsers, v_gpc, v_dnt, v_agents)
     ) with ordinality as entry (
       message, type, message_id, user_id, anonymous_id, previous_id, event, name, properties, traits, context,
-      original_timestamp, stated_timestamp, sent_at, received_at, caller, browser, sends_gpc, sends_dnt, user_agent, place
+      original_timestamp, stated_timestamp, sent_at, received_at, caller, browser, sends_gpc, sends_dnt, user_agent,
+      place
     )
   ),
 
