@@ -68,6 +68,8 @@ else:
     model.fit(features[training], label[training])
     document = {
         "objective": "binary:logistic",
+        # The trees count alike: scikit-learn's leaves are not XGBoost's, by which it would be recognized.
+        "booster": "gbtree",
         "base_score": float(label[training].mean()),
         "trees": [tree(step[0], 0, model.learning_rate) for step in model.estimators_],
     }
