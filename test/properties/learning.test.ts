@@ -155,6 +155,8 @@ function compare(learned: List[], trained: List[]): void {
   }
 }
 
+const marked = "select marked_at is not null from ml.model where model_id = $1";
+
 test("a deployed model that learns and unlearns is one that is trained from scratch on the final rows", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(action, { minLength: 4, maxLength: 30 }), fc.option(person), async (history, erased) => {
@@ -191,6 +193,8 @@ test("a deployed model that learns and unlearns is one that is trained from scra
           } else {
             // Another version is deployed for a while: what happens meanwhile is learned afterwards.
             await refresh(db);
+            // A version with more changes than it can learn is marked for training, and cannot be deployed.
+            if (await db.value<boolean>(marked, [model])) continue;
             await db.query("select ml.deploy('recommend.course', $1)", [older]);
             await send(db, [
               eventOf({ does: "event", who: "p1", item: "g", hour: 500, event: "Course Enrolled", rating: 4 }),
@@ -203,7 +207,6 @@ test("a deployed model that learns and unlearns is one that is trained from scra
           }
         }
         await refresh(db);
-        const marked = "select marked_at is not null from ml.model where model_id = $1";
         if (!(await db.value<boolean>(marked, [model]))) compare(await lists(db, model), await trainedAs(db, model));
 
         // In every version of which the record is kept, deployed or not, nothing is left of an erased person.

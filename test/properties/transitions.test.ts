@@ -143,7 +143,7 @@ test("transitions by month are those of the sessions, also to readers of queued 
   const [stored, computed] = pairs["transitions"] as [string, string];
   let found = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 6, maxLength: 14 }), async (steps) => {
       await database.as("postgres", {}, async (db) => {
         for (const [index, one] of steps.entries()) await perform(db, one, `${index}`);
         // Before a refresh, a check finds nothing: all rows are those of the sessions as stored, or queued.

@@ -1093,7 +1093,8 @@ create table track.forgotten_item (
 
 comment on table track.forgotten_item is $$
 @behavior -*
-Items of imports that are being removed, which the last steps delete when nothing else uses them.
+Items that the last steps of the removal of an import delete when nothing else uses them.
+They are found by the steps before; former parents of the structure that an import states are there from the start.
 $$;
 comment on column track.forgotten_item.source_id is $$Key of the import in `track.forgotten_import`.$$;
 comment on column track.forgotten_item.item_id is $$Item.$$;

@@ -467,6 +467,9 @@ begin
   perform track._erase_descriptions('{0}', array(
     select item.item_id from track.item where item.item_id = any (v_items)
   ));
+  -- Their former parents, to which nothing refers any more.
+  perform track._refresh_course_presence();
+  v_import.item_count := v_import.item_count + track._erase_items(track._unused_items(v_items));
   delete from track.forgotten_item
   where forgotten_item.source_id = v_import.source_id
     and forgotten_item.item_id = any (v_items);
@@ -587,7 +590,8 @@ follow in the same transaction, and people, items and types of events that nothi
 is what is not recorded by source: traits, links between names and decisions of Segment's messages; hashes of ids of
 messages that are packed already, without a person; and names that a model, a table of the application or an
 administrator uses. A parent is left out that the messages that are left tell, and that would form a cycle; an item that
-they name as the parent of an item with another parent is deleted, too.
+they name as the parent of an item with another parent is deleted, too. The kind of an item in which the application
+enrols people is the one that is still stated, or else course.
 Events of people whose data is restricted stay (`kept_event_count`); a call after the restriction deletes them.
 Models follow with their next training. Messages wait while a step runs.
 Errors: CF002 for an unknown name, with the nearest one; CF001 for `default` and unless `most_events` is from 1 to

@@ -221,6 +221,17 @@ begin
     left join track.item as parent on parent.external_id = entry.parent
   ),
 
+  -- A removal of the import deletes former parents that nothing uses.
+  former as (
+    insert into track.forgotten_item (source_id, item_id)
+    select distinct v_sender.source_id, known.parent_item_id
+    from stated
+    join track.imported_item as known on known.item_id = stated.item_id
+    where known.source_id = v_sender.source_id
+      and known.parent_item_id <> stated.parent_item_id
+    on conflict do nothing
+  ),
+
   stored as (
     insert into track.imported_item (source_id, item_id, kind, title, url, parent_item_id)
     select v_sender.source_id, stated.item_id, stated.kind, stated.title, stated.url, stated.parent_item_id
