@@ -32,7 +32,7 @@ export interface Part {
   bytes: number;
 }
 
-export type Settings = Readonly<Record<string, string>>;
+type Settings = Readonly<Record<string, string>>;
 
 export interface Groups<P extends Part, R> {
   /**

@@ -2,8 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
 import { InsightsError } from "../client/error.ts";
 import { messageOf } from "./data.ts";
-
-export type Values = Readonly<Record<string, string>>;
+import { type Values, valuesOf } from "./form.tsx";
 
 interface Action {
   label: string;
@@ -24,14 +23,6 @@ interface Props {
   children?: ComponentChildren;
   /** Shown below the form. */
   below?: ComponentChildren;
-}
-
-/** The fields that are filled, by name. */
-function valuesOf(form: HTMLFormElement): Values {
-  const filled = [...new FormData(form)].flatMap(([name, value]) =>
-    typeof value === "string" && value.trim() !== "" ? [[name, value.trim()] as const] : [],
-  );
-  return Object.fromEntries(filled);
 }
 
 /** A form that changes something, or that asks for what is logged when it is read. */

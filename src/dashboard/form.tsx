@@ -3,6 +3,16 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import type { Settings } from "./settings.ts";
 
+export type Values = Readonly<Record<string, string>>;
+
+/** The fields that are filled, by name. */
+export function valuesOf(form: HTMLFormElement): Values {
+  const filled = [...new FormData(form)].flatMap(([name, value]) =>
+    typeof value === "string" && value.trim() !== "" ? [[name, value.trim()] as const] : [],
+  );
+  return Object.fromEntries(filled);
+}
+
 interface FormProps {
   label: string;
   /** Settings of the address that have no field. */
@@ -25,10 +35,7 @@ export function SettingsForm({ label, fixed, children }: FormProps) {
     setTurn((turn) => turn + 1);
   }, [shown]);
   const apply = (form: HTMLFormElement): void => {
-    const next = new URLSearchParams(fixed);
-    for (const [name, value] of new FormData(form)) {
-      if (typeof value === "string" && value.trim() !== "") next.set(name, value.trim());
-    }
+    const next = new URLSearchParams({ ...fixed, ...valuesOf(form) });
     const settings = JSON.stringify(Object.fromEntries(next));
     if (settings === applied.current) return;
     applied.current = settings;

@@ -1,8 +1,8 @@
 import { useState } from "preact/hooks";
-import { ActionCard, type Values } from "./action.tsx";
+import { ActionCard } from "./action.tsx";
 import { Card } from "./card.tsx";
 import { present, send } from "./data.ts";
-import { Choice, Field } from "./form.tsx";
+import { Choice, Field, type Values } from "./form.tsx";
 import { figure } from "./format.ts";
 import {
   dropRule,

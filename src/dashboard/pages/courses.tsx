@@ -52,7 +52,7 @@ function Person({ course, person, name }: { course: string; person: string; name
   return <a href={`${addresses.courses}?${new URLSearchParams({ course, person })}`}>{name ?? person}</a>;
 }
 
-/** What became of the learners about whom teachers wrote notes. */
+/** The outcome of the actions about which teachers wrote notes. */
 function Outcomes({ course }: { course: string }) {
   const of = texts.interventions;
   return (
@@ -76,7 +76,7 @@ function Outcomes({ course }: { course: string }) {
   );
 }
 
-/** What teachers did about learners at risk, and what became of it. */
+/** Notes of what teachers did about learners at risk, and the outcome. */
 function Interventions({ course, person }: { course: string; person: string | undefined }) {
   const of = texts.interventions;
   const [turn, setTurn] = useState(0);
