@@ -40,8 +40,6 @@ export interface Groups<P extends Part, R> {
    * same settings and kind are stored together. `role` has the share of connections.
    */
   store(settings: Settings, kind: string, role: string, parts: readonly P[]): Promise<R[]>;
-  /** Messages that wait. */
-  waiting(): number;
 }
 
 interface Entry<P, R> {
@@ -141,7 +139,6 @@ export function createGroups<P extends Part, R>(
   };
 
   return {
-    waiting: () => waiting,
     async store(settings, kind, role, parts) {
       const count = parts.reduce((sum, part) => sum + part.count, 0);
       if (waiting + count > bounds.waiting) throw new FullError();

@@ -76,8 +76,6 @@ function newGroup(): (part: Messages) => boolean {
 export interface Store {
   /** Resolves to the messages that were rejected. Rejects with `FullError`, `BusyError`, or an error of the database. */
   store(sender: Sender, isServer: boolean, messages: readonly Translated[]): Promise<Rejection[]>;
-  /** Messages that wait. */
-  waiting(): number;
 }
 
 export function createStore(run: Run, gate: Gate, options: { maxWait: number; width?: number | undefined }): Store {
@@ -102,7 +100,6 @@ export function createStore(run: Run, gate: Gate, options: { maxWait: number; wi
   });
 
   return {
-    waiting: groups.waiting,
     async store(sender, isServer, messages) {
       const { person = "", browser = "", optOut = "", userAgent = "", ...shared } = sender;
       const parts = partsOf({ person, browser, optOut, userAgent }, messages);
