@@ -33,11 +33,23 @@ const logger = new Logger((scope) => (level, message) => {
 /** Connections that the server closes are replaced; the statement that ran on one fails by itself. */
 function createWorkerPool(database: Database, size: number): pg.Pool {
   const pool = createPool(database, size);
-  pool.on("connect", (client) => {
-    client.on("error", () => {});
-    stopListening(client);
-  });
+  pool.on("connect", adaptStatements);
+  const connect = pool.connect.bind(pool) as (...parameters: unknown[]) => Promise<pg.PoolClient> | undefined;
+  pool.connect = ((...parameters: unknown[]) => {
+    // A job that is over while the worker ends stays locked, and is unlocked as that of a killed process.
+    if (pool.ending) return new Promise(() => {});
+    return connect(...parameters)?.catch(toRepeat);
+  }) as typeof pool.connect;
   return pool;
+}
+
+/**
+ * graphile-worker does not await the statement that completes or releases a job. If it fails, as in an outage of the server,
+ * the process ends, unless the error has one of a few codes, with which the statement is repeated after three seconds or more.
+ */
+function toRepeat(error: unknown): never {
+  const message = error instanceof Error ? error.message : String(error);
+  throw Object.assign(new Error(message, { cause: error }), { code: "EHOSTUNREACH" });
 }
 
 /**
@@ -45,12 +57,15 @@ function createWorkerPool(database: Database, size: number): pg.Pool {
  * ends it. PostgreSQL has no privilege for NOTIFY: every login of the database could end the worker. Behind a pooler
  * the LISTEN would remain on a connection that other clients use.
  */
-function stopListening(client: pg.PoolClient): void {
-  const query = client.query as (...parameters: unknown[]) => unknown;
-  client.query = ((...parameters: unknown[]) =>
-    typeof parameters[0] === "string" && /^(UN)?LISTEN /.test(parameters[0])
-      ? Promise.resolve({ rows: [] })
-      : query.apply(client, parameters)) as typeof client.query;
+function adaptStatements(client: pg.PoolClient): void {
+  const query = client.query as (...parameters: unknown[]) => Promise<unknown>;
+  client.query = ((...parameters: unknown[]) => {
+    const [statement] = parameters;
+    if (typeof statement === "string" && /^(UN)?LISTEN /.test(statement)) return Promise.resolve({ rows: [] });
+    const result = query.apply(client, parameters);
+    const isOfQueue = typeof statement === "object" && /_private_jobs/.test((statement as pg.QueryConfig).text);
+    return isOfQueue ? result.catch(toRepeat) : result;
+  }) as typeof client.query;
 }
 
 function options(pool: pg.Pool, database: Database): SharedOptions & { taskList: TaskList } {

@@ -8,6 +8,7 @@ import { crontab, taskList } from "../../src/worker/tasks.ts";
 import { runWorkerOnce, startWorker } from "../../src/worker/worker.ts";
 import { asDatabase } from "../support/api.ts";
 import { testDatabase } from "../support/database.ts";
+import { openLink } from "../support/link.ts";
 import { learners, makeWorld } from "../support/world.ts";
 
 const database = await testDatabase();
@@ -328,6 +329,43 @@ test.skipIf(!database.native)(
     await database.query("select track.rebuild()");
     await runWorkerOnce(target);
     expect(await database.rows("select * from track.session order by person_id, session_id")).toEqual(before);
+  },
+);
+
+test.skipIf(!database.native)(
+  "an outage at the end of a job ends neither the worker nor the lock of the job (needs parallel sessions)",
+  async () => {
+    const url = new URL(database.url());
+    const link = await openLink(Number(url.port));
+    url.port = String(link.port);
+    const lines: string[] = [];
+    const worker = spawn(process.execPath, ["src/cli.ts", "worker"], {
+      env: { ...process.env, DATABASE_URL: url.href },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    for (const stream of [worker.stdout, worker.stderr]) stream.on("data", (data) => lines.push(String(data)));
+    const holder = await database.pool.connect();
+    const until = (sql: string): Promise<void> =>
+      vi.waitFor(async () => expect(await database.value(sql)).toBe(true), { timeout: 60_000, interval: 100 });
+    try {
+      // The job waits for this at its beginning.
+      await holder.query("begin");
+      await holder.query("lock table monitor.run in access exclusive mode");
+      await database.query("select insights_queue.add_job('insights:verify_ledger', job_key => 'outage')");
+      await until("select count(*) > 0 from pg_locks where relation = 'monitor.run'::regclass and not granted");
+      await link.cut(2000);
+      await holder.query("rollback");
+      await until(
+        "select count(*) = 0 from insights_queue._private_jobs where key = 'outage' and locked_at is not null",
+      );
+      expect(worker.exitCode, lines.join("")).toBeNull();
+      expect(lines.join("")).toMatch(/Failed task \d+ \(insights:verify_ledger/);
+    } finally {
+      await holder.query("rollback");
+      holder.release();
+      if (worker.kill("SIGTERM")) await once(worker, "exit");
+      link.close();
+    }
   },
 );
 
