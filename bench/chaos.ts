@@ -38,6 +38,7 @@ import { simulate } from "../src/simulator/run.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 import { pairs } from "../test/properties/rollups.ts";
 import { contents } from "../test/support/contents.ts";
+import type { Queries } from "../test/support/database.ts";
 import { openLink } from "../test/support/link.ts";
 import { canStartServer, limitedDirectory, newDirectory, newServer } from "../test/support/postgres.ts";
 import { withDatabase } from "../test/support/server.ts";
@@ -128,6 +129,10 @@ function command(args: string[], { clock = 0, url = linked } = {}): ChildProcess
 async function supervise(name: "api" | "worker"): Promise<void> {
   const service = services[name];
   while (!isOver) {
+    if (isStopped) {
+      await wait(100);
+      continue;
+    }
     const child = command([name], { clock: service.clock });
     service.child = child;
     let ready = false;
@@ -137,7 +142,7 @@ async function supervise(name: "api" | "worker"): Promise<void> {
       ready ||= port !== undefined || String(data).includes("the worker is running");
     });
     const [status, signal] = await once(child, "exit");
-    if (ready && signal !== "SIGKILL" && !isOver)
+    if (ready && signal !== "SIGKILL" && !isStopped && !isOver)
       problem(`the ${name} ended by itself with ${signal ?? `status ${status}`}`);
     await wait(ready ? 100 : 1000);
   }
@@ -188,6 +193,8 @@ const erased = new Set<string>();
 const done = { requests: 0, repeated: 0, erasures: 0, imports: 0, migrations: 0 };
 /** Whether the senders wait, so that the system can be compared with itself. */
 let isPaused = false;
+/** Whether the services are stopped too. */
+let isStopped = false;
 let busy = 0;
 
 async function send(messages: object[]): Promise<void> {
@@ -500,27 +507,36 @@ if (volume !== undefined) {
 // The checks
 // ------------------------------------------------------------------------------------------------------------------
 
+/** Ends a service as its operator does. */
+async function end(name: "api" | "worker"): Promise<void> {
+  const { child } = services[name];
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => {
+    problem(`the ${name} does not end within a minute`);
+    child.kill("SIGKILL");
+  }, 60_000);
+  await once(child, "exit");
+  clearTimeout(timer);
+}
+
 async function check(): Promise<void> {
   isPaused = true;
   for (let tenths = 0; busy > 0; tenths += 1) {
     if (tenths === 3000) problem(`${busy} senders, imports, erasures or migrations do not end within five minutes`);
     await wait(100);
   }
-  await server.rows("select pg_terminate_backend(pid) from pg_stat_activity where state like 'idle in transaction%'");
+  isStopped = true;
+  await Promise.all([end("api"), end("worker")]);
+  // What a killed process has left, such as a connection over a network that was cut.
+  await server.rows(
+    "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
+  );
   const client = new pg.Client({ connectionString: server.url() });
   await client.connect();
   const rows = async <T extends object>(sql: string, values: readonly unknown[] = []): Promise<T[]> =>
     (await client.query(sql, [...values])).rows as T[];
 
-  // Jobs end first: what a killed worker has locked waits for another one.
-  while (
-    (
-      await rows(
-        "select from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend'",
-      )
-    ).length > 0
-  )
-    await wait(200);
   const { failed } = await refreshAll(rows);
   for (const text of failed) problem(`refresh: ${text}`);
 
@@ -545,19 +561,28 @@ async function check(): Promise<void> {
     const [one, other] = [JSON.stringify(await rows(incremental)), JSON.stringify(await rows(plain))];
     if (one !== other) problem(`rollup "${name}" differs from the events`);
   }
-  const read = { rows, query: (sql: string, values?: unknown[]) => client.query(sql, values) };
-  const before = await contents(read as never);
+  const [wrong] = await rows<{ rollup: string }>("select rollup from track.rollup_check where differing > 0 limit 1");
+  if (wrong !== undefined) problem(`the worker has found and repaired a difference in ${wrong.rollup}`);
+  for (const { text } of await rows<{ text: string }>(
+    "select found.problem || ': ' || found.description as text from privacy.verify_ledger() as report, unnest(report.problems) as found",
+  ))
+    problem(`the ledger: ${text}`);
+  const read = { rows, query: (sql: string) => client.query(sql) } as unknown as Queries;
+  const before = await contents(read);
   await rows("select track.rebuild()");
   for (const text of (await refreshAll(rows)).failed) problem(`rebuild: ${text}`);
-  const after = await contents(read as never);
+  const after = await contents(read);
   for (const [table, lines] of Object.entries(before)) {
     const now = new Set(after[table]);
-    const differing = lines.filter((line) => !now.has(line));
-    if (differing.length > 0 || lines.length !== now.size)
-      problem(`${table} differs after all is recomputed, such as ${differing[0]?.slice(0, 300)}`);
+    const example = lines.find((line) => !now.has(line)) ?? after[table]?.find((line) => !lines.includes(line));
+    if (example !== undefined || lines.length !== after[table]?.length)
+      problem(
+        `${table} differs after all is recomputed: ${lines.length} rows, ${after[table]?.length}; ${example?.slice(0, 300)}`,
+      );
   }
   await client.end();
   isPaused = false;
+  isStopped = false;
 }
 
 // ------------------------------------------------------------------------------------------------------------------
@@ -576,7 +601,7 @@ const started = performance.now();
 const pending: Promise<void>[] = [];
 for (let index = 0; index < faultCount; ) {
   for (let inRound = 0; inRound < faultsPerRound && index < faultCount; inRound += 1, index += 1) {
-    const [gap, duration, choice] = [random(1500), 200 + random(3000), random(1_000_000)];
+    const [gap, duration, choice] = [random(3000), 200 + random(3000), random(1_000_000)];
     const [name, fault] = chosen[random(chosen.length)] as [string, Fault];
     await wait(gap);
     counts.set(name, (counts.get(name) ?? 0) + 1);

@@ -14,34 +14,45 @@ export interface Link {
   close(): void;
 }
 
-export async function openLink(target: number): Promise<Link> {
-  const pairs = new Set<readonly [client: Socket, server: Socket]>();
-  let state: "open" | "cut" | "silent" | "deaf" = "open";
+interface Connection {
+  readonly client: Socket;
+  readonly server: Socket;
+  /** Whether its answers are lost: also later ones, since a part of a stream cannot be missing. */
+  losesAnswers: boolean;
+}
 
-  const endAll = (): void => {
-    for (const pair of pairs) for (const socket of pair) socket.destroy();
+export async function openLink(target: number): Promise<Link> {
+  const connections = new Set<Connection>();
+  /** How many faults of each kind there are at present: they may overlap. */
+  const present = { cut: 0, silent: 0, losing: 0 };
+
+  const endAll = (of: (connection: Connection) => boolean = () => true): void => {
+    for (const connection of connections) {
+      if (!of(connection)) continue;
+      connection.client.destroy();
+      connection.server.destroy();
+    }
   };
 
   const listener = createServer((client) => {
-    if (state === "cut") {
+    if (present.cut > 0) {
       client.destroy();
       return;
     }
     const server = connect(target, "127.0.0.1");
-    const pair = [client, server] as const;
-    pairs.add(pair);
-    for (const [from, to] of [pair, [server, client] as const]) {
+    const connection = { client, server, losesAnswers: present.losing > 0 };
+    connections.add(connection);
+    for (const [from, to] of [[client, server] as const, [server, client] as const]) {
       from.on("data", (data) => {
-        if (state === "deaf" && from === server) return;
-        to.write(data);
+        if (from === client || !connection.losesAnswers) to.write(data);
       });
       from.on("end", () => to.end());
       from.on("error", () => to.destroy());
       from.on("close", () => {
-        pairs.delete(pair);
+        connections.delete(connection);
         to.destroy();
       });
-      if (state === "silent") from.pause();
+      if (present.silent > 0) from.pause();
     }
   }).listen(0, "127.0.0.1");
   await once(listener, "listening");
@@ -51,23 +62,25 @@ export async function openLink(target: number): Promise<Link> {
   return {
     port: address.port,
     async cut(duration) {
-      state = "cut";
+      present.cut += 1;
       endAll();
       await wait(duration);
-      state = "open";
+      present.cut -= 1;
     },
     async silence(duration) {
-      state = "silent";
-      for (const pair of pairs) for (const socket of pair) socket.pause();
+      present.silent += 1;
+      for (const { client, server } of connections) for (const socket of [client, server]) socket.pause();
       await wait(duration);
-      state = "open";
-      for (const pair of pairs) for (const socket of pair) socket.resume();
+      present.silent -= 1;
+      if (present.silent > 0) return;
+      for (const { client, server } of connections) for (const socket of [client, server]) socket.resume();
     },
     async loseAnswers(duration) {
-      state = "deaf";
+      present.losing += 1;
+      for (const connection of connections) connection.losesAnswers = true;
       await wait(duration);
-      endAll();
-      state = "open";
+      present.losing -= 1;
+      endAll(({ losesAnswers }) => losesAnswers);
     },
     close() {
       endAll();
