@@ -30,10 +30,12 @@ import { setTimeout as wait } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { catalogueOf, differences } from "../src/database/catalogue.ts";
+import { withClient } from "../src/database/connect.ts";
 import { queueSchema } from "../src/database/logins.ts";
 import { migrate } from "../src/database/migrate.ts";
 import { packageRoot } from "../src/paths.ts";
 import { midnight, Options } from "../src/simulator/options.ts";
+import { Random } from "../src/simulator/random.ts";
 import { simulate } from "../src/simulator/run.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 import { pairs } from "../test/properties/rollups.ts";
@@ -59,15 +61,10 @@ const faultsPerRound = Number(given.round);
 const seed = Number(given.seed ?? Math.floor(Math.random() * 2 ** 31));
 if (!canStartServer) throw new Error("This bench needs the programs of PostgreSQL with pgvector on this machine.");
 
-/** Mulberry32: each use has its own stream, so that none depends on the pace of another one. */
-function randomOf(stream: number): (below: number) => number {
-  let state = (seed + stream * 0x9e3779b9) >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
+/** Whole numbers from 0 to below a limit. Each use has its own, so that none depends on the pace of another one. */
+function randomOf(use: string): (below: number) => number {
+  const random = new Random(`${seed}/${use}`);
+  return (below) => Math.floor(random.uniform() * below);
 }
 
 // ------------------------------------------------------------------------------------------------------------------
@@ -161,16 +158,8 @@ async function untilDone<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** One statement over the link, in a session of its own. */
-async function overLink<T extends object>(sql: string, values: unknown[] = []): Promise<T[]> {
-  const client = new pg.Client({ connectionString: linked, connectionTimeoutMillis: 10_000 });
-  client.on("error", () => {});
-  try {
-    await client.connect();
-    return (await client.query(sql, values)).rows as T[];
-  } finally {
-    await client.end().catch(() => {});
-  }
-}
+const overLink = (sql: string, values: unknown[] = []): Promise<unknown> =>
+  withClient(linked, (client) => client.query(sql, values));
 
 // ------------------------------------------------------------------------------------------------------------------
 // The work
@@ -253,37 +242,13 @@ function acknowledge(messages: readonly Sent[]): void {
   for (const { type, number } of messages) if (type === "track") acknowledged.add(number);
 }
 
-async function sender(stream: number): Promise<void> {
-  const random = randomOf(stream);
-  while (!isOver) {
-    await wait(random(400));
-    if (isPaused) continue;
-    busy += 1;
-    const messages = Array.from({ length: 1 + random(20) }, () => messageOf(`person-${random(150)}`, random));
-    await send(messages);
-    acknowledge(messages);
-    busy -= 1;
-  }
-}
-
-/** People who are erased after their messages were acknowledged. */
-async function eraser(): Promise<void> {
-  const random = randomOf(100);
+/** Does some work again and again, with a pause before it, but not while the system is compared with itself. */
+async function repeatedly(pause: () => number, work: (index: number) => Promise<void>): Promise<void> {
   for (let index = 0; !isOver; index += 1) {
-    await wait(500 + random(2500));
+    await wait(pause());
     if (isPaused) continue;
     busy += 1;
-    const person = `gone-${seed}-${index}`;
-    await send(Array.from({ length: 12 }, () => messageOf(person, random, person)));
-    await wait(random(3000));
-    // An erasure whose answer was lost is repeated: the person is unknown then.
-    await untilDone(() =>
-      overLink("select privacy.erase_person($1)", [person]).catch((error: { code?: string }) => {
-        if (error.code !== "CF002") throw error;
-      }),
-    );
-    erased.add(person);
-    done.erasures += 1;
+    await work(index);
     busy -= 1;
   }
 }
@@ -300,94 +265,105 @@ async function untilSuccess(args: string[], random: (below: number) => number, u
   }
 }
 
-async function importer(): Promise<void> {
-  const random = randomOf(101);
-  for (let index = 0; !isOver; index += 1) {
-    await wait(2000 + random(8000));
-    if (isPaused) continue;
-    busy += 1;
-    const messages = Array.from({ length: 2000 }, () => messageOf(`person-${random(150)}`, random));
-    const file = join(logs, "import.jsonl");
-    writeFileSync(file, messages.map((message) => JSON.stringify(message)).join("\n"));
-    await untilSuccess(["import", "segment", file, "--source", `file-${index % 3}`], random);
-    acknowledge(messages);
-    done.imports += 1;
-    busy -= 1;
-  }
+async function sendAll(number: number): Promise<void> {
+  const random = randomOf(`sender ${number}`);
+  await repeatedly(
+    () => random(400),
+    async () => {
+      const messages = Array.from({ length: 1 + random(20) }, () => messageOf(`person-${random(150)}`, random));
+      await send(messages);
+      acknowledge(messages);
+    },
+  );
+}
+
+/** People who are erased after their messages were acknowledged. */
+async function eraseAll(): Promise<void> {
+  const random = randomOf("erasures");
+  await repeatedly(
+    () => 500 + random(2500),
+    async (index) => {
+      const person = `gone-${seed}-${index}`;
+      await send(Array.from({ length: 12 }, () => messageOf(person, random, person)));
+      await wait(random(3000));
+      // An erasure whose answer was lost is repeated: the person is unknown then.
+      await untilDone(() =>
+        overLink("select privacy.erase_person($1)", [person]).catch((error: { code?: string }) => {
+          if (error.code !== "CF002") throw error;
+        }),
+      );
+      erased.add(person);
+      done.erasures += 1;
+    },
+  );
+}
+
+async function importAll(): Promise<void> {
+  const random = randomOf("imports");
+  const file = join(logs, "import.jsonl");
+  await repeatedly(
+    () => 2000 + random(8000),
+    async (index) => {
+      const messages = Array.from({ length: 2000 }, () => messageOf(`person-${random(150)}`, random));
+      writeFileSync(file, messages.map((message) => JSON.stringify(message)).join("\n"));
+      await untilSuccess(["import", "segment", file, "--source", `file-${index % 3}`], random);
+      acknowledge(messages);
+      done.imports += 1;
+    },
+  );
 }
 
 /** New databases, migrated from nothing. */
-async function migrator(): Promise<void> {
-  const random = randomOf(102);
-  for (let index = 0; !isOver; index += 1) {
-    await wait(5000 + random(20_000));
-    if (isPaused) continue;
-    busy += 1;
-    const name = `migrated_${index}`;
-    const url = withDatabase(linked, name);
-    await untilDone(() =>
-      overLink(`create database ${name}`).catch((error: { code?: string }) => {
-        if (error.code !== "42P04") throw error;
-      }),
-    );
-    await untilSuccess(["migrate"], random, url);
-    await untilDone(async () => {
-      const client = new pg.Client({ connectionString: url });
-      client.on("error", () => {});
-      try {
-        await client.connect();
-        const found = differences(await catalogueOf(client), expected, { actual: name, expected: "the first" });
-        if (found.length > 0)
-          problem(`the database ${name} differs after its migration: ${found.slice(0, 3).join("; ")}`);
-      } finally {
-        await client.end().catch(() => {});
-      }
-    });
-    await untilDone(() => overLink(`drop database if exists ${name} with (force)`));
-    done.migrations += 1;
-    busy -= 1;
-  }
+async function migrateAll(): Promise<void> {
+  const random = randomOf("migrations");
+  await repeatedly(
+    () => 5000 + random(20_000),
+    async (index) => {
+      const name = `migrated_${index}`;
+      const url = withDatabase(linked, name);
+      await untilDone(() =>
+        overLink(`create database ${name}`).catch((error: { code?: string }) => {
+          if (error.code !== "42P04") throw error;
+        }),
+      );
+      await untilSuccess(["migrate"], random, url);
+      await untilDone(async () => {
+        const found = differences(await withClient(url, catalogueOf), expected, {
+          actual: name,
+          expected: "the first",
+        });
+        if (found.length > 0) problem(`${name} differs after its migration: ${found.slice(0, 3).join("; ")}`);
+      });
+      await untilDone(() => overLink(`drop database if exists ${name} with (force)`));
+      done.migrations += 1;
+    },
+  );
 }
 
 /** Scheduled tasks, more often than their schedule. */
-async function scheduler(): Promise<void> {
-  const random = randomOf(103);
-  const tasks = [
-    "refresh",
-    "refresh",
-    "train",
-    "evaluate",
-    "check_rollups",
-    "refresh_views",
-    "vacuum",
-    "pack_messages",
-  ];
-  tasks.push(
-    "refresh_cohorts",
-    "seal",
-    "erase",
-    "find_anomalies",
-    "refresh_decisions",
-    "verify_ledger",
-    "fit_clusters",
+async function schedule(): Promise<void> {
+  const random = randomOf("tasks");
+  const tasks = (
+    "refresh refresh train evaluate check_rollups refresh_views vacuum pack_messages refresh_cohorts seal erase " +
+    "find_anomalies refresh_decisions verify_ledger fit_clusters"
+  ).split(" ");
+  await repeatedly(
+    () => 200 + random(800),
+    async () => {
+      const task = tasks[random(tasks.length)];
+      await overLink(`select ${queueSchema}.add_job($1, $2::json, job_key => $1, max_attempts => 3)`, [
+        `insights:${task}`,
+        JSON.stringify(task === "train" ? { share: 0 } : {}),
+      ]).catch(() => {});
+    },
   );
-  while (!isOver) {
-    await wait(200 + random(800));
-    if (isPaused) continue;
-    const task = tasks[random(tasks.length)];
-    const payload = task === "train" ? { share: 0 } : {};
-    await overLink(`select ${queueSchema}.add_job($1, $2::json, job_key => $1, max_attempts => 3)`, [
-      `insights:${task}`,
-      JSON.stringify(payload),
-    ]).catch(() => {});
-  }
 }
 
 // ------------------------------------------------------------------------------------------------------------------
 // The faults
 // ------------------------------------------------------------------------------------------------------------------
 
-const random = randomOf(0);
+const random = randomOf("faults");
 const pid = (name: "api" | "worker"): number | undefined =>
   services[name].child?.exitCode === null ? services[name].child?.pid : undefined;
 
@@ -419,6 +395,14 @@ async function backend(place: number): Promise<number | undefined> {
   return rows[place % Math.max(rows.length, 1)]?.pid;
 }
 
+async function terminateAll(): Promise<void> {
+  await server.rows(
+    `select pg_terminate_backend(pid)
+     from pg_stat_activity
+     where backend_type = 'client backend' and pid <> pg_backend_pid()`,
+  );
+}
+
 async function startAgain(): Promise<void> {
   await wait(200);
   for (let attempt = 1; ; attempt += 1) {
@@ -445,11 +429,7 @@ const faults: Record<string, Fault> = {
   "a session is terminated": async (_, choice) => {
     await server.rows("select pg_terminate_backend($1)", [await backend(choice)]);
   },
-  "all sessions are terminated": async () => {
-    await server.rows(
-      "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
-    );
-  },
+  "all sessions are terminated": terminateAll,
   "statements are cancelled": async () => {
     await server.rows(
       "select pg_cancel_backend(pid) from pg_stat_activity where state = 'active' and pid <> pg_backend_pid()",
@@ -520,6 +500,60 @@ async function end(name: "api" | "worker"): Promise<void> {
   clearTimeout(timer);
 }
 
+type Rows = <T extends object>(sql: string, values?: readonly unknown[]) => Promise<T[]>;
+
+async function checkMessages(rows: Rows): Promise<void> {
+  const stored = new Map<string, number>();
+  for (const { number, count } of await rows<{ number: string; count: number }>(
+    `select properties ->> 'number' as number, count(*)::int as count
+     from track.event
+     where properties ? 'number'
+     group by 1`,
+  ))
+    stored.set(number, count);
+  const isErased = (number: string): boolean => erased.has(number.replace(/-\d+$/, ""));
+  const found = {
+    "acknowledged events are lost": [...acknowledged].filter((number) => !stored.has(number)),
+    "events are stored twice": [...stored].flatMap(([number, count]) => (count > 1 ? [number] : [])),
+    "events of erased people remain": [...stored.keys()].filter(isErased),
+    "names of erased people remain": (
+      await rows<{ name: string }>("select external_id as name from track.identity where external_id like 'gone-%'")
+    ).flatMap(({ name }) => (erased.has(name) ? [name] : [])),
+  };
+  for (const [text, list] of Object.entries(found))
+    if (list.length > 0) problem(`${list.length} ${text}: ${list.slice(0, 3).join(", ")}`);
+}
+
+/** All that is derived from events: as plain SQL computes it, and as a refresh from nothing leaves it. */
+async function checkDerived(rows: Rows, client: pg.Client): Promise<void> {
+  for (const text of (await refreshAll(rows)).failed) problem(`refresh: ${text}`);
+  for (const [name, [incremental, plain]] of Object.entries(pairs)) {
+    const [one, other] = [JSON.stringify(await rows(incremental)), JSON.stringify(await rows(plain))];
+    if (one !== other) problem(`rollup "${name}" differs from the events`);
+  }
+  const [wrong] = await rows<{ rollup: string }>("select rollup from track.rollup_check where differing > 0 limit 1");
+  if (wrong !== undefined) problem(`the worker has found and repaired a difference in ${wrong.rollup}`);
+
+  const read = { rows, query: (sql: string) => client.query(sql) } as unknown as Queries;
+  const before = await contents(read);
+  await rows("select track.rebuild()");
+  for (const text of (await refreshAll(rows)).failed) problem(`refresh from nothing: ${text}`);
+  for (const [table, after] of Object.entries(await contents(read))) {
+    const [one, other] = [new Set(before[table]), new Set(after)];
+    const example = [...one].find((line) => !other.has(line)) ?? after.find((line) => !one.has(line));
+    if (example !== undefined || before[table]?.length !== after.length)
+      problem(`${table} differs after a refresh from nothing: ${example?.slice(0, 300)}`);
+  }
+}
+
+async function checkLedger(rows: Rows): Promise<void> {
+  for (const { text } of await rows<{ text: string }>(
+    `select format('%s: %s', found.problem, found.description) as text
+     from privacy.verify_ledger() as report, unnest(report.problems) as found`,
+  ))
+    problem(`the ledger: ${text}`);
+}
+
 async function check(): Promise<void> {
   isPaused = true;
   for (let tenths = 0; busy > 0; tenths += 1) {
@@ -528,59 +562,15 @@ async function check(): Promise<void> {
   }
   isStopped = true;
   await Promise.all([end("api"), end("worker")]);
-  // What a killed process has left, such as a connection over a network that was cut.
-  await server.rows(
-    "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
-  );
-  const client = new pg.Client({ connectionString: server.url() });
-  await client.connect();
-  const rows = async <T extends object>(sql: string, values: readonly unknown[] = []): Promise<T[]> =>
-    (await client.query(sql, [...values])).rows as T[];
-
-  const { failed } = await refreshAll(rows);
-  for (const text of failed) problem(`refresh: ${text}`);
-
-  const stored = new Map<string, number>();
-  for (const { number, count } of await rows<{ number: string; count: number }>(
-    "select properties ->> 'number' as number, count(*)::int as count from track.event where properties ? 'number' group by 1",
-  ))
-    stored.set(number, count);
-  const lost = [...acknowledged].filter((number) => !stored.has(number));
-  const twice = [...stored].filter(([, count]) => count > 1);
-  if (lost.length > 0) problem(`${lost.length} acknowledged events are lost: ${lost.slice(0, 3).join(", ")}`);
-  if (twice.length > 0) problem(`${twice.length} events are stored twice: ${twice[0]?.[0]}`);
-  const remaining = [...stored.keys()].filter((number) => erased.has(number.replace(/-\d+$/, "")));
-  if (remaining.length > 0) problem(`${remaining.length} events of erased people remain: ${remaining[0]}`);
-  const named = await rows<{ name: string }>(
-    "select external_id as name from track.identity where external_id like 'gone-%'",
-  );
-  const found = named.filter(({ name }) => erased.has(name));
-  if (found.length > 0) problem(`${found.length} erased people have names: ${found[0]?.name}`);
-
-  for (const [name, [incremental, plain]] of Object.entries(pairs)) {
-    const [one, other] = [JSON.stringify(await rows(incremental)), JSON.stringify(await rows(plain))];
-    if (one !== other) problem(`rollup "${name}" differs from the events`);
-  }
-  const [wrong] = await rows<{ rollup: string }>("select rollup from track.rollup_check where differing > 0 limit 1");
-  if (wrong !== undefined) problem(`the worker has found and repaired a difference in ${wrong.rollup}`);
-  for (const { text } of await rows<{ text: string }>(
-    "select found.problem || ': ' || found.description as text from privacy.verify_ledger() as report, unnest(report.problems) as found",
-  ))
-    problem(`the ledger: ${text}`);
-  const read = { rows, query: (sql: string) => client.query(sql) } as unknown as Queries;
-  const before = await contents(read);
-  await rows("select track.rebuild()");
-  for (const text of (await refreshAll(rows)).failed) problem(`rebuild: ${text}`);
-  const after = await contents(read);
-  for (const [table, lines] of Object.entries(before)) {
-    const now = new Set(after[table]);
-    const example = lines.find((line) => !now.has(line)) ?? after[table]?.find((line) => !lines.includes(line));
-    if (example !== undefined || lines.length !== after[table]?.length)
-      problem(
-        `${table} differs after all is recomputed: ${lines.length} rows, ${after[table]?.length}; ${example?.slice(0, 300)}`,
-      );
-  }
-  await client.end();
+  // What a killed process has left, such as a session over a network that was cut.
+  await terminateAll();
+  await withClient(server.url(), async (client) => {
+    const rows: Rows = async <T extends object>(sql: string, values: readonly unknown[] = []) =>
+      (await client.query(sql, [...values])).rows as T[];
+    await checkMessages(rows);
+    await checkDerived(rows, client);
+    await checkLedger(rows);
+  });
   isPaused = false;
   isStopped = false;
 }
@@ -591,9 +581,9 @@ async function check(): Promise<void> {
 
 console.log(`seed ${seed}: ${faultCount} faults, logs in ${logs}`);
 if (volume === undefined) console.log("without full disks: this process may not mount a file system");
-const running = [supervise("api"), supervise("worker")];
+void Promise.all([supervise("api"), supervise("worker")]);
 while (services.api.port === 0) await wait(100);
-running.push(eraser(), importer(), migrator(), scheduler(), ...[1, 2, 3, 4].map(sender));
+void Promise.all([eraseAll(), importAll(), migrateAll(), schedule(), ...[1, 2, 3, 4].map(sendAll)]);
 
 const chosen = Object.entries(faults).filter(([name]) => name.includes(given.only));
 const counts = new Map<string, number>();

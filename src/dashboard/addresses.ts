@@ -7,6 +7,7 @@ export const addresses = {
   courses: "/courses",
   experiments: "/experiments",
   recommendations: "/recommendations",
+  models: "/models",
   privacy: "/privacy",
   operations: "/operations",
   queries: "/queries",

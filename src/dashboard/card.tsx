@@ -2,7 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useId, useMemo, useState } from "preact/hooks";
 import { Chart, type ChartOption } from "./chart.tsx";
 import { useLoaded } from "./data.ts";
-import { day, duration, figure, type Interval, inSeconds, moment, share } from "./format.ts";
+import { day, duration, figure, type Interval, inSeconds, metric, moment, share } from "./format.ts";
 import type { TypedDocument } from "./operations.ts";
 import { queryInSql } from "./sql.ts";
 import { texts } from "./texts.ts";
@@ -21,6 +21,8 @@ interface Columns<Row> {
   text(head: string, value: (row: Row) => string | number | null | undefined): Column<Row>;
   /** Counts and other figures. */
   count(head: string, value: (row: Row) => string | number | null | undefined): Column<Row>;
+  /** Metrics of models, to four digits. */
+  metric(head: string, value: (row: Row) => number | null | undefined): Column<Row>;
   /** Shares from 0 to 1. */
   rate(head: string, value: (row: Row) => number | null | undefined): Column<Row>;
   /** Lengths of time, in the CSV in seconds. */
@@ -33,6 +35,7 @@ interface Columns<Row> {
 const columnsOf = <Row,>(): Columns<Row> => ({
   text: (head, value) => ({ head, value }),
   count: (head, value) => ({ head, value, show: (row) => figure(value(row)), isFigure: true }),
+  metric: (head, value) => ({ head, value, show: (row) => metric(value(row)), isFigure: true }),
   rate: (head, value) => ({ head, value, show: (row) => share(value(row)), isFigure: true }),
   span: (head, value) => ({
     head,

@@ -1,6 +1,7 @@
 /* Figures and times as text. */
 
 const figures = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const metrics = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const shares = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 const days = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
 const months = new Intl.DateTimeFormat("en", { month: "short", year: "numeric" });
@@ -13,6 +14,8 @@ type Figure = number | string | null | undefined;
 
 export const figure = (value: Figure): string =>
   value === null || value === undefined ? missing : figures.format(Number(value));
+export const metric = (value: number | null | undefined): string =>
+  value === null || value === undefined ? missing : metrics.format(value);
 export const share = (value: Figure): string =>
   value === null || value === undefined ? missing : shares.format(Number(value));
 export const day = (value: string | null | undefined): string => (value ? days.format(new Date(value)) : missing);

@@ -23,6 +23,7 @@ const Boards = lazy(() => import("./pages/boards.tsx"));
 const ForYou = lazy(() => import("./pages/for-you.tsx"));
 const Courses = lazy(() => import("./pages/courses.tsx"));
 const Experiments = lazy(() => import("./pages/experiments.tsx"));
+const Models = lazy(() => import("./pages/models.tsx"));
 const Recommendations = lazy(() => import("./pages/recommendations.tsx"));
 const Privacy = lazy(() => import("./pages/privacy.tsx"));
 const Operations = lazy(() => import("./pages/operations.tsx"));
@@ -35,7 +36,7 @@ const pagesOf: Record<Session["role"], readonly Name[]> = {
   visitor: ["queries"],
   learner: ["forYou", "privacy", "queries"],
   instructor: ["courses", "queries"],
-  analyst: ["overview", "explore", "boards", "courses", "experiments", "recommendations", "queries"],
+  analyst: ["overview", "explore", "boards", "courses", "experiments", "recommendations", "models", "queries"],
   admin: [
     "overview",
     "explore",
@@ -43,6 +44,7 @@ const pagesOf: Record<Session["role"], readonly Name[]> = {
     "courses",
     "experiments",
     "recommendations",
+    "models",
     "privacy",
     "operations",
     "queries",
@@ -161,13 +163,14 @@ const components: Record<Name, typeof Courses | typeof Overview> = {
   courses: Courses,
   experiments: Experiments,
   recommendations: Recommendations,
+  models: Models,
   privacy: Privacy,
   operations: Operations,
   queries: Queries,
 };
 
 /** Pages whose figures are of a period. */
-const withPeriod: ReadonlySet<Name | undefined> = new Set(["overview", "recommendations", "operations"]);
+const withPeriod: ReadonlySet<Name | undefined> = new Set(["overview", "recommendations", "models", "operations"]);
 
 function Pages({ session, onSession }: { session: Session; onSession: () => void }) {
   const { path } = useLocation();

@@ -375,6 +375,47 @@ export type DeploymentsQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type DeploymentsQuery = { mlDeployments: { nodes: Array<{ deploymentId: string, deployedAt: string, strategy: string, project: { name: string } | null, model: { version: number, algorithm: string } | null } | null> } | null };
 
+export type ProjectsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ProjectsQuery = { mlProjects: { nodes: Array<{ projectId: number, name: string, task: string, metric: string, higherIsBetter: boolean } | null> } | null };
+
+export type ProjectVersionsQueryVariables = Exact<{
+  projectId: number;
+}>;
+
+
+export type ProjectVersionsQuery = { mlModels: { nodes: Array<{ modelId: string, version: number, algorithm: string, trainedAt: string, rowCount: string | null, markedReason: string | null, metrics: unknown, parameters: unknown, duration: { hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
+
+export type ProjectDeploymentsQueryVariables = Exact<{
+  projectId: number;
+}>;
+
+
+export type ProjectDeploymentsQuery = { mlDeployments: { nodes: Array<{ deploymentId: string, deployedAt: string, strategy: string, modelId: string, model: { version: number, algorithm: string } | null } | null> } | null };
+
+export type ComparisonsQueryVariables = Exact<{
+  projectId: number;
+}>;
+
+
+export type ComparisonsQuery = { mlComparisons: { nodes: Array<{ comparisonId: string, comparedAt: string, metric: string, challengerValue: number | null, championValue: number | null, rowCount: string, outcome: string, challengerModel: { version: number } | null, championModel: { version: number } | null } | null> } | null };
+
+export type DriftQueryVariables = Exact<{
+  modelId: string;
+}>;
+
+
+export type DriftQuery = { mlDrifts: { nodes: Array<{ driftId: string, measuredAt: string, statistic: string, feature: string | null, value: number, reference: number | null, verdict: string, rowCount: string } | null> } | null };
+
+export type ScoreTenthsQueryVariables = Exact<{
+  kind?: string | null | undefined;
+  since?: string | null | undefined;
+}>;
+
+
+export type ScoreTenthsQuery = { monitorCalibration: { nodes: Array<{ name: string | null, basis: string | null, tenth: number | null, scoreMean: number | null, servedCount: string | null, clickRate: number | null, clickRateLower: number | null, clickRateUpper: number | null, correctedRate: number | null, concordance: number | null } | null> } | null };
+
 export type RelevanceQueryVariables = Exact<{
   by?: string | null | undefined;
   since?: string | null | undefined;
@@ -906,6 +947,18 @@ export const models: TypedDocument<ModelsQuery, ModelsQueryVariables> =
   {"name":"Models","text":"query Models{mlModels(orderBy:MODEL_ID_DESC first:20){nodes{modelId version algorithm trainedAt rowCount duration{hours minutes seconds}markedReason project{name metric}metrics}}}","sql":[["select model_id, version, algorithm, trained_at, row_count, duration, marked_reason, metrics","from ml.model","order by model_id desc","limit 20"]]};
 export const deployments: TypedDocument<DeploymentsQuery, DeploymentsQueryVariables> =
   {"name":"Deployments","text":"query Deployments{mlDeployments(orderBy:DEPLOYMENT_ID_DESC first:20){nodes{deploymentId deployedAt strategy project{name}model{version algorithm}}}}","sql":[["select deployment_id, deployed_at, strategy","from ml.deployment","order by deployment_id desc","limit 20"]]};
+export const projects: TypedDocument<ProjectsQuery, ProjectsQueryVariables> =
+  {"name":"Projects","text":"query Projects{mlProjects(orderBy:NAME_ASC first:200){nodes{projectId name task metric higherIsBetter}}}","sql":[["select project_id, name, task, metric, higher_is_better","from ml.project","order by name","limit 200"]]};
+export const projectVersions: TypedDocument<ProjectVersionsQuery, ProjectVersionsQueryVariables> =
+  {"name":"ProjectVersions","text":"query ProjectVersions($projectId:Int!){mlModels(condition:{projectId:$projectId}orderBy:VERSION_DESC first:50){nodes{modelId version algorithm trainedAt rowCount duration{hours minutes seconds}markedReason metrics parameters}}}","sql":[["select model_id, version, algorithm, trained_at, row_count, duration, marked_reason, metrics, parameters","from ml.model","where project_id = $projectId","order by version desc","limit 50"]]};
+export const projectDeployments: TypedDocument<ProjectDeploymentsQuery, ProjectDeploymentsQueryVariables> =
+  {"name":"ProjectDeployments","text":"query ProjectDeployments($projectId:Int!){mlDeployments(condition:{projectId:$projectId}orderBy:DEPLOYMENT_ID_DESC first:20){nodes{deploymentId deployedAt strategy modelId model{version algorithm}}}}","sql":[["select deployment_id, deployed_at, strategy, model_id","from ml.deployment","where project_id = $projectId","order by deployment_id desc","limit 20"]]};
+export const comparisons: TypedDocument<ComparisonsQuery, ComparisonsQueryVariables> =
+  {"name":"Comparisons","text":"query Comparisons($projectId:Int!){mlComparisons(condition:{projectId:$projectId}orderBy:COMPARISON_ID_DESC first:20){nodes{comparisonId comparedAt metric challengerValue championValue rowCount outcome challengerModel{version}championModel{version}}}}","sql":[["select comparison_id, compared_at, metric, challenger_value, champion_value, row_count, outcome","from ml.comparison","where project_id = $projectId","order by comparison_id desc","limit 20"]]};
+export const drift: TypedDocument<DriftQuery, DriftQueryVariables> =
+  {"name":"Drift","text":"query Drift($modelId:BigInt!){mlDrifts(condition:{modelId:$modelId}orderBy:DRIFT_ID_DESC first:100){nodes{driftId measuredAt statistic feature value reference verdict rowCount}}}","sql":[["select drift_id, measured_at, statistic, feature, value, reference, verdict, row_count","from ml.drift","where model_id = $modelId","order by drift_id desc","limit 100"]]};
+export const scoreTenths: TypedDocument<ScoreTenthsQuery, ScoreTenthsQueryVariables> =
+  {"name":"ScoreTenths","text":"query ScoreTenths($kind:String$since:Datetime){monitorCalibration(kind:$kind since:$since){nodes{name basis tenth scoreMean servedCount clickRate clickRateLower clickRateUpper correctedRate concordance}}}","sql":[["select name, basis, tenth, score_mean, served_count, click_rate, click_rate_lower, click_rate_upper, corrected_rate, concordance","from monitor.calibration(","  kind => $kind","  since => $since",")"]]};
 export const relevance: TypedDocument<RelevanceQuery, RelevanceQueryVariables> =
   {"name":"Relevance","text":"query Relevance($by:String$since:Datetime){monitorRelevance(by:$by since:$since){nodes{name listCount servedCount clickRate clickRateLower clickRateUpper completionRate dismissalRate coverage gini novelty}}}","sql":[["select name, list_count, served_count, click_rate, click_rate_lower, click_rate_upper, completion_rate, dismissal_rate, coverage, gini, novelty","from monitor.relevance(","  by => $by","  since => $since",")"]]};
 export const weeklyRelevance: TypedDocument<WeeklyRelevanceQuery, WeeklyRelevanceQueryVariables> =

@@ -58,5 +58,6 @@ export function useSettings() {
     const next = new URLSearchParams(Object.entries({ ...query, ...settings }).filter(([, value]) => value !== ""));
     route(`${path}?${next}`, true);
   };
-  return { days, period, course: query["course"], person: query["person"], change };
+  const { course, person, project, version } = query;
+  return { days, period, course, person, project, version, change };
 }

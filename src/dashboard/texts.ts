@@ -10,6 +10,7 @@ export const texts = {
     courses: "Courses",
     experiments: "Experiments",
     recommendations: "Recommendations",
+    models: "Models",
     privacy: "Privacy",
     operations: "Operations",
     queries: "Queries",
@@ -620,6 +621,64 @@ export const texts = {
       mean: "mean ms",
       p95: "95 % within ms",
       bytes: "bytes each",
+    },
+  },
+  models: {
+    project: "Project",
+    version: "Version",
+    deployed: (version: number) => `${version} (deployed)`,
+    none: "No model is registered yet: the worker trains them when there are enough data, and ml.train() trains your own.",
+    quality: {
+      title: (metric: string) => `Versions by ${metric}`,
+      explanation:
+        "The metric of the project for each version, on the rows that were held out at its training. Whether a smaller value is better depends on the metric. A version that is marked is not used until another one is trained.",
+      better: (higher: boolean) => (higher ? "a higher value is better" : "a lower value is better"),
+      marked: "marked",
+    },
+    metrics: {
+      title: (version: number) => `Metrics and parameters of version ${version}`,
+      explanation: "All that was measured on the rows that were held out, and the parameters of the training.",
+      name: "name",
+      value: "value",
+      of: "from",
+      metric: "metric",
+      parameter: "parameter",
+    },
+    comparisons: {
+      title: "Comparisons",
+      explanation:
+        "Each new version was compared with the deployed one on the same rows. It was deployed unless it was equal or worse.",
+      at: "at",
+      version: "new version",
+      value: "its value",
+      champion: "deployed version",
+      former: "its value",
+      outcome: "outcome",
+      empty: "No version of this project has been compared yet.",
+    },
+    drift: {
+      title: (version: number) => `Drift of version ${version}`,
+      explanation:
+        "How far the inputs, the calibration and the metric are from those of the training. The population stability index of an input is stable below 0.1, and has drifted above 0.25.",
+      at: "measured",
+      statistic: "statistic",
+      feature: "input",
+      value: "value",
+      reference: "in training",
+      verdict: "verdict",
+      empty:
+        "The drift of this version has not been measured yet: the worker does it each night, for deployed versions of tables.",
+      index: "population stability index",
+    },
+    tenths: {
+      title: "Clicks by score",
+      explanation:
+        "The click rate by the tenths of the scores, corrected for the ranks: in a model that orders well, it rises. Concordance is the share of pairs of a clicked and another row in which the clicked one has the higher score.",
+      model: "version",
+      tenth: "tenth",
+      score: "mean score",
+      corrected: "corrected click rate",
+      concordance: "concordance",
     },
   },
   /** How a version comes into service on the page of recommendations. */

@@ -98,6 +98,7 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "weeklyRelevance",
     "whyNot",
   ],
+  models: ["comparisons", "drift", "projectDeployments", "projectVersions", "projects", "scoreTenths"],
   privacy: [
     "consents",
     "dataMap",

@@ -93,6 +93,8 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     ["admin", "/overview?days=7"],
     ["admin", "/courses?course=course-algebra"],
     ["admin", "/recommendations"],
+    ["analyst", "/models"],
+    ["admin", "/models?project=recommend.course&version=1"],
     ["admin", "/privacy"],
     ["admin", "/operations"],
   ] as const)("%s at %s: no error, no request elsewhere, accessible, no sideways scrolling", async (role, path) => {
@@ -327,6 +329,36 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await page.getByText(/boost/).last().waitFor();
     expect(await form.getByLabel("Name", { exact: true }).inputValue()).toBe("spring");
     expect(await stored()).toBe(0);
+    await close();
+  });
+
+  test("a version that is chosen is part of the address; its metrics and comparisons are those of the registry", async () => {
+    await database.query("select recommend.train()");
+    const [model] = await database.rows<{ version: number; metrics: Record<string, number> }>(
+      "select version, metrics from ml.model join ml.project using (project_id) where name = 'recommend.course' order by version limit 1",
+    );
+    const { page, close } = await open("analyst", "/models?project=recommend.course&days=90");
+    await page.locator("select[name=version]").selectOption(String(model?.version));
+    await page.waitForURL(new RegExp(`version=${model?.version}$`));
+    const card = page.getByRole("region", { name: `Metrics and parameters of version ${model?.version}`, exact: true });
+    const people = card.getByRole("row").filter({ hasText: /^people/ });
+    await people.waitFor();
+    expect(await people.locator("td").allTextContents()).toEqual([
+      "people",
+      String(model?.metrics["people"]),
+      "metric",
+    ]);
+    const compared = page.getByRole("region", { name: "Comparisons", exact: true });
+    const rows = await database.rows<{ outcome: string }>(
+      "select outcome from ml.comparison order by comparison_id desc",
+    );
+    expect(await compared.locator("tbody tr td:last-child").allTextContents()).toEqual(
+      rows.map(({ outcome }) => outcome),
+    );
+    await compared.getByRole("button", { name: "SQL" }).click();
+    expect(await compared.locator("pre").textContent()).toMatch(
+      /from ml\.comparison\nwhere project_id = \d+\norder by/,
+    );
     await close();
   });
 

@@ -94,6 +94,10 @@ function select(field: FieldNode, schema: GraphQLSchema): string[] {
   const lines = [`select ${columns.length > 0 ? columns.join(", ") : "*"}`];
   if (isTable) {
     lines.push(`from ${viewNames[element] ?? qualified(element)}`);
+    const condition = given.get("condition");
+    const equal = condition?.kind === Kind.OBJECT ? condition.fields : [];
+    const conditions = equal.map(({ name, value }) => `${snake(name.value)} = ${literal(value)}`);
+    if (conditions.length > 0) lines.push(`where ${conditions.join(" and ")}`);
     const order = given.get("orderBy");
     const keys = order?.kind === Kind.LIST ? order.values : order === undefined ? [] : [order];
     const names = keys.map((key) => (key.kind === Kind.ENUM ? key.value.toLowerCase() : ""));

@@ -1,0 +1,268 @@
+import type { ComponentChildren } from "preact";
+import { Card } from "../card.tsx";
+import { bars, lines } from "../chart.tsx";
+import { present, useLoaded } from "../data.ts";
+import { Choice, SettingsForm } from "../form.tsx";
+import * as format from "../format.ts";
+import { comparisons, drift, projectDeployments, projects, projectVersions, scoreTenths } from "../operations.ts";
+import { useSettings } from "../settings.ts";
+import { texts } from "../texts.ts";
+
+const of = texts.models;
+const { versions, deployed } = texts.recommendations;
+
+interface Project {
+  projectId: number;
+  name: string;
+  metric: string;
+  higherIsBetter: boolean;
+}
+
+interface Version {
+  modelId: string;
+  version: number;
+}
+
+type Named = Record<string, unknown>;
+
+const numberAt = (metrics: unknown, name: string): number | null => {
+  const value = (metrics as Named | null)?.[name];
+  return typeof value === "number" ? value : null;
+};
+
+/** The single values of a JSON object, with the place of each as its name. */
+const entriesOf = (value: unknown, name = ""): [name: string, value: string][] =>
+  value !== null && typeof value === "object" && !Array.isArray(value)
+    ? Object.entries(value).flatMap(([key, part]) => entriesOf(part, name === "" ? key : `${name}.${key}`))
+    : [[name, typeof value === "number" ? format.metric(value) : [value].flat().join(", ")]];
+
+function Quality({ project: { projectId, metric, higherIsBetter } }: { project: Project }) {
+  return (
+    <Card
+      title={of.quality.title(metric)}
+      explanation={`${of.quality.explanation} ${metric}: ${of.quality.better(higherIsBetter)}.`}
+      operation={projectVersions}
+      variables={{ projectId }}
+      isWide
+      rows={({ mlModels }) => present(mlModels?.nodes)}
+      columns={({ count, metric: figure, span, text, time }) => [
+        count(versions.version, ({ version }) => version),
+        text(versions.algorithm, ({ algorithm }) => algorithm),
+        figure(metric, ({ metrics }) => numberAt(metrics, metric)),
+        count(versions.rows, ({ rowCount }) => rowCount),
+        span(versions.took, ({ duration }) => duration),
+        time(versions.trained, ({ trainedAt }) => trainedAt),
+        text(of.quality.marked, ({ markedReason }) => markedReason),
+      ]}
+      chart={(rows) => {
+        const measured = rows.flatMap(({ version, metrics }) => {
+          const value = numberAt(metrics, metric);
+          return value === null ? [] : [{ version, value }];
+        });
+        return bars(
+          measured.map(({ version }) => String(version)),
+          metric,
+          measured.map(({ value }) => value),
+        );
+      }}
+    />
+  );
+}
+
+function Details({ projectId, chosen }: { projectId: number; chosen: Version }) {
+  return (
+    <Card
+      title={of.metrics.title(chosen.version)}
+      explanation={of.metrics.explanation}
+      operation={projectVersions}
+      variables={{ projectId }}
+      rows={({ mlModels }) =>
+        present(mlModels?.nodes)
+          .filter(({ modelId }) => modelId === chosen.modelId)
+          .flatMap(({ metrics, parameters }) => [
+            ...entriesOf(metrics).map(([name, value]) => ({ name, value, from: of.metrics.metric })),
+            ...entriesOf(parameters).map(([name, value]) => ({ name, value, from: of.metrics.parameter })),
+          ])
+      }
+      columns={({ text }) => [
+        text(of.metrics.name, ({ name }) => name),
+        text(of.metrics.value, ({ value }) => value),
+        text(of.metrics.of, ({ from }) => from),
+      ]}
+    />
+  );
+}
+
+function Drift({ chosen }: { chosen: Version }) {
+  return (
+    <Card
+      title={of.drift.title(chosen.version)}
+      explanation={of.drift.explanation}
+      empty={of.drift.empty}
+      operation={drift}
+      variables={{ modelId: chosen.modelId }}
+      rows={({ mlDrifts }) => present(mlDrifts?.nodes)}
+      columns={({ metric, text, time }) => [
+        time(of.drift.at, ({ measuredAt }) => measuredAt),
+        text(of.drift.statistic, ({ statistic }) => statistic),
+        text(of.drift.feature, ({ feature }) => feature),
+        metric(of.drift.value, ({ value }) => value),
+        metric(of.drift.reference, ({ reference }) => reference),
+        text(of.drift.verdict, ({ verdict }) => verdict),
+      ]}
+      chart={(rows) => {
+        // The latest measurement of the inputs, those that moved most first.
+        const latest = rows
+          .filter(({ feature, measuredAt }) => feature !== null && measuredAt === rows[0]?.measuredAt)
+          .toSorted((one, other) => other.value - one.value)
+          .slice(0, 12);
+        return bars(
+          latest.map(({ feature }) => feature ?? ""),
+          of.drift.index,
+          latest.map(({ value }) => value),
+        );
+      }}
+    />
+  );
+}
+
+function ScoreTenths({ kind }: { kind: string }) {
+  const { since } = useSettings().period;
+  return (
+    <Card
+      title={of.tenths.title}
+      explanation={of.tenths.explanation}
+      operation={scoreTenths}
+      variables={{ kind, since }}
+      isWide
+      rows={({ monitorCalibration }) => present(monitorCalibration?.nodes)}
+      columns={({ count, rate, text }) => [
+        text(of.tenths.model, ({ name }) => name),
+        text(texts.whyNot.basis, ({ basis }) => basis),
+        count(of.tenths.tenth, ({ tenth }) => tenth),
+        count(of.tenths.score, ({ scoreMean }) => scoreMean),
+        count(texts.recommendations.weekly.served, ({ servedCount }) => servedCount),
+        rate(texts.recommendations.weekly.clicks, ({ clickRate }) => clickRate),
+        rate(of.tenths.corrected, ({ correctedRate }) => correctedRate),
+        rate(of.tenths.concordance, ({ concordance }) => concordance),
+      ]}
+      chart={(rows) => {
+        const names = [...new Set(rows.map(({ name, basis }) => `${name ?? format.missing} ${basis}`))];
+        const tenths = Array.from({ length: 10 }, (_, index) => index + 1);
+        return lines(
+          tenths.map(String),
+          names.map((name) => ({
+            name,
+            values: tenths.map(
+              (place) =>
+                rows.find((row) => row.tenth === place && `${row.name ?? format.missing} ${row.basis}` === name)
+                  ?.correctedRate ?? null,
+            ),
+          })),
+        );
+      }}
+    />
+  );
+}
+
+/** One project: its versions, how they compare, and the chosen version in detail. */
+function Figures({ project, children }: { project: Project; children: ComponentChildren }) {
+  const { projectId, name } = project;
+  const { version, days } = useSettings();
+  const trained = useLoaded(projectVersions, { projectId });
+  const served = useLoaded(projectDeployments, { projectId });
+  const error = trained.error ?? served.error;
+  if (error !== undefined) return <p class="note bad">{error.message}</p>;
+  if (trained.result === undefined || served.result === undefined)
+    return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
+  const known = present(trained.result.mlModels?.nodes);
+  const current = present(served.result.mlDeployments?.nodes)[0]?.modelId;
+  const chosen =
+    known.find((each) => String(each.version) === version) ??
+    known.find(({ modelId }) => modelId === current) ??
+    known[0];
+  return (
+    <>
+      <div class="settings">
+        {children}
+        <SettingsForm label={of.version} fixed={{ project: name, days: String(days) }}>
+          {() => (
+            <Choice
+              label={of.version}
+              name="version"
+              value={String(chosen?.version ?? "")}
+              choices={known.map((each) => [
+                String(each.version),
+                each.modelId === current ? of.deployed(each.version) : String(each.version),
+              ])}
+            />
+          )}
+        </SettingsForm>
+      </div>
+      <div class="cards">
+        <Quality project={project} />
+        <Card
+          title={of.comparisons.title}
+          explanation={of.comparisons.explanation}
+          empty={of.comparisons.empty}
+          operation={comparisons}
+          variables={{ projectId }}
+          rows={({ mlComparisons }) => present(mlComparisons?.nodes)}
+          columns={({ count, metric, text, time }) => [
+            time(of.comparisons.at, ({ comparedAt }) => comparedAt),
+            count(of.comparisons.version, ({ challengerModel }) => challengerModel?.version),
+            metric(of.comparisons.value, ({ challengerValue }) => challengerValue),
+            count(of.comparisons.champion, ({ championModel }) => championModel?.version),
+            metric(of.comparisons.former, ({ championValue }) => championValue),
+            text(of.comparisons.outcome, ({ outcome }) => outcome),
+          ]}
+        />
+        <Card
+          title={deployed.title}
+          explanation={deployed.explanation}
+          operation={projectDeployments}
+          variables={{ projectId }}
+          rows={({ mlDeployments }) => present(mlDeployments?.nodes)}
+          columns={({ count, text, time }) => [
+            time(deployed.at, ({ deployedAt }) => deployedAt),
+            count(versions.version, ({ model }) => model?.version),
+            text(versions.algorithm, ({ model }) => model?.algorithm),
+            text(deployed.strategy, ({ strategy }) => strategy),
+          ]}
+        />
+        {chosen !== undefined && (
+          <>
+            <Details key={`metrics ${chosen.modelId}`} projectId={projectId} chosen={chosen} />
+            <Drift key={`drift ${chosen.modelId}`} chosen={chosen} />
+          </>
+        )}
+        {name.startsWith("recommend.") && <ScoreTenths kind={name.slice("recommend.".length)} />}
+      </div>
+    </>
+  );
+}
+
+/** The registry of models: how good each version is, why it was deployed, and whether its inputs have moved. */
+export default function Models() {
+  const { project, days } = useSettings();
+  const { result, error } = useLoaded(projects, {});
+  if (error !== undefined) return <p class="note bad">{error.message}</p>;
+  if (result === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
+  const known = present(result.mlProjects?.nodes);
+  const chosen = known.find(({ name }) => name === project) ?? known[0];
+  if (chosen === undefined) return <p class="note">{of.none}</p>;
+  return (
+    <Figures key={chosen.projectId} project={chosen}>
+      <SettingsForm label={of.project} fixed={{ days: String(days) }}>
+        {() => (
+          <Choice
+            label={of.project}
+            name="project"
+            value={chosen.name}
+            choices={known.map(({ name }) => [name, name])}
+          />
+        )}
+      </SettingsForm>
+    </Figures>
+  );
+}
