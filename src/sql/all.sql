@@ -1173,6 +1173,7 @@
 --!include analytics/funnels/_walk_unordered.sql
 --!include analytics/funnels/_step_condition.sql
 --!include analytics/funnels/_search_statement.sql
+--!include analytics/funnels/_people_of_items.sql
 --!include analytics/funnels/_funnel_attempts.sql
 --!include analytics/funnels/_attempts_by_value.sql
 --!include analytics/funnels/funnel.sql
