@@ -23,7 +23,8 @@ declare
 begin
   v_queued := track.queued_days(v_first_day, v_end_day, _journeys.people);
   if v_queued.people is null then
-    -- The whole list where it is within the period. Places are computed once: each function that reads a list copies it.
+    -- The whole list where it is within the period. Places are computed once: each function that reads a list copies
+    -- it.
     return query
     select
       placed.person_id, placed.event_type_id, placed.is_automatic,
