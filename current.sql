@@ -96,7 +96,9 @@ comment on column analytics.grade_bucket.is_other is $$Whether the row is about 
 comment on column analytics.intervention_outcome.breakdown_value is $$
 Value of the breakdown; null for people without one, for other values, and without a breakdown.
 $$;
-comment on column analytics.intervention_outcome.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.intervention_outcome.is_other is $$
+Whether the row is about all values that are not named.
+$$;
 comment on column analytics.session_bin.breakdown_value is $$
 Value of the breakdown; null for people without one, for other values, and without a breakdown.
 $$;

@@ -2396,7 +2396,9 @@ $$;
 comment on column analytics.intervention_outcome.breakdown_value is $$
 Value of the breakdown; null for people without one, for other values, and without a breakdown.
 $$;
-comment on column analytics.intervention_outcome.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.intervention_outcome.is_other is $$
+Whether the row is about all values that are not named.
+$$;
 
 create type analytics.session_bin as (
   bin_start float8,
