@@ -40,7 +40,7 @@ function sessionDistribution(name: string, period: Period): Question {
   };
 }
 
-/** What reading the sessions of a period costs alone, before anything is computed from them. */
+/** The cost of reading the sessions of a period alone, before anything is computed from them. */
 function countedSessions(name: string, [since, until]: Period): Question {
   const question = `
       select count(*)
