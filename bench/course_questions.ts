@@ -40,6 +40,37 @@ function sessionDistribution(name: string, period: Period): Question {
   };
 }
 
+/** The cost of reading the sessions of a period alone, before anything is computed from them. */
+function countedSessions(name: string, [since, until]: Period): Question {
+  const question = `
+      select count(*)
+      from track.session
+      where started_at >= '${since}'::moment
+        and started_at < '${until}'::moment
+        and view_count >= 0
+        and person_id <> 0`;
+  return { name: `sessions counted, ${name}`, times: 3, ours: question, plain: question };
+}
+
+/** The same of the journeys. */
+function countedEvents(name: string, [since, until]: Period): Question {
+  return {
+    name: `events of journeys counted, ${name}`,
+    times: 3,
+    ours: `
+      select sum(cardinality(occurred_at))
+      from analytics._journeys(array[0], true, false, '${since}'::moment, '${until}'::moment)`,
+    plain: `
+      select count(*)
+      from track.event
+      join track.event_type using (event_type_id)
+      where not is_automatic
+        and occurred_at >= '${since}'::moment
+        and occurred_at < '${until}'::moment
+        and person_id <> 0`,
+  };
+}
+
 function sessionItems(name: string, period: Period): Question {
   return {
     name: `session_items, entry, ${name}`,
@@ -249,6 +280,8 @@ export function courseQuestions(year: Period, days: Period, until: number): Ques
     sessionDistribution("28 days", days),
     sessionDistribution("a year", year),
     sessionItems("a year", year),
+    countedSessions("a year", year),
+    countedEvents("28 days", days),
     hourOfWeek("28 days", null, days),
     hourOfWeek("submissions of a year", "Task Submitted", year),
     productivityCycle("28 days", null, days),

@@ -1052,6 +1052,7 @@
 --!include analytics/functions/_among.sql
 --!include analytics/functions/_members.sql
 --!include analytics/functions/_people_by_value.sql
+--!include analytics/functions/_people_groups.sql
 --!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
@@ -1173,6 +1174,7 @@
 --!include analytics/funnels/_walk_unordered.sql
 --!include analytics/funnels/_step_condition.sql
 --!include analytics/funnels/_search_statement.sql
+--!include analytics/funnels/_people_of_items.sql
 --!include analytics/funnels/_funnel_attempts.sql
 --!include analytics/funnels/_attempts_by_value.sql
 --!include analytics/funnels/funnel.sql
@@ -1195,6 +1197,7 @@
 --!include analytics/learning/engagement_levels.sql
 --!include analytics/learning/task_deadlines.sql
 --!include analytics/learning/_visible_learners.sql
+--!include analytics/learning/_learner_groups.sql
 --!include analytics/learning/_item_uses.sql
 --!include analytics/learning/_kind_items.sql
 --!include analytics/learning/stopping_points.sql

@@ -1714,7 +1714,9 @@ create type analytics.session_item as (
   session_count bigint,
   person_count bigint,
   bounce_count bigint,
-  bounce_rate float8
+  bounce_rate float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.session_item is $$
@@ -1731,6 +1733,10 @@ comment on column analytics.session_item.bounce_count is $$
 Number of bounces: sessions of at most one page view and less than 10 seconds of engaged time.
 $$;
 comment on column analytics.session_item.bounce_rate is $$Share of the bounces.$$;
+comment on column analytics.session_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.session_item.is_other is $$Whether the row is about all values that are not named.$$;
 
 /* -------------------------------------------------------------------------------------------------- anomalies -- */
 
@@ -1768,7 +1774,9 @@ create type analytics.week_hour as (
   hour int,
   event_count bigint,
   person_count bigint,
-  share float8
+  share float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.week_hour is $$
@@ -1780,6 +1788,10 @@ comment on column analytics.week_hour.hour is $$Hour of the day, from 0 to 23.$$
 comment on column analytics.week_hour.event_count is $$Number of events.$$;
 comment on column analytics.week_hour.person_count is $$Number of distinct people.$$;
 comment on column analytics.week_hour.share is $$Share of the events of all hours; null without events.$$;
+comment on column analytics.week_hour.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.week_hour.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.engagement_level as (
   section text,
@@ -1787,7 +1799,9 @@ create type analytics.engagement_level as (
   item_count bigint,
   level text,
   person_count bigint,
-  share float8
+  share float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.engagement_level is $$
@@ -1800,6 +1814,10 @@ comment on column analytics.engagement_level.item_count is $$Number of items of 
 comment on column analytics.engagement_level.level is $$Level, in the words of Aspects.$$;
 comment on column analytics.engagement_level.person_count is $$Number of learners.$$;
 comment on column analytics.engagement_level.share is $$Share of the learners of the course; null without learners.$$;
+comment on column analytics.engagement_level.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.engagement_level.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.task_deadline as (
   task text,
@@ -1812,7 +1830,9 @@ create type analytics.task_deadline as (
   missing_count bigint,
   floating_count bigint,
   median_lead interval,
-  median_work interval
+  median_work interval,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.task_deadline is $$
@@ -1840,6 +1860,10 @@ $$;
 comment on column analytics.task_deadline.median_work is $$
 Median time from the start of the task to its submission; null without such.
 $$;
+comment on column analytics.task_deadline.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.task_deadline.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.trend_figure as (
   breakdown_value text,
@@ -2000,7 +2024,9 @@ create type analytics.stopping_point as (
   reached_count bigint,
   stopped_count bigint,
   share float8,
-  share_of_stopped float8
+  share_of_stopped float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.stopping_point is $$
@@ -2022,6 +2048,10 @@ $$;
 comment on column analytics.stopping_point.share_of_stopped is $$
 Share of the learners who stopped in the course that did so at the item; null when no learner stopped.
 $$;
+comment on column analytics.stopping_point.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.stopping_point.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.own_chronotype as (
   zone text,
@@ -2058,7 +2088,14 @@ Chronotype of the person; null without activity.
 `undetermined`.
 $$;
 
-create type analytics.cycle_hour as (hour int, hour_count bigint, person_count bigint, share float8);
+create type analytics.cycle_hour as (
+  hour int,
+  hour_count bigint,
+  person_count bigint,
+  share float8,
+  breakdown_value text,
+  is_other boolean
+);
 
 comment on type analytics.cycle_hour is $$
 An hour of the day with its activity.
@@ -2072,8 +2109,18 @@ comment on column analytics.cycle_hour.person_count is $$Number of distinct peop
 comment on column analytics.cycle_hour.share is $$
 Share of the active hours of all hours of the day; null without any.
 $$;
+comment on column analytics.cycle_hour.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.cycle_hour.is_other is $$Whether the row is about all values that are not named.$$;
 
-create type analytics.chronotype as (chronotype text, person_count bigint, share float8);
+create type analytics.chronotype as (
+  chronotype text,
+  person_count bigint,
+  share float8,
+  breakdown_value text,
+  is_other boolean
+);
 
 comment on type analytics.chronotype is $$
 A chronotype with the number of people.
@@ -2082,6 +2129,10 @@ $$;
 comment on column analytics.chronotype.chronotype is $$Chronotype, as in `analytics.my_chronotype`.$$;
 comment on column analytics.chronotype.person_count is $$Number of people.$$;
 comment on column analytics.chronotype.share is $$Share of the people of all chronotypes; null without any.$$;
+comment on column analytics.chronotype.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.chronotype.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.analysed_item as (
   item text,
@@ -2091,7 +2142,9 @@ create type analytics.analysed_item as (
   attempt_count bigint,
   difficulty float8,
   discrimination float8,
-  discrimination_index float8
+  discrimination_index float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.analysed_item is $$
@@ -2114,13 +2167,19 @@ comment on column analytics.analysed_item.discrimination_index is $$
 Mean score of the upper 27 % of the learners less that of the lower 27 %, from -1 to 1.
 Null when one of these groups has not answered the item.
 $$;
+comment on column analytics.analysed_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.analysed_item.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.progress_level as (
   lower_bound float8,
   upper_bound float8,
   person_count bigint,
   share float8,
-  completed_count bigint
+  completed_count bigint,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.progress_level is $$
@@ -2138,6 +2197,10 @@ comment on column analytics.progress_level.share is $$Share of the learners of a
 comment on column analytics.progress_level.completed_count is $$
 Number of them who have completed the course according to their enrolment.
 $$;
+comment on column analytics.progress_level.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.progress_level.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.course_term as (
   term text,
@@ -2149,7 +2212,9 @@ create type analytics.course_term as (
   completion_rate float8,
   median_time interval,
   graded_count bigint,
-  mean_grade float8
+  mean_grade float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.course_term is $$
@@ -2168,8 +2233,19 @@ Median time from the enrolment to the completion; null without completions.
 $$;
 comment on column analytics.course_term.graded_count is $$Number of learners with a grade.$$;
 comment on column analytics.course_term.mean_grade is $$Mean grade, from 0 to 1; null without grades.$$;
+comment on column analytics.course_term.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.course_term.is_other is $$Whether the row is about all values that are not named.$$;
 
-create type analytics.grade_bucket as (lower_bound float8, upper_bound float8, person_count bigint, share float8);
+create type analytics.grade_bucket as (
+  lower_bound float8,
+  upper_bound float8,
+  person_count bigint,
+  share float8,
+  breakdown_value text,
+  is_other boolean
+);
 
 comment on type analytics.grade_bucket is $$
 A range of grades with the learners who have such a grade.
@@ -2183,6 +2259,10 @@ Grade below which the range ends, inclusive for 1; null for learners without a g
 $$;
 comment on column analytics.grade_bucket.person_count is $$Number of learners.$$;
 comment on column analytics.grade_bucket.share is $$Share of the learners of the course; null without learners.$$;
+comment on column analytics.grade_bucket.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.grade_bucket.is_other is $$Whether the row is about all values that are not named.$$;
 
 create table analytics.intervention (
   intervention_id bigint generated always as identity primary key,
@@ -2281,7 +2361,9 @@ create type analytics.intervention_outcome as (
   completed_count bigint,
   dropped_count bigint,
   share_resumed float8,
-  mean_risk float8
+  mean_risk float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.intervention_outcome is $$
@@ -2311,13 +2393,21 @@ $$;
 comment on column analytics.intervention_outcome.mean_risk is $$
 Mean predicted probability of dropping out when the notes were written; null without predictions.
 $$;
+comment on column analytics.intervention_outcome.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.intervention_outcome.is_other is $$
+Whether the row is about all values that are not named.
+$$;
 
 create type analytics.session_bin as (
   bin_start float8,
   bin_end float8,
   session_count bigint,
   person_count bigint,
-  share float8
+  share float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.session_bin is $$
@@ -2328,6 +2418,10 @@ comment on column analytics.session_bin.bin_end is $$End of the bin, exclusive; 
 comment on column analytics.session_bin.session_count is $$Number of sessions.$$;
 comment on column analytics.session_bin.person_count is $$Number of people with such sessions.$$;
 comment on column analytics.session_bin.share is $$Share of all sessions; null without sessions.$$;
+comment on column analytics.session_bin.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.session_bin.is_other is $$Whether the row is about all values that are not named.$$;
 
 /* ---------------------------------------------------------------------------------------- clusters of behaviour -- */
 

@@ -92,6 +92,7 @@ test("an instructor sees exact figures of the learners of her course only", asyn
       ["null", "CF002"],
       ["'nothing'", "CF002"],
       ["'course', among => 'counted'", "CF005"],
+      ["'course', breakdown => 'set.counted'", "CF005"],
     ])
       expect(await db.rejects(`select * from analytics.chronotypes(${given})`)).toMatchObject({ code });
   });

@@ -457,6 +457,14 @@ declare
     -- Without any event (0), and without both optional steps and exclusions.
     and cardinality(v_types) = cardinality(filters)
     and (v_optional = 0 or v_step_count = cardinality(filters));
+  -- The items of the steps that begin an attempt; null where one of these steps is of any item.
+  v_entry_items constant int[] := (
+    select case when bool_and(filter.items is not null) then array_agg(item.item_id) end
+    from unnest(filters) as filter
+    left join lateral unnest(filter.items) as item (item_id) on true
+    where not filter.is_exclusion
+      and (filter.first_step = 1 or step_order = 'unordered')
+  );
   v_visible tstzmultirange[];
   v_blocks int[];
   v_people bit(4096)[];
@@ -466,6 +474,14 @@ begin
   select array_agg(member.block order by member.block), array_agg(member.people order by member.block)
   into v_blocks, v_people
   from analytics._members(_funnel_attempts.among, _funnel_attempts.smallest_group) as member;
+  if v_entry_items is not null then
+    v_people := array(
+      select entry.people & coalesce(used.people, v_no_people)
+      from unnest(v_blocks, v_people) as entry (block, people)
+      left join analytics._people_of_items(v_entry_items, v_since, v_until) as used on used.block = entry.block
+      order by entry.block
+    );
+  end if;
   if smallest_group is not null then
     v_visible := array(
       select

@@ -23,37 +23,34 @@ declare
 begin
   v_queued := track.queued_days(v_first_day, v_end_day, _journeys.people);
   if v_queued.people is null then
-    -- The whole list where it is within the period.
+    -- The whole list where it is within the period. Places are computed once: each function that reads a list copies
+    -- it.
     return query
     select
-      step.person_id, step.event_type_id, step.is_automatic,
+      placed.person_id, placed.event_type_id, placed.is_automatic,
       case
-        when step.occurred_at[1] >= _journeys.since
-          and step.occurred_at[cardinality(step.occurred_at)] < _journeys.until
-          then step.occurred_at
-        else step.occurred_at[
-          width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) + 1
-          :width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at)
-        ]
+        when placed.before = 0 and placed.end_place = cardinality(placed.occurred_at) then placed.occurred_at
+        else placed.occurred_at[placed.before + 1:placed.end_place]
       end,
       case
         when not _journeys.with_items then null
-        when step.occurred_at[1] >= _journeys.since
-          and step.occurred_at[cardinality(step.occurred_at)] < _journeys.until
-          then step.item_ids
-        else step.item_ids[
-          width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) + 1
-          :width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at)
-        ]
+        when placed.before = 0 and placed.end_place = cardinality(placed.item_ids) then placed.item_ids
+        else placed.item_ids[placed.before + 1:placed.end_place]
       end
-    from track.step
-    where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
-      and step.person_id <> 0
-      and (_journeys.people is null or step.person_id = any (_journeys.people))
-      and step.since > v_first_day - 366
-      and step.since < v_end_day
-      and step.occurred_at[1] < _journeys.until
-      and step.occurred_at[cardinality(step.occurred_at)] >= _journeys.since;
+    from (
+      select
+        step.person_id, step.event_type_id, step.is_automatic, step.occurred_at, step.item_ids,
+        width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as before,
+        width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as end_place
+      from track.step
+      where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+        and step.person_id <> 0
+        and (_journeys.people is null or step.person_id = any (_journeys.people))
+        and step.since > v_first_day - 366
+        and step.since < v_end_day
+      offset 0
+    ) as placed
+    where placed.before < placed.end_place;
     return;
   end if;
 

@@ -1,5 +1,5 @@
 create or replace function analytics._intervention_outcomes(
-  course_id bigint, learners bigint[], days int, smallest_group int
+  course_id bigint, learners bigint[], days int, smallest_group int, breakdown_value text, is_other boolean
 )
 returns setof analytics.intervention_outcome
 language plpgsql
@@ -84,22 +84,31 @@ begin
   select
     shown.action, shown.person_count, shown.resumed_count, shown.idle_count, shown.open_count, shown.completed_count,
     shown.dropped_count, shown.resumed_count / nullif(shown.resumed_count + shown.idle_count, 0)::float8,
-    shown.mean_risk
+    shown.mean_risk,
+    _intervention_outcomes.breakdown_value, _intervention_outcomes.is_other
   from shown
   where shown.person_count > 0
   order by shown.person_count desc, shown.action collate "C";
 end;
 $$;
 
-comment on function analytics._intervention_outcomes(bigint, bigint[], int, int) is $$
+comment on function analytics._intervention_outcomes(bigint, bigint[], int, int, text, boolean) is $$
 Computes the result of `analytics.intervention_outcomes` for learners, with the privileges of the caller.
 `smallest_group`: see `analytics._shown` and `analytics._shown_mean`; null: exact figures.
 $$;
 
-grant execute on function analytics._intervention_outcomes(bigint, bigint[], int, int) to insights_reader;
+grant execute on function analytics._intervention_outcomes(
+  bigint, bigint[], int, int, text, boolean
+) to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures that its caller may see. */
-create or replace function analytics.intervention_outcomes(course text, days int default 14, among text default null)
+create or replace function analytics.intervention_outcomes(
+  course text,
+  days int default 14,
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
+)
 returns setof analytics.intervention_outcome
 language plpgsql
 stable
@@ -115,31 +124,44 @@ set jit to off
 as $$
 declare
   v_visible record;
+  v_part record;
 begin
   perform common.check_count('days', intervention_outcomes.days, 1, 365);
-  v_visible := analytics._visible_learners(coalesce(intervention_outcomes.course, ''), intervention_outcomes.among);
-  return query
-  select *
-  from analytics._intervention_outcomes(
-    v_visible.course_id, v_visible.learners, intervention_outcomes.days, v_visible.smallest_group
+  v_visible := analytics._visible_learners(
+    coalesce(intervention_outcomes.course, ''), intervention_outcomes.among, intervention_outcomes.breakdown
   );
+  for v_part in
+    select *
+    from analytics._learner_groups(
+      intervention_outcomes.breakdown, intervention_outcomes.top_values, v_visible.smallest_group, v_visible.learners
+    )
+  loop
+    return query
+    select *
+    from analytics._intervention_outcomes(
+      v_visible.course_id, v_part.people, intervention_outcomes.days, v_visible.smallest_group, v_part.value,
+      v_part.is_other
+    );
+  end loop;
 end;
 $$;
 
-alter function analytics.intervention_outcomes(text, int, text) owner to insights_reader;
+alter function analytics.intervention_outcomes(text, int, text, text, int) owner to insights_reader;
 
-comment on function analytics.intervention_outcomes(text, int, text) is $$
+comment on function analytics.intervention_outcomes(text, int, text, text, int) is $$
 Returns the outcome of what teachers did about the learners of a course, by kind of action.
 A learner has resumed when she was active in the course within `days` after the first action of the kind. This does not
 show what the action caused: teachers choose whom they help, and many learners resume by themselves. An experiment does
 (`experiment.assign`). Learners are people who are or were enrolled, without those who have opted out of the
 purpose `analytics`; `among`: people of these sets now.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For administrators and workers, figures are exact; for instructors too, in the courses that they teach now. Analysts see
 figures of counted people: actions about fewer people than `analytics.setting.smallest_group` are left out, a number of
 fewer people reads as 0, others are rounded by `analytics._shown`, and the mean is null for fewer than 1.5 times as
 many. Errors: CF001 for `days` that are not from 1 to 365; CF002 for an unknown course or set (names the nearest), and a
-course that the instructor does not teach; CF005 for `among` given by an instructor.
+course that the instructor does not teach; CF005 for `among` or `breakdown` given by an instructor.
 $$;
 
-grant execute on function analytics.intervention_outcomes(text, int, text)
+grant execute on function analytics.intervention_outcomes(text, int, text, text, int)
 to insights_instructor, insights_analyst, insights_admin, insights_worker;

@@ -1,6 +1,7 @@
 create or replace function analytics._visible_learners(
   course text,
   among text,
+  breakdown text,
   out course_id bigint,
   out learners bigint[],
   out smallest_group int
@@ -14,45 +15,28 @@ declare
   v_reads_all constant boolean := track.reads_all_people();
   v_caller constant text := case current_setting('role') when 'none' then session_user else current_setting('role') end;
   v_teaches constant boolean := not v_reads_all and not pg_has_role(v_caller, 'insights_analyst', 'usage');
-  v_blocks int[];
-  v_people bit(4096)[];
 begin
   -- For an instructor, only a course that she teaches now.
   course_id := case
     when v_teaches then analytics._course_id(_visible_learners.course)
     else analytics._item_id(_visible_learners.course)
   end;
-  if v_teaches and _visible_learners.among is not null then
+  if v_teaches and (_visible_learners.among is not null or _visible_learners.breakdown is not null) then
     perform common.refuse(
-      'CF005', 'instructors cannot filter by sets of people', 'Leave among out: the learners of the course are meant.'
+      'CF005', 'instructors cannot filter by sets of people, or break down by them',
+      'Leave among and breakdown out: the learners of the course are meant.'
     );
   end if;
   if not v_reads_all and not v_teaches then
     smallest_group := (select setting.smallest_group from analytics.setting);
   end if;
 
-  -- Read first, so that an invalid argument is an error also when there are no enrolments.
-  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
-  from analytics._members(_visible_learners.among, _visible_learners.smallest_group) as member;
   if course_id is null then
-    learners := array(
-      select person.person_id
-      from track.person
-      join unnest(v_blocks, v_people) as member (block, people)
-        on member.block = person.person_id / 4096
-        and get_bit(member.people, (person.person_id % 4096)::int) <> 0
-      where person.person_id <> 0
-    );
+    learners := analytics._people_among(_visible_learners.among, _visible_learners.smallest_group, false);
     return;
   end if;
-  learners := array(
-    select distinct enrolment.person_id
-    from track.enrolment
-    join unnest(v_blocks, v_people) as member (block, people)
-      on member.block = enrolment.person_id / 4096
-      and get_bit(member.people, (enrolment.person_id % 4096)::int) <> 0
-    where enrolment.item_id = _visible_learners.course_id
-      and enrolment.person_id <> 0
+  learners := analytics._enrolled_learners(
+    _visible_learners.course_id, _visible_learners.among, _visible_learners.smallest_group, true
   );
   if v_teaches then
     learners := array(
@@ -64,7 +48,7 @@ begin
 end;
 $$;
 
-comment on function analytics._visible_learners(text, text) is $$
+comment on function analytics._visible_learners(text, text, text) is $$
 Returns a course, the people enrolled in it whose figures the caller may see, and the floor that applies to them.
 `course` null: all people, for administrators, workers and analysts.
 Called by definers: it reads the role of the caller. Administrators and workers: all but excluded people, of these sets
@@ -72,7 +56,7 @@ now (`among`), and no floor (null). Analysts: the counted ones of them, and `ana
 Instructors: those of a course that they teach now, without people who have opted out of `analytics` and those whose
 data is restricted, and no floor. People who have dropped the course are included.
 Errors: CF001 and CF002 as `analytics._among`; CF002 for an unknown course, or one that the instructor does not teach;
-CF005 for `among` given by an instructor.
+CF005 for `among` or `breakdown` given by an instructor.
 $$;
 
-grant execute on function analytics._visible_learners(text, text) to insights_reader;
+grant execute on function analytics._visible_learners(text, text, text) to insights_reader;

@@ -5,7 +5,9 @@ create or replace function analytics._chronotypes(
   until timestamptz,
   zone text,
   among text,
-  smallest_group int
+  smallest_group int,
+  breakdown_value text,
+  is_other boolean
 )
 returns setof analytics.chronotype
 language plpgsql
@@ -39,21 +41,22 @@ begin
 
   select
     shown.chronotype, shown.person_count,
-    shown.person_count / nullif(sum(shown.person_count) over (), 0)::float8
+    shown.person_count / nullif(sum(shown.person_count) over (), 0)::float8,
+    _chronotypes.breakdown_value, _chronotypes.is_other
   from shown
   order by shown.place;
 end;
 $$;
 
 comment on function analytics._chronotypes(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int
+  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
 ) is $$
 Computes the result of `analytics.chronotypes` for people, with the privileges of the caller.
 `smallest_group`: see `analytics._active_hours` and `analytics._shown`; null: exact figures.
 $$;
 
 grant execute on function analytics._chronotypes(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int
+  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
 )
 to insights_reader;
 
@@ -63,7 +66,9 @@ create or replace function analytics.chronotypes(
   since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '84 days') at time zone 'UTC',
   until timestamptz default now(),
   zone text default null,
-  among text default null
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.chronotype
 language plpgsql
@@ -80,32 +85,42 @@ set jit to off
 as $$
 declare
   v_visible record;
+  v_part record;
 begin
-  v_visible := analytics._visible_learners(chronotypes.course, chronotypes.among);
-  return query
-  select *
-  from analytics._chronotypes(
-    v_visible.course_id, v_visible.learners, chronotypes.since, chronotypes.until, chronotypes.zone,
-    chronotypes.among, v_visible.smallest_group
-  );
+  v_visible := analytics._visible_learners(chronotypes.course, chronotypes.among, chronotypes.breakdown);
+  for v_part in
+    select *
+    from analytics._learner_groups(
+      chronotypes.breakdown, chronotypes.top_values, v_visible.smallest_group, v_visible.learners
+    )
+  loop
+    return query
+    select *
+    from analytics._chronotypes(
+      v_visible.course_id, v_part.people, chronotypes.since, chronotypes.until, chronotypes.zone,
+      chronotypes.among, v_visible.smallest_group, v_part.value, v_part.is_other
+    );
+  end loop;
 end;
 $$;
 
-alter function analytics.chronotypes(text, timestamptz, timestamptz, text, text) owner to insights_reader;
+alter function analytics.chronotypes(text, timestamptz, timestamptz, text, text, text, int) owner to insights_reader;
 
-comment on function analytics.chronotypes(text, timestamptz, timestamptz, text, text) is $$
+comment on function analytics.chronotypes(text, timestamptz, timestamptz, text, text, text, int) is $$
 Returns the chronotypes of people: how many learn in the morning, in the evening, or at no particular time.
 The types are those of `analytics.my_chronotype`, from the active hours of each person: of any item, or in `course` for
 the people who are enrolled in it. People without activity in the period are left out. Hours are those of `zone`; null:
 of the zone of each person (the trait `timezone`, UTC without one). The period is extended to whole days. `among`:
 people of these sets now.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For administrators and workers, figures are exact; for instructors too, in the courses that they teach now, without
 people who have opted out of the purpose `analytics`. Analysts see figures of counted people, of the days and hours on
 which enough of them were active; fewer people than `analytics.setting.smallest_group` are 0, other figures are rounded
 by `analytics._shown`, and shares are computed from these numbers. Without `course`, an instructor gets an error.
 Errors: CF001 for a period, CF002 for an unknown course, set or zone (names the nearest) and for a course that the
-instructor does not teach, CF005 for `among` given by an instructor, CF008 for more than 10,000 days.
+instructor does not teach, CF005 for `among` or `breakdown` given by an instructor, CF008 for more than 10,000 days.
 $$;
 
-grant execute on function analytics.chronotypes(text, timestamptz, timestamptz, text, text)
+grant execute on function analytics.chronotypes(text, timestamptz, timestamptz, text, text, text, int)
 to insights_instructor, insights_analyst, insights_admin, insights_worker;

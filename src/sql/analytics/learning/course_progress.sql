@@ -1,5 +1,11 @@
 create or replace function analytics._course_progress(
-  course_id bigint, learners bigint[], structure text, kind text, smallest_group int
+  course_id bigint,
+  learners bigint[],
+  structure text,
+  kind text,
+  smallest_group int,
+  breakdown_value text,
+  is_other boolean
 )
 returns setof analytics.progress_level
 language plpgsql
@@ -127,25 +133,30 @@ begin
   select
     shown.lower_bound::float8, shown.upper_bound::float8, shown.person_count,
     shown.person_count / nullif(sum(shown.person_count) over (), 0)::float8,
-    shown.completed_count
+    shown.completed_count,
+    _course_progress.breakdown_value, _course_progress.is_other
   from shown
   order by shown.number;
 end;
 $$;
 
-comment on function analytics._course_progress(bigint, bigint[], text, text, int) is $$
+comment on function analytics._course_progress(bigint, bigint[], text, text, int, text, boolean) is $$
 Computes the result of `analytics.course_progress` for learners of a course, with the privileges of the caller.
 `smallest_group`: see `analytics._shown`; null: exact figures.
 $$;
 
-grant execute on function analytics._course_progress(bigint, bigint[], text, text, int) to insights_reader;
+grant execute on function analytics._course_progress(
+  bigint, bigint[], text, text, int, text, boolean
+) to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures that its caller may see. */
 create or replace function analytics.course_progress(
   course text,
   structure text default 'then',
   kind text default null,
-  among text default null
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.progress_level
 language plpgsql
@@ -162,13 +173,16 @@ set jit to off
 as $$
 declare
   v_visible record;
+  v_part record;
 begin
   if course_progress.structure is null or course_progress.structure not in ('then', 'now') then
     perform common.refuse(
       'CF001', format('structure is "%s"', left(course_progress.structure, 100)), 'Use then or now.'
     );
   end if;
-  v_visible := analytics._visible_learners(coalesce(course_progress.course, ''), course_progress.among);
+  v_visible := analytics._visible_learners(
+    coalesce(course_progress.course, ''), course_progress.among, course_progress.breakdown
+  );
   if not exists (
     select
     from track.item_periods(v_visible.course_id) as within
@@ -187,17 +201,25 @@ begin
       'Give a kind that the course contains; send its items, or call track.sync_items, when it has no structure yet.'
     );
   end if;
-  return query
-  select *
-  from analytics._course_progress(
-    v_visible.course_id, v_visible.learners, course_progress.structure, course_progress.kind, v_visible.smallest_group
-  );
+  for v_part in
+    select *
+    from analytics._learner_groups(
+      course_progress.breakdown, course_progress.top_values, v_visible.smallest_group, v_visible.learners
+    )
+  loop
+    return query
+    select *
+    from analytics._course_progress(
+      v_visible.course_id, v_part.people, course_progress.structure, course_progress.kind,
+      v_visible.smallest_group, v_part.value, v_part.is_other
+    );
+  end loop;
 end;
 $$;
 
-alter function analytics.course_progress(text, text, text, text) owner to insights_reader;
+alter function analytics.course_progress(text, text, text, text, text, int) owner to insights_reader;
 
-comment on function analytics.course_progress(text, text, text, text) is $$
+comment on function analytics.course_progress(text, text, text, text, text, int) is $$
 Returns how far the learners of a course have come: how many have used none, some or all of its items.
 Progress is the share of the items that the learner has used since the beginning of her latest enrolment, so that a new
 run, or a reset with a new `enrolled_at`, begins at 0; automatic events are left out. `structure` = `then`: of the items
@@ -208,13 +230,15 @@ else from when it was first seen or used (from the beginning of that month), unt
 course contained it (`track.item_periods`). Learners of a course without items at that time are left out.
 `completed_count` is the number of them with a completed enrolment. Learners are all who are or were enrolled; `among`:
 people of these sets now.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For administrators and workers, figures are exact; for instructors too, in the courses that they teach now, without
 people who have opted out of the purpose `analytics`. Analysts see figures of counted people: a number of fewer people
 than `analytics.setting.smallest_group` reads as 0, others are rounded by `analytics._shown`, and shares are computed
 from these numbers.
 Errors: CF001 for another structure; CF002 for an unknown course or set (names the nearest), a course that the
-instructor does not teach, and one without such items; CF005 for `among` given by an instructor.
+instructor does not teach, and one without such items; CF005 for `among` or `breakdown` given by an instructor.
 $$;
 
-grant execute on function analytics.course_progress(text, text, text, text)
+grant execute on function analytics.course_progress(text, text, text, text, text, int)
 to insights_instructor, insights_analyst, insights_admin, insights_worker;

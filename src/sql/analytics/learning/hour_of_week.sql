@@ -5,6 +5,8 @@ create or replace function analytics._hour_of_week(
   zone text,
   item text,
   among text,
+  breakdown text,
+  top_values int,
   smallest_group int
 )
 returns setof analytics.week_hour
@@ -40,6 +42,14 @@ begin
   return query
   with member as materialized (
     select entry.block, entry.people from unnest(v_blocks, v_people) as entry (block, people)
+  ),
+
+  part as materialized (
+    select part.value, part.is_other, entry.block, entry.people
+    from analytics._people_groups(
+      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, v_blocks, v_people
+    ) as part
+    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
   ),
 
   -- Zones that PostgreSQL does not know are ignored.
@@ -80,44 +90,54 @@ begin
   ),
 
   counted as (
-    select by_person.week_hour, sum(by_person.event_count) as event_count, count(*) as person_count
+    select
+      part.value, part.is_other, by_person.week_hour, sum(by_person.event_count) as event_count,
+      count(*) as person_count
     from by_person
-    group by by_person.week_hour
+    join part
+      on part.block = by_person.person_id / 4096
+      and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
+    group by part.value, part.is_other, by_person.week_hour
   ),
 
   shown as (
     select
-      weekday.number as weekday, hour.number as hour,
+      every.value, every.is_other, weekday.number as weekday, hour.number as hour,
       coalesce(
         analytics._shown(counted.event_count::float8, counted.person_count, _hour_of_week.smallest_group), 0
       )::bigint as event_count,
       coalesce(
         analytics._shown(counted.person_count, counted.person_count, _hour_of_week.smallest_group), 0
       )::bigint as person_count
-    from generate_series(1, 7) as weekday (number)
+    from (
+      select distinct counted.value, counted.is_other from counted where _hour_of_week.breakdown is not null
+      union all
+      select null, false where _hour_of_week.breakdown is null
+    ) as every
+    cross join generate_series(1, 7) as weekday (number)
     cross join generate_series(0, 23) as hour (number)
-    left join counted on counted.week_hour = 24 * (weekday.number - 1) + hour.number
+    left join counted
+      on counted.value is not distinct from every.value
+      and counted.is_other = every.is_other
+      and counted.week_hour = 24 * (weekday.number - 1) + hour.number
   )
 
   select
     shown.weekday, shown.hour, shown.event_count, shown.person_count,
-    shown.event_count / nullif(sum(shown.event_count) over (), 0)::float8
+    shown.event_count / nullif(sum(shown.event_count) over (partition by shown.is_other, shown.value), 0)::float8,
+    shown.value, shown.is_other
   from shown
-  order by shown.weekday, shown.hour;
+  order by shown.is_other, shown.value is null, shown.value, shown.weekday, shown.hour;
 end;
 $$;
 
-comment on function analytics._hour_of_week(
-  text, timestamptz, timestamptz, text, text, text, int
-) is $$
+comment on function analytics._hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int, int) is $$
 Computes the result of `analytics.hour_of_week`, with the privileges of the caller.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
-grant execute on function analytics._hour_of_week(
-  text, timestamptz, timestamptz, text, text, text, int
-)
+grant execute on function analytics._hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int, int)
 to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
@@ -127,7 +147,9 @@ create or replace function analytics._hour_of_week_exact(
   until timestamptz,
   zone text,
   item text,
-  among text
+  among text,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.week_hour
 language sql
@@ -144,24 +166,18 @@ set jit to off
 as $$
   select *
   from analytics._hour_of_week(
-    $1, $2, $3, $4, $5, $6, null
+    $1, $2, $3, $4, $5, $6, $7, $8, null
   );
 $$;
 
-alter function analytics._hour_of_week_exact(
-  text, timestamptz, timestamptz, text, text, text
-)
+alter function analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int)
 owner to insights_reader;
 
-comment on function analytics._hour_of_week_exact(
-  text, timestamptz, timestamptz, text, text, text
-) is $$
+comment on function analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int) is $$
 Returns the result of `analytics.hour_of_week` with exact figures of all people, for admins and workers.
 $$;
 
-grant execute on function analytics._hour_of_week_exact(
-  text, timestamptz, timestamptz, text, text, text
-)
+grant execute on function analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -171,7 +187,9 @@ create or replace function analytics._hour_of_week_shown(
   until timestamptz,
   zone text,
   item text,
-  among text
+  among text,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.week_hour
 language sql
@@ -188,24 +206,18 @@ set jit to off
 as $$
   select *
   from analytics._hour_of_week(
-    $1, $2, $3, $4, $5, $6, (select smallest_group from analytics.setting)
+    $1, $2, $3, $4, $5, $6, $7, $8, (select smallest_group from analytics.setting)
   );
 $$;
 
-alter function analytics._hour_of_week_shown(
-  text, timestamptz, timestamptz, text, text, text
-)
+alter function analytics._hour_of_week_shown(text, timestamptz, timestamptz, text, text, text, text, int)
 owner to insights_reader;
 
-comment on function analytics._hour_of_week_shown(
-  text, timestamptz, timestamptz, text, text, text
-) is $$
+comment on function analytics._hour_of_week_shown(text, timestamptz, timestamptz, text, text, text, text, int) is $$
 Returns the result of `analytics.hour_of_week` for analysts: figures of groups of counted people, rounded.
 $$;
 
-grant execute on function analytics._hour_of_week_shown(
-  text, timestamptz, timestamptz, text, text, text
-)
+grant execute on function analytics._hour_of_week_shown(text, timestamptz, timestamptz, text, text, text, text, int)
 to insights_analyst;
 
 create or replace function analytics.hour_of_week(
@@ -214,7 +226,9 @@ create or replace function analytics.hour_of_week(
   until timestamptz default now(),
   zone text default null,
   item text default null,
-  among text default null
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.week_hour
 language plpgsql
@@ -226,34 +240,34 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text)',
+    'analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int)',
     'execute'
   ) then
     return query
     select *
     from analytics._hour_of_week_exact(
       hour_of_week.event_name, hour_of_week.since, hour_of_week.until, hour_of_week.zone, hour_of_week.item,
-      hour_of_week.among
+      hour_of_week.among, hour_of_week.breakdown, hour_of_week.top_values
     );
   else
     return query
     select *
     from analytics._hour_of_week_shown(
       hour_of_week.event_name, hour_of_week.since, hour_of_week.until, hour_of_week.zone, hour_of_week.item,
-      hour_of_week.among
+      hour_of_week.among, hour_of_week.breakdown, hour_of_week.top_values
     );
   end if;
 end;
 $$;
 
-comment on function analytics.hour_of_week(
-  text, timestamptz, timestamptz, text, text, text
-) is $$
+comment on function analytics.hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int) is $$
 Returns when in the week people are active: events and people by weekday and hour, in the time of each person.
 For each person the zone is that of her trait `timezone`, as of now, and UTC without one; `zone`: one zone for all.
 There are 168 rows: weekday 1 is Monday, hour 0 the hour after midnight. An hour that clocks repeat counts with the
 other one. `event_name`: such as `Task Started` or `Task Submitted`; null: any event that is not automatic. `item`:
 with what it contains. `among`: people of these sets now. The period is extended to whole days (of `zone`, or UTC).
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days on which at least `analytics.setting.smallest_group` of them did the event, or of the small days of a week
 together; an hour of fewer people reads as 0, and others are rounded by `analytics._shown`.
@@ -261,7 +275,5 @@ The result includes every event that was stored when the function was called, al
 Errors: CF001 for an invalid argument, CF002 for an unknown event, item, set or zone (names the nearest).
 $$;
 
-grant execute on function analytics.hour_of_week(
-  text, timestamptz, timestamptz, text, text, text
-)
+grant execute on function analytics.hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int)
 to insights_analyst, insights_admin, insights_worker;

@@ -1,5 +1,11 @@
 create or replace function analytics._item_analysis(
-  learners bigint[], items bigint[], measure text, attempt text, smallest_group int
+  learners bigint[],
+  items bigint[],
+  measure text,
+  attempt text,
+  smallest_group int,
+  breakdown_value text,
+  is_other boolean
 )
 returns setof analytics.analysed_item
 language plpgsql
@@ -83,19 +89,21 @@ begin
     join track.item on item.item_id = analysed.item_id
   )
 
-  select *
+  select shown.*, _item_analysis.breakdown_value, _item_analysis.is_other
   from shown
   where shown.person_count > 0
   order by shown.discrimination nulls last, shown.difficulty nulls last, shown.external_id collate "C";
 end;
 $$;
 
-comment on function analytics._item_analysis(bigint[], bigint[], text, text, int) is $$
+comment on function analytics._item_analysis(bigint[], bigint[], text, text, int, text, boolean) is $$
 Computes the result of `analytics.item_analysis` for people and items, with the privileges of the caller.
 `smallest_group`: see `analytics._shown` and `analytics._shown_mean`; null: exact figures.
 $$;
 
-grant execute on function analytics._item_analysis(bigint[], bigint[], text, text, int) to insights_reader;
+grant execute on function analytics._item_analysis(
+  bigint[], bigint[], text, text, int, text, boolean
+) to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures that its caller may see. */
 create or replace function analytics.item_analysis(
@@ -103,7 +111,9 @@ create or replace function analytics.item_analysis(
   item text default null,
   measure text default 'answers',
   attempt text default 'first',
-  among text default null
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.analysed_item
 language plpgsql
@@ -120,6 +130,7 @@ set jit to off
 as $$
 declare
   v_visible record;
+  v_part record;
   v_items bigint[];
 begin
   if item_analysis.measure is null or item_analysis.measure not in ('answers', 'scores') then
@@ -132,19 +143,29 @@ begin
       'CF001', format('attempt is "%s"', left(item_analysis.attempt, 100)), 'Use first, last or best.'
     );
   end if;
-  v_visible := analytics._visible_learners(coalesce(item_analysis.course, ''), item_analysis.among);
-  v_items := analytics._items_within(v_visible.course_id, item_analysis.item);
-  return query
-  select *
-  from analytics._item_analysis(
-    v_visible.learners, v_items, item_analysis.measure, item_analysis.attempt, v_visible.smallest_group
+  v_visible := analytics._visible_learners(
+    coalesce(item_analysis.course, ''), item_analysis.among, item_analysis.breakdown
   );
+  v_items := analytics._items_within(v_visible.course_id, item_analysis.item);
+  for v_part in
+    select *
+    from analytics._learner_groups(
+      item_analysis.breakdown, item_analysis.top_values, v_visible.smallest_group, v_visible.learners
+    )
+  loop
+    return query
+    select *
+    from analytics._item_analysis(
+      v_part.people, v_items, item_analysis.measure, item_analysis.attempt, v_visible.smallest_group,
+      v_part.value, v_part.is_other
+    );
+  end loop;
 end;
 $$;
 
-alter function analytics.item_analysis(text, text, text, text, text) owner to insights_reader;
+alter function analytics.item_analysis(text, text, text, text, text, text, int) owner to insights_reader;
 
-comment on function analytics.item_analysis(text, text, text, text, text) is $$
+comment on function analytics.item_analysis(text, text, text, text, text, text, int) is $$
 Returns how difficult the questions or tasks of a course are, and how well they separate good from weak learners.
 This is classical item analysis (R. L. Ebel and D. A. Frisbie, Essentials of Educational Measurement, 1991). `measure`:
 `answers` analyses `Question Answered` (`correct`), `scores` tasks: the score of a `Task Submitted`, or the latest one
@@ -156,13 +177,16 @@ one); `discrimination_index` is the mean score of the 27 % of learners with the 
 of the lowest 27 % (T. L. Kelley 1939), in which learners with equal means at the edge of a group count in part. Items
 that a learner has not answered are left out of her mean. Learners are people who are enrolled in the course, also those
 who have dropped it; `among`: people of these sets now.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For administrators and workers, figures are exact; for instructors too, in the courses that they teach now, without
 people who have opted out of the purpose `analytics`. Analysts see figures of counted people: items with fewer people
 than `analytics.setting.smallest_group` are left out, means are rounded to that number per person, and null for fewer
 than 4.5 times as many people.
 Errors: CF001 for another measure or attempt; CF002 for an unknown course, item or set (names the nearest), an item
-that is not in the course, and a course that the instructor does not teach; CF005 for `among` given by an instructor.
+that is not in the course, and a course that the instructor does not teach; CF005 for `among` or `breakdown`
+given by an instructor.
 $$;
 
-grant execute on function analytics.item_analysis(text, text, text, text, text)
+grant execute on function analytics.item_analysis(text, text, text, text, text, text, int)
 to insights_instructor, insights_analyst, insights_admin, insights_worker;

@@ -5,7 +5,9 @@ create or replace function analytics._productivity_cycle(
   until timestamptz,
   zone text,
   among text,
-  smallest_group int
+  smallest_group int,
+  breakdown_value text,
+  is_other boolean
 )
 returns setof analytics.cycle_hour
 language plpgsql
@@ -41,21 +43,22 @@ begin
 
   select
     shown.hour, shown.hour_count, shown.person_count,
-    shown.hour_count / nullif(sum(shown.hour_count) over (), 0)::float8
+    shown.hour_count / nullif(sum(shown.hour_count) over (), 0)::float8,
+    _productivity_cycle.breakdown_value, _productivity_cycle.is_other
   from shown
   order by shown.hour;
 end;
 $$;
 
 comment on function analytics._productivity_cycle(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int
+  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
 ) is $$
 Computes the result of `analytics.productivity_cycle` for people, with the privileges of the caller.
 `smallest_group`: see `analytics._active_hours` and `analytics._shown`; null: exact figures.
 $$;
 
 grant execute on function analytics._productivity_cycle(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int
+  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
 )
 to insights_reader;
 
@@ -65,7 +68,9 @@ create or replace function analytics.productivity_cycle(
   since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '84 days') at time zone 'UTC',
   until timestamptz default now(),
   zone text default null,
-  among text default null
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.cycle_hour
 language plpgsql
@@ -82,32 +87,46 @@ set jit to off
 as $$
 declare
   v_visible record;
+  v_part record;
 begin
-  v_visible := analytics._visible_learners(productivity_cycle.course, productivity_cycle.among);
-  return query
-  select *
-  from analytics._productivity_cycle(
-    v_visible.course_id, v_visible.learners, productivity_cycle.since, productivity_cycle.until,
-    productivity_cycle.zone, productivity_cycle.among, v_visible.smallest_group
+  v_visible := analytics._visible_learners(
+    productivity_cycle.course, productivity_cycle.among, productivity_cycle.breakdown
   );
+  for v_part in
+    select *
+    from analytics._learner_groups(
+      productivity_cycle.breakdown, productivity_cycle.top_values, v_visible.smallest_group, v_visible.learners
+    )
+  loop
+    return query
+    select *
+    from analytics._productivity_cycle(
+      v_visible.course_id, v_part.people, productivity_cycle.since, productivity_cycle.until,
+      productivity_cycle.zone, productivity_cycle.among, v_visible.smallest_group, v_part.value, v_part.is_other
+    );
+  end loop;
 end;
 $$;
 
-alter function analytics.productivity_cycle(text, timestamptz, timestamptz, text, text) owner to insights_reader;
+alter function analytics.productivity_cycle(
+  text, timestamptz, timestamptz, text, text, text, int
+) owner to insights_reader;
 
-comment on function analytics.productivity_cycle(text, timestamptz, timestamptz, text, text) is $$
+comment on function analytics.productivity_cycle(text, timestamptz, timestamptz, text, text, text, int) is $$
 Returns at which hours of the day people are active: how often, and how many of them.
 An active hour is an hour of a day with an event of the person that is not automatic: of any item, or in `course` by the
 people who are enrolled in it. It counts once, whatever the number of events. Hours are those of `zone`; null: of the
 zone of each person (the trait `timezone`, UTC without one). The period is extended to whole days. `among`: people of
 these sets now.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For administrators and workers, figures are exact; for instructors too, in the courses that they teach now, without
 people who have opted out of the purpose `analytics`. Analysts see figures of counted people, of the days and hours on
 which enough of them were active; fewer people than `analytics.setting.smallest_group` are 0, other figures are rounded
 by `analytics._shown`, and shares are computed from these numbers. Without `course`, an instructor gets an error.
 Errors: CF001 for a period, CF002 for an unknown course, set or zone (names the nearest) and for a course that the
-instructor does not teach, CF005 for `among` given by an instructor, CF008 for more than 10,000 days.
+instructor does not teach, CF005 for `among` or `breakdown` given by an instructor, CF008 for more than 10,000 days.
 $$;
 
-grant execute on function analytics.productivity_cycle(text, timestamptz, timestamptz, text, text)
+grant execute on function analytics.productivity_cycle(text, timestamptz, timestamptz, text, text, text, int)
 to insights_instructor, insights_analyst, insights_admin, insights_worker;

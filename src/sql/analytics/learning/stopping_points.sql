@@ -1,5 +1,11 @@
 create or replace function analytics._stopping_points(
-  course_id bigint, learners bigint[], kind text, inactive_days int, smallest_group int
+  course_id bigint,
+  learners bigint[],
+  kind text,
+  inactive_days int,
+  smallest_group int,
+  breakdown_value text,
+  is_other boolean
 )
 returns setof analytics.stopping_point
 language plpgsql
@@ -131,26 +137,31 @@ begin
   select
     item.external_id, item.kind, item.title, shown.reached_count, shown.stopped_count,
     shown.stopped_count / nullif(shown.reached_count, 0)::float8,
-    shown.stopped_count / nullif(sum(shown.stopped_count) over (), 0)::float8
+    shown.stopped_count / nullif(sum(shown.stopped_count) over (), 0)::float8,
+    _stopping_points.breakdown_value, _stopping_points.is_other
   from shown
   left join track.item on item.item_id = shown.kind_item
   order by shown.stopped_count desc, shown.reached_count desc, item.external_id collate "C" nulls first;
 end;
 $$;
 
-comment on function analytics._stopping_points(bigint, bigint[], text, int, int) is $$
+comment on function analytics._stopping_points(bigint, bigint[], text, int, int, text, boolean) is $$
 Computes the result of `analytics.stopping_points` for learners of a course, with the privileges of the caller.
 `smallest_group`: see `analytics._shown`; null: exact figures.
 $$;
 
-grant execute on function analytics._stopping_points(bigint, bigint[], text, int, int) to insights_reader;
+grant execute on function analytics._stopping_points(
+  bigint, bigint[], text, int, int, text, boolean
+) to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures that its caller may see. */
 create or replace function analytics.stopping_points(
   course text,
   kind text default null,
   inactive_days int default 14,
-  among text default null
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.stopping_point
 language plpgsql
@@ -167,21 +178,31 @@ set jit to off
 as $$
 declare
   v_visible record;
+  v_part record;
 begin
   perform common.check_count('inactive_days', stopping_points.inactive_days, 1, 3650);
-  v_visible := analytics._visible_learners(coalesce(stopping_points.course, ''), stopping_points.among);
-  return query
-  select *
-  from analytics._stopping_points(
-    v_visible.course_id, v_visible.learners, stopping_points.kind, stopping_points.inactive_days,
-    v_visible.smallest_group
+  v_visible := analytics._visible_learners(
+    coalesce(stopping_points.course, ''), stopping_points.among, stopping_points.breakdown
   );
+  for v_part in
+    select *
+    from analytics._learner_groups(
+      stopping_points.breakdown, stopping_points.top_values, v_visible.smallest_group, v_visible.learners
+    )
+  loop
+    return query
+    select *
+    from analytics._stopping_points(
+      v_visible.course_id, v_part.people, stopping_points.kind, stopping_points.inactive_days,
+      v_visible.smallest_group, v_part.value, v_part.is_other
+    );
+  end loop;
 end;
 $$;
 
-alter function analytics.stopping_points(text, text, int, text) owner to insights_reader;
+alter function analytics.stopping_points(text, text, int, text, text, int) owner to insights_reader;
 
-comment on function analytics.stopping_points(text, text, int, text) is $$
+comment on function analytics.stopping_points(text, text, int, text, text, int) is $$
 Returns where the learners of a course stopped: the items after which they did nothing more in it.
 A learner has stopped when none of her enrolments is completed and she has dropped the course, or has not been active in
 it today and on the `inactive_days` days (UTC) before; a learner who was never active counts from her enrolment on. She
@@ -190,14 +211,16 @@ such as grades, are left out. With `kind` (`page`, `video`, `task`, `module`), i
 event counts for the nearest item of the kind that contains its item. The row without item holds the learners who
 stopped before any such item. All items of the course have a row, in the order of the learners who stopped there.
 The structure of the course and the enrolments are those of now. `among`: people of these sets now.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For administrators and workers, figures are exact; for instructors too, in the courses that they teach now, without
 people who have opted out of the purpose `analytics`. Analysts see figures of counted people: a number of fewer people
 than `analytics.setting.smallest_group` reads as 0, others are rounded by `analytics._shown`, and shares are computed
 from these numbers. People count as soon as their events are stored.
 Errors: CF001 for `inactive_days` that are not from 1 to 3650; CF002 for an unknown course or set (names the nearest), a
-course that the instructor does not teach, and a kind of which it contains no items; CF005 for `among` given by an
-instructor.
+course that the instructor does not teach, and a kind of which it contains no items; CF005 for `among` or `breakdown`
+given by an instructor.
 $$;
 
-grant execute on function analytics.stopping_points(text, text, int, text)
+grant execute on function analytics.stopping_points(text, text, int, text, text, int)
 to insights_instructor, insights_analyst, insights_admin, insights_worker;

@@ -27,19 +27,25 @@ declare
   v_node_of_type int[];
   -- Of "..." in the order of the names.
   v_place_of_others float8;
+  v_size bigint;
 begin
   perform common.check_count('steps', _paths.steps, 2, 20);
   perform common.check_count('top', coalesce(_paths.top, 1), 1, 10000);
   select numbered.names, numbered.node_of, numbered.node_of_type into v_names, v_node_of, v_node_of_type
   from analytics._numbered_nodes(_paths.nodes, _paths.wildcards, _paths.exclusions) as numbered;
+  v_size := cardinality(v_names) + 2;
   v_place_of_others := 0.5 + (select count(*) from unnest(v_names) as name where name collate "C" < '...');
 
   return query
-  with view as (
-    select place.*, (place.ended - place.started)::float8 as took
+  -- A transition is one number, which is grouped faster: its step, source and target, which is 0 at the end of a path.
+  with view as materialized (
+    select
+      path.person_id, path.is_member, path.is_compared,
+      (path.step * v_size + path.source + 1) * v_size + coalesce(path.target + 1, 1) as edge,
+      (path.ended - path.started)::float8 as took
     from (
       select
-        path.person_id, path.is_member, path.is_compared, generate_series(1, cardinality(path.nodes)) as step,
+        path.person_id, path.is_member, path.is_compared, generate_series(1::bigint, cardinality(path.nodes)) as step,
         unnest(path.nodes) as source, unnest(path.nodes[2:]) as target, unnest(path.starts) as started,
         unnest(path.starts[2:]) as ended
       from analytics._session_paths(
@@ -48,29 +54,46 @@ begin
         analytics._node_number(v_names, _paths.end_at, 'end_at'), _paths.steps, true, _paths.among,
         _paths.compared_with, _paths.smallest_group
       ) as path
-    ) as place
-  ),
-
-  by_person as (
-    select
-      view.step, view.source, view.target, view.person_id,
-      count(*) filter (where view.is_member) as transition_count,
-      count(*) filter (where view.is_compared) as compared_count,
-      sum(view.took) filter (where view.is_member) as took
-    from view
-    group by view.step, view.source, view.target, view.person_id
+    ) as path
   ),
 
   edge as materialized (
     select
-      by_person.step, by_person.source, by_person.target,
-      sum(by_person.transition_count)::float8 as transition_count,
-      count(*) filter (where by_person.transition_count > 0) as person_count,
-      sum(by_person.compared_count)::float8 as compared_count,
-      count(*) filter (where by_person.compared_count > 0) as compared_people,
-      sum(by_person.took) / nullif(sum(by_person.transition_count), 0) as mean_microseconds
-    from by_person
-    group by by_person.step, by_person.source, by_person.target
+      view.edge,
+      (view.edge / (v_size * v_size))::int as step,
+      (view.edge / v_size % v_size - 1)::int as source,
+      nullif(view.edge % v_size - 1, 0)::int as target,
+      (count(*) filter (where view.is_member))::float8 as transition_count,
+      (count(*) filter (where view.is_compared))::float8 as compared_count,
+      sum(view.took) filter (where view.is_member) as took
+    from view
+    group by view.edge
+  ),
+
+  -- The people of exact figures are counted for these only.
+  candidate as materialized (
+    select edge.*
+    from edge
+    where edge.target is not null
+    order by
+      greatest(edge.transition_count, edge.compared_count) desc, edge.step,
+      case edge.source when -1 then v_place_of_others else edge.source end,
+      case edge.target when -1 then v_place_of_others else edge.target end
+    limit case when _paths.smallest_group is null then _paths.top end
+  ),
+
+  counted as (
+    select
+      by_person.edge,
+      count(*) filter (where by_person.is_member) as person_count,
+      count(*) filter (where by_person.is_compared) as compared_people
+    from (
+      select view.edge, view.person_id, bool_or(view.is_member) as is_member, bool_or(view.is_compared) as is_compared
+      from view
+      join candidate on candidate.edge = view.edge
+      group by view.edge, view.person_id
+    ) as by_person
+    group by by_person.edge
   ),
 
   -- The paths at each node, also those that end there.
@@ -83,21 +106,19 @@ begin
 
   shown as materialized (
     select
-      edge.step, edge.source, edge.target, edge.mean_microseconds, edge.person_count, edge.compared_people,
-      case
-        when _paths.smallest_group is null then edge.transition_count
-        else analytics._shown(edge.transition_count, edge.person_count, _paths.smallest_group)
-      end::bigint as transition_count,
-      case
-        when _paths.smallest_group is null then edge.compared_count
-        else analytics._shown(edge.compared_count, edge.compared_people, _paths.smallest_group)
-      end::bigint as compared_count
-    from edge
-    where edge.target is not null
-      and (
-        edge.person_count >= coalesce(_paths.smallest_group, 1)
-        or edge.compared_people >= coalesce(_paths.smallest_group, 1)
-      )
+      candidate.step, candidate.source, candidate.target,
+      candidate.took / nullif(candidate.transition_count, 0) as mean_microseconds, counted.person_count,
+      counted.compared_people,
+      analytics._shown(
+        candidate.transition_count, counted.person_count, _paths.smallest_group
+      )::bigint as transition_count,
+      analytics._shown(
+        candidate.compared_count, counted.compared_people, _paths.smallest_group
+      )::bigint as compared_count
+    from candidate
+    join counted on counted.edge = candidate.edge
+    where counted.person_count >= coalesce(_paths.smallest_group, 1)
+      or counted.compared_people >= coalesce(_paths.smallest_group, 1)
   ),
 
   -- All other figures are those of these only. The nodes are numbered in the order of their names.

@@ -1,5 +1,5 @@
 create or replace function analytics._session_distribution(
-  measure text, since timestamptz, until timestamptz, among text, smallest_group int
+  measure text, since timestamptz, until timestamptz, among text, breakdown text, top_values int, smallest_group int
 )
 returns setof analytics.session_bin
 language plpgsql
@@ -48,7 +48,16 @@ begin
 
   return query
   -- The sessions of `analytics._sessions`, which are counted before the members are chosen: people have several each.
-  with by_person as (
+  with member as materialized (
+    select part.value, part.is_other, entry.block, entry.people
+    from analytics._people_groups(
+      _session_distribution.breakdown, _session_distribution.top_values, _session_distribution.smallest_group,
+      v_blocks, v_people
+    ) as part
+    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
+  ),
+
+  by_person as (
     select
       session.person_id,
       case _session_distribution.measure
@@ -66,42 +75,54 @@ begin
   ),
 
   counted as (
-    select by_person.bin, sum(by_person.session_count) as session_count, count(*) as person_count
+    select
+      member.value, member.is_other, by_person.bin, sum(by_person.session_count) as session_count,
+      count(*) as person_count
     from by_person
-    join unnest(v_blocks, v_people) as member (block, people)
+    join member
       on member.block = by_person.person_id / 4096
       and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
-    group by by_person.bin
+    group by member.value, member.is_other, by_person.bin
   ),
 
   shown as (
     select
-      listed.bin,
+      part.value, part.is_other, listed.bin,
       coalesce(
         analytics._shown(counted.session_count, counted.person_count, _session_distribution.smallest_group), 0
       )::bigint as session_count,
       coalesce(
         analytics._shown(counted.person_count, counted.person_count, _session_distribution.smallest_group), 0
       )::bigint as person_count
-    from generate_series(1, cardinality(v_starts)) as listed (bin)
-    left join counted on counted.bin = listed.bin
+    from (
+      select distinct counted.value, counted.is_other from counted where _session_distribution.breakdown is not null
+      union all
+      select null, false where _session_distribution.breakdown is null
+    ) as part
+    cross join generate_series(1, cardinality(v_starts)) as listed (bin)
+    left join counted
+      on counted.value is not distinct from part.value
+      and counted.is_other = part.is_other
+      and counted.bin = listed.bin
   )
 
   select
     v_starts[shown.bin], v_starts[shown.bin + 1], shown.session_count, shown.person_count,
-    shown.session_count / nullif(sum(shown.session_count) over (), 0)::float8
+    shown.session_count
+      / nullif(sum(shown.session_count) over (partition by shown.is_other, shown.value), 0)::float8,
+    shown.value, shown.is_other
   from shown
-  order by shown.bin;
+  order by shown.is_other, shown.value is null, shown.value, shown.bin;
 end;
 $$;
 
-comment on function analytics._session_distribution(text, timestamptz, timestamptz, text, int) is $$
+comment on function analytics._session_distribution(text, timestamptz, timestamptz, text, text, int, int) is $$
 Computes the result of `analytics.session_distribution`, with the privileges of the caller.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
-grant execute on function analytics._session_distribution(text, timestamptz, timestamptz, text, int)
+grant execute on function analytics._session_distribution(text, timestamptz, timestamptz, text, text, int, int)
 to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
@@ -109,7 +130,9 @@ create or replace function analytics._session_distribution_exact(
   measure text,
   since timestamptz,
   until timestamptz,
-  among text
+  among text,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.session_bin
 language sql
@@ -126,24 +149,18 @@ set jit to off
 as $$
   select *
   from analytics._session_distribution(
-    $1, $2, $3, $4, null
+    $1, $2, $3, $4, $5, $6, null
   );
 $$;
 
-alter function analytics._session_distribution_exact(
-  text, timestamptz, timestamptz, text
-)
+alter function analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int)
 owner to insights_reader;
 
-comment on function analytics._session_distribution_exact(
-  text, timestamptz, timestamptz, text
-) is $$
+comment on function analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int) is $$
 Returns the result of `analytics.session_distribution` with exact figures of all people, for admins and workers.
 $$;
 
-grant execute on function analytics._session_distribution_exact(
-  text, timestamptz, timestamptz, text
-)
+grant execute on function analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -151,7 +168,9 @@ create or replace function analytics._session_distribution_shown(
   measure text,
   since timestamptz,
   until timestamptz,
-  among text
+  among text,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.session_bin
 language sql
@@ -168,31 +187,27 @@ set jit to off
 as $$
   select *
   from analytics._session_distribution(
-    $1, $2, $3, $4, (select smallest_group from analytics.setting)
+    $1, $2, $3, $4, $5, $6, (select smallest_group from analytics.setting)
   );
 $$;
 
-alter function analytics._session_distribution_shown(
-  text, timestamptz, timestamptz, text
-)
+alter function analytics._session_distribution_shown(text, timestamptz, timestamptz, text, text, int)
 owner to insights_reader;
 
-comment on function analytics._session_distribution_shown(
-  text, timestamptz, timestamptz, text
-) is $$
+comment on function analytics._session_distribution_shown(text, timestamptz, timestamptz, text, text, int) is $$
 Returns the result of `analytics.session_distribution` for analysts: figures of groups of counted people, rounded.
 $$;
 
-grant execute on function analytics._session_distribution_shown(
-  text, timestamptz, timestamptz, text
-)
+grant execute on function analytics._session_distribution_shown(text, timestamptz, timestamptz, text, text, int)
 to insights_analyst;
 
 create or replace function analytics.session_distribution(
   measure text default 'engaged',
   since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
   until timestamptz default now(),
-  among text default null
+  among text default null,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.session_bin
 language plpgsql
@@ -204,33 +219,37 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._session_distribution_exact(text, timestamptz, timestamptz, text)',
+    'analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int)',
     'execute'
   ) then
     return query
     select *
     from analytics._session_distribution_exact(
-      session_distribution.measure, session_distribution.since, session_distribution.until, session_distribution.among
+      session_distribution.measure, session_distribution.since, session_distribution.until,
+      session_distribution.among, session_distribution.breakdown, session_distribution.top_values
     );
   else
     return query
     select *
     from analytics._session_distribution_shown(
-      session_distribution.measure, session_distribution.since, session_distribution.until, session_distribution.among
+      session_distribution.measure, session_distribution.since, session_distribution.until,
+      session_distribution.among, session_distribution.breakdown, session_distribution.top_values
     );
   end if;
 end;
 $$;
 
-comment on function analytics.session_distribution(text, timestamptz, timestamptz, text) is $$
+comment on function analytics.session_distribution(text, timestamptz, timestamptz, text, text, int) is $$
 Returns how many sessions have which engaged time, duration or number of page views.
 `measure`: `engaged` and `duration`, in bins of 0, 10, 30 seconds and 1, 3, 10, 30 and 60 minutes, or `views`. A session
 counts when it started from `since` until `until` (extended to whole days, UTC). `among`: people of these sets now.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days on which at least `analytics.setting.smallest_group` of them are active; a bin of fewer people reads as 0, others
 are rounded by `analytics._shown`, and shares are computed from these numbers. As of the last refresh of the sessions.
 Errors: CF001 for an invalid argument, CF002 for an unknown set (names the nearest).
 $$;
 
-grant execute on function analytics.session_distribution(text, timestamptz, timestamptz, text)
+grant execute on function analytics.session_distribution(text, timestamptz, timestamptz, text, text, int)
 to insights_analyst, insights_admin, insights_worker;

@@ -1,5 +1,12 @@
 create or replace function analytics._session_items(
-  place text, since timestamptz, until timestamptz, among text, top int, smallest_group int
+  place text,
+  since timestamptz,
+  until timestamptz,
+  among text,
+  top int,
+  breakdown text,
+  top_values int,
+  smallest_group int
 )
 returns setof analytics.session_item
 language plpgsql
@@ -37,7 +44,15 @@ begin
 
   return query
   -- The sessions of `analytics._sessions`, which are counted before the members are chosen: people have several each.
-  with by_person as (
+  with member as materialized (
+    select part.value, part.is_other, entry.block, entry.people
+    from analytics._people_groups(
+      _session_items.breakdown, _session_items.top_values, _session_items.smallest_group, v_blocks, v_people
+    ) as part
+    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
+  ),
+
+  by_person as (
     select
       session.person_id,
       case _session_items.place when 'entry' then session.entry_item_id else session.exit_item_id end as item_id,
@@ -53,20 +68,21 @@ begin
 
   counted as (
     select
-      by_person.item_id, sum(by_person.session_count) as session_count, count(*) as person_count,
+      member.value, member.is_other, by_person.item_id, sum(by_person.session_count) as session_count,
+      count(*) as person_count,
       sum(by_person.bounce_count) as bounce_count,
       count(*) filter (where by_person.bounce_count > 0) as bounced_people
     from by_person
-    join unnest(v_blocks, v_people) as member (block, people)
+    join member
       on member.block = by_person.person_id / 4096
       and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
     where by_person.item_id is not null
-    group by by_person.item_id
+    group by member.value, member.is_other, by_person.item_id
   ),
 
   shown as (
     select
-      counted.item_id,
+      counted.value, counted.is_other, counted.item_id,
       analytics._shown(counted.session_count, counted.person_count, _session_items.smallest_group)::bigint
         as session_count,
       analytics._shown(counted.person_count, counted.person_count, _session_items.smallest_group)::bigint
@@ -77,29 +93,34 @@ begin
     from counted
   )
 
-  select
-    (row_number() over (order by shown.session_count desc, item.external_id collate "C"))::int,
-    item.external_id, item.title, item.kind, shown.session_count, shown.person_count, shown.bounce_count,
-    least(shown.bounce_count::float8 / shown.session_count, 1)
-  from shown
-  join track.item on item.item_id = shown.item_id
-  where shown.session_count > 0
-  order by shown.session_count desc, item.external_id collate "C"
-  limit _session_items.top;
+  select *
+  from (
+    select
+      (
+        row_number() over (
+          partition by shown.is_other, shown.value order by shown.session_count desc, item.external_id collate "C"
+        )
+      )::int as rank,
+      item.external_id, item.title, item.kind, shown.session_count, shown.person_count, shown.bounce_count,
+      least(shown.bounce_count::float8 / shown.session_count, 1) as bounce_rate,
+      shown.value, shown.is_other
+    from shown
+    join track.item on item.item_id = shown.item_id
+    where shown.session_count > 0
+  ) as ranked
+  where _session_items.top is null
+    or ranked.rank <= _session_items.top
+  order by ranked.is_other, ranked.value is null, ranked.value, ranked.rank;
 end;
 $$;
 
-comment on function analytics._session_items(
-  text, timestamptz, timestamptz, text, int, int
-) is $$
+comment on function analytics._session_items(text, timestamptz, timestamptz, text, int, text, int, int) is $$
 Computes the result of `analytics.session_items`, with the privileges of the caller.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
-grant execute on function analytics._session_items(
-  text, timestamptz, timestamptz, text, int, int
-)
+grant execute on function analytics._session_items(text, timestamptz, timestamptz, text, int, text, int, int)
 to insights_reader;
 
 /* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
@@ -108,7 +129,9 @@ create or replace function analytics._session_items_exact(
   since timestamptz,
   until timestamptz,
   among text,
-  top int
+  top int,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.session_item
 language sql
@@ -125,24 +148,18 @@ set jit to off
 as $$
   select *
   from analytics._session_items(
-    $1, $2, $3, $4, $5, null
+    $1, $2, $3, $4, $5, $6, $7, null
   );
 $$;
 
-alter function analytics._session_items_exact(
-  text, timestamptz, timestamptz, text, int
-)
+alter function analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int)
 owner to insights_reader;
 
-comment on function analytics._session_items_exact(
-  text, timestamptz, timestamptz, text, int
-) is $$
+comment on function analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int) is $$
 Returns the result of `analytics.session_items` with exact figures of all people, for admins and workers.
 $$;
 
-grant execute on function analytics._session_items_exact(
-  text, timestamptz, timestamptz, text, int
-)
+grant execute on function analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -151,7 +168,9 @@ create or replace function analytics._session_items_shown(
   since timestamptz,
   until timestamptz,
   among text,
-  top int
+  top int,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.session_item
 language sql
@@ -168,24 +187,18 @@ set jit to off
 as $$
   select *
   from analytics._session_items(
-    $1, $2, $3, $4, $5, (select smallest_group from analytics.setting)
+    $1, $2, $3, $4, $5, $6, $7, (select smallest_group from analytics.setting)
   );
 $$;
 
-alter function analytics._session_items_shown(
-  text, timestamptz, timestamptz, text, int
-)
+alter function analytics._session_items_shown(text, timestamptz, timestamptz, text, int, text, int)
 owner to insights_reader;
 
-comment on function analytics._session_items_shown(
-  text, timestamptz, timestamptz, text, int
-) is $$
+comment on function analytics._session_items_shown(text, timestamptz, timestamptz, text, int, text, int) is $$
 Returns the result of `analytics.session_items` for analysts: figures of groups of counted people, rounded.
 $$;
 
-grant execute on function analytics._session_items_shown(
-  text, timestamptz, timestamptz, text, int
-)
+grant execute on function analytics._session_items_shown(text, timestamptz, timestamptz, text, int, text, int)
 to insights_analyst;
 
 create or replace function analytics.session_items(
@@ -193,7 +206,9 @@ create or replace function analytics.session_items(
   since timestamptz default date_trunc('day', now() at time zone 'UTC' - interval '28 days') at time zone 'UTC',
   until timestamptz default now(),
   among text default null,
-  top int default 10
+  top int default 10,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.session_item
 language plpgsql
@@ -205,33 +220,37 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._session_items_exact(text, timestamptz, timestamptz, text, int)',
+    'analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int)',
     'execute'
   ) then
     return query
     select *
     from analytics._session_items_exact(
-      session_items.place, session_items.since, session_items.until, session_items.among, session_items.top
+      session_items.place, session_items.since, session_items.until, session_items.among, session_items.top,
+      session_items.breakdown, session_items.top_values
     );
   else
     return query
     select *
     from analytics._session_items_shown(
-      session_items.place, session_items.since, session_items.until, session_items.among, session_items.top
+      session_items.place, session_items.since, session_items.until, session_items.among, session_items.top,
+      session_items.breakdown, session_items.top_values
     );
   end if;
 end;
 $$;
 
-comment on function analytics.session_items(text, timestamptz, timestamptz, text, int) is $$
+comment on function analytics.session_items(text, timestamptz, timestamptz, text, int, text, int) is $$
 Returns the items with which most sessions of a period start (`place` = `entry`) or end (`exit`).
 The period is extended to whole days (UTC). A bounce is a session of at most one page view and less than 10 seconds of
 engaged time. `among`: people of these sets now; `top` null: all items.
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days (UTC; in other zones of hours) on which at least `analytics.setting.smallest_group` of them are active; a figure
 of fewer people reads as 0, and others are rounded by `analytics._shown`. As of the last refresh of the sessions.
 Errors: CF001 for an invalid argument, CF002 for an unknown set (names the nearest).
 $$;
 
-grant execute on function analytics.session_items(text, timestamptz, timestamptz, text, int)
+grant execute on function analytics.session_items(text, timestamptz, timestamptz, text, int, text, int)
 to insights_analyst, insights_admin, insights_worker;
