@@ -407,7 +407,7 @@ const checks: Record<string, Check> = {
       : {
           status: "warning",
           text: `trust score ${score}: ${differing} of ${checked} cells differed from the events, and were repaired: ${names}`,
-          fix: `See example in track.rollup_check. To check all rows now: select ${queueSchema}.add_job('insights:check_rollups', '{"checks": 1000}')`,
+          fix: `See example in track.rollup_check. To check all rows, for at most an hour: select ${queueSchema}.add_job('insights:check_rollups', '{"seconds": 3600}')`,
         };
   },
 

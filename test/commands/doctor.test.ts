@@ -151,7 +151,8 @@ test("a trust score below 1 is named", async () => {
   expect((await doctor()).findings["rollups"]).toMatchObject({
     status: "warning",
     text: "trust score 0.9: 4 of 40 cells differed from the events, and were repaired: track.presence (4)",
-    fix: expect.stringContaining("insights:check_rollups"),
+    // Without a time, the task would stop after 20 seconds.
+    fix: expect.stringContaining(`add_job('insights:check_rollups', '{"seconds": 3600}')`),
   });
   await database.query("update track.rollup_check set differing = 0");
   expect((await doctor()).findings["rollups"]).toMatchObject({

@@ -143,11 +143,14 @@ set jit to off
 as $$
 declare
   v_next record;
+  -- After these, everything has been compared: a further check would repeat one.
+  v_turn constant bigint := cardinality(track._checked_months())
+    * (select max(person.person_id) / 4096 + 1 from track.person);
 begin
   perform common.check_count('checks', check_rollups.checks, 1, 100);
   -- One at a time: two would check the same block.
   perform pg_advisory_xact_lock(hashtext('track.check_rollups'));
-  for v_check in 1 .. check_rollups.checks loop
+  for v_check in 1 .. least(check_rollups.checks, v_turn) loop
     -- With a long queue most cells could not be compared, and the work would not be bounded.
     if (select count(*) from (select from track.stale limit 10001) as queued) > 10000
       or (select count(*) from (select from track.changed limit 10001) as queued) > 10000
@@ -169,10 +172,11 @@ Compares a sample of the rollups with the events, repairs what differs, and reco
 One row per rollup, and for `item_day` per day.
 The rollups are `track.step`, `presence`, `item_month`, `course_presence`, `item_transition` and `item_day`, and with
 declared properties `step_value` and `value_presence`. One check is a month and 4,096 people; each takes the next ones,
-so that all are compared in turn (`track.rollup_turn`). With at most 4,096 people all items of the month are compared,
-otherwise 100 of them, picked at random. What is queued for a refresh is not compared, and nothing is checked while more
-than 10,000 changes are queued. `differing` is the number of cells that were wrong: they are written again from the
-events. `track.rollup_trust` summarizes the results.
+so that all are compared in turn (`track.rollup_turn`); a call ends when all have been. With at most 4,096 people all
+items of the month are compared, otherwise 100 of them, picked at random. What is queued for a refresh is not
+compared, and nothing is checked while more than 10,000 changes are queued. `differing` is the number of cells that
+were wrong: they are written again from the events.
+`track.rollup_trust` summarizes the results.
 From the first difference on, refreshes wait for the end of the transaction: prefer many calls to many checks.
 Errors: CF001 for fewer than one check, or more than 100.
 $$;
