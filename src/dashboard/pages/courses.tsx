@@ -85,8 +85,9 @@ function Interventions({ course, person }: { course: string; person: string | un
   const remove = async (interventionId: string): Promise<void> => {
     setRefusal(undefined);
     try {
-      await send(removeIntervention, { input: { interventionId } });
-      changed();
+      const { analyticsRemoveIntervention } = await send(removeIntervention, { input: { interventionId } });
+      if (analyticsRemoveIntervention?.result === true) changed();
+      else setRefusal(texts.interventions.kept);
     } catch (error) {
       setRefusal(messageOf(error));
     }
