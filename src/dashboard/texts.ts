@@ -776,6 +776,7 @@ export const texts = {
     days: "active days since",
     status: "status now",
     remove: "Remove",
+    kept: "The note is not removed: it is of another person, or no longer there.",
     outcomes: {
       title: "The outcome",
       explanation:

@@ -393,6 +393,12 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await page.getByText("The note is stored.").waitFor();
     await page.getByRole("cell", { name: "<img src=x onerror=alert(1)>" }).waitFor();
     expect(await database.value("select action from analytics.intervention")).toBe("call");
+    const author = await database.value("select created_by from analytics.intervention");
+    await database.query("update analytics.intervention set created_by = 'another teacher'");
+    await page.getByRole("button", { name: "Remove", exact: true }).click();
+    await page.getByRole("alert").filter({ hasText: "The note is not removed" }).waitFor();
+    expect(await database.value("select count(*)::int from analytics.intervention")).toBe(1);
+    await database.query("update analytics.intervention set created_by = $1", [author]);
     await page.getByRole("button", { name: "Remove", exact: true }).click();
     await expect.poll(() => database.value("select count(*)::int from analytics.intervention")).toBe(0);
     await close();

@@ -3,7 +3,7 @@ import { ActionCard } from "../action.tsx";
 import { addresses } from "../addresses.ts";
 import { Card } from "../card.tsx";
 import { bars } from "../chart.tsx";
-import { present, send, useLoaded } from "../data.ts";
+import { messageOf, present, send, useLoaded } from "../data.ts";
 import { Field, Choice as Select } from "../form.tsx";
 import { share } from "../format.ts";
 import {
@@ -80,7 +80,18 @@ function Outcomes({ course }: { course: string }) {
 function Interventions({ course, person }: { course: string; person: string | undefined }) {
   const of = texts.interventions;
   const [turn, setTurn] = useState(0);
+  const [refusal, setRefusal] = useState<string>();
   const changed = (): void => setTurn((turn) => turn + 1);
+  const remove = async (interventionId: string): Promise<void> => {
+    setRefusal(undefined);
+    try {
+      const { analyticsRemoveIntervention } = await send(removeIntervention, { input: { interventionId } });
+      if (analyticsRemoveIntervention?.result === true) changed();
+      else setRefusal(texts.interventions.kept);
+    } catch (error) {
+      setRefusal(messageOf(error));
+    }
+  };
   return (
     <>
       <ActionCard
@@ -125,19 +136,18 @@ function Interventions({ course, person }: { course: string; person: string | un
             head: of.remove,
             value: () => "",
             show: ({ interventionId }) => (
-              <button
-                type="button"
-                class="quiet"
-                onClick={() =>
-                  void send(removeIntervention, { input: { interventionId: interventionId ?? "" } }).then(changed)
-                }
-              >
+              <button type="button" class="quiet" onClick={() => void remove(interventionId ?? "")}>
                 {of.remove}
               </button>
             ),
           },
         ]}
       />
+      {refusal !== undefined && (
+        <p class="note bad" role="alert">
+          {refusal}
+        </p>
+      )}
     </>
   );
 }
