@@ -208,9 +208,16 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
     // So that `set local` applies on the workers, too.
     await client.query("set citus.propagate_set_commands to 'local'");
     let done = 0;
+    let last = "";
     for (;;) {
       const [step] = await distributionSteps(client, undo);
       if (step === undefined) break;
+      if (step.statement === last) {
+        throw new InsightsError(`${step.action} of ${step.relation} had no effect`, {
+          hint: "The version of Citus may not be supported: this was tested with Citus 14.",
+        });
+      }
+      last = step.statement;
       const started = performance.now();
       await client.query("begin");
       try {

@@ -147,16 +147,46 @@ begin
     from listed
     where not distribution_steps.undo
       and listed.relation = any (v_distributed)
-      and exists (
-        select
-        from pg_partition_tree(listed.relation) as part
-        where part.isleaf
-          and pg_relation_size(part.relid) > 0
+      and (
+        pg_relation_size(listed.relation) > 0
+        or exists (
+          select
+          from pg_partition_tree(listed.relation) as part
+          where part.isleaf
+            and pg_relation_size(part.relid) > 0
+        )
       )
 
     union all
 
-    select 1, 'undistribute', listed.name, listed.column_name, format('select undistribute_table(%L)', listed.name)
+    -- Not by `undistribute_table`, which makes another table, without the privileges and comments of this one.
+    select
+      1, 'undistribute', listed.name, listed.column_name,
+      format(
+        $statement$
+          lock table %1$s in access exclusive mode;
+          create temporary table moved_rows on commit drop as select * from %1$s;
+          create temporary table moved_part on commit drop as
+            select part.relid, part.level, namespace.nspname, class.relname
+            from (
+              select relid, level from pg_catalog.pg_partition_tree(%2$L)
+              -- A table without partitions has no tree of partitions.
+              union
+              select %2$L::regclass, 0
+            ) as part
+            join pg_catalog.pg_class as class on class.oid = part.relid
+            join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace;
+          select master_remove_distributed_table_metadata_from_workers(relid, nspname, relname)
+          from moved_part order by level;
+          select citus_drop_all_shards(relid, nspname, relname, level > 0) from moved_part order by level desc;
+          select master_remove_partition_metadata(relid, nspname, relname) from moved_part order by level desc;
+          delete from pg_catalog.pg_dist_object
+          where classid = 'pg_catalog.pg_class'::regclass and objid in (select relid from moved_part);
+          delete from %1$s;
+          insert into %1$s select * from moved_rows
+        $statement$,
+        listed.name, listed.name
+      )
     from listed
     where distribution_steps.undo
       and listed.relation = any (v_distributed)
@@ -194,10 +224,10 @@ comment on function track.distribution_steps(boolean) is $$
 Returns what is left to do to distribute the tables of `track.distribution` over the nodes of a cluster of Citus.
 One row per step, in order; each statement is a transaction of its own, by a member of the owner of the tables:
 `insights distribute` executes them, and `insights doctor` reports them. With `undo`, the steps back: the rows return to
-the coordinator, and the foreign keys are added again. No row: nothing is left.
+the coordinator, and the foreign keys are added again. No row: nothing is left. Citus must be 13 or later.
 A table that is distributed is locked against writes while its rows are moved.
 Errors: CF001 if `undo` is null.
-Source: Citus 14, `create_distributed_table` and `undistribute_table`.
+Source: Citus 14, `create_distributed_table` and `citus_drop_trigger`.
 $$;
 
 grant execute on function track.distribution_steps(boolean) to insights_admin, insights_worker;
