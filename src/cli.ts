@@ -86,6 +86,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
     summary: "erase a person, or repeat erasures after a restore",
     load: () => import("./commands/erase.ts"),
   },
+  distribute: {
+    summary: "distribute the large tables over the workers of a cluster of Citus, or bring them back",
+    load: () => import("./commands/distribute.ts"),
+  },
   retention: {
     summary: "set how long data is kept, print what expires, and delete it",
     load: () => import("./commands/retention.ts"),

@@ -10,16 +10,24 @@ import { logTableReads } from "./table-reads.ts";
  *
  * A request keeps the person that it started with: after a concurrent merge, its lists may be empty.
  */
-const signIn = { text: "select track.sign_in() as person_id", name: "insights_sign_in" };
+const signIn = {
+  text: "select track.sign_in() as person_id, current_setting('citus.propagate_set_commands', true) is not null as distributed",
+  name: "insights_sign_in",
+};
+
+/** Settings of requests on a cluster of Citus: each transaction signs in, because the workers need the person, too. */
+const distributed = new WeakSet<object>();
 
 function withPerson(withPgClient: WithPgClient): WithPgClient {
   return ((pgSettings, callback) => {
     // Decided before the transaction gets its settings: another transaction may resolve the person while this one waits
     // for a connection.
-    const unknown = pgSettings?.["insights.person"] && !pgSettings["insights.person_id"];
+    const unknown =
+      pgSettings?.["insights.person"] && (!pgSettings["insights.person_id"] || distributed.has(pgSettings));
     return withPgClient(pgSettings, async (client) => {
       if (pgSettings && unknown) {
-        const { rows } = await client.query<{ person_id: string | number | null }>(signIn);
+        const { rows } = await client.query<{ person_id: string | number | null; distributed: boolean }>(signIn);
+        if (rows[0]?.distributed === true) distributed.add(pgSettings);
         const found = rows[0]?.person_id;
         // An unknown userId may become a person through what the request itself sends.
         if (found != null) pgSettings["insights.person_id"] = String(found);

@@ -11,7 +11,7 @@ const queued = `
   select (
     select count(distinct person_id) from track.stale where since = '-infinity' and until = 'infinity'
   )::float8 as people,
-  exists (select from track.changed where since = '-infinity' and until = 'infinity') as consumers
+  exists (select 1 from track.changed where since = '-infinity' and until = 'infinity') as consumers
 `;
 
 const peopleAtOnce = 200;

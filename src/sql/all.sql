@@ -501,6 +501,7 @@
 --!include track/functions/find_identity.sql
 --!include track/functions/find_person.sql
 --!include track/functions/make_partitions.sql
+--!include track/distribution/distribution_steps.sql
 --!include track/functions/item_ancestors.sql
 --!include track/identities/_bare_id.sql
 --!include track/identities/_is_blank_id.sql

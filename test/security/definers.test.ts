@@ -214,6 +214,7 @@ const samples: Record<string, Record<string, string>> = {
     project: "'lab.attack'",
     parameters: "'{}'",
   },
+  "track.distribution_steps": { undo: "true" },
   "track.delete_documents": {
     place: `'{"kind": "state", "activity": "urn:a", "agent": {"openid": "urn:ada"}, "id": "x"}'`,
     if_match: "''",

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, inject } from "vitest";
 import { openPglite } from "../../src/database/pglite.ts";
+import { joinCluster } from "./citus.ts";
 import { serveLocally } from "./embedded.ts";
 import { withDatabase } from "./server.ts";
 import { copyTemplate } from "./template.ts";
@@ -79,12 +80,14 @@ async function open(empty: boolean): Promise<Opened> {
     await administrator.query(`create database ${pg.escapeIdentifier(name)} template ${template} strategy file_copy`);
     // The server would compile the expressions of each large statement, which takes seconds and gains nothing on few rows.
     await administrator.query(`alter database ${pg.escapeIdentifier(name)} set jit = off`);
+    const leave = server.citus && !empty ? await joinCluster(server.url, name) : async () => {};
     return {
       url: withDatabase(server.url, name),
       native: true,
       async close() {
         await administrator.query(`drop database if exists ${pg.escapeIdentifier(name)} with (force)`);
         await administrator.end();
+        await leave();
       },
     };
   }

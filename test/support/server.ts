@@ -11,7 +11,9 @@ import { serveLocally } from "./embedded.ts";
 import { createTemplate } from "./template.ts";
 
 /** The origin of the databases of this run: a template on a server, or the directory of an embedded one. */
-export type TestServer = { kind: "native"; url: string; template: string } | { kind: "embedded"; directory: string };
+export type TestServer =
+  | { kind: "native"; url: string; template: string; citus?: true }
+  | { kind: "embedded"; directory: string };
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -40,7 +42,7 @@ export async function prepareTemplate(url: string): Promise<void> {
 }
 
 /** One template database for the run; each test file clones it, which takes 60 to 80 ms. */
-async function native(project: TestProject, url: string): Promise<() => Promise<void>> {
+async function native(project: TestProject, url: string, citus = false): Promise<() => Promise<void>> {
   const prefix = `insights_test_${process.pid}_${randomBytes(3).toString("hex")}`;
   const administrator = new pg.Client({ connectionString: url });
   await administrator.connect();
@@ -62,7 +64,7 @@ async function native(project: TestProject, url: string): Promise<() => Promise<
     await dropAll();
     throw error;
   }
-  project.provide("server", { kind: "native", url, template });
+  project.provide("server", { kind: "native", url, template, ...(citus ? { citus } : {}) });
   return dropAll;
 }
 
@@ -106,6 +108,8 @@ async function dockerAnswers(): Promise<boolean> {
  * database. `INSIGHTS_TEST_EMBEDDED=1` selects the last one.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const citus = process.env["TEST_CITUS_URL"];
+  if (citus) return await native(project, citus, true);
   const url = process.env["TEST_DATABASE_URL"];
   if (url) return await native(project, url);
   if (!process.env["INSIGHTS_TEST_EMBEDDED"] && (await dockerAnswers())) {

@@ -335,6 +335,10 @@ from (
     (
       'track', 'distribution', '{schema_name,table_name,column_name,colocated_with,description}',
       'Names of functions, tables or tasks of the installation.'
+    ),
+    (
+      'track', 'dropped_reference', '{table_name,constraint_name,definition}',
+      'Names and definitions of foreign keys of the installation.'
     )
 ) as entry (schema_name, table_name, column_names, reason)
 cross join unnest(entry.column_names::text[]) as column_name

@@ -114,7 +114,7 @@ declare
   v_listed bigint[];
   v_from_events bigint[];
 begin
-  if exists (select from track.stale) then
+  if exists (select 1 from track.stale) then
     v_stale := array(
       select distinct stale.person_id
       from track.stale

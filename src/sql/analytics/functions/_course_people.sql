@@ -21,10 +21,10 @@ begin
   decided as (
     select
       candidate.person_id,
-      exists (
-        select
+      candidate.person_id in (
+        select enrolment.person_id
         from track.enrolment
-        where enrolment.person_id = candidate.person_id
+        where enrolment.person_id = any (_course_people.people)
           and enrolment.item_id = _course_people.course_id
       ) as is_enrolled,
       -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.

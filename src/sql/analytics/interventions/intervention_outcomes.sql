@@ -35,22 +35,26 @@ begin
     group by enrolment.person_id
   ),
 
+  resumed as (
+    select distinct noted.person_id, noted.action
+    from noted
+    join track.event
+      on event.person_id = noted.person_id
+      and event.occurred_at > noted.happened_at
+      and event.occurred_at <= noted.happened_at + make_interval(days => _intervention_outcomes.days)
+    join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
+    join track.source on source.source_id = event.source_id and not source.is_automatic
+    where event.item_id = any (v_items)
+  ),
+
   followed as (
     select
       noted.action, noted.risk, run.has_completed, run.has_dropped,
-      exists (
-        select
-        from track.event
-        join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
-        join track.source on source.source_id = event.source_id and not source.is_automatic
-        where event.person_id = noted.person_id
-          and event.occurred_at > noted.happened_at
-          and event.occurred_at <= noted.happened_at + make_interval(days => _intervention_outcomes.days)
-          and event.item_id = any (v_items)
-      ) as has_resumed,
+      resumed.person_id is not null as has_resumed,
       noted.happened_at + make_interval(days => _intervention_outcomes.days) > now() as is_open
     from noted
     join run on run.person_id = noted.person_id
+    left join resumed on resumed.person_id = noted.person_id and resumed.action = noted.action
   ),
 
   counted as (

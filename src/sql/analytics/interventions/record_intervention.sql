@@ -26,13 +26,13 @@ declare
 begin
   if v_person_id is null
     or not exists (
-      select
+      select 1
       from track.enrolment
       where enrolment.person_id = v_person_id
         and enrolment.item_id = v_course_id
     )
     and not exists (
-      select
+      select 1
       from track.event
       join track.item_ancestor as ancestor
         on ancestor.item_id = event.item_id

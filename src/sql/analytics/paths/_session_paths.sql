@@ -95,18 +95,19 @@ begin
           end as node
         from (
           select
-            step.event_type_id,
-            unnest(step.occurred_at[slice.before + 1:slice.until]) as at,
-            unnest(step.item_ids[slice.before + 1:slice.until]) as item_id
-          from track.step
-          cross join lateral (
+            part.event_type_id,
+            unnest(part.occurred_at[part.before + 1:part.until]) as at,
+            unnest(part.item_ids[part.before + 1:part.until]) as item_id
+          from (
             select
+              step.event_type_id, step.occurred_at, step.item_ids,
               width_bucket(session.started_at - interval '1 microsecond', step.occurred_at) as before,
               width_bucket(session.ended_at, step.occurred_at) as until
-          ) as slice
-          where step.person_id = session.person_id
-            and not step.is_automatic
-            and node_of_type[step.event_type_id] <> 0
+            from track.step
+            where step.person_id = session.person_id
+              and not step.is_automatic
+              and node_of_type[step.event_type_id] <> 0
+          ) as part
         ) as sliced
       ) as event
       where event.node > 0

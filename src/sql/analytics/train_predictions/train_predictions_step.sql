@@ -22,7 +22,7 @@ begin
   perform analytics._lock_training(train_predictions_step.seed);
   -- A training that started on another day, or with another seed, is about other data.
   if not exists (
-    select
+    select 1
     from analytics.training
     where training.seed = train_predictions_step.seed
       and training.started_at >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'

@@ -146,7 +146,7 @@ begin
     -- An event that was moved to another person, or deleted, has a page view until the next refresh of the sessions.
     where queued.person_id is null
       or exists (
-        select
+        select 1
         from track.event
         where event.person_id = viewed.person_id
           and event.occurred_at between viewed.started_at and viewed.ended_at

@@ -13,7 +13,7 @@ begin
       'Give "trait." or "set." with the name of a trait or of a set of people.');
   elsif starts_with(_check_strata.strata, 'set.') then
     perform track.is_in_person_set(v_name, 0);
-  elsif not exists (select from track.trait where trait.name = v_name) then
+  elsif not exists (select 1 from track.trait where trait.name = v_name) then
     perform experiment._refuse_unknown_name(
       'trait', v_name, array(select distinct trait.name from track.trait order by trait.name limit 1000),
       'Give the name of a trait that people have.'

@@ -25,7 +25,7 @@ begin
   delete from experiment.event_value
   where event_value.person_id = any (_store_event_values.people)
     and not exists (
-      select
+      select 1
       from unnest(v_new) as new
       where new.person_id = event_value.person_id
         and new.experiment_id = event_value.experiment_id

@@ -23,13 +23,13 @@ begin
     -- People whose events until the end are not refreshed are waited for.
     continue when not is_cut and (
       exists (
-        select
+        select 1
         from track.changed
         where changed.consumer = 'experiment.exposure'
           and changed.since < v_experiment.stopped_at
       )
-      or exists (select from track.stale where stale.since < v_experiment.stopped_at)
-      or exists (select from experiment.kept where kept.experiment_id = v_experiment.experiment_id)
+      or exists (select 1 from track.stale where stale.since < v_experiment.stopped_at)
+      or exists (select 1 from experiment.kept where kept.experiment_id = v_experiment.experiment_id)
     );
     perform experiment._take_results(v_experiment);
   end loop;

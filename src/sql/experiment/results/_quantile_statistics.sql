@@ -25,7 +25,7 @@ begin
       and (
         _quantile_statistics.among is null
         or exists (
-          select
+          select 1
           from unnest(_quantile_statistics.among) as member
           where member.block = exposure.person_id / 4096
             and get_bit(member.people, (exposure.person_id % 4096)::int) <> 0

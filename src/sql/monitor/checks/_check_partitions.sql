@@ -11,12 +11,12 @@ declare
   v_default regclass;
 begin
   -- They are made by the first run of the task; before, by the first event of a month.
-  if exists (select from monitor.run where run.task = 'make_partitions' and run.outcome = 'ok')
-    or exists (select from monitor.run where run.started_at < clock_timestamp() - interval '26 hours')
+  if exists (select 1 from monitor.run where run.task = 'make_partitions' and run.outcome = 'ok')
+    or exists (select 1 from monitor.run where run.started_at < clock_timestamp() - interval '26 hours')
   then
     foreach v_month in array array[v_this_month, v_this_month + interval '1 month'] loop
       if not exists (
-        select
+        select 1
         from pg_catalog.pg_inherits as part
         join pg_catalog.pg_class as partition on partition.oid = part.inhrelid
         where part.inhparent = 'track.event'::regclass

@@ -11,8 +11,8 @@ declare
   v_ran_at timestamptz;
   v_lag interval;
 begin
-  v_queued := (select count(*) from (select from track.stale limit v_most) as queued)
-    + (select count(*) from (select from track.changed limit v_most) as queued);
+  v_queued := (select count(*) from (select 1 from track.stale limit v_most) as queued)
+    + (select count(*) from (select 1 from track.changed limit v_most) as queued);
   if v_queued = 0 then
     return;
   end if;

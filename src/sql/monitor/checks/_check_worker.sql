@@ -56,7 +56,7 @@ begin
   end if;
 
   select worker.* into v_latest from monitor.worker order by worker.seen_at desc limit 1;
-  v_has_work := exists (select from track.stale) or exists (select from track.changed);
+  v_has_work := exists (select 1 from track.stale) or exists (select 1 from track.changed);
   v_last_seen := monitor._duration(v_now - v_latest.seen_at);
   if v_latest.stopped_at is null and v_latest.worker is not null then
     return next monitor._finding(

@@ -11,13 +11,13 @@ begin
   return query
   with queued (step, periods) as (
     select 'track.session', count(*)
-    from (select from track.stale limit v_most) as stale
+    from (select 1 from track.stale limit v_most) as stale
     union all
     select consumer.consumer, changed.periods
     from track.consumer
     cross join lateral (
       select count(*) as periods
-      from (select from track.changed where changed.consumer = consumer.consumer limit v_most) as queue
+      from (select 1 from track.changed where changed.consumer = consumer.consumer limit v_most) as queue
     ) as changed
   )
 
@@ -27,7 +27,7 @@ begin
   -- The time of the last refresh is that until which the derived data is complete, if anything has changed since then.
   select 'insights_refresh_lag_seconds', null,
     case
-      when exists (select from queued where queued.periods > 0)
+      when exists (select 1 from queued where queued.periods > 0)
         then extract(epoch from clock_timestamp() - max(run.started_at))::float8
       else 0
     end

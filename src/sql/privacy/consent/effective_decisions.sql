@@ -34,7 +34,7 @@ declare
   );
 begin
   if effective_decisions.born_people is null
-    and not exists (select from privacy.person_age where person_age.person_id = any (v_people))
+    and not exists (select 1 from privacy.person_age where person_age.person_id = any (v_people))
   then
     return query
     select decision.*

@@ -11,9 +11,9 @@ declare
     select purpose.basis <> 'consent'
     from privacy.purpose
     where purpose.purpose = allowed.purpose
-      and not exists (select from privacy.consent where consent.person_id = allowed.person_id)
-      and not exists (select from privacy.restriction where restriction.person_id = allowed.person_id)
-      and not exists (select from privacy.person_age where person_age.person_id = allowed.person_id)
+      and not exists (select 1 from privacy.consent where consent.person_id = allowed.person_id)
+      and not exists (select 1 from privacy.restriction where restriction.person_id = allowed.person_id)
+      and not exists (select 1 from privacy.person_age where person_age.person_id = allowed.person_id)
   );
 begin
   if v_by_default is not null then

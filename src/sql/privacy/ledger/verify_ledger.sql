@@ -111,19 +111,24 @@ begin
   if v_names_function is not null then
     execute format(
       $statement$
+        with decision as materialized (
+          select
+            consent.consent_id, consent.ledger_position, consent.identity_id, consent.person_id, consent.subject_name
+          from privacy.consent
+          where consent.subject_name is not null
+        )
+
         select array_agg(
           row(
-            'moved', 'consent', consent.ledger_position, consent.consent_id,
+            'moved', 'consent', decision.ledger_position, decision.consent_id,
             'The decision is stored for another person or identity than that of its name.'
           )::privacy.ledger_problem
-          order by consent.ledger_position, consent.consent_id
+          order by decision.ledger_position, decision.consent_id
         )
-        from privacy.consent
-        left join %I.%I(
-          array(select distinct consent.identity_id from privacy.consent where consent.subject_name is not null)
-        ) as named on named.identity_id = consent.identity_id
-        where consent.subject_name is not null
-          and (consent.person_id, consent.subject_name) is distinct from (named.person_id, named.name)
+        from decision
+        left join %I.%I(array(select distinct decision.identity_id from decision)) as named
+          on named.identity_id = decision.identity_id
+        where (decision.person_id, decision.subject_name) is distinct from (named.person_id, named.name)
       $statement$,
       split_part(v_names_function, '.', 1), split_part(v_names_function, '.', 2)
     )

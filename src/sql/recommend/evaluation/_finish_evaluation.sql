@@ -135,7 +135,7 @@ begin
       from recommend.evaluation_item as item
       where item.evaluation_id = v_id
         and exists (
-          select
+          select 1
           from recommend.evaluation_person as person
           where person.evaluation_id = v_id
             and person.person_id = any (v_people)

@@ -12,10 +12,8 @@ declare
   v_servings recommend.serving[];
   v_owners bigint[];
 begin
-  with named as materialized (
-    select
-      event.person_id, event.occurred_at,
-      recommend._read_serving_id(event.properties ->> 'servingId') as serving
+  with sent as materialized (
+    select event.person_id, event.occurred_at, event.properties ->> 'servingId' as serving_id
     from unnest(_named_servings.people, _named_servings.since, _named_servings.until)
       as period (person_id, since, until)
     join track.event
@@ -24,6 +22,11 @@ begin
       and event.occurred_at <= period.until
     where event.properties ? 'servingId'
       and event.person_id <> 0
+  ),
+
+  named as materialized (
+    select sent.person_id, sent.occurred_at, recommend._read_serving_id(sent.serving_id) as serving
+    from sent
   ),
 
   valid as (

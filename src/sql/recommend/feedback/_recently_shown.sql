@@ -14,9 +14,9 @@ declare
   v_since constant timestamptz := now() - _recently_shown.period;
   -- Whether events are queued for the refresh. Then the stored rows are incomplete.
   v_is_behind constant boolean := exists (
-    select from track.stale where stale.person_id = _recently_shown.person_id
+    select 1 from track.stale where stale.person_id = _recently_shown.person_id
   ) or exists (
-    select
+    select 1
     from track.changed
     where changed.person_id = _recently_shown.person_id
       and changed.consumer = 'recommend.impression'

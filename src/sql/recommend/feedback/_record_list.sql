@@ -45,9 +45,9 @@ begin
           select purpose.basis <> 'consent'
           from privacy.purpose
           where purpose.purpose = 'personalization'
-            and not exists (select from privacy.consent where consent.person_id = v_person_id)
-            and not exists (select from privacy.restriction where restriction.person_id = v_person_id)
-            and not exists (select from privacy.person_age where person_age.person_id = v_person_id)
+            and not exists (select 1 from privacy.consent where consent.person_id = v_person_id)
+            and not exists (select 1 from privacy.restriction where restriction.person_id = v_person_id)
+            and not exists (select 1 from privacy.person_age where person_age.person_id = v_person_id)
         ),
         (select recommend._may_record(v_person_id))
       );
@@ -69,7 +69,7 @@ begin
 
   -- The first exposure counts: a person who is known in this variation need not be computed again.
   if (v_serving).experiment_id is not null and recommend._may_record(v_person_id) and not exists (
-    select
+    select 1
     from experiment.exposure
     where exposure.person_id = v_person_id
       and exposure.experiment_id = (v_serving).experiment_id

@@ -113,11 +113,10 @@ begin
   return query
   select entry.*
   from unnest(_touched_impressions.named) as entry
-  where not exists (
-    select
+  where (entry.person_id, entry.serving_key) not in (
+    select impression.person_id, impression.serving_key
     from recommend.impression
-    where impression.person_id = entry.person_id
-      and impression.serving_key = entry.serving_key
+    where impression.person_id = any (v_known)
   );
   if v_known = '{}' then
     return;

@@ -37,7 +37,7 @@ begin
       select
         model.data_watermark, model.row_count,
         ml.deployed_version(project.name) is not null
-          or not exists (select from ml.deployment where deployment.project_id = project.project_id) as is_served
+          or not exists (select 1 from ml.deployment where deployment.project_id = project.project_id) as is_served
       from ml.project
       join ml.model on model.project_id = project.project_id
       where project.name = 'recommend.' || known.kind
@@ -47,22 +47,24 @@ begin
     order by known.kind
   loop
     -- First an upper limit, from the new interactions. A training counts fewer, and reads all interactions for it.
+    with leaf as materialized (
+      select interaction.person_id, interaction.item_id
+      from recommend.interaction
+      where interaction.last_at > coalesce(v_known.data_watermark, '-infinity')
+        and (interaction.weight > 0 or interaction.liking > 0)
+
+      union all
+
+      select enrolment.person_id, enrolment.item_id
+      from track.enrolment
+      where enrolment.enrolled_at > coalesce(v_known.data_watermark, '-infinity')
+    )
+
     select coalesce(sum(owned.item_count), 0), count(*) filter (where owned.item_count > 1)
     into v_interactions, v_people
     from (
       select leaf.person_id, count(distinct ancestor.ancestor_item_id) as item_count
-      from (
-        select interaction.person_id, interaction.item_id
-        from recommend.interaction
-        where interaction.last_at > coalesce(v_known.data_watermark, '-infinity')
-          and (interaction.weight > 0 or interaction.liking > 0)
-
-        union all
-
-        select enrolment.person_id, enrolment.item_id
-        from track.enrolment
-        where enrolment.enrolled_at > coalesce(v_known.data_watermark, '-infinity')
-      ) as leaf
+      from leaf
       join track.item_ancestor as ancestor on ancestor.item_id = leaf.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
       where item.kind = v_known.kind

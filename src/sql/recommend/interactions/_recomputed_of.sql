@@ -47,7 +47,7 @@ begin
     where interaction.person_id = _recomputed_of.person_id
       and (_recomputed_of.items is null or interaction.item_id = any (_recomputed_of.items))
       and not exists (
-        select
+        select 1
         from fresh
         where fresh.item_id = interaction.item_id
           and fresh.first_at = interaction.first_at
@@ -87,7 +87,7 @@ begin
       limit 1
     ) is null
     and exists (
-      select
+      select 1
       from track.identity
       where identity.identity_id = dismissed_topic.identity_id
         and identity.person_id = _recomputed_of.person_id

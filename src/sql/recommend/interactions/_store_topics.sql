@@ -17,7 +17,7 @@ begin
     from recommend.dismissed_topic as stored
     where stored.person_id = any (_store_topics.allowed)
       and not exists (
-        select
+        select 1
         from unnest(_store_topics.fresh) as fresh
         where fresh.person_id = stored.person_id
           and fresh.topic = stored.topic
@@ -47,46 +47,61 @@ begin
       and privacy.may_store(entry.owner_id, 'personalization')
   ),
 
+  -- A row that moves to a person who is not refreshed now is added to hers.
+  moved_to as (
+    select distinct said.person_id, said.topic
+    from said
+    where said.person_id <> all (_store_topics.people)
+  ),
+
+  known as (
+    select said.* from said
+
+    union all
+
+    select
+      stored.person_id, stored.topic, stored.dismissed_at, stored.withdrawn_at, stored.identity_id, stored.first_at
+    from moved_to
+    join recommend.dismissed_topic as stored
+      on stored.person_id = moved_to.person_id
+      and stored.topic = moved_to.topic
+  ),
+
   merged as materialized (
     select
-      said.person_id,
-      said.topic,
-      max(said.dismissed_at) as dismissed_at,
-      max(said.withdrawn_at) as withdrawn_at,
-      (array_agg(said.identity_id order by said.first_at, said.identity_id))[1] as identity_id,
-      min(said.first_at) as first_at
-    from said
-    group by said.person_id, said.topic
+      known.person_id,
+      known.topic,
+      max(known.dismissed_at) as dismissed_at,
+      max(known.withdrawn_at) as withdrawn_at,
+      (array_agg(known.identity_id order by known.first_at, known.identity_id))[1] as identity_id,
+      min(known.first_at) as first_at
+    from known
+    group by known.person_id, known.topic
   ),
 
   deleted as (
     delete from recommend.dismissed_topic
     where dismissed_topic.person_id = any (_store_topics.people)
       and not exists (
-        select
+        select 1
         from merged
         where merged.person_id = dismissed_topic.person_id
           and merged.topic = dismissed_topic.topic
       )
   )
 
-  -- A row that moves to a person who is not refreshed now is added to hers.
   insert into recommend.dismissed_topic (person_id, topic, dismissed_at, withdrawn_at, identity_id, first_at)
   select merged.person_id, merged.topic, merged.dismissed_at, merged.withdrawn_at, merged.identity_id, merged.first_at
   from merged
   on conflict (person_id, topic) do update
   set
-    dismissed_at = case
-      when excluded.person_id = any (_store_topics.people) then excluded.dismissed_at
-      else greatest(dismissed_topic.dismissed_at, excluded.dismissed_at)
-    end,
-    withdrawn_at = case
-      when excluded.person_id = any (_store_topics.people) then excluded.withdrawn_at
-      else greatest(dismissed_topic.withdrawn_at, excluded.withdrawn_at)
-    end,
+    dismissed_at = excluded.dismissed_at,
+    withdrawn_at = excluded.withdrawn_at,
     identity_id = excluded.identity_id,
     first_at = excluded.first_at
-  where dismissed_topic is distinct from excluded;
+  where (
+    dismissed_topic.dismissed_at, dismissed_topic.withdrawn_at, dismissed_topic.identity_id, dismissed_topic.first_at
+  ) is distinct from (excluded.dismissed_at, excluded.withdrawn_at, excluded.identity_id, excluded.first_at);
 end;
 $$;
 

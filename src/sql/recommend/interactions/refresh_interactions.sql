@@ -28,7 +28,7 @@ declare
   );
   v_topics recommend.dismissed_topic[];
 begin
-  if exists (select from recommend.taken where taken.person_id = any (refresh_interactions.people)) then
+  if exists (select 1 from recommend.taken where taken.person_id = any (refresh_interactions.people)) then
     perform recommend._move_taken(refresh_interactions.people);
   end if;
 
@@ -47,7 +47,7 @@ begin
     from recommend.interaction
     where interaction.person_id = any (v_allowed)
       and not exists (
-        select
+        select 1
         from fresh
         where fresh.person_id = interaction.person_id
           and fresh.item_id = interaction.item_id
@@ -106,7 +106,7 @@ begin
     delete from recommend.interaction
     where interaction.person_id = any (refresh_interactions.people)
       and not exists (
-        select
+        select 1
         from fresh
         where fresh.person_id = interaction.person_id
           and fresh.item_id = interaction.item_id
@@ -153,7 +153,7 @@ begin
 
   if v_topics is not null
     or exists (
-      select from recommend.dismissed_topic where dismissed_topic.person_id = any (refresh_interactions.people)
+      select 1 from recommend.dismissed_topic where dismissed_topic.person_id = any (refresh_interactions.people)
     )
   then
     perform recommend._store_topics(refresh_interactions.people, v_allowed, v_topics);

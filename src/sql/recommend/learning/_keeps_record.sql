@@ -9,6 +9,8 @@ begin
     return true;
   end if;
   delete from recommend.learned_item where learned_item.model_id = _keeps_record.model_id;
+  -- A distributed table has no foreign key that would do it.
+  delete from recommend.learned where learned.model_id = _keeps_record.model_id;
   delete from recommend.learning where learning.model_id = _keeps_record.model_id;
   return false;
 end;

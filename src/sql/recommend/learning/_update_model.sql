@@ -102,7 +102,7 @@ begin
   if (
     select count(*)
     from (
-      select
+      select 1
       from recommend.learned
       where learned.model_id = _update_model.model_id
         and cardinality(learned.item_ids) > 1

@@ -31,7 +31,7 @@ begin
       );
     end if;
     if v_stale <> '{}' or exists (
-      select
+      select 1
       from recommend.learned
       where learned.model_id = v_known.model_id
         and learned.person_id = unlearn.person_id
@@ -57,6 +57,7 @@ begin
         -- be erased all the same: without its record, the version is marked below.
         when data_exception or sqlstate 'CF007' then
           delete from recommend.learned_item where learned_item.model_id = v_known.model_id;
+          delete from recommend.learned where learned.model_id = v_known.model_id;
           delete from recommend.learning where learning.model_id = v_known.model_id;
       end;
     end if;

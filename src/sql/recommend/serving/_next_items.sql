@@ -37,7 +37,7 @@ begin
     limit 1
   ) as container
   where not exists (
-    select
+    select 1
     from unnest((_next_items.context).left_out, (_next_items.context).left_out_reasons) as over (item_id, reason)
     where over.item_id = container.item_id
       and over.reason in ('completed', 'known', 'dropped', 'dismissed', 'disliked', 'own')
@@ -81,7 +81,7 @@ begin
         ordered.n,
         ordered.n > last_used.n as is_after,
         exists (
-          select
+          select 1
           from track.event
           where event.person_id = (_next_items.context).person_id
             and event.item_id = ordered.item_id
@@ -91,7 +91,7 @@ begin
         select coalesce(max(used.n), 0) as n from ordered as used where used.item_id = v_last
       ) as last_used
       where ordered.item_id <> v_course
-        and not exists (select from track.item as child where child.parent_item_id = ordered.item_id)
+        and not exists (select 1 from track.item as child where child.parent_item_id = ordered.item_id)
         and ordered.item_id <> all ((_next_items.context).finished)
     )
 

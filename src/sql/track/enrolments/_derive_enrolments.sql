@@ -154,7 +154,7 @@ begin
       and enrolment.item_id = named.item_id
       and enrolment.source_id is not null
       and not exists (
-        select
+        select 1
         from derived
         where derived.person_id = named.person_id
           and derived.identity_id = named.identity_id

@@ -32,7 +32,7 @@ begin
     from told
     where told.attribute = 'parent'
       and told.said is not null
-      and not exists (select from track.item where item.external_id = told.said)
+      and not exists (select 1 from track.item where item.external_id = told.said)
     returning item.item_id, item.external_id
   ),
 
@@ -67,7 +67,7 @@ begin
         when by_item.kind is not null then by_item.kind
         -- As track.sync_enrolments adds an item.
         when exists (
-          select from track.enrolment where enrolment.item_id = item.item_id and num_nulls(enrolment.source_id) > 0
+          select 1 from track.enrolment where enrolment.item_id = item.item_id and num_nulls(enrolment.source_id) > 0
         ) then 'course'
         else 'unknown'
       end,
@@ -79,7 +79,7 @@ begin
       end
     from by_item
     where item.item_id = by_item.item_id
-      and not exists (select from track.named_item where named_item.item_id = item.item_id)
+      and not exists (select 1 from track.named_item where named_item.item_id = item.item_id)
     returning item.item_id
   ),
 

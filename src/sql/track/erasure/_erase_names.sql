@@ -12,7 +12,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   return exists (
-    select
+    select 1
     from track.item_source
     join (
       select unnest(step.item_ids)::bigint as item_id
@@ -32,21 +32,21 @@ begin
     ) as used on used.item_id = item_source.item_id
     where item_source.attribute = 'name'
       and not exists (
-        select
+        select 1
         from track.item_month
         where item_month.item_id = item_source.item_id
           -- Of at least two people, one is another one, but for what was sent without proof.
           and (
             cardinality(item_month.people) > cardinality(subject.identity_ids)
             or exists (
-              select
+              select 1
               from unnest(item_month.people) as entry (person)
               where item_month.part * 32768::bigint + entry.person <> all (subject.identity_ids)
             )
           )
       )
   ) or exists (
-    select
+    select 1
     from (
       select step.event_type_id
       from track.step
@@ -60,7 +60,7 @@ begin
       where stale.person_id = any (subject.identity_ids)
     ) as used
     where not exists (
-      select
+      select 1
       from track.step
       where step.event_type_id = used.event_type_id
         and step.person_id <> all (subject.identity_ids)

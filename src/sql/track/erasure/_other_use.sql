@@ -52,9 +52,9 @@ begin
   used_types := array(
     select entry.event_type_id
     from unnest(_other_use.event_types) as entry (event_type_id)
-    where exists (select from track.step where step.event_type_id = entry.event_type_id)
+    where exists (select 1 from track.step where step.event_type_id = entry.event_type_id)
       or exists (
-        select
+        select 1
         from track.stale
         join track.event
           on event.person_id = stale.person_id

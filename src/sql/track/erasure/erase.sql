@@ -187,7 +187,7 @@ begin
     where identity.external_id = any (_give_back_traits.names)
       and identity.kind = 'anonymous'
       and not exists (
-        select
+        select 1
         from track.identity as sibling
         join track.trait on trait.person_id = sibling.person_id and trait.identity_id = sibling.identity_id
         where sibling.external_id = identity.external_id

@@ -34,7 +34,7 @@ begin
   where automatic_period.person_id = any (array(
     select merged.person_id
     from unnest(people) as merged (person_id)
-    where not exists (select from track.person where person.person_id = merged.person_id)
+    where not exists (select 1 from track.person where person.person_id = merged.person_id)
   ));
 
   -- Events of automatic types and sources pass through the steps as sessions of their own, with negative numbers, so
@@ -368,7 +368,7 @@ declare
   v_setting constant track.setting := setting;
 begin
   if not exists (
-    select
+    select 1
     from track.session
     where session.person_id = any (people)
       and session.view_continued is not null
@@ -601,19 +601,18 @@ begin
       period.person_id,
       min((period.since at time zone 'UTC')::date) as first_day,
       max((
-        period.until + case
-          when exists (
-            select
-            from track.session
-            where session.person_id = period.person_id
-              and session.view_continued is not null
-              and session.ended_at >= period.since
-              and session.started_at <= period.until + v_setting.longest_view
-          ) then v_setting.longest_view
-          else interval '0'
-        end
+        period.until + case when continued.person_id is null then interval '0' else v_setting.longest_view end
       ) at time zone 'UTC')::date + 1 as end_day
     from unnest(v_people, v_since, v_until) as period (person_id, since, until)
+    left join (
+      select session.person_id, session.started_at, session.ended_at
+      from track.session
+      where session.person_id = any (v_people)
+        and session.view_continued is not null
+    ) as continued
+      on continued.person_id = period.person_id
+      and continued.ended_at >= period.since
+      and continued.started_at <= period.until + v_setting.longest_view
     group by period.person_id
   ) as changed;
   v_activity := array(select track.stored_activity(v_day_people, v_first_days, v_end_days));

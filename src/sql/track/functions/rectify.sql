@@ -57,10 +57,10 @@ begin
     select v_owner, new.key, clock_timestamp(), new.value
     from jsonb_each(traits) as new
     where not exists (
-        select from track.trait where trait.person_id = subject.person_id and trait.name = new.key
+        select 1 from track.trait where trait.person_id = subject.person_id and trait.name = new.key
       )
       and not exists (
-        select from track.trait_history as history
+        select 1 from track.trait_history as history
         where history.person_id = subject.person_id
           and history.name = new.key
       )
@@ -92,7 +92,7 @@ begin
   select subject.person_id, said.identity_id, said.name, said.value, said.set_at
   from unnest(v_identities, v_names, v_times, v_values) as said (identity_id, name, set_at, value)
   where not exists (
-    select
+    select 1
     from track.trait
     where trait.person_id = subject.person_id
       and trait.name = said.name

@@ -13,7 +13,7 @@ declare
   v_outcome record;
 begin
   -- First without the lock: with an empty queue, the call does not wait and does not block other calls.
-  if not exists (select from track.changed where changed.consumer = v_name) then
+  if not exists (select 1 from track.changed where changed.consumer = v_name) then
     return row(v_name, 0, 0, null)::track.refreshed;
   end if;
 
@@ -164,7 +164,7 @@ begin
   end if;
 
   if coalesce(refresh.step, 'track.session') = 'track.session'
-    and (exists (select from track.stale) or exists (select from track.stale_course))
+    and (exists (select 1 from track.stale) or exists (select 1 from track.stale_course))
   then
     v_refreshed := track._refresh_all_sessions(refresh.most_people);
     if v_refreshed.people + v_refreshed.failed > 0 then

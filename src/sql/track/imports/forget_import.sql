@@ -240,7 +240,7 @@ begin
     select month.*
     from track._event_partitions() as month
     where exists (
-      select
+      select 1
       from unnest(v_picked.times) as picked (occurred_at)
       where picked.occurred_at >= month.since
         and picked.occurred_at < month.until
@@ -525,7 +525,7 @@ begin
     and not track._forget_structure(v_import, forget_import.most_events)
   then
     v_import := track._forget_items(v_import, 1000);
-    if not exists (select from track.forgotten_item where forgotten_item.source_id = v_import.source_id) then
+    if not exists (select 1 from track.forgotten_item where forgotten_item.source_id = v_import.source_id) then
       with taken as (
         select message.source_id, message.message_hash
         from track.message

@@ -44,9 +44,9 @@ begin
   into v_contents.items, v_contents.items_alone
   from (
     select
-      exists (select from track.item_month where item_month.item_id = entry.item_id)
+      exists (select 1 from track.item_month where item_month.item_id = entry.item_id)
         or exists (
-          select
+          select 1
           from track.imported_item as other
           where other.item_id = entry.item_id
             and other.source_id <> entry.source_id
@@ -54,7 +54,7 @@ begin
     from track.imported_item as entry
     where entry.source_id = v_source.source_id
       and not exists (
-        select
+        select 1
         from track.event
         where event.item_id = entry.item_id
           and event.source_id = entry.source_id

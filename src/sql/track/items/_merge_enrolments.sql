@@ -26,7 +26,7 @@ begin
       and enrolment.identity_id = named.identity_id
       and enrolment.item_id = named.item_id
       and not exists (
-        select
+        select 1
         from track.enrolment as own
         where own.person_id = named.person_id
           and own.identity_id = named.identity_id

@@ -87,7 +87,7 @@ begin
     from (
       select distinct on (planned.name) planned.name, planned.item_id
       from planned
-      where not exists (select from track.item as known where known.external_id = planned.name)
+      where not exists (select 1 from track.item as known where known.external_id = planned.name)
       order by planned.name, planned.item_id
     ) as chosen
     where item.item_id = chosen.item_id
@@ -110,7 +110,7 @@ begin
     where paired.item_id < paired.root_id
       or paired.item_id > paired.root_id
       and not exists (
-        select
+        select 1
         from paired as other
         where other.item_id = paired.root_id
           and other.item_id <> other.root_id

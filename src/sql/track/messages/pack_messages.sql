@@ -22,7 +22,7 @@ begin
   end if;
   select count(*) into v_left
   from (
-    select
+    select 1
     from track.message
     order by message.source_id, message.message_hash
     limit v_most + 1

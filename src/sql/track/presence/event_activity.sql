@@ -73,7 +73,7 @@ begin
   where event_activity.event_type_id is null
     -- An event that was moved to another person, or deleted, has a page view until the next refresh of the sessions.
     and exists (
-      select
+      select 1
       from track.event
       where event.person_id = page_view.person_id
         and event.occurred_at between page_view.started_at and page_view.ended_at

@@ -22,23 +22,24 @@ begin
 
   sliced as (
     select
-      step.person_id,
-      step.event_type_id,
-      step.is_automatic,
-      step.occurred_at[slice.before + 1:slice.until] as occurred_at,
-      step.item_ids[slice.before + 1:slice.until] as item_ids
-    from period
-    join track.step
-      on step.person_id = period.person_id
-      -- Rows are by year, those of person 0 by day.
-      and step.since > period.first_day - case when period.person_id = 0 then 1 else 366 end
-      and step.since < period.end_day
-    cross join lateral (
+      part.person_id,
+      part.event_type_id,
+      part.is_automatic,
+      part.occurred_at[part.before + 1:part.until] as occurred_at,
+      part.item_ids[part.before + 1:part.until] as item_ids
+    from (
       select
+        step.person_id, step.event_type_id, step.is_automatic, step.occurred_at, step.item_ids,
         width_bucket(period.since - interval '1 microsecond', step.occurred_at) as before,
         width_bucket(period.until - interval '1 microsecond', step.occurred_at) as until
-    ) as slice
-    where slice.before < slice.until
+      from period
+      join track.step
+        on step.person_id = period.person_id
+        -- Rows are by year, those of person 0 by day.
+        and step.since > period.first_day - case when period.person_id = 0 then 1 else 366 end
+        and step.since < period.end_day
+    ) as part
+    where part.before < part.until
   )
 
   select
@@ -74,7 +75,7 @@ begin
     and page_view.started_at >= period.since
     and page_view.started_at < period.until
   -- Until the first refresh after an upgrade, the page views of a person are in no table of presence and sums.
-  where exists (select from track.step where step.person_id = period.person_id)
+  where exists (select 1 from track.step where step.person_id = period.person_id)
   group by 1, 2, 4;
 end;
 $$;

@@ -42,7 +42,7 @@ begin
     from found
     where found.value is not null
       and not exists (
-        select
+        select 1
         from track.property_value as known
         where known.property_id = found.property_id
           and known.value = found.value

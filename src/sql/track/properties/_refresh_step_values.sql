@@ -60,7 +60,7 @@ begin
           width_bucket(period.until - interval '1 microsecond', step.occurred_at) as until
       ) as slice
       where not exists (
-        select
+        select 1
         from track.stale_property
         where stale_property.person_id = step.person_id
           and stale_property.property_id = declared.property_id
@@ -188,7 +188,7 @@ begin
     and declared.property_id = step_value.property_id
     and declared.property_id = coalesce(_refresh_step_values.of_property, declared.property_id)
     and not exists (
-      select
+      select 1
       from track.step
       where step.person_id = step_value.person_id
         and step.event_type_id = declared.event_type_id

@@ -53,7 +53,7 @@ begin
     ) as slice
     where slice.before < slice.until
       and not exists (
-        select
+        select 1
         from track.stale_property
         where stale_property.person_id = step.person_id
           and stale_property.property_id = declared.property_id

@@ -85,7 +85,7 @@ begin
     from track.item
     where item.item_id = any (_shared_names.items)
       and not exists (
-        select from track.item_source where item_source.item_id = item.item_id and item_source.attribute = 'name'
+        select 1 from track.item_source where item_source.item_id = item.item_id and item_source.attribute = 'name'
       )
     union
     select imported_item.item_id
@@ -115,7 +115,7 @@ begin
         or event_type.is_heartbeat
         or event_type.is_automatic
         or exists (
-          select
+          select 1
           from track.step
           join track.step as other on other.event_type_id = step.event_type_id and other.person_id <> step.person_id
           where step.event_type_id = event_type.event_type_id
@@ -257,7 +257,7 @@ begin
   if rule.keeps_rollups and v_kept < (_follow_horizon.horizon at time zone 'UTC')::date then
     perform pg_advisory_xact_lock(hashtext('track.refresh'));
     -- The sums are to contain all events that were stored. People whose refresh fails are not waited for.
-    if exists (select from track.stale where stale.since < _follow_horizon.horizon) then
+    if exists (select 1 from track.stale where stale.since < _follow_horizon.horizon) then
       select 'refresh', coalesce(max(refreshed.people), 0)
       into v_step.method, v_step.row_count
       from track.refresh(2000, 'track.session') as refreshed;

@@ -39,7 +39,7 @@ begin
       and event.occurred_at < v_until
       and event.person_id <> all ((select queued.people from queued)::bigint[])
       and not exists (
-        select
+        select 1
         from track.stale_property as missing
         where missing.person_id = event.person_id
           and missing.property_id = declared.property_id
@@ -59,7 +59,7 @@ begin
       and step.since > _check_step_values.month - 366
       and step.since < v_end
       and not exists (
-        select
+        select 1
         from track.stale_property as missing
         where missing.person_id = step.person_id
           and missing.property_id = declared.property_id
@@ -94,7 +94,7 @@ begin
         and step_value.since > _check_step_values.month - 366
         and step_value.since < v_end
         and not exists (
-          select
+          select 1
           from track.stale_property as missing
           where missing.person_id = step_value.person_id
             and missing.property_id = step_value.property_id

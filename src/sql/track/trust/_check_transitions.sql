@@ -22,7 +22,7 @@ begin
       and not page_view.is_continued
       and page_view.item_id is not null
       and exists (
-        select
+        select 1
         from track.person_set_block as counted
         where counted.name = 'counted'
           and counted.block = session.person_id / 4096
@@ -58,7 +58,7 @@ begin
     full join fresh using (source_item_id, target_item_id)
     -- Queued months are recomputed by the next refresh.
     where not exists (
-      select
+      select 1
       from track.stale_transition_month as stale_month
       where stale_month.month = _check_transitions.month
     )

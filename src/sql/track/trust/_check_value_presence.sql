@@ -50,7 +50,7 @@ begin
       substr(event.properties ->> declared.property, 1, 200) as value,
       event.person_id = any ((select queued.people from queued)::bigint[])
         or exists (
-          select
+          select 1
           from track.stale_property as missing
           where missing.person_id = event.person_id
             and missing.property_id = declared.property_id

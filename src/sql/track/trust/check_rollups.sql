@@ -83,7 +83,7 @@ begin
     limit case when v_blocks > 1 then 100 end
   );
 
-  if exists (select from track.declared_property as declared where declared.is_queued) then
+  if exists (select 1 from track.declared_property as declared where declared.is_queued) then
     v_rollups := v_rollups || array['track.step_value', 'track.value_presence'];
   end if;
   v_rollups := v_rollups || array_fill('track.item_day'::text, array[cardinality(v_days)]);
@@ -152,8 +152,8 @@ begin
   perform pg_advisory_xact_lock(hashtext('track.check_rollups'));
   for v_check in 1 .. least(check_rollups.checks, v_turn) loop
     -- With a long queue most cells could not be compared, and the work would not be bounded.
-    if (select count(*) from (select from track.stale limit 10001) as queued) > 10000
-      or (select count(*) from (select from track.changed limit 10001) as queued) > 10000
+    if (select count(*) from (select 1 from track.stale limit 10001) as queued) > 10000
+      or (select count(*) from (select 1 from track.changed limit 10001) as queued) > 10000
     then
       exit;
     end if;
