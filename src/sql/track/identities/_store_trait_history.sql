@@ -80,65 +80,58 @@ as $$
 declare
   v_most constant int := (select setting.most_trait_times from track.setting);
 begin
-  -- Citus passes no variable to `on conflict`, which is executed where the row is: the number is part of the text.
-  execute format(
-    $statement$
-      insert into track.trait_history as history (person_id, identity_id, name, since, set_at, value, repeated_at)
+  insert into track.trait_history as history (person_id, identity_id, name, since, set_at, value, repeated_at)
+  select
+    changed.person_id, changed.identity_id, changed.name, changed.since,
+    array_agg(changed.set_at order by changed.set_at) filter (where changed.is_other),
+    array_agg(changed.value order by changed.set_at) filter (where changed.is_other),
+    coalesce(array_agg(changed.set_at order by changed.set_at) filter (where not changed.is_other), '{}')
+  from (
+    select
+      kept.person_id, kept.identity_id, kept.name, kept.since, kept.set_at, kept.value,
+      kept.value::text is distinct from lag(kept.value::text) over (
+        partition by kept.identity_id, kept.name, kept.since order by kept.set_at
+      ) as is_other
+    from (
       select
-        changed.person_id, changed.identity_id, changed.name, changed.since,
-        array_agg(changed.set_at order by changed.set_at) filter (where changed.is_other),
-        array_agg(changed.value order by changed.set_at) filter (where changed.is_other),
-        coalesce(array_agg(changed.set_at order by changed.set_at) filter (where not changed.is_other), '{}')
+        said.*,
+        count(*) over (partition by said.identity_id, said.name, said.since)
+          - row_number() over (partition by said.identity_id, said.name, said.since order by said.set_at) as later
       from (
-        select
-          kept.person_id, kept.identity_id, kept.name, kept.since, kept.set_at, kept.value,
-          kept.value::text is distinct from lag(kept.value::text) over (
-            partition by kept.identity_id, kept.name, kept.since order by kept.set_at
-          ) as is_other
-        from (
-          select
-            said.*,
-            count(*) over (partition by said.identity_id, said.name, said.since)
-              - row_number() over (partition by said.identity_id, said.name, said.since order by said.set_at) as later
-          from (
-            select distinct on (point.identity_id, point.name, year.since, point.set_at)
-              point.person_id, point.identity_id, point.name, year.since, point.set_at, shown.value
-            from unnest(
-              $1, $2, $3, $4, $5
-            ) as point (person_id, identity_id, name, set_at, value)
-            cross join lateral (
-              select date_trunc('year', point.set_at at time zone 'UTC')::date as since
-            ) as year
-            cross join lateral (
-              select case when octet_length(point.value::text) > 1000 then 'null' else point.value end as value
-            ) as shown
-            order by
-              point.identity_id, point.name, year.since, point.set_at, shown.value desc, shown.value::text desc
-          ) as said
-        ) as kept
-        where kept.later < %1$s
-      ) as changed
-      group by changed.identity_id, changed.name, changed.since, changed.person_id
-      order by changed.identity_id, changed.name, changed.since
-      on conflict (person_id, identity_id, name, since) do update
-      set (set_at, value, repeated_at) = (
-        select merged.merged_at, merged.merged_value, merged.merged_repeated_at
-        from track._merge_trait_times(
-          history.set_at, history.value, history.repeated_at, excluded.set_at, excluded.value, excluded.repeated_at,
-          %1$s
-        ) as merged
-      )
-      -- A repetition of the latest time, such as the time zone of the next event of an hour, writes nothing.
-      where cardinality(excluded.set_at) > 1
-        or cardinality(excluded.repeated_at) > 0
-        or excluded.set_at[1] is distinct from greatest(
-          history.set_at[cardinality(history.set_at)], history.repeated_at[cardinality(history.repeated_at)]
-        )
-        or excluded.value[1]::text is distinct from history.value[cardinality(history.value)]::text
-    $statement$,
-    v_most
+        select distinct on (point.identity_id, point.name, year.since, point.set_at)
+          point.person_id, point.identity_id, point.name, year.since, point.set_at, shown.value
+        from unnest(
+          _store_trait_history.people, _store_trait_history.identities, _store_trait_history.names,
+          _store_trait_history.times, _store_trait_history.trait_values
+        ) as point (person_id, identity_id, name, set_at, value)
+        cross join lateral (
+          select date_trunc('year', point.set_at at time zone 'UTC')::date as since
+        ) as year
+        cross join lateral (
+          select case when octet_length(point.value::text) > 1000 then 'null' else point.value end as value
+        ) as shown
+        order by
+          point.identity_id, point.name, year.since, point.set_at, shown.value desc, shown.value::text desc
+      ) as said
+    ) as kept
+    where kept.later < v_most
+  ) as changed
+  group by changed.identity_id, changed.name, changed.since, changed.person_id
+  order by changed.identity_id, changed.name, changed.since
+  on conflict (person_id, identity_id, name, since) do update
+  set (set_at, value, repeated_at) = (
+    select merged.merged_at, merged.merged_value, merged.merged_repeated_at
+    from track._merge_trait_times(
+      history.set_at, history.value, history.repeated_at, excluded.set_at, excluded.value, excluded.repeated_at, v_most
+    ) as merged
   )
-  using people, identities, names, times, trait_values;
+  -- A repetition of the latest time, such as the time zone of the next event of an hour, writes nothing.
+  where cardinality(excluded.set_at) > 1
+    or cardinality(excluded.repeated_at) > 0
+    or excluded.set_at[1] is distinct from greatest(
+      history.set_at[cardinality(history.set_at)], history.repeated_at[cardinality(history.repeated_at)]
+    )
+    or excluded.value[1]::text is distinct from history.value[cardinality(history.value)]::text;
 end;
 $$;
 
