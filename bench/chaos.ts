@@ -145,7 +145,7 @@ async function supervise(name: "api" | "worker"): Promise<void> {
   }
 }
 
-/** Repeats work that a fault may interrupt, until it succeeds. After two minutes the reason is no fault of a moment. */
+/** Repeats work that a fault may interrupt, until it succeeds. After two minutes, the cause is not a fault that passes. */
 async function untilDone<T>(work: () => Promise<T>): Promise<T> {
   for (const until = performance.now() + 120_000; ; ) {
     try {

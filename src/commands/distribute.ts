@@ -5,7 +5,7 @@ import { distribute } from "../database/distribution.ts";
 
 export default new Command()
   .description(
-    "Distributes the large tables over the workers of a cluster of Citus, in place, or brings them back. " +
+    "Preview: distributes the large tables over the workers of a cluster of Citus, in place, or brings them back. " +
       "Safe to repeat, and to kill: the next run continues.",
   )
   .option("--undo", "bring the rows back to the coordinator, and add the foreign keys again")
@@ -13,7 +13,7 @@ export default new Command()
     "after",
     `
 DATABASE_URL names the coordinator. Each node has the extension citus in a database of the same name, and pgvector; the workers
-were added by citus_add_node. Writes of a table wait while its rows are moved: see docs/scaling.md.
+were added by citus_add_node. Writes of a table wait while its rows are moved. docs/scaling.md states what does not work on a cluster yet.
 `,
   )
   .action(async (options: { undo?: true }) => {
