@@ -382,7 +382,7 @@ async function stopFor(process_: number | undefined, duration: number): Promise<
   signal(process_, "SIGCONT");
 }
 
-/** A process of PostgreSQL that carries out a statement of ours, or that waits for one. */
+/** A process of PostgreSQL that carries out a statement, or that waits for one. */
 async function backend(place: number): Promise<number | undefined> {
   const rows = await server.rows<{ pid: number }>(
     `select pid
