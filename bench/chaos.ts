@@ -562,7 +562,7 @@ async function check(): Promise<void> {
   }
   isStopped = true;
   await Promise.all([end("api"), end("worker")]);
-  // What a killed process has left, such as a session over a network that was cut.
+  // Sessions that a killed process has left, or a network that was cut.
   await terminateAll();
   await withClient(server.url(), async (client) => {
     const rows: Rows = async <T extends object>(sql: string, values: readonly unknown[] = []) =>

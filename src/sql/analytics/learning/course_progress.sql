@@ -13,6 +13,8 @@ stable
 parallel safe
 set search_path to pg_catalog, pg_temp
 set work_mem to '64MB'
+-- Results of functions have no statistics.
+set enable_nestloop to off
 as $$
 declare
   v_people bigint[];
@@ -81,14 +83,20 @@ begin
     group by standing.counted_at
   ),
 
-  used as (
-    select learner.person_id, count(*) as item_count
+  -- First with the time of the learner: an item alone has a row per time in `standing`.
+  timed as materialized (
+    select learner.person_id, learner.counted_at, used.item_id
     from analytics._item_uses(
       v_people, array(select distinct part.item_id from part), v_since, v_until
     ) as used
     join learner on learner.person_id = used.person_id
-    join standing on standing.counted_at = learner.counted_at and standing.item_id = used.item_id
-    group by learner.person_id
+  ),
+
+  used as (
+    select timed.person_id, count(*) as item_count
+    from timed
+    join standing on standing.counted_at = timed.counted_at and standing.item_id = timed.item_id
+    group by timed.person_id
   ),
 
   completed as (
