@@ -33,10 +33,11 @@ test("a database that refuses the signs is reported once, and the worker stops a
   errors.mockClear();
   const pool = createPool(asDatabase(database), 2);
   const heartbeat = startHeartbeat(pool, 20);
-  await vi.waitFor(() => expect(errors).toHaveBeenCalledTimes(1), 20_000);
+  // Workers of other tests of this process may report errors, too.
+  const reported = () => errors.mock.calls.filter(([line]) => String(line).includes("heartbeat could not be recorded"));
+  await vi.waitFor(() => expect(reported()).toHaveLength(1), 20_000);
   await wait(200);
-  expect(errors).toHaveBeenCalledTimes(1);
-  expect(errors.mock.calls[0]?.[0]).toContain("heartbeat could not be recorded");
+  expect(reported()).toHaveLength(1);
   // Granted again, it continues.
   await database.query("grant execute on function monitor.beat(text, text) to insights_worker");
   await vi.waitFor(async () => expect(await workers()).toHaveLength(2), 20_000);

@@ -7,6 +7,8 @@ security definer
 set search_path to pg_catalog, pg_temp
 set client_min_messages to notice
 as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
 begin
   if length(beat.worker) between 1 and 200 is not true or length(beat.version) <= 100 is not true then
     perform common.refuse(
@@ -20,7 +22,7 @@ begin
     );
   end if;
   insert into monitor.worker as known (worker, started_at, seen_at, version)
-  values (beat.worker, clock_timestamp(), clock_timestamp(), beat.version)
+  values (beat.worker, v_now, v_now, beat.version)
   on conflict on constraint worker_pkey do update
   set seen_at = excluded.seen_at, stopped_at = null, version = excluded.version;
 end;

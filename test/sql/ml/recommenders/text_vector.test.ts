@@ -22,7 +22,10 @@ test("is the hashed vector of the words, of length 1", async () => {
       fc.constantFrom(16, 100, 512),
       async (list, d) => {
         const text = list.join(" - ");
-        expect(difference([(await vector(text, d)) ?? []], [hashed(words(text), d)])).toBeLessThan(1e-6);
+        const expected = hashed(words(text), d);
+        // Words that cancel each other out have no direction.
+        if (expected.every(Number.isNaN)) expect(await vector(text, d)).toBeNull();
+        else expect(difference([(await vector(text, d)) ?? []], [expected])).toBeLessThan(1e-6);
       },
     ),
     { numRuns: 30 },
