@@ -72,24 +72,25 @@ function randomOf(use: string): (below: number) => number {
 // ------------------------------------------------------------------------------------------------------------------
 
 const logs = mkdtempSync(join(tmpdir(), "insights-chaos-"));
+const services: Record<"api" | "worker", { child: ChildProcess | undefined; clock: number; port: number }> = {
+  api: { child: undefined, clock: 0, port: 0 },
+  worker: { child: undefined, clock: 0, port: 0 },
+};
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 const volume = limitedDirectory(3000);
+process.on("exit", () => volume?.unmount());
 const server = await newServer(volume === undefined ? newDirectory() : `${volume.path}/data`, [
   "max_connections = 60",
   "max_wal_size = 256MB",
   "log_min_messages = warning",
 ]);
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
-process.on("exit", () => {
+// Before the file system ends.
+process.prependListener("exit", () => {
   for (const { child } of Object.values(services)) child?.kill("SIGKILL");
   server.remove();
-  volume?.unmount();
 });
 const link = await openLink(server.port);
 const linked = server.url().replace(`:${server.port}/`, `:${link.port}/`);
-const services: Record<"api" | "worker", { child: ChildProcess | undefined; clock: number; port: number }> = {
-  api: { child: undefined, clock: 0, port: 0 },
-  worker: { child: undefined, clock: 0, port: 0 },
-};
 let isOver = false;
 const problems: string[] = [];
 const problem = (text: string): void => {
@@ -165,16 +166,14 @@ const overLink = (sql: string, values: unknown[] = []): Promise<unknown> =>
 // The work
 // ------------------------------------------------------------------------------------------------------------------
 
-const begin = new pg.Client({ connectionString: server.url() });
 await migrate(server.url());
-await begin.connect();
-const expected = await catalogueOf(begin);
-await simulate(begin, Options.parse({ learners: 60, courses: 8, weeks: 6, until: midnight(new Date()) }), () => {});
-const items = (await begin.query<{ item: string }>("select external_id as item from track.item order by item_id")).rows;
-const { rows: keys } = await begin.query<{ write_key: string }>(
+const expected = await withClient(server.url(), catalogueOf);
+const population = Options.parse({ learners: 60, courses: 8, weeks: 6, until: midnight(new Date()) });
+await withClient(server.url(), (client) => simulate(client, population, () => {}));
+const items = await server.rows<{ item: string }>("select external_id as item from track.item order by item_id");
+const [key] = await server.rows<{ write_key: string }>(
   "select write_key from track.create_write_key('chaos', 'server', requests_per_minute => 1000000)",
 );
-await begin.end();
 
 /** Numbers of messages that were acknowledged, and those of people who were erased since. */
 const acknowledged = new Set<string>();
@@ -192,7 +191,7 @@ async function send(messages: object[]): Promise<void> {
     try {
       const answer = await fetch(`http://127.0.0.1:${services.api.port}/v1/batch`, {
         method: "POST",
-        headers: { "content-type": "application/json", "x-write-key": keys[0]?.write_key ?? "" },
+        headers: { "content-type": "application/json", "x-write-key": key?.write_key ?? "" },
         body,
         signal: AbortSignal.timeout(20_000),
       });

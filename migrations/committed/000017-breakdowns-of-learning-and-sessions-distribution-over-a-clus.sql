@@ -1,5 +1,5 @@
 --! Previous: sha1:fd67d432bee406688e311cdfe3132a25017ec667
---! Hash: sha1:3ec294dcc20c8a1e19f017bd78417d64330b222d
+--! Hash: sha1:03244ecf7addcc277368fe7e084523a0ba639129
 --! Message: breakdowns of learning and sessions distribution over a cluster
 
 --! Included prepare.sql
@@ -3296,6 +3296,25 @@ Compares `track.item_transition` with the page views of a month, of the transiti
 $$;
 --! EndIncluded track/trust/_check_transitions.sql
 
+--! Included track/trust/_turn_checks.sql
+create or replace function track._turn_checks()
+returns bigint
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return cardinality(track._checked_months())
+    * coalesce((select max(person.person_id) from track.person) / 4096 + 1, 0);
+end;
+$$;
+
+comment on function track._turn_checks() is $$
+@behavior -*
+Returns the number of months times that of blocks of people: the checks in which all rollups are compared.
+$$;
+--! EndIncluded track/trust/_turn_checks.sql
+
 --! Included track/trust/check_rollups.sql
 /*
  * A check compares the rows of a month and a block of 4,096 people. The next check takes the next block, and after the
@@ -3443,8 +3462,7 @@ as $$
 declare
   v_next record;
   -- After these, everything has been compared: a further check would repeat one.
-  v_turn constant bigint := cardinality(track._checked_months())
-    * (select max(person.person_id) / 4096 + 1 from track.person);
+  v_turn constant bigint := track._turn_checks();
 begin
   perform common.check_count('checks', check_rollups.checks, 1, 100);
   -- One at a time: two would check the same block.
@@ -3482,6 +3500,44 @@ $$;
 
 grant execute on function track.check_rollups(int) to insights_admin, insights_worker;
 --! EndIncluded track/trust/check_rollups.sql
+
+--! Included track/trust/rollup_turn.sql
+create or replace function track.rollup_turn()
+returns track.rollup_turn
+language plpgsql
+stable
+-- A definer: workers may not call private functions, and the months are those of the partitions.
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+as $$
+declare
+  v_turn track.rollup_turn;
+begin
+  v_turn.checks := track._turn_checks();
+  v_turn.duration := v_turn.checks * (
+    select avg(latest.duration)
+    from (
+      select sum(checked.duration) as duration
+      from track.rollup_check as checked
+      where checked.check_id > (select max(last.check_id) from track.rollup_check as last) - 2000
+      group by checked.month, checked.block
+      order by max(checked.check_id) desc
+      limit 100
+    ) as latest
+  );
+  return v_turn;
+end;
+$$;
+
+comment on function track.rollup_turn() is $$
+@behavior -*
+Returns the number of checks (`track.check_rollups`) after which all rollups have been compared with the events.
+Also how long these take, as estimated from the latest ones.
+$$;
+
+grant execute on function track.rollup_turn() to insights_admin, insights_worker;
+--! EndIncluded track/trust/rollup_turn.sql
 
 --! Included track/erasure/_other_use.sql
 create or replace function track._other_use(
@@ -12065,6 +12121,28 @@ Called when all people are tested. Segments with fewer people than `analytics.se
 $$;
 --! EndIncluded recommend/evaluation/_finish_evaluation.sql
 
+--! Included recommend/learning/_delete_record.sql
+create or replace function recommend._delete_record(model_id bigint)
+returns void
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  delete from recommend.learned_item where learned_item.model_id = _delete_record.model_id;
+  -- A distributed table has no foreign key that would do it.
+  delete from recommend.learned where learned.model_id = _delete_record.model_id;
+  delete from recommend.learning where learning.model_id = _delete_record.model_id;
+end;
+$$;
+
+comment on function recommend._delete_record(bigint) is $$
+@behavior -*
+Deletes the record of what a version learned from each person, without which it is not changed any more.
+Its weights are kept.
+$$;
+--! EndIncluded recommend/learning/_delete_record.sql
+
 --! Included recommend/train/_delete_old_weights.sql
 create or replace function recommend._delete_old_weights(project text, until_version int)
 returns void
@@ -12077,22 +12155,14 @@ declare
     select arm.version
     from recommend._arm_versions(substr(_delete_old_weights.project, length('recommend.') + 1)) as arm
   );
-  v_deleted bigint[];
 begin
-  with deleted as (
-    delete from recommend.learning
-    using ml.model, ml.project as known
-    where learning.model_id = model.model_id
-      and model.project_id = known.project_id
-      and known.name = _delete_old_weights.project
-      and model.version <= _delete_old_weights.until_version
-      and (model.version = any (v_kept)) is not true
-    returning learning.model_id
-  )
-
-  select array_agg(deleted.model_id) into v_deleted from deleted;
-  -- A distributed table has no foreign key that would do it.
-  delete from recommend.learned where learned.model_id = any (v_deleted);
+  perform recommend._delete_record(learning.model_id)
+  from recommend.learning
+  join ml.model on model.model_id = learning.model_id
+  join ml.project as known on known.project_id = model.project_id
+  where known.name = _delete_old_weights.project
+    and model.version <= _delete_old_weights.until_version
+    and (model.version = any (v_kept)) is not true;
   delete from recommend.model_part
   using ml.model, ml.project as known
   where model_part.model_id = model.model_id
@@ -12121,10 +12191,7 @@ begin
   if _keeps_record.item_count <= (select most_learned_items from recommend.setting) then
     return true;
   end if;
-  delete from recommend.learned_item where learned_item.model_id = _keeps_record.model_id;
-  -- A distributed table has no foreign key that would do it.
-  delete from recommend.learned where learned.model_id = _keeps_record.model_id;
-  delete from recommend.learning where learning.model_id = _keeps_record.model_id;
+  perform recommend._delete_record(_keeps_record.model_id);
   return false;
 end;
 $$;
@@ -12322,9 +12389,7 @@ begin
         -- The weights without her cannot be computed, such as those of a matrix that is nearly singular. A person can
         -- be erased all the same: without its record, the version is marked below.
         when data_exception or sqlstate 'CF007' then
-          delete from recommend.learned_item where learned_item.model_id = v_known.model_id;
-          delete from recommend.learned where learned.model_id = v_known.model_id;
-          delete from recommend.learning where learning.model_id = v_known.model_id;
+          perform recommend._delete_record(v_known.model_id);
       end;
     end if;
   end loop;

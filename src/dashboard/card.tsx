@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useId, useMemo, useState } from "preact/hooks";
 import { Chart, type ChartOption } from "./chart.tsx";
-import { useLoaded } from "./data.ts";
+import { type Loaded, useLoaded } from "./data.ts";
 import { day, duration, figure, type Interval, inSeconds, metric, moment, share } from "./format.ts";
 import type { TypedDocument } from "./operations.ts";
 import { queryInSql } from "./sql.ts";
@@ -56,6 +56,8 @@ interface Props<Result, Variables, Row> {
   explanation: string;
   operation: TypedDocument<Result, Variables>;
   variables: Variables;
+  /** The answer, where the page has requested it already. */
+  loaded?: Loaded<Result>;
   rows(result: Result): Row[];
   columns(of: Columns<Row>): Column<Row>[];
   chart?: (rows: Row[]) => ChartOption;
@@ -129,7 +131,8 @@ export function Table<Row>({ columns, rows, caption }: { columns: Column<Row>[];
 /** A figure with its chart, its table, its queries, and its states: loading, empty, failed. */
 export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row>) {
   const { title, explanation, operation, variables, chart, drawnBy, isWide, isTall, everyMs, empty, note } = props;
-  const { result, error, isLoading, reload } = useLoaded(operation, variables, { everyMs });
+  const own = useLoaded(operation, variables, { everyMs, isOff: props.loaded !== undefined });
+  const { result, error, isLoading, reload } = props.loaded ?? own;
   const [view, setView] = useState<View>(chart ? "chart" : "table");
   const [isExplained, setExplained] = useState(false);
   const heading = useId();

@@ -23,6 +23,12 @@ export async function send<Result, Variables>(
 export const present = <Row>(rows: readonly (Row | null)[] | null | undefined): Row[] =>
   (rows ?? []).filter((row): row is Row & {} => row !== null);
 
+/** A metric of a version; undefined when it was not measured. */
+export function metricOf(metrics: unknown, name: string | undefined): number | undefined {
+  const value = (metrics as Record<string, unknown> | null)?.[name ?? ""];
+  return typeof value === "number" ? value : undefined;
+}
+
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 export interface Loaded<Result> {
@@ -33,11 +39,14 @@ export interface Loaded<Result> {
   reload(): void;
 }
 
-/** The answer to an operation, again whenever the variables change, and every `everyMs` while the page is visible. */
+/**
+ * The answer to an operation, again whenever the variables change, and every `everyMs` while the page is visible.
+ * `isOff`: nothing is requested.
+ */
 export function useLoaded<Result, Variables>(
   operation: TypedDocument<Result, Variables>,
   variables: Variables,
-  { everyMs }: { everyMs?: number | undefined } = {},
+  { everyMs, isOff = false }: { everyMs?: number | undefined; isOff?: boolean } = {},
 ): Loaded<Result> {
   const key = JSON.stringify(variables);
   const [state, setState] = useState<{ result?: Result; error?: InsightsError; isLoading: boolean }>({
@@ -60,12 +69,13 @@ export function useLoaded<Result, Variables>(
     }
   }, [operation, key]);
   useEffect(() => {
+    if (isOff) return;
     void load();
     if (everyMs === undefined) return;
     const timer = setInterval(() => {
       if (!document.hidden) void load();
     }, everyMs);
     return () => clearInterval(timer);
-  }, [load, everyMs]);
+  }, [load, everyMs, isOff]);
   return { result: state.result, error: state.error, isLoading: state.isLoading, reload: () => void load() };
 }

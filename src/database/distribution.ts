@@ -14,14 +14,14 @@ const rolesOfStatements = ["owner", "reader", "visitor", "learner", "instructor"
 );
 
 /** Whether this database is the coordinator, or a worker, of a cluster of Citus. */
-export async function hasCitus(client: pg.ClientBase): Promise<boolean> {
+async function hasCitus(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ present: boolean }>(
     "select exists (select from pg_catalog.pg_extension where extname = 'citus') as present",
   );
   return rows[0]?.present === true;
 }
 
-export interface Step {
+interface Step {
   action: string;
   relation: string;
   detail: string | null;
@@ -29,24 +29,12 @@ export interface Step {
 }
 
 /** Steps that are left, in order. */
-export async function distributionSteps(client: pg.ClientBase, undo: boolean): Promise<Step[]> {
+async function distributionSteps(client: pg.ClientBase, undo: boolean): Promise<Step[]> {
   const { rows } = await client.query<Step>("select * from track.distribution_steps($1)", [undo]);
   return rows;
 }
 
-/** Whether at least one table is distributed. */
-export async function isDistributed(client: pg.ClientBase): Promise<boolean> {
-  if (!(await hasCitus(client))) return false;
-  const { rows } = await client.query<{ distributed: boolean }>(
-    `select exists (
-       select from pg_catalog.pg_dist_partition
-       where partmethod = 'h' and logicalrelid = pg_catalog.to_regclass('track.event')
-     ) as distributed`,
-  );
-  return rows[0]?.distributed === true;
-}
-
-export interface Worker {
+interface Worker {
   name: string;
   /** Null where the node cannot be reached. */
   state: {
@@ -59,7 +47,7 @@ export interface Worker {
 }
 
 /** The workers of the cluster as they answer now. */
-export async function workers(client: pg.ClientBase): Promise<Worker[]> {
+async function workers(client: pg.ClientBase): Promise<Worker[]> {
   const state = `select pg_catalog.json_build_object(
       'vector', (select extversion from pg_catalog.pg_extension where extname = 'vector'),
       'availableVector', (select default_version from pg_catalog.pg_available_extensions where name = 'vector'),

@@ -720,6 +720,7 @@
 --!include track/trust/_check_item_sums.sql
 --!include track/trust/_check_transitions.sql
 --!include track/trust/_checked_months.sql
+--!include track/trust/_turn_checks.sql
 --!include track/trust/check_rollups.sql
 --!include track/trust/rollup_turn.sql
 --!include track/trust/rollup_trust.sql
@@ -1353,6 +1354,7 @@
 --!include recommend/evaluation/start_evaluation.sql
 --!include recommend/evaluation/continue_evaluation.sql
 --!include recommend/evaluation/evaluate.sql
+--!include recommend/learning/_delete_record.sql
 --!include recommend/train/_delete_old_weights.sql
 --!include recommend/train/_algorithm_of.sql
 --!include recommend/train/_training_models.sql

@@ -209,7 +209,8 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
 
   test("names of events, items and groups are offered, with markup as text", async () => {
     const { page, complaints, close } = await open("analyst", "/explore");
-    expect(await page.locator('#events option[value="Page Viewed"]').count()).toBe(1);
+    // The names are loaded beside the figures, without a sign of it on the page.
+    await expect.poll(() => page.locator('#events option[value="Page Viewed"]').count()).toBe(1);
     expect(await page.locator('#items option[value="course-poetry"]').textContent()).toContain("<img src=x");
     expect(await page.locator('#sets option[value="segment.power"]').count()).toBe(1);
     expect(complaints).toEqual([]);

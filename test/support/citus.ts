@@ -1,4 +1,5 @@
 import pg from "pg";
+import { withClient } from "../../src/database/connect.ts";
 import { distribute } from "../../src/database/distribution.ts";
 
 /*
@@ -7,18 +8,12 @@ import { distribute } from "../../src/database/distribution.ts";
  */
 
 /** One statement after the other in a session of its own. */
-async function run(url: string, ...statements: string[]): Promise<pg.QueryResult[]> {
-  const client = new pg.Client({ connectionString: url });
-  client.on("error", () => {});
-  await client.connect();
-  try {
+const run = (url: string, ...statements: string[]): Promise<pg.QueryResult[]> =>
+  withClient(url, async (client) => {
     const results: pg.QueryResult[] = [];
     for (const statement of statements) results.push(await client.query(statement));
     return results;
-  } finally {
-    await client.end();
-  }
-}
+  });
 
 const at = (url: string, host: string, port: number, database: string): string => {
   const result = new URL(url);

@@ -5,7 +5,7 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import pg from "pg";
+import { withClient } from "../../src/database/connect.ts";
 import { withDatabase } from "./server.ts";
 
 /*
@@ -96,14 +96,8 @@ export function serverOf(port: number, data: string): Server {
     port,
     url,
     async rows<T extends object>(sql: string, values?: unknown[], database?: string): Promise<T[]> {
-      const client = new pg.Client({ connectionString: withDatabase(url(), database ?? databaseName) });
-      client.on("error", () => {});
-      await client.connect();
-      try {
-        return (await client.query(sql, values)).rows as T[];
-      } finally {
-        await client.end();
-      }
+      const target = withDatabase(url(), database ?? databaseName);
+      return await withClient(target, async (client) => (await client.query(sql, values)).rows as T[]);
     },
     configure: (lines) => appendFileSync(outside(`${data}/postgresql.conf`), lines),
     start: () => runProgram(`pg_ctl start --pgdata=${data} --log=${data}/log --wait --silent`),

@@ -1,10 +1,18 @@
 import type { ComponentChildren } from "preact";
 import { Card } from "../card.tsx";
 import { bars, lines } from "../chart.tsx";
-import { present, useLoaded } from "../data.ts";
+import { type Loaded, metricOf, present, useLoaded } from "../data.ts";
 import { Choice, SettingsForm } from "../form.tsx";
 import * as format from "../format.ts";
-import { comparisons, drift, projectDeployments, projects, projectVersions, scoreTenths } from "../operations.ts";
+import {
+  comparisons,
+  drift,
+  type ProjectVersionsQuery,
+  projectDeployments,
+  projects,
+  projectVersions,
+  scoreTenths,
+} from "../operations.ts";
 import { useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
@@ -23,32 +31,32 @@ interface Version {
   version: number;
 }
 
-type Named = Record<string, unknown>;
-
-const numberAt = (metrics: unknown, name: string): number | null => {
-  const value = (metrics as Named | null)?.[name];
-  return typeof value === "number" ? value : null;
-};
-
 /** The single values of a JSON object, with the place of each as its name. */
 const entriesOf = (value: unknown, name = ""): [name: string, value: string][] =>
   value !== null && typeof value === "object" && !Array.isArray(value)
     ? Object.entries(value).flatMap(([key, part]) => entriesOf(part, name === "" ? key : `${name}.${key}`))
     : [[name, typeof value === "number" ? format.metric(value) : [value].flat().join(", ")]];
 
-function Quality({ project: { projectId, metric, higherIsBetter } }: { project: Project }) {
+function Quality({
+  project: { projectId, metric, higherIsBetter },
+  trained,
+}: {
+  project: Project;
+  trained: Loaded<ProjectVersionsQuery>;
+}) {
   return (
     <Card
       title={of.quality.title(metric)}
       explanation={`${of.quality.explanation} ${metric}: ${of.quality.better(higherIsBetter)}.`}
       operation={projectVersions}
       variables={{ projectId }}
+      loaded={trained}
       isWide
       rows={({ mlModels }) => present(mlModels?.nodes)}
       columns={({ count, metric: figure, span, text, time }) => [
         count(versions.version, ({ version }) => version),
         text(versions.algorithm, ({ algorithm }) => algorithm),
-        figure(metric, ({ metrics }) => numberAt(metrics, metric)),
+        figure(metric, ({ metrics }) => metricOf(metrics, metric)),
         count(versions.rows, ({ rowCount }) => rowCount),
         span(versions.took, ({ duration }) => duration),
         time(versions.trained, ({ trainedAt }) => trainedAt),
@@ -56,8 +64,8 @@ function Quality({ project: { projectId, metric, higherIsBetter } }: { project: 
       ]}
       chart={(rows) => {
         const measured = rows.flatMap(({ version, metrics }) => {
-          const value = numberAt(metrics, metric);
-          return value === null ? [] : [{ version, value }];
+          const value = metricOf(metrics, metric);
+          return value === undefined ? [] : [{ version, value }];
         });
         return bars(
           measured.map(({ version }) => String(version)),
@@ -69,13 +77,22 @@ function Quality({ project: { projectId, metric, higherIsBetter } }: { project: 
   );
 }
 
-function Details({ projectId, chosen }: { projectId: number; chosen: Version }) {
+function Details({
+  projectId,
+  chosen,
+  trained,
+}: {
+  projectId: number;
+  chosen: Version;
+  trained: Loaded<ProjectVersionsQuery>;
+}) {
   return (
     <Card
       title={of.metrics.title(chosen.version)}
       explanation={of.metrics.explanation}
       operation={projectVersions}
       variables={{ projectId }}
+      loaded={trained}
       rows={({ mlModels }) =>
         present(mlModels?.nodes)
           .filter(({ modelId }) => modelId === chosen.modelId)
@@ -147,16 +164,15 @@ function ScoreTenths({ kind }: { kind: string }) {
         rate(of.tenths.concordance, ({ concordance }) => concordance),
       ]}
       chart={(rows) => {
-        const names = [...new Set(rows.map(({ name, basis }) => `${name ?? format.missing} ${basis}`))];
+        const lineOf = ({ name, basis }: (typeof rows)[number]): string => `${name ?? format.missing} ${basis}`;
+        const names = [...new Set(rows.map(lineOf))];
         const tenths = Array.from({ length: 10 }, (_, index) => index + 1);
         return lines(
           tenths.map(String),
           names.map((name) => ({
             name,
             values: tenths.map(
-              (place) =>
-                rows.find((row) => row.tenth === place && `${row.name ?? format.missing} ${row.basis}` === name)
-                  ?.correctedRate ?? null,
+              (place) => rows.find((row) => row.tenth === place && lineOf(row) === name)?.correctedRate ?? null,
             ),
           })),
         );
@@ -200,7 +216,7 @@ function Figures({ project, children }: { project: Project; children: ComponentC
         </SettingsForm>
       </div>
       <div class="cards">
-        <Quality project={project} />
+        <Quality project={project} trained={trained} />
         <Card
           title={of.comparisons.title}
           explanation={of.comparisons.explanation}
@@ -222,6 +238,7 @@ function Figures({ project, children }: { project: Project; children: ComponentC
           explanation={deployed.explanation}
           operation={projectDeployments}
           variables={{ projectId }}
+          loaded={served}
           rows={({ mlDeployments }) => present(mlDeployments?.nodes)}
           columns={({ count, text, time }) => [
             time(deployed.at, ({ deployedAt }) => deployedAt),
@@ -232,7 +249,7 @@ function Figures({ project, children }: { project: Project; children: ComponentC
         />
         {chosen !== undefined && (
           <>
-            <Details key={`metrics ${chosen.modelId}`} projectId={projectId} chosen={chosen} />
+            <Details key={`metrics ${chosen.modelId}`} projectId={projectId} chosen={chosen} trained={trained} />
             <Drift key={`drift ${chosen.modelId}`} chosen={chosen} />
           </>
         )}

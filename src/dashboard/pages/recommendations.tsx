@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { ActionCard } from "../action.tsx";
 import { Card } from "../card.tsx";
 import { bars, lines } from "../chart.tsx";
-import { present, send } from "../data.ts";
+import { metricOf, present, send } from "../data.ts";
 import { Field } from "../form.tsx";
 import * as format from "../format.ts";
 import {
@@ -21,12 +21,6 @@ import { useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const { weekly, byModel, versions, deployed, costs } = texts.recommendations;
-
-/** The metric of a version that decides about its deployment. */
-function metricOf({ project, metrics }: { project: { metric: string } | null; metrics: unknown }): number | undefined {
-  const value = (metrics as Record<string, unknown> | null)?.[project?.metric ?? ""];
-  return typeof value === "number" ? value : undefined;
-}
 
 function Deploy({ onChange }: { onChange: () => void }) {
   const of = texts.deploy;
@@ -180,9 +174,9 @@ export default function Recommendations({ session }: { session: Session }) {
           {
             head: versions.metric,
             isFigure: true,
-            value: metricOf,
+            value: ({ project, metrics }) => metricOf(metrics, project?.metric),
             show(row) {
-              const value = metricOf(row);
+              const value = metricOf(row.metrics, row.project?.metric);
               return value === undefined ? format.missing : `${row.project?.metric} ${value.toFixed(3)}`;
             },
           },

@@ -8,10 +8,7 @@ begin
   if _keeps_record.item_count <= (select most_learned_items from recommend.setting) then
     return true;
   end if;
-  delete from recommend.learned_item where learned_item.model_id = _keeps_record.model_id;
-  -- A distributed table has no foreign key that would do it.
-  delete from recommend.learned where learned.model_id = _keeps_record.model_id;
-  delete from recommend.learning where learning.model_id = _keeps_record.model_id;
+  perform recommend._delete_record(_keeps_record.model_id);
   return false;
 end;
 $$;

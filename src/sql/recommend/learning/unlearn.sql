@@ -56,9 +56,7 @@ begin
         -- The weights without her cannot be computed, such as those of a matrix that is nearly singular. A person can
         -- be erased all the same: without its record, the version is marked below.
         when data_exception or sqlstate 'CF007' then
-          delete from recommend.learned_item where learned_item.model_id = v_known.model_id;
-          delete from recommend.learned where learned.model_id = v_known.model_id;
-          delete from recommend.learning where learning.model_id = v_known.model_id;
+          perform recommend._delete_record(v_known.model_id);
       end;
     end if;
   end loop;

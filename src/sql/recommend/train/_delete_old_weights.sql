@@ -9,22 +9,14 @@ declare
     select arm.version
     from recommend._arm_versions(substr(_delete_old_weights.project, length('recommend.') + 1)) as arm
   );
-  v_deleted bigint[];
 begin
-  with deleted as (
-    delete from recommend.learning
-    using ml.model, ml.project as known
-    where learning.model_id = model.model_id
-      and model.project_id = known.project_id
-      and known.name = _delete_old_weights.project
-      and model.version <= _delete_old_weights.until_version
-      and (model.version = any (v_kept)) is not true
-    returning learning.model_id
-  )
-
-  select array_agg(deleted.model_id) into v_deleted from deleted;
-  -- A distributed table has no foreign key that would do it.
-  delete from recommend.learned where learned.model_id = any (v_deleted);
+  perform recommend._delete_record(learning.model_id)
+  from recommend.learning
+  join ml.model on model.model_id = learning.model_id
+  join ml.project as known on known.project_id = model.project_id
+  where known.name = _delete_old_weights.project
+    and model.version <= _delete_old_weights.until_version
+    and (model.version = any (v_kept)) is not true;
   delete from recommend.model_part
   using ml.model, ml.project as known
   where model_part.model_id = model.model_id

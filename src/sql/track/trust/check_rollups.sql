@@ -144,8 +144,7 @@ as $$
 declare
   v_next record;
   -- After these, everything has been compared: a further check would repeat one.
-  v_turn constant bigint := cardinality(track._checked_months())
-    * (select max(person.person_id) / 4096 + 1 from track.person);
+  v_turn constant bigint := track._turn_checks();
 begin
   perform common.check_count('checks', check_rollups.checks, 1, 100);
   -- One at a time: two would check the same block.

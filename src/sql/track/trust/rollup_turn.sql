@@ -10,8 +10,7 @@ as $$
 declare
   v_turn track.rollup_turn;
 begin
-  v_turn.checks := cardinality(track._checked_months())
-    * coalesce((select max(person.person_id) from track.person) / 4096 + 1, 0);
+  v_turn.checks := track._turn_checks();
   v_turn.duration := v_turn.checks * (
     select avg(latest.duration)
     from (
