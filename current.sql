@@ -1,1 +1,163 @@
 -- Changes of structure since the last release: see migrations/README.md.
+
+-- The learning functions and the sessions have a breakdown.
+drop function if exists
+  analytics._course_grades(bigint, bigint[], int),
+  analytics.course_grades(text, text),
+  analytics._course_terms(bigint, bigint[], int),
+  analytics.course_terms(text, text),
+  analytics._course_progress(bigint, bigint[], text, text, int),
+  analytics.course_progress(text, text, text, text),
+  analytics._item_analysis(bigint[], bigint[], text, text, int),
+  analytics.item_analysis(text, text, text, text, text),
+  analytics._stopping_points(bigint, bigint[], text, int, int),
+  analytics.stopping_points(text, text, int, text),
+  analytics._chronotypes(bigint, bigint[], timestamptz, timestamptz, text, text, int),
+  analytics.chronotypes(text, timestamptz, timestamptz, text, text),
+  analytics._productivity_cycle(bigint, bigint[], timestamptz, timestamptz, text, text, int),
+  analytics.productivity_cycle(text, timestamptz, timestamptz, text, text),
+  analytics._intervention_outcomes(bigint, bigint[], int, int),
+  analytics.intervention_outcomes(text, int, text),
+  analytics._engagement_levels(text, text, text, int),
+  analytics._engagement_levels_exact(text, text, text),
+  analytics._engagement_levels_shown(text, text, text),
+  analytics.engagement_levels(text, text, text),
+  analytics._task_deadlines(text, text, int),
+  analytics._task_deadlines_exact(text, text),
+  analytics._task_deadlines_shown(text, text),
+  analytics.task_deadlines(text, text),
+  analytics._hour_of_week(text, timestamptz, timestamptz, text, text, text, int),
+  analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text),
+  analytics._hour_of_week_shown(text, timestamptz, timestamptz, text, text, text),
+  analytics.hour_of_week(text, timestamptz, timestamptz, text, text, text),
+  analytics._session_distribution(text, timestamptz, timestamptz, text, int),
+  analytics._session_distribution_exact(text, timestamptz, timestamptz, text),
+  analytics._session_distribution_shown(text, timestamptz, timestamptz, text),
+  analytics.session_distribution(text, timestamptz, timestamptz, text),
+  analytics._session_items(text, timestamptz, timestamptz, text, int, int),
+  analytics._session_items_exact(text, timestamptz, timestamptz, text, int),
+  analytics._session_items_shown(text, timestamptz, timestamptz, text, int),
+  analytics.session_items(text, timestamptz, timestamptz, text, int),
+  analytics._enrolled_learners(text, text, int),
+  analytics._visible_learners(text, text);
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_attribute
+    where attrelid = to_regclass('analytics.session_bin')
+      and attname = 'breakdown_value'
+  ) then
+    alter type analytics.stopping_point add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.cycle_hour add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.chronotype add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.analysed_item add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.progress_level add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.course_term add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.grade_bucket add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.intervention_outcome add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.session_bin add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.session_item add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.week_hour add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.engagement_level add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.task_deadline add attribute breakdown_value text, add attribute is_other boolean;
+  end if;
+end;
+$do$;
+comment on column analytics.stopping_point.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.stopping_point.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.cycle_hour.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.cycle_hour.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.chronotype.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.chronotype.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.analysed_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.analysed_item.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.progress_level.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.progress_level.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.course_term.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.course_term.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.grade_bucket.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.grade_bucket.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.intervention_outcome.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.intervention_outcome.is_other is $$
+Whether the row is about all values that are not named.
+$$;
+comment on column analytics.session_bin.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.session_bin.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.session_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.session_item.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.week_hour.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.week_hour.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.engagement_level.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.engagement_level.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.task_deadline.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.task_deadline.is_other is $$Whether the row is about all values that are not named.$$;
+create table if not exists track.dropped_reference (
+  table_name text not null,
+  constraint_name text not null,
+  definition text not null,
+  dropped_at timestamptz not null default now(),
+  primary key (table_name, constraint_name)
+);
+
+comment on table track.dropped_reference is $$
+@behavior -*
+Foreign keys that were dropped when their table was distributed.
+They lead from a table of `track.distribution` to one that is not; `insights distribute --undo` adds them again.
+$$;
+comment on column track.dropped_reference.table_name is $$Table that had it, as `schema.table`.$$;
+comment on column track.dropped_reference.constraint_name is $$Name of the foreign key.$$;
+comment on column track.dropped_reference.definition is $$Its definition, as `pg_get_constraintdef` returns it.$$;
+comment on column track.dropped_reference.dropped_at is $$Time at which it was dropped.$$;
+
+drop type if exists track.distribution_step cascade;
+create type track.distribution_step as (
+  action text,
+  relation text,
+  detail text,
+  statement text
+);
+
+comment on type track.distribution_step is $$
+A step of the distribution of a table over the nodes of a cluster, or back.
+$$;
+comment on column track.distribution_step.action is $$
+`drop foreign key`, `distribute` or `truncate the local rows`; back, `undistribute` or `restore foreign key`.
+$$;
+comment on column track.distribution_step.relation is $$Table, as `schema.table`.$$;
+comment on column track.distribution_step.detail is $$
+Name of the foreign key, or the distribution column; null for a step without one.
+$$;
+comment on column track.distribution_step.statement is $$Statements of the step, for one transaction.$$;
+
+alter table track.dropped_reference enable row level security;
+
+-- Attributes of merged items that messages have told are recorded under the items' own names.
+drop function if exists track._store_item_sources(track.parsed_message[], bigint[], track.item[]);

@@ -631,6 +631,7 @@
 --!include track/names/rename_event.sql
 --!include track/names/unmerge_events.sql
 --!include track/items/_known_item.sql
+--!include track/items/_descriptions.sql
 --!include track/items/_describe_merged.sql
 --!include track/items/_describe_names.sql
 --!include track/items/_name_enrolments.sql

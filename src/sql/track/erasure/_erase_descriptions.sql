@@ -6,6 +6,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_cleared bigint;
+  v_named bigint[];
 begin
   with own as materialized (
     select source.item_id, array_agg(source.attribute) as attributes
@@ -51,8 +52,21 @@ begin
       bool_or(told.attribute = 'title') as has_title, max(told.said) filter (where told.attribute = 'title') as title,
       bool_or(told.attribute = 'url') as has_url, max(told.said) filter (where told.attribute = 'url') as url,
       bool_or(told.attribute = 'parent') as has_parent,
+      max(coalesce(entered.item_id, parent.item_id)) filter (where told.attribute = 'parent') as named_parent_id,
       max(coalesce(entered.item_id, parent.merged_item_id, parent.item_id))
-        filter (where told.attribute = 'parent') as parent_item_id
+        filter (where told.attribute = 'parent') as parent_item_id,
+      bool_or(num_nonnulls(parent.merged_item_id) > 0) as has_merged_parent,
+      -- As track.sync_enrolments adds an item.
+      case
+        when exists (
+          select 1
+          from track.enrolment
+          where told.item_id in (enrolment.item_id, enrolment.named_item_id)
+            and coalesce(enrolment.named_item_id, enrolment.item_id) = told.item_id
+            and num_nulls(enrolment.source_id) > 0
+        ) then 'course'
+        else 'unknown'
+      end as other_kind
     from told
     left join entered on told.attribute = 'parent' and entered.external_id = told.said
     left join track.item as parent on told.attribute = 'parent' and parent.external_id = told.said
@@ -62,15 +76,7 @@ begin
   changed as (
     update track.item
     set
-      kind = case
-        when not by_item.has_kind then item.kind
-        when by_item.kind is not null then by_item.kind
-        -- As track.sync_enrolments adds an item.
-        when exists (
-          select 1 from track.enrolment where enrolment.item_id = item.item_id and num_nulls(enrolment.source_id) > 0
-        ) then 'course'
-        else 'unknown'
-      end,
+      kind = case when by_item.has_kind then coalesce(by_item.kind, by_item.other_kind) else item.kind end,
       title = case when by_item.has_title then by_item.title else item.title end,
       url = case when by_item.has_url then by_item.url else item.url end,
       parent_item_id = case
@@ -83,25 +89,56 @@ begin
     returning item.item_id
   ),
 
+  -- Items of a merge, and items whose parent is merged.
+  changed_names as (
+    insert into track.named_item
+    select
+      described.item_id,
+      case when by_item.has_kind then coalesce(by_item.kind, by_item.other_kind) else described.kind end,
+      case when by_item.has_title then by_item.title else described.title end,
+      case
+        when by_item.has_parent then nullif(by_item.named_parent_id, by_item.item_id) else described.parent_item_id
+      end,
+      case when by_item.has_url then by_item.url else described.url end,
+      described.language, described.attributes, described.available_from, described.available_until, described.due_at
+    from by_item
+    cross join lateral track._descriptions(array[by_item.item_id]) as described
+    where by_item.has_merged_parent
+      or exists (select 1 from track.named_item where named_item.item_id = by_item.item_id)
+    on conflict (item_id) do update
+    set
+      kind = excluded.kind,
+      title = excluded.title,
+      parent_item_id = excluded.parent_item_id,
+      url = excluded.url
+    returning named_item.item_id
+  ),
+
   deleted as (
     delete from track.item_source
-    using told
+    using told, by_item
     where item_source.item_id = told.item_id
       and item_source.attribute = told.attribute
-      and told.identity_id is null
+      and by_item.item_id = told.item_id
+      and (told.identity_id is null or told.attribute = 'kind' and told.said = by_item.other_kind)
   ),
 
   renamed as (
     update track.item_source
     set identity_id = told.identity_id
-    from told
+    from told, by_item
     where item_source.item_id = told.item_id
       and item_source.attribute = told.attribute
+      and by_item.item_id = told.item_id
       and told.identity_id is not null
+      and (told.attribute <> 'kind' or told.said <> by_item.other_kind)
   )
 
-  select count(*) into v_cleared
-  from changed;
+  select
+    array(select changed_names.item_id from changed_names),
+    (select count(*) from (select changed.item_id from changed union select item_id from changed_names) as entry)
+  into v_named, v_cleared;
+  perform track._describe_merged(v_named);
 
   -- The item is used by others, or named by the application.
   update track.item_source

@@ -83,6 +83,9 @@ declare
   v_most int;
   v_stated track.imported_item;
   v_open text[] := attributes;
+  v_root constant bigint := (
+    select item.merged_item_id from track.item where item.item_id = _told_by_others.item_id
+  );
 begin
   -- The structure that imports state has precedence: of several, the last one.
   if exists (select from track.imported_item where imported_item.item_id = _told_by_others.item_id) then
@@ -132,7 +135,7 @@ begin
           (item_month.month + interval '1 month')::timestamp at time zone 'UTC' as until
         from track.item_month
         cross join lateral unnest(item_month.people) as entry (person)
-        where item_month.item_id = _told_by_others.item_id
+        where item_month.item_id in (_told_by_others.item_id, v_root)
         order by item_month.month, item_month.part, entry.person
         limit v_most
       ) as used
@@ -147,7 +150,8 @@ begin
       on event.person_id = period.person_id
       and event.occurred_at >= period.since
       and event.occurred_at <= period.until
-      and event.item_id = _told_by_others.item_id
+      and event.item_id in (_told_by_others.item_id, v_root)
+      and coalesce(event.named_item_id, event.item_id) = _told_by_others.item_id
     join track.source on source.source_id = event.source_id
     join track.event_type on event_type.event_type_id = event.event_type_id
     cross join lateral (

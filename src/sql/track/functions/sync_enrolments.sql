@@ -15,6 +15,7 @@ declare
   v_bad record;
   v_inserted int;
   v_updated int;
+  v_items bigint[];
   v_touched bigint[];
   v_merged bigint[];
   v_identities bigint[];
@@ -61,24 +62,31 @@ begin
   where not exists (select from track.item where item.external_id = enrolment.item)
   order by enrolment.item
   on conflict (external_id) do nothing;
+  v_items := array(
+    select item.item_id
+    from track.item
+    where item.external_id in (select enrolment.item from jsonb_to_recordset(enrolments) as enrolment (item text))
+  );
 
-  -- The application takes the place of the messages that named the item, as in track.sync_items. A kind that they told
-  -- is kept.
-  delete from track.item_source
-  using track.item
-  where item_source.item_id = item.item_id
-    and item_source.attribute = 'name'
-    and item.external_id in (
-      select enrolment.item from jsonb_to_recordset(enrolments) as enrolment (item text)
-    );
+  perform track._describe_names(
+    array(
+      select row(given.item_id, 'course', null, null, null, null, null, null, null, null)::track.named_item
+      from unnest(v_items) as given (item_id)
+    ),
+    false
+  );
   update track.item
   set kind = 'course', updated_at = now()
-  where item.kind = 'unknown'
+  where item.item_id = any (v_items)
+    and item.kind = 'unknown'
     and num_nulls(item.merged_item_id) > 0
-    and not exists (select from track.named_item where named_item.item_id = item.item_id)
-    and item.external_id in (
-      select enrolment.item from jsonb_to_recordset(enrolments) as enrolment (item text)
-    );
+    and not exists (select from track.named_item where named_item.item_id = item.item_id);
+  -- The application takes the place of the messages that named the item or called it a course, as in track.sync_items.
+  -- Another kind that they told is kept.
+  delete from track.item_source
+  using track._descriptions(v_items) as described
+  where item_source.item_id = described.item_id
+    and (item_source.attribute = 'name' or item_source.attribute = 'kind' and described.kind = 'course');
 
   -- Blocks merges of these people until the end of the transaction.
   perform track.lock_identities(array(

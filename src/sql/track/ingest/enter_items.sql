@@ -6,7 +6,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_new bigint[];
-  v_before track.item[];
+  v_before track.named_item[];
 begin
   if not exists (
     select
@@ -62,9 +62,11 @@ begin
   for no key update;
 
   v_before := array(
-    select item
-    from track.item
-    where item.external_id in (select message.item from unnest(messages) as message)
+    select track._descriptions(array(
+      select item.item_id
+      from track.item
+      where item.external_id in (select message.item from unnest(messages) as message)
+    ))
   );
   begin
     perform track._describe_items(messages);
@@ -83,7 +85,7 @@ $$;
 create or replace function track._store_item_sources(
   messages track.parsed_message[],
   new_items bigint[],
-  before track.item[]
+  before track.named_item[]
 )
 returns void
 language plpgsql
@@ -119,14 +121,16 @@ begin
         message.identity_kind, message.external_id, message.occurred_at, message.position
       from unnest(_store_item_sources.before) as former
       join track.item on item.item_id = former.item_id
+      join track._descriptions(array(select entry.item_id from unnest(_store_item_sources.before) as entry))
+        as described on described.item_id = former.item_id
       join unnest(messages) as message on message.item = item.external_id
       left join track.item as parent on parent.external_id = message.item_parent
       cross join lateral (
         values
-          ('kind', nullif(former.kind, 'unknown'), item.kind, message.item_kind),
-          ('title', former.title, item.title, message.item_title),
-          ('url', former.url, item.url, message.item_url),
-          ('parent', former.parent_item_id::text, item.parent_item_id::text, parent.item_id::text)
+          ('kind', nullif(former.kind, 'unknown'), described.kind, message.item_kind),
+          ('title', former.title, described.title, message.item_title),
+          ('url', former.url, described.url, message.item_url),
+          ('parent', former.parent_item_id::text, described.parent_item_id::text, parent.item_id::text)
       ) as given (attribute, former, stored, said)
       where given.former is null
         and given.stored = given.said
@@ -142,7 +146,7 @@ begin
 end;
 $$;
 
-comment on function track._store_item_sources(track.parsed_message[], bigint[], track.item[]) is $$
+comment on function track._store_item_sources(track.parsed_message[], bigint[], track.named_item[]) is $$
 Stores which identities named the new items, and gave the attributes that had no value before the messages.
-`before`: the items of the messages, as they were before these were applied.
+`before`: the descriptions of the items of the messages, as they were before these were applied.
 $$;

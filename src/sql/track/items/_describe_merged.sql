@@ -116,41 +116,49 @@ begin
     ) as placed
     order by exists (select from track.item as merged where merged.merged_item_id = placed.item_id), placed.item_id
   );
-  if not exists (
+  if exists (
     select
     from track.item
     where item.item_id = any (v_children)
       and item.parent_item_id is distinct from (track._parents_named(item.item_id))[1]
   ) then
-    return;
-  end if;
-  update track.item
-  set parent_item_id = null
-  where item.item_id = any (v_children)
-    and item.parent_item_id is not null;
-  foreach v_item_id in array v_children loop
-    select parent.item_id into v_parent_id
-    from unnest(track._parents_named(v_item_id)) with ordinality as parent (item_id, place)
-    where not exists (
-      select
-      from track.item_ancestor
-      where item_ancestor.item_id = parent.item_id
-        and item_ancestor.ancestor_item_id = v_item_id
-    )
-    order by parent.place
-    limit 1;
     update track.item
-    set parent_item_id = v_parent_id, updated_at = now()
-    where item.item_id = v_item_id
-      and v_parent_id is not null;
-  end loop;
+    set parent_item_id = null
+    where item.item_id = any (v_children)
+      and item.parent_item_id is not null;
+    foreach v_item_id in array v_children loop
+      select parent.item_id into v_parent_id
+      from unnest(track._parents_named(v_item_id)) with ordinality as parent (item_id, place)
+      where not exists (
+        select
+        from track.item_ancestor
+        where item_ancestor.item_id = parent.item_id
+          and item_ancestor.ancestor_item_id = v_item_id
+      )
+      order by parent.place
+      limit 1;
+      update track.item
+      set parent_item_id = v_parent_id, updated_at = now()
+      where item.item_id = v_item_id
+        and v_parent_id is not null;
+    end loop;
+  end if;
+
+  -- Items that are neither merged nor a target, and whose parent is not merged, are as they were named.
+  delete from track.named_item
+  using track.item
+  where item.item_id = named_item.item_id
+    and (item.item_id = any (v_members) or named_item.parent_item_id = any (v_members))
+    and item.merged_item_id is null
+    and item.parent_item_id is not distinct from named_item.parent_item_id
+    and not exists (select from track.item as merged where merged.merged_item_id = item.item_id);
 end;
 $$;
 
 comment on function track._describe_merged(bigint[]) is $$
 Computes the columns and parents of merged items, of their targets and of the parts of these, for the given items.
 From `track.named_item`, so that the result depends on what was said under each name and on the merges, and not on their
-order.
+order. Rows of items that are as they were named are deleted from there.
 $$;
 
 create or replace function track._parents_named(item_id bigint)

@@ -81,14 +81,6 @@ begin
     select track._merge_enrolments(v_members)
   ));
 
-  -- Items that are neither merged nor a target, and whose parent is not merged, are as they were named.
-  delete from track.named_item
-  using track.item
-  where item.item_id = named_item.item_id
-    and (item.item_id = any (v_members) or named_item.parent_item_id = any (v_members))
-    and item.merged_item_id is null
-    and item.parent_item_id is not distinct from named_item.parent_item_id
-    and not exists (select from track.item as merged where merged.merged_item_id = item.item_id);
   delete from track.named_prerequisite
   where (named_prerequisite.item_id = any (v_members) or named_prerequisite.required_item_id = any (v_members))
     and not exists (
