@@ -161,3 +161,21 @@ alter table track.dropped_reference enable row level security;
 
 -- Attributes of merged items that messages have told are recorded under the items' own names.
 drop function if exists track._store_item_sources(track.parsed_message[], bigint[], track.item[]);
+
+-- Importances of features.
+do $$
+begin
+  if to_regtype('ml.importance') is null then
+    create type ml.importance as (feature text, importance float8, share float8);
+  end if;
+end;
+$$;
+
+comment on type ml.importance is $$
+How much a feature matters to a model: see `ml.importances`.
+$$;
+comment on column ml.importance.feature is $$Feature.$$;
+comment on column ml.importance.importance is $$
+Total gain of the splits of trees, or standard deviation of what the feature adds to the score of a linear model.
+$$;
+comment on column ml.importance.share is $$Part of the sum of all importances.$$;

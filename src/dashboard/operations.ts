@@ -401,6 +401,14 @@ export type ComparisonsQueryVariables = Exact<{
 
 export type ComparisonsQuery = { mlComparisons: { nodes: Array<{ comparisonId: string, comparedAt: string, metric: string, challengerValue: number | null, championValue: number | null, rowCount: string, outcome: string, challengerModel: { version: number } | null, championModel: { version: number } | null } | null> } | null };
 
+export type ImportancesQueryVariables = Exact<{
+  project: string;
+  version: number;
+}>;
+
+
+export type ImportancesQuery = { mlImportances: { nodes: Array<{ feature: string | null, importance: number | null, share: number | null } | null> } | null };
+
 export type DriftQueryVariables = Exact<{
   modelId: string;
 }>;
@@ -955,6 +963,8 @@ export const projectDeployments: TypedDocument<ProjectDeploymentsQuery, ProjectD
   {"name":"ProjectDeployments","text":"query ProjectDeployments($projectId:Int!){mlDeployments(condition:{projectId:$projectId}orderBy:DEPLOYMENT_ID_DESC first:20){nodes{deploymentId deployedAt strategy modelId model{version algorithm}}}}","sql":[["select deployment_id, deployed_at, strategy, model_id","from ml.deployment","where project_id = $projectId","order by deployment_id desc","limit 20"]]};
 export const comparisons: TypedDocument<ComparisonsQuery, ComparisonsQueryVariables> =
   {"name":"Comparisons","text":"query Comparisons($projectId:Int!){mlComparisons(condition:{projectId:$projectId}orderBy:COMPARISON_ID_DESC first:20){nodes{comparisonId comparedAt metric challengerValue championValue rowCount outcome challengerModel{version}championModel{version}}}}","sql":[["select comparison_id, compared_at, metric, challenger_value, champion_value, row_count, outcome","from ml.comparison","where project_id = $projectId","order by comparison_id desc","limit 20"]]};
+export const importances: TypedDocument<ImportancesQuery, ImportancesQueryVariables> =
+  {"name":"Importances","text":"query Importances($project:String!$version:Int!){mlImportances(project:$project version:$version){nodes{feature importance share}}}","sql":[["select feature, importance, share","from ml.importances(","  project => $project","  version => $version",")"]]};
 export const drift: TypedDocument<DriftQuery, DriftQueryVariables> =
   {"name":"Drift","text":"query Drift($modelId:BigInt!){mlDrifts(condition:{modelId:$modelId}orderBy:DRIFT_ID_DESC first:100){nodes{driftId measuredAt statistic feature value reference verdict rowCount}}}","sql":[["select drift_id, measured_at, statistic, feature, value, reference, verdict, row_count","from ml.drift","where model_id = $modelId","order by drift_id desc","limit 100"]]};
 export const scoreTenths: TypedDocument<ScoreTenthsQuery, ScoreTenthsQueryVariables> =

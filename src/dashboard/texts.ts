@@ -656,6 +656,15 @@ export const texts = {
       outcome: "outcome",
       empty: "No version of this project has been compared yet.",
     },
+    importances: {
+      title: (version: number) => `Importances of version ${version}`,
+      explanation:
+        "How much each feature matters: for trees the total gain of the splits by it, for linear models the standard deviation of what it adds to the score. The chart has the share of each in the sum. Importances of correlated features are divided between them.",
+      feature: "feature",
+      importance: "importance",
+      share: "share",
+      empty: "This version has no importances: it is a recommender, or a model from outside that does not state them.",
+    },
     drift: {
       title: (version: number) => `Drift of version ${version}`,
       explanation:

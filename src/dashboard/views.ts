@@ -98,7 +98,7 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "weeklyRelevance",
     "whyNot",
   ],
-  models: ["comparisons", "drift", "projectDeployments", "projectVersions", "projects", "scoreTenths"],
+  models: ["comparisons", "drift", "importances", "projectDeployments", "projectVersions", "projects", "scoreTenths"],
   privacy: [
     "consents",
     "dataMap",

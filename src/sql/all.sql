@@ -366,6 +366,7 @@
 --!include ml/registry/_row_features.sql
 --!include ml/registry/predict_each.sql
 --!include ml/registry/_explain.sql
+--!include ml/registry/importances.sql
 --!include ml/registry/explain.sql
 --!include ml/registry/explain_each.sql
 --!include ml/registry/challenge.sql

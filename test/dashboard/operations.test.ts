@@ -69,6 +69,7 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   ProjectVersions: ["analyst:", { projectId: 1 }],
   ProjectDeployments: ["admin:", { projectId: 1 }],
   Comparisons: ["analyst:", { projectId: 1 }],
+  Importances: ["analyst:", { project: "recommend.course", version: 1 }],
   Drift: ["analyst:", { modelId: "1" }],
   ScoreTenths: ["admin:", { kind: "course", since }],
   Relevance: ["analyst:", { by: "model", since }],
@@ -175,7 +176,9 @@ test.each(queries.map((query) => [query.name, query] as const))(
     const shown = queryInSql(query, variables).split("\n\n");
     if (errors.length > 0) {
       // Nothing is trained here, and servers of tests do not have pg_stat_statements.
-      expect(["DropoutRisk CF006", "SlowStatements CF002"]).toContain(`${name} ${errors[0]?.extensions.code}`);
+      expect(["DropoutRisk CF006", "Importances CF002", "SlowStatements CF002"]).toContain(
+        `${name} ${errors[0]?.extensions.code}`,
+      );
       await database.as(`insights_${role}`, { "insights.person": person ?? "" }, async (db) => {
         await expect(db.query(shown[0] ?? "")).rejects.toThrow(errors[0]?.message);
       });

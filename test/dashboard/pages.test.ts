@@ -363,6 +363,28 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await close();
   });
 
+  test("the importances of a version are those of ml.importances", async () => {
+    await database.query(
+      `create schema lab;
+       create table lab.task as
+       select id, id % 10 as pages, id % 7 as attempts, 3 * (id % 10) + id % 7 as minutes
+       from generate_series(1, 200) as id`,
+    );
+    await database.query("select from ml.train('own.minutes', 'regression', 'lab.task', 'id', 'minutes')");
+    const rows = await database.rows<{ feature: string; share: number }>("select * from ml.importances('own.minutes')");
+    const { page, close } = await open("analyst", "/models?project=own.minutes");
+    const card = page.getByRole("region", { name: "Importances of version 1", exact: true });
+    await card.getByRole("button", { name: "Table" }).click();
+    expect(await card.locator("tbody tr td:first-child").allTextContents()).toEqual(["pages", "attempts"]);
+    expect(await card.locator("tbody tr td:last-child").allTextContents()).toEqual(
+      rows.map(({ share }) =>
+        new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 }).format(share),
+      ),
+    );
+    await close();
+    await database.query("drop schema lab cascade");
+  });
+
   test("another version is deployed after a question, and rolled back", async () => {
     await database.query("select recommend.train()");
     const versions = await database.rows<{ version: number }>("select version from ml.model order by version");

@@ -7,6 +7,7 @@ import * as format from "../format.ts";
 import {
   comparisons,
   drift,
+  importances,
   type ProjectVersionsQuery,
   projectDeployments,
   projects,
@@ -106,6 +107,32 @@ function Details({
         text(of.metrics.value, ({ value }) => value),
         text(of.metrics.of, ({ from }) => from),
       ]}
+    />
+  );
+}
+
+function Importances({ project, chosen }: { project: string; chosen: Version }) {
+  return (
+    <Card
+      title={of.importances.title(chosen.version)}
+      explanation={of.importances.explanation}
+      empty={of.importances.empty}
+      operation={importances}
+      variables={{ project, version: chosen.version }}
+      rows={({ mlImportances }) => present(mlImportances?.nodes)}
+      columns={({ metric, rate, text }) => [
+        text(of.importances.feature, ({ feature }) => feature),
+        metric(of.importances.importance, ({ importance }) => importance),
+        rate(of.importances.share, ({ share }) => share),
+      ]}
+      chart={(rows) => {
+        const first = rows.slice(0, 12);
+        return bars(
+          first.map(({ feature }) => feature ?? ""),
+          of.importances.share,
+          first.map(({ share }) => share ?? 0),
+        );
+      }}
     />
   );
 }
@@ -250,6 +277,7 @@ function Figures({ project, children }: { project: Project; children: ComponentC
         {chosen !== undefined && (
           <>
             <Details key={`metrics ${chosen.modelId}`} projectId={projectId} chosen={chosen} trained={trained} />
+            <Importances key={`importances ${chosen.modelId}`} project={name} chosen={chosen} />
             <Drift key={`drift ${chosen.modelId}`} chosen={chosen} />
           </>
         )}

@@ -358,6 +358,21 @@ comment on column ml.training.row_count is $$Rows that it was trained on.$$;
 comment on column ml.training.holdout_row_count is $$Rows that were held out.$$;
 comment on column ml.training.duration is $$Elapsed time.$$;
 
+create type ml.importance as (
+  feature text,
+  importance float8,
+  share float8
+);
+
+comment on type ml.importance is $$
+How much a feature matters to a model: see `ml.importances`.
+$$;
+comment on column ml.importance.feature is $$Feature.$$;
+comment on column ml.importance.importance is $$
+Total gain of the splits of trees, or standard deviation of what the feature adds to the score of a linear model.
+$$;
+comment on column ml.importance.share is $$Part of the sum of all importances.$$;
+
 create type ml.contribution as (feature text, feature_value text, contribution float8);
 
 comment on type ml.contribution is $$

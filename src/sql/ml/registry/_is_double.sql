@@ -11,4 +11,4 @@ end;
 comment on function ml._is_double(jsonb) is $$Whether a JSON value is a number that a double can hold.$$;
 
 grant execute on function ml._is_double(jsonb)
-  to insights_admin, insights_worker;
+  to insights_reader, insights_analyst, insights_admin, insights_worker;

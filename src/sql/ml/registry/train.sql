@@ -285,7 +285,11 @@ begin
           case when v_categorical[feature.place] then (
             select jsonb_build_object('name', names[feature.place], 'type', 'category',
               'categories', coalesce(jsonb_agg(v_category[input] order by input), '[]'),
-              'coefficients', coalesce(jsonb_agg(fitted.coefficient order by input), '[]'))
+              'coefficients', coalesce(jsonb_agg(fitted.coefficient order by input), '[]'),
+              -- A row is of one category at most: the inputs are 0 or 1, and their means are the shares.
+              'deviation', coalesce(sqrt(greatest(
+                sum(v_means[input] * fitted.coefficient ^ 2) - sum(v_means[input] * fitted.coefficient) ^ 2, 0
+              )), 0))
             from generate_subscripts(v_of, 1) as input
             cross join lateral (
               select coalesce(v_coefficients[array_position(v_used, input) + 1] / nullif(v_deviations[input], 0), 0)
@@ -295,7 +299,8 @@ begin
           else (
             select jsonb_build_object('name', names[feature.place], 'type', 'number', 'mean', v_means[input],
               'coefficient',
-              coalesce(v_coefficients[array_position(v_used, input) + 1] / nullif(v_deviations[input], 0), 0))
+              coalesce(v_coefficients[array_position(v_used, input) + 1] / nullif(v_deviations[input], 0), 0),
+              'deviation', coalesce(abs(v_coefficients[array_position(v_used, input) + 1]), 0))
             from array_position(v_of, feature.place) as input
           ) end
           order by feature.place
@@ -321,7 +326,8 @@ comment on function ml._linear_document(text, text[], text, text, jsonb, text[])
 A linear or logistic model of the column `_ml_label` of a table, as a document for the registry.
 For several `classes` it is multinomial, null otherwise.
 It is trained on standardised features, those that are missing being the mean, and its coefficients are in the
-features' own units. Text has a coefficient for each of up to 49 categories, compared with
+features' own units; `deviation` is the standard deviation of what a feature adds to the score of the rows, which
+`ml.importances` returns. Text has a coefficient for each of up to 49 categories, compared with
 missing values, or without any with the most frequent category.
 $$;
 
