@@ -135,6 +135,39 @@ test("anonymized events stay without person, identity, properties and names of o
   });
 });
 
+test("anonymized events of merged names have those of one person no longer, those of the application still", async () => {
+  await inside(async (db) => {
+    await db.query("create table pg_temp.items (external_id text, kind text)");
+    await db.query("insert into pg_temp.items values ('course', 'course'), ('course-1', 'course')");
+    await db.query("select track.sync_items('pg_temp.items')");
+    await happened(db, { ada: [50], ben: [51] }, { properties: { item: "course" } });
+    await happened(db, { ada: [52] }, { properties: { item: "page/of/ada" } });
+    await happened(db, { ada: [53] }, { properties: { item: "course-1" } });
+    await happened(db, { ada: [54] }, { event: "Clicked By Ada", properties: { item: "course" } });
+    await db.query("select track.merge_items('page/of/ada', 'course'), track.merge_items('course-1', 'course')");
+    await db.query("select track.merge_events('Clicked By Ada', 'Task Submitted')");
+    await refresh(db);
+    await db.query("select privacy.set_retention('events', '30 days', method => 'anonymize')");
+    await applyAll(db);
+    await refresh(db);
+    expect(
+      await db.rows(
+        `select extract(day from now() - occurred_at)::int as age, event_type.name as event, item.external_id as item,
+           named.external_id as named, named_event_type_id as type
+         from track.event join track.event_type using (event_type_id) left join track.item using (item_id)
+         left join track.item as named on named.item_id = named_item_id
+         where person_id = 0 order by 1`,
+      ),
+    ).toEqual([
+      { age: 50, event: "Task Submitted", item: "course", named: null, type: null },
+      { age: 51, event: "Task Submitted", item: "course", named: null, type: null },
+      { age: 52, event: "Task Submitted", item: "course", named: null, type: null },
+      { age: 53, event: "Task Submitted", item: "course", named: "course-1", type: null },
+      { age: 54, event: "Task Submitted", item: "course", named: null, type: null },
+    ]);
+  });
+});
+
 test("data that is restricted stays: its month is not removed, and the others are deleted around it", async () => {
   await inside(async (db) => {
     await happened(db, { ada: [100, 101], ben: [100, 101] });

@@ -164,8 +164,8 @@ begin
       'select shared.*
       from (
         select
-          array_agg(distinct picked.item_id) as items,
-          array_agg(distinct picked.event_type_id) as event_types
+          array_agg(distinct picked.item_id) || array_agg(distinct picked.named_item_id) as items,
+          array_agg(distinct picked.event_type_id) || array_agg(distinct picked.named_event_type_id) as event_types
         from (%s) as picked
       ) as used
       cross join lateral track._shared_names(used.items, used.event_types) as shared',
@@ -199,8 +199,8 @@ begin
         case when shared.type_id then deleted.event_type_id else other.event_type_id end,
         case when shared.item_id then deleted.item_id end,
         deleted.received_at, deleted.source_id,
-        case when shared.type_id then deleted.named_event_type_id end,
-        case when shared.item_id then deleted.named_item_id end
+        case when shared.type_id and deleted.named_event_type_id = any ($7) then deleted.named_event_type_id end,
+        case when shared.item_id and deleted.named_item_id = any ($6) then deleted.named_item_id end
       from deleted
       cross join lateral (
         select
