@@ -179,3 +179,20 @@ comment on column ml.importance.importance is $$
 Total gain of the splits of trees, or standard deviation of what the feature adds to the score of a linear model.
 $$;
 comment on column ml.importance.share is $$Part of the sum of all importances.$$;
+
+-- The activity of the last minutes.
+do $$
+begin
+  if to_regtype('analytics.minute_activity') is null then
+    create type analytics.minute_activity as (minute timestamptz, event_count bigint, person_count bigint);
+  end if;
+end;
+$$;
+
+comment on type analytics.minute_activity is $$
+A minute with its activity.
+For analysts, figures are rounded, and a minute of too few people is 0.
+$$;
+comment on column analytics.minute_activity.minute is $$Start of the minute.$$;
+comment on column analytics.minute_activity.event_count is $$Number of events.$$;
+comment on column analytics.minute_activity.person_count is $$Number of distinct people.$$;

@@ -5,6 +5,7 @@ const metrics = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const shares = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 const days = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
 const months = new Intl.DateTimeFormat("en", { month: "short", year: "numeric" });
+const clocks = new Intl.DateTimeFormat("en", { timeStyle: "short" });
 const moments = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
 /** A dash stands for a missing value. */
@@ -20,6 +21,7 @@ export const share = (value: Figure): string =>
   value === null || value === undefined ? missing : shares.format(Number(value));
 export const day = (value: string | null | undefined): string => (value ? days.format(new Date(value)) : missing);
 export const month = (value: string | null | undefined): string => (value ? months.format(new Date(value)) : missing);
+export const clock = (value: string | null | undefined): string => (value ? clocks.format(new Date(value)) : missing);
 export const moment = (value: string | null | undefined): string => (value ? moments.format(new Date(value)) : missing);
 
 export interface Interval {

@@ -280,6 +280,11 @@ export type CourseSummariesQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type CourseSummariesQuery = { analyticsCourseSummaries: { nodes: Array<{ course: string | null, title: string | null, enrolmentCount: string | null, completionCount: string | null, droppedCount: string | null, completionRate: number | null, personCount: string | null, lastDay: string | null, refreshedAt: string | null, engaged: { days: number | null, hours: number | null, minutes: number | null } | null } | null> } | null };
 
+export type ActivityByMinuteQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ActivityByMinuteQuery = { analyticsActivityByMinute: { nodes: Array<{ minute: string | null, eventCount: string | null, personCount: string | null } | null> } | null };
+
 export type HourOfWeekQueryVariables = Exact<{
   item?: string | null | undefined;
   since?: string | null | undefined;
@@ -927,6 +932,8 @@ export const trendingItems: TypedDocument<TrendingItemsQuery, TrendingItemsQuery
   {"name":"TrendingItems","text":"query TrendingItems($kind:String$since:Datetime$until:Datetime$top:Int$among:String){analyticsTrendingItems(kind:$kind since:$since until:$until top:$top among:$among){nodes{rank item title measured expected growth}}}","sql":[["select rank, item, title, measured, expected, growth","from analytics.trending_items(","  kind => $kind","  since => $since","  until => $until","  top => $top","  among => $among",")"]]};
 export const courseSummaries: TypedDocument<CourseSummariesQuery, CourseSummariesQueryVariables> =
   {"name":"CourseSummaries","text":"query CourseSummaries{analyticsCourseSummaries{nodes{course title enrolmentCount completionCount droppedCount completionRate personCount engaged{days hours minutes}lastDay refreshedAt}}}","sql":[["select course, title, enrolment_count, completion_count, dropped_count, completion_rate, person_count, engaged, last_day, refreshed_at","from analytics.course_summaries(",")"]]};
+export const activityByMinute: TypedDocument<ActivityByMinuteQuery, ActivityByMinuteQueryVariables> =
+  {"name":"ActivityByMinute","text":"query ActivityByMinute{analyticsActivityByMinute{nodes{minute eventCount personCount}}}","sql":[["select minute, event_count, person_count","from analytics.activity_by_minute(",")"]]};
 export const hourOfWeek: TypedDocument<HourOfWeekQuery, HourOfWeekQueryVariables> =
   {"name":"HourOfWeek","text":"query HourOfWeek($item:String$since:Datetime$until:Datetime$zone:String$among:String){analyticsHourOfWeek(eventName:\"Page Viewed\" item:$item since:$since until:$until zone:$zone among:$among){nodes{weekday hour eventCount personCount}}}","sql":[["select weekday, hour, event_count, person_count","from analytics.hour_of_week(","  event_name => 'Page Viewed'","  item => $item","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const openAlerts: TypedDocument<OpenAlertsQuery, OpenAlertsQueryVariables> =

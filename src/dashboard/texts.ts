@@ -74,6 +74,14 @@ export const texts = {
       views: "page views today so far",
       engaged: "engaged today so far",
     },
+    minutes: {
+      title: "Last 30 minutes",
+      explanation:
+        "Events and distinct people by minute, as soon as the events are stored. The present minute has not ended yet. Events of automatic types do not count. A minute of too few people reads as 0 for analysts.",
+      minute: "minute",
+      events: "events",
+      people: "people",
+    },
     people: {
       title: "Active people",
       explanation:

@@ -6,6 +6,7 @@ import type * as operations from "./operations.ts";
 export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof operations)[]>> = {
   overview: [
     "activePeople",
+    "activityByMinute",
     "courseSummaries",
     "hourOfWeek",
     "latestDays",

@@ -1088,6 +1088,7 @@
 --!include analytics/functions/lifecycle.sql
 --!include analytics/functions/stickiness.sql
 --!include analytics/functions/active_people.sql
+--!include analytics/functions/activity_by_minute.sql
 --!include analytics/functions/_people_among.sql
 --!include analytics/functions/wilson_bounds.sql
 --!include analytics/functions/_bayesian_average.sql

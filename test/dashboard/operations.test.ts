@@ -48,6 +48,7 @@ const course = { course: "course-algebra" };
 /** Queries without a form in SQL, which have composite values, are not among them. */
 const asked: Record<string, [who: string, variables: Record<string, unknown>]> = {
   ActivePeople: ["analyst:", days],
+  ActivityByMinute: ["analyst:", {}],
   LatestDays: ["admin:", days],
   PageViews: ["analyst:", days],
   PopularItems: ["analyst:", { kind: "course", since, top: 3 }],

@@ -144,6 +144,7 @@ const steps: Record<string, string> = {
   clusters: "select count(*) from analytics.clusters()",
   "sizes of clusters": `select * from analytics.cluster_history(${spring})`,
   "moves between clusters": `select * from analytics.cluster_moves(${spring})`,
+  "the last minutes": "select count(*) from analytics.activity_by_minute(5)",
   "hours of the week": `select * from analytics.hour_of_week('Page Viewed', ${spring})`,
   paths: `select * from analytics.paths(${spring})`,
   "transitions of a month": "select * from track.month_transitions('2025-03-01') order by 2, 3",

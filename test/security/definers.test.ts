@@ -692,6 +692,7 @@ const samples: Record<string, Record<string, string>> = {
     tolerance: "0",
     top: "5",
     top_values: "5",
+    minutes: "30",
     traits: "'{plan}'",
     until: "'2025-06-01 00:00Z'",
     window_size: "7",

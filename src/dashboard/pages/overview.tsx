@@ -4,6 +4,7 @@ import { present, useLoaded } from "../data.ts";
 import * as format from "../format.ts";
 import {
   activePeople,
+  activityByMinute,
   courseSummaries,
   hourOfWeek,
   latestDays,
@@ -17,7 +18,7 @@ import type { Session } from "../session.ts";
 import { useSettings, zone } from "../settings.ts";
 import { texts } from "../texts.ts";
 
-const { latest, people, views, popular, rising, completion, hours, alerts } = texts.overview;
+const { latest, minutes, people, views, popular, rising, completion, hours, alerts } = texts.overview;
 
 /** The figures of the last day that has ended, and of today so far. */
 function Latest({ now }: { now: string }) {
@@ -57,6 +58,27 @@ export default function Overview({ session }: { session: Session }) {
   return (
     <div class="cards">
       <Latest now={yesterday} />
+      <Card
+        title={minutes.title}
+        explanation={minutes.explanation}
+        operation={activityByMinute}
+        variables={{}}
+        isWide
+        everyMs={10_000}
+        rows={({ analyticsActivityByMinute }) => present(analyticsActivityByMinute?.nodes)}
+        columns={({ count, time }) => [
+          time(minutes.minute, ({ minute }) => minute),
+          count(minutes.events, ({ eventCount }) => eventCount),
+          count(minutes.people, ({ personCount }) => personCount),
+        ]}
+        chart={(rows) =>
+          bars(
+            rows.map(({ minute }) => format.clock(minute)),
+            minutes.events,
+            rows.map(({ eventCount }) => Number(eventCount ?? 0)),
+          )
+        }
+      />
       <Card
         title={people.title}
         explanation={people.explanation}

@@ -1793,6 +1793,20 @@ Value of the breakdown; null for people without one, for other values, and witho
 $$;
 comment on column analytics.week_hour.is_other is $$Whether the row is about all values that are not named.$$;
 
+create type analytics.minute_activity as (
+  minute timestamptz,
+  event_count bigint,
+  person_count bigint
+);
+
+comment on type analytics.minute_activity is $$
+A minute with its activity.
+For analysts, figures are rounded, and a minute of too few people is 0.
+$$;
+comment on column analytics.minute_activity.minute is $$Start of the minute.$$;
+comment on column analytics.minute_activity.event_count is $$Number of events.$$;
+comment on column analytics.minute_activity.person_count is $$Number of distinct people.$$;
+
 create type analytics.engagement_level as (
   section text,
   title text,
