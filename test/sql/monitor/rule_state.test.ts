@@ -179,6 +179,20 @@ test("a metric without data is a state, and a problem after an hour while others
   });
 });
 
+test("samples of a clock that was ahead do not make the data of the present absent", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await past(db, { metric: "insights_a", days: 1, value: "1" });
+    await db.query("select monitor.set_rule('r', 'insights_a', threshold => 10)");
+    await db.query("update monitor.rule set set_at = now() - interval '2 hours'");
+    await db.query("insert into monitor.sample (sampled_at, measured) values (now() + interval '1 day', '{}')");
+    expect(await state(db)).toMatchObject([{ state: "ok", value: 1 }]);
+    expect(await db.rows("select health_check from monitor._check_rules()")).toEqual([]);
+    // Nothing is measured now: that is a finding of the check "probes", not of each rule.
+    await db.query("delete from monitor.sample where sampled_at between now() - interval '31 minutes' and now()");
+    expect(await db.rows("select health_check from monitor._check_rules()")).toEqual([]);
+  });
+});
+
 test("an inactive rule finds nothing", async () => {
   expect(await stateOf([{ days: 1, value: "11" }], "threshold => 10, is_active => false")).toMatchObject({
     states: [{ state: "inactive" }],

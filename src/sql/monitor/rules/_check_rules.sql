@@ -43,7 +43,11 @@ as $$
   where state.expects_data
     and state.set_at < clock_timestamp() - interval '1 hour'
     -- While nothing is measured at all, that is the finding (check "probes").
-    and (select max(sample.sampled_at) from monitor.sample) > clock_timestamp() - interval '30 minutes'
+    and exists (
+      select
+      from monitor.sample
+      where sample.sampled_at between clock_timestamp() - interval '30 minutes' and clock_timestamp()
+    )
     and (select min(sample.sampled_at) from monitor.sample) < clock_timestamp() - interval '30 minutes'
   group by state.rule
   having bool_and(state.state = 'no data')
