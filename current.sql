@@ -167,8 +167,8 @@ comment on column monitor.series.value is $$Latest value, in the unit of the met
 comment on column monitor.measurement.value is $$Value, in the unit of the metric; a null is not stored.$$;
 comment on column monitor.metric_value.value is $$Value, in the unit `unit`.$$;
 comment on column monitor.metric_bucket.value is $$
-Mean of the samples of a gauge; rise of a counter, null in the first bucket if no earlier sample is known. In the unit of
-the metric.
+Mean of the samples of a gauge, or rise of a counter, in the unit of the metric.
+Null in the first bucket of a counter of which no earlier sample is known.
 $$;
 comment on column monitor.table_state.bytes is $$Size with indexes and out-of-line values, in bytes.$$;
 comment on column monitor.table_state.index_bytes is $$Size of the indexes, in bytes.$$;

@@ -40,7 +40,7 @@ async function evaluate(expr: string): Promise<Result> {
   return (await (await fetch(`${url}/api/v1/query?query=${encodeURIComponent(fillIn(expr))}`)).json()) as Result;
 }
 
-/** What is wrong with the result of a query; undefined if nothing is. */
+/** The problem of the result of a query, if there is one. */
 async function problemOf(expr: string): Promise<string | undefined> {
   const { status, error, data } = await evaluate(expr);
   if (status !== "success") return error ?? status;

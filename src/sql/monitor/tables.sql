@@ -289,8 +289,8 @@ $$;
 comment on column monitor.metric_bucket.labels is $$Values of the labels of the series.$$;
 comment on column monitor.metric_bucket.started_at is $$Start of the bucket.$$;
 comment on column monitor.metric_bucket.value is $$
-Mean of the samples of a gauge; rise of a counter, null in the first bucket if no earlier sample is known. In the unit of
-the metric.
+Mean of the samples of a gauge, or rise of a counter, in the unit of the metric.
+Null in the first bucket of a counter of which no earlier sample is known.
 $$;
 comment on column monitor.metric_bucket.least is $$Least value of a gauge; null for counters.$$;
 comment on column monitor.metric_bucket.greatest is $$Greatest value of a gauge; null for counters.$$;
