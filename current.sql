@@ -196,3 +196,39 @@ $$;
 comment on column analytics.minute_activity.minute is $$Start of the minute.$$;
 comment on column analytics.minute_activity.event_count is $$Number of events.$$;
 comment on column analytics.minute_activity.person_count is $$Number of distinct people.$$;
+-- Units of values of the monitoring.
+comment on column monitor.series.value is $$Latest value, in the unit of the metric.$$;
+comment on column monitor.measurement.value is $$Value, in the unit of the metric; a null is not stored.$$;
+comment on column monitor.metric_value.value is $$Value, in the unit `unit`.$$;
+comment on column monitor.metric_bucket.value is $$
+Mean of the samples of a gauge, or rise of a counter, in the unit of the metric.
+Null in the first bucket of a counter of which no earlier sample is known.
+$$;
+comment on column monitor.table_state.bytes is $$Size with indexes and out-of-line values, in bytes.$$;
+comment on column monitor.table_state.index_bytes is $$Size of the indexes, in bytes.$$;
+comment on column monitor.table_state.dead_share is $$Share of dead rows among all rows, from 0 to 1.$$;
+comment on column monitor.slow_statement.total_seconds is $$Time of all calls, in seconds.$$;
+comment on column monitor.slow_statement.mean_milliseconds is $$Mean time of a call, in milliseconds.$$;
+comment on column monitor.slow_statement.greatest_milliseconds is $$Longest time of a call, in milliseconds.$$;
+comment on column monitor.slow_statement.share is $$
+Share in the time of all statements of the database, from 0 to 1.
+$$;
+comment on column monitor.alert_setting.database_limit_bytes is $$
+Size that the database can grow to, in bytes, for the forecast of the check `growth`; null when unknown.
+$$;
+comment on column monitor.position_cell.alike is $$Hash of item, version and basis of the rows.$$;
+comment on column monitor.rule.threshold is $$
+Bound in the unit of the metric, for a counter per second; null when it is learned.
+$$;
+comment on column monitor.finding.value is $$
+Measured value: a time in seconds, a size in bytes, a share from 0 to 1, or a number; null when nothing is measured.
+$$;
+comment on column monitor.finding.threshold is $$
+Value from which it is a problem, in the unit of `value`; null without a threshold.
+$$;
+comment on column monitor.alert.value is $$
+Measured value: a time in seconds, a size in bytes, a share from 0 to 1, or a number; null when nothing is measured.
+$$;
+comment on column monitor.alert.threshold is $$
+Value from which it is a problem, in the unit of `value`; null without a threshold.
+$$;

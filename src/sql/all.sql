@@ -722,6 +722,7 @@
 --!include track/trust/_check_item_sums.sql
 --!include track/trust/_check_transitions.sql
 --!include track/trust/_checked_months.sql
+--!include track/trust/_checked_blocks.sql
 --!include track/trust/_turn_checks.sql
 --!include track/trust/check_rollups.sql
 --!include track/trust/rollup_turn.sql

@@ -1,29 +1,18 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parser } from "@prometheus-io/lezer-promql";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { type Api, startApi } from "../../src/api/server.ts";
-import { readConfig } from "../../src/config.ts";
-import { type Metrics, openMetricsPort, startMetrics } from "../../src/metrics/metrics.ts";
 import { packageRoot } from "../../src/paths.ts";
-import { startWorker, type Worker } from "../../src/worker/worker.ts";
-import { asDatabase, secret } from "../support/api.ts";
+import { dashboard, fillIn, type Processes, startProcesses, targets } from "../support/dashboard.ts";
 import { testDatabase } from "../support/database.ts";
 import { parseMetrics, type Sample } from "../support/metrics.ts";
 
 /*
- * The queries of the Grafana dashboard, parsed by Prometheus' own grammar and applied to the metrics of a running API
- * and worker; and the list of metrics in the documents.
+ * The queries of the Grafana dashboard, parsed by Prometheus' own grammar and compared with the metrics of a running API
+ * and worker; and the list of metrics in the documents. prometheus.test.ts has Prometheus evaluate them.
  */
 
 const database = await testDatabase();
 vi.spyOn(console, "log").mockImplementation(() => {});
-
-interface Target {
-  panel: string;
-  expr: string;
-  legend: string;
-}
 
 interface CatalogueEntry {
   metric: string;
@@ -36,43 +25,13 @@ let text: string;
 let samples: Sample[];
 let types: Map<string, string>;
 let catalogue: CatalogueEntry[];
-const running: { api?: Api; worker?: Worker; metrics?: Metrics } = {};
+let processes: Processes | undefined;
 
 beforeAll(async () => {
-  const config = readConfig({
-    DATABASE_URL: database.url(),
-    PORT: "0",
-    INSIGHTS_JWT_SECRET: secret,
-    INSIGHTS_POOL_SIZE: "3",
-    INSIGHTS_METRICS_PORT: "0",
-  });
-  const target = asDatabase(database);
-  const port = await openMetricsPort(config);
-  running.metrics = (await startMetrics(config, target, port)) as Metrics;
-  running.api = await startApi(config, target, undefined, running.metrics);
-  const { url } = running.api;
-  const post = async (body: object): Promise<void> => {
-    const headers = { "content-type": "application/json" };
-    await (await fetch(`${url}/graphql`, { method: "POST", headers, body: JSON.stringify(body) })).text();
-  };
-  await post({
-    query: "mutation ($batch: JSON!) { trackIngest(input: {batch: $batch}) { result { accepted } } }",
-    variables: { batch: [{ type: "track", event: "Opened", anonymousId: "a", messageId: "1" }] },
-  });
-  await post({ query: "{ unknown }" });
-  running.worker = await startWorker(config, target, running.metrics);
-  await database.query("select insights_queue.add_job('insights:refresh', job_key => 'insights:refresh')");
-  await vi.waitFor(
-    async () => {
-      const ended = "select count(*)::int from monitor.run where outcome = 'ok'";
-      expect(await database.value<number>(ended)).toBeGreaterThan(0);
-    },
-    { timeout: 120_000, interval: 500 },
-  );
-  await running.worker.close();
-  delete running.worker;
+  processes = await startProcesses(database);
+  await processes.finishWorker();
   await database.query("select monitor.observe(array(select probe from monitor.probe))");
-  text = await (await fetch(`${port?.url}/metrics`)).text();
+  text = await (await fetch(`${processes.metricsUrl}/metrics`)).text();
   ({ samples, types } = parseMetrics(text));
   catalogue = await database.rows<CatalogueEntry>(
     "select metric, kind, labels, description from monitor.metric order by metric",
@@ -80,16 +39,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await running.worker?.close();
-  await running.api?.close();
-  await running.metrics?.close();
+  await processes?.close();
 });
-
-const dashboard = JSON.parse(await readFile(join(packageRoot, "docs", "grafana", "insights.json"), "utf8"));
-const targets: Target[] = dashboard.panels.flatMap(
-  ({ title, targets = [] }: { title: string; targets?: { expr: string; legendFormat: string }[] }) =>
-    targets.map(({ expr, legendFormat }) => ({ panel: title, expr, legend: legendFormat })),
-);
 
 interface Matcher {
   label: string;
@@ -106,8 +57,7 @@ interface Query {
 
 function parseQuery(expr: string): Query {
   const query: Query = { selectors: [], grouping: [], errors: 0 };
-  // As Grafana fills them in.
-  const filled = expr.replaceAll("$__rate_interval", "5m").replaceAll("$job", ".*");
+  const filled = fillIn(expr);
   const textOf = ({ from, to }: { from: number; to: number }): string => filled.slice(from, to);
   parser.parse(filled).iterate({
     enter(node) {

@@ -43,7 +43,8 @@ begin
   set error = case when error is not null then 'erased' end, detail = null
   where monitor._names_person(run.error, v_names)
     or run.error ~ v_key_pattern
-    or monitor._names_person(run.detail::text, v_names);
+    or monitor._names_person(run.detail::text, v_names)
+    or run.detail::text ~ v_key_pattern;
   get diagnostics v_rows = row_count;
   return next row('monitor.run', v_rows, 'cleared')::privacy.erased;
   update monitor.probe_state
@@ -75,8 +76,13 @@ begin
       update insights_queue._private_jobs as job
       set last_error = 'erased'
       where monitor._names_person(job.last_error, $1)
+        -- A failed run has its error here too. Errors of other tasks contain keys of an application.
+        or job.last_error ~ $2
+        and job.task_id in (
+          select task.id from insights_queue._private_tasks as task where task.identifier like 'insights:%'
+        )
     $statement$
-    using v_names;
+    using v_names, v_key_pattern;
     get diagnostics v_rows = row_count;
     return next row('insights_queue.jobs', v_rows, 'cleared')::privacy.erased;
   end if;

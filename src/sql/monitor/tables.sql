@@ -176,7 +176,7 @@ Values of the labels: names of tasks, tables, models and such, never of people, 
 $$;
 comment on column monitor.series.first_seen_at is $$Time of the first value.$$;
 comment on column monitor.series.probe is $$Probe that measured the latest value.$$;
-comment on column monitor.series.value is $$Latest value.$$;
+comment on column monitor.series.value is $$Latest value, in the unit of the metric.$$;
 comment on column monitor.series.measured_at is $$Time of the latest value: that of its sample.$$;
 
 create table monitor.sample (
@@ -230,7 +230,7 @@ Value that a probe measured.
 $$;
 comment on column monitor.measurement.metric is $$Metric of `monitor.metric`.$$;
 comment on column monitor.measurement.labels is $$Values of the labels of the metric; null when it has none.$$;
-comment on column monitor.measurement.value is $$Value; a null is not stored.$$;
+comment on column monitor.measurement.value is $$Value, in the unit of the metric; a null is not stored.$$;
 
 create type monitor.observation as (
   sampled_at timestamptz,
@@ -270,7 +270,7 @@ comment on column monitor.metric_value.metric is $$Metric.$$;
 comment on column monitor.metric_value.kind is $$`gauge` or `counter`.$$;
 comment on column monitor.metric_value.unit is $$Unit of the value.$$;
 comment on column monitor.metric_value.labels is $$Values of the labels.$$;
-comment on column monitor.metric_value.value is $$Value.$$;
+comment on column monitor.metric_value.value is $$Value, in the unit `unit`.$$;
 comment on column monitor.metric_value.measured_at is $$Time of the measurement.$$;
 comment on column monitor.metric_value.description is $$Description of the metric.$$;
 
@@ -289,7 +289,8 @@ $$;
 comment on column monitor.metric_bucket.labels is $$Values of the labels of the series.$$;
 comment on column monitor.metric_bucket.started_at is $$Start of the bucket.$$;
 comment on column monitor.metric_bucket.value is $$
-Mean of the samples of a gauge; rise of a counter, null in the first bucket if no earlier sample is known.
+Mean of the samples of a gauge, or rise of a counter, in the unit of the metric.
+Null in the first bucket of a counter of which no earlier sample is known.
 $$;
 comment on column monitor.metric_bucket.least is $$Least value of a gauge; null for counters.$$;
 comment on column monitor.metric_bucket.greatest is $$Greatest value of a gauge; null for counters.$$;
@@ -312,11 +313,11 @@ comment on type monitor.table_state is $$
 Size and state of a table, with its partitions.
 $$;
 comment on column monitor.table_state.table_name is $$Table, with its schema.$$;
-comment on column monitor.table_state.bytes is $$Size with indexes and out-of-line values.$$;
-comment on column monitor.table_state.index_bytes is $$Size of the indexes.$$;
+comment on column monitor.table_state.bytes is $$Size with indexes and out-of-line values, in bytes.$$;
+comment on column monitor.table_state.index_bytes is $$Size of the indexes, in bytes.$$;
 comment on column monitor.table_state.row_count is $$Number of rows, as the server estimates it.$$;
 comment on column monitor.table_state.dead_rows is $$Number of dead rows, which a vacuum removes (an estimate).$$;
-comment on column monitor.table_state.dead_share is $$Share of dead rows among all rows.$$;
+comment on column monitor.table_state.dead_share is $$Share of dead rows among all rows, from 0 to 1.$$;
 comment on column monitor.table_state.modified_rows is $$Number of rows that changed since the last analyze.$$;
 comment on column monitor.table_state.vacuumed_at is $$Time of the last vacuum; null without one.$$;
 comment on column monitor.table_state.analyzed_at is $$Time of the last analyze; null without one.$$;
@@ -342,10 +343,12 @@ comment on column monitor.slow_statement.statement is $$
 First 1,000 characters of the statement, with parameters in place of values; null when it cannot be shown.
 $$;
 comment on column monitor.slow_statement.calls is $$Number of calls.$$;
-comment on column monitor.slow_statement.total_seconds is $$Time of all calls.$$;
-comment on column monitor.slow_statement.mean_milliseconds is $$Mean time of a call.$$;
-comment on column monitor.slow_statement.greatest_milliseconds is $$Longest time of a call.$$;
-comment on column monitor.slow_statement.share is $$Share in the time of all statements of the database.$$;
+comment on column monitor.slow_statement.total_seconds is $$Time of all calls, in seconds.$$;
+comment on column monitor.slow_statement.mean_milliseconds is $$Mean time of a call, in milliseconds.$$;
+comment on column monitor.slow_statement.greatest_milliseconds is $$Longest time of a call, in milliseconds.$$;
+comment on column monitor.slow_statement.share is $$
+Share in the time of all statements of the database, from 0 to 1.
+$$;
 comment on column monitor.slow_statement.row_count is $$Number of rows that were returned or changed.$$;
 comment on column monitor.slow_statement.blocks is $$Number of blocks that were read, from memory or disk.$$;
 
@@ -584,8 +587,12 @@ comment on column monitor.finding.severity is $$
 $$;
 comment on column monitor.finding.message is $$Description of the problem, without data of people.$$;
 comment on column monitor.finding.fix is $$Action that removes the problem.$$;
-comment on column monitor.finding.value is $$Measured value; null when nothing is measured.$$;
-comment on column monitor.finding.threshold is $$Value from which it is a problem; null without a threshold.$$;
+comment on column monitor.finding.value is $$
+Measured value: a time in seconds, a size in bytes, a share from 0 to 1, or a number; null when nothing is measured.
+$$;
+comment on column monitor.finding.threshold is $$
+Value from which it is a problem, in the unit of `value`; null without a threshold.
+$$;
 
 create type monitor.health as (
   status text,
@@ -630,7 +637,7 @@ comment on column monitor.alert_setting.reopen_within is $$
 Time after which a problem that is found again is a new alert. Before, the resolved alert is opened again.
 $$;
 comment on column monitor.alert_setting.database_limit_bytes is $$
-Size that the database can grow to, for the forecast of the check `growth`; null when unknown.
+Size that the database can grow to, in bytes, for the forecast of the check `growth`; null when unknown.
 $$;
 comment on column monitor.alert_setting.standby_lag_limit is $$
 Time by which a standby may be behind, or not connected, before it is a problem. Twelve times as long is critical.
@@ -681,8 +688,12 @@ $$;
 comment on column monitor.alert.state is $$`open`, `acknowledged` or `resolved`.$$;
 comment on column monitor.alert.message is $$Description of the problem, as of its last finding.$$;
 comment on column monitor.alert.fix is $$Action that removes the problem.$$;
-comment on column monitor.alert.value is $$Measured value; null when nothing is measured.$$;
-comment on column monitor.alert.threshold is $$Value from which it is a problem; null without a threshold.$$;
+comment on column monitor.alert.value is $$
+Measured value: a time in seconds, a size in bytes, a share from 0 to 1, or a number; null when nothing is measured.
+$$;
+comment on column monitor.alert.threshold is $$
+Value from which it is a problem, in the unit of `value`; null without a threshold.
+$$;
 comment on column monitor.alert.opened_at is $$Time at which it was opened first.$$;
 comment on column monitor.alert.changed_at is $$Time of the last transition.$$;
 comment on column monitor.alert.seen_at is $$Time at which the problem was found last.$$;
@@ -871,7 +882,7 @@ comment on type monitor.position_cell is $$
 @behavior -*
 Rows of lists that are alike but for their rank, of the people of a bucket, as `monitor._position_cells` counts them.
 $$;
-comment on column monitor.position_cell.alike is $$Hash of item, version, basis and score of the rows.$$;
+comment on column monitor.position_cell.alike is $$Hash of item, version and basis of the rows.$$;
 comment on column monitor.position_cell.rank is $$Rank in the list.$$;
 comment on column monitor.position_cell.bucket is $$Bucket of the person, from 0 to 63.$$;
 comment on column monitor.position_cell.listed_count is $$Number of rows.$$;
@@ -1724,7 +1735,9 @@ Labels that the series have; `{}` for all series of the metric.
 Each series has a state and an alert of its own.
 $$;
 comment on column monitor.rule.direction is $$Values that are a problem: `above`, `below`, or `both`.$$;
-comment on column monitor.rule.threshold is $$Bound; null when it is learned.$$;
+comment on column monitor.rule.threshold is $$
+Bound in the unit of the metric, for a counter per second; null when it is learned.
+$$;
 comment on column monitor.rule.deviations is $$Number of standard deviations of a learned bound.$$;
 comment on column monitor.rule.hold is $$Time for which all values must be outside.$$;
 comment on column monitor.rule.severity is $$Severity of its findings.$$;

@@ -14,6 +14,13 @@ test("the latest values of all series, and the age of the observation", async ()
     "select value from monitor.metrics() where metric = 'insights_observation_age_seconds'",
   );
   expect(age).toBeGreaterThan(0);
+  // A clock was ahead: the age is that of the latest sample of the past.
+  await database.query("insert into monitor.sample (sampled_at, measured) values (now() + interval '1 day', '{}')");
+  expect(
+    await database.value<number>(
+      "select value from monitor.metrics() where metric = 'insights_observation_age_seconds'",
+    ),
+  ).toBeGreaterThan(age);
 });
 
 test("is for admins and workers", async () => {

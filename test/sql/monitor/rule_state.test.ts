@@ -179,6 +179,47 @@ test("a metric without data is a state, and a problem after an hour while others
   });
 });
 
+test("samples of a clock that was ahead do not make the data of the present absent", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await past(db, { metric: "insights_a", days: 1, value: "1" });
+    await db.query("select monitor.set_rule('r', 'insights_a', threshold => 10)");
+    await db.query("update monitor.rule set set_at = now() - interval '2 hours'");
+    await db.query("insert into monitor.sample (sampled_at, measured) values (now() + interval '1 day', '{}')");
+    expect(await state(db)).toMatchObject([{ state: "ok", value: 1 }]);
+    expect(await db.rows("select health_check from monitor._check_rules()")).toEqual([]);
+    // Nothing is measured now: that is a finding of the check "probes", not of each rule.
+    await db.query("delete from monitor.sample where sampled_at between now() - interval '31 minutes' and now()");
+    expect(await db.rows("select health_check from monitor._check_rules()")).toEqual([]);
+  });
+});
+
+test("of several series, one without data is a state and no finding", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await past(db, { metric: "insights_a", labels: { task: "x" }, days: 1, value: "1" });
+    await past(db, { metric: "insights_a", labels: { task: "y" }, days: 1, value: "case when n > 12 then 1 end" });
+    await db.query("select monitor.set_rule('r', 'insights_a', threshold => 10)");
+    await db.query("update monitor.rule set set_at = now() - interval '2 hours'");
+    expect((await state(db)).map(({ labels, state }) => [labels["task"], state])).toEqual([
+      ["x", "ok"],
+      ["y", "no data"],
+    ]);
+    expect(await db.rows("select health_check from monitor._check_rules()")).toEqual([]);
+  });
+});
+
+test.each([
+  ["0.00052", "0.0005", "0.000520, above the set bound 0.000500"],
+  ["0.07", "0.05", "0.0700, above the set bound 0.0500"],
+  ["12.3456", "0", "12.346, above the set bound 0.000"],
+  ["123456789012", "1e9", "123456789012.000, above the set bound 1000000000.000"],
+])("the message of the value %s shows its difference to the bound %s", async (value, threshold, expected) => {
+  await database.as("postgres", {}, async (db) => {
+    await past(db, { metric: "insights_a", days: 1, value });
+    await db.query(`select monitor.set_rule('r', 'insights_a', threshold => ${threshold})`);
+    expect(await db.value("select message from monitor._check_rules()")).toBe(`insights_a is ${expected}`);
+  });
+});
+
 test("an inactive rule finds nothing", async () => {
   expect(await stateOf([{ days: 1, value: "11" }], "threshold => 10, is_active => false")).toMatchObject({
     states: [{ state: "inactive" }],

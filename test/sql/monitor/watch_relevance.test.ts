@@ -108,6 +108,15 @@ test("a worse version is found, and rolled back once, when that is allowed", asy
     /^version 2 of recommend.course gets [45]\d % fewer clicks than version 1$/,
   );
 
+  // The verdict remains when a later reading differs, or has no lists of the version before any more.
+  for (const difference of ["0.01", "null"])
+    await database.as("postgres", {}, async (db) => {
+      await db.query(`update monitor.deployment_relevance set difference = ${difference}`);
+      expect(await db.value("select message from monitor._check_relevance()")).toMatch(
+        /^version 2 of recommend.course got on \d{4}-\d\d-\d\d fewer clicks than version 1$/,
+      );
+    });
+
   await database.query("select monitor.set_relevance_watch('course', true)");
   expect(await watch()).toMatchObject([{ verdict: "rolled_back", note: null }]);
   expect(await deployed()).toBe(1);

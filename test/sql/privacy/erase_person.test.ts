@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { makeWorkerUtils } from "graphile-worker";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { type Queries, testDatabase } from "../../support/database.ts";
@@ -330,6 +331,47 @@ describe("privacy.erase_person", () => {
         { error: "erased", detail: null },
         { error: "erased", detail: null },
         { error: null, detail: null },
+      ]);
+    });
+  });
+
+  test("erases the key of a person from errors of the tasks, and no other key", async () => {
+    const utils = await makeWorkerUtils({
+      pgPool: database.pool,
+      schema: "insights_queue",
+      noPreparedStatements: true,
+    });
+    await utils.release();
+    await inside(async (db) => {
+      await ingest(db, [message({ userId: "ada" })]);
+      await refresh(db);
+      const key = await db.value<number>("select track.find_person('ada')::int");
+      for (const [task, person] of [
+        ["insights:refresh", key],
+        ["insights:train", `${key}0`],
+        ["campus:mail", key],
+      ]) {
+        await db.query("select insights_queue.add_job($1)", [task]);
+        await db.query(
+          `update insights_queue._private_jobs set last_error = $2
+           where task_id = (select id from insights_queue._private_tasks where identifier = $1)`,
+          [task, `there is no person ${person} here`],
+        );
+      }
+      for (const person of [key, `${key}0`])
+        await db.query("insert into monitor.run (task, started_at, error, detail) values ('x', now(), $1, $2)", [
+          person === key ? null : `there is no person ${person} here`,
+          JSON.stringify({ error: `there is no person ${person} here` }),
+        ]);
+      await erase(db, "ada");
+      expect(await db.rows("select task_identifier as task, last_error from insights_queue.jobs order by 1")).toEqual([
+        { task: "campus:mail", last_error: `there is no person ${key} here` },
+        { task: "insights:refresh", last_error: "erased" },
+        { task: "insights:train", last_error: `there is no person ${key}0 here` },
+      ]);
+      expect(await db.rows("select error, detail from monitor.run where task = 'x' order by run_id")).toEqual([
+        { error: null, detail: null },
+        { error: `there is no person ${key}0 here`, detail: { error: `there is no person ${key}0 here` } },
       ]);
     });
   });

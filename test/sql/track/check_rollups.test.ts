@@ -362,7 +362,7 @@ test("nothing is checked with a long queue", async () => {
 test("a number of checks in one call, at most 100", async () => {
   await database.as("postgres", {}, async (db) => {
     await fill(db);
-    await db.query("insert into track.person (person_id) overriding system value values (5000), (9000)");
+    await db.query("insert into track.person (person_id) overriding system value values (5000), (900000)");
     const made = (checks: number) =>
       db.value(`select count(*)::int from track.check_rollups(${checks}) where rollup = 'track.presence'`);
     expect(await made(2)).toBe(2);

@@ -60,10 +60,31 @@ test("a turn compares each rollup of each month, and sums of each day and item",
   expect((await turn()).seconds).toBeGreaterThan(0);
 });
 
-test("with more people there are more checks", async () => {
+test("with more people there are more checks, and none for a gap in their keys", async () => {
   const { checks } = await turn();
-  await database.query("insert into track.person (person_id) overriding system value values (20000)");
-  expect((await turn()).checks).toBe(5 * checks);
+  await database.query(
+    "insert into track.person (person_id) overriding system value values (20000), (4096 * 100000::bigint)",
+  );
+  expect((await turn()).checks).toBe(3 * checks);
+  // All are compared in one turn, each once, and all days are.
+  await database.query("truncate track.rollup_check");
+  for (let check = 0; check < 3 * checks; check++) await database.query("select track.check_rollups()");
+  expect(
+    await database.rows(
+      `select count(*)::int as checks, count(distinct (month, block))::int as units,
+         (select count(distinct day)::int from track.rollup_check) as days
+       from track.rollup_check where rollup = 'track.presence'`,
+    ),
+  ).toEqual([
+    {
+      checks: 3 * checks,
+      units: 3 * checks,
+      days: await database.value<number>(
+        `select sum(extract(day from month + interval '1 month - 1 day'))::int
+         from unnest(track._checked_months()) as month`,
+      ),
+    },
+  ]);
 });
 
 test("is for admins and workers", async () => {

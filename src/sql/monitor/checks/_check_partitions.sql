@@ -31,6 +31,16 @@ begin
             when to_regclass('track.event_' || to_char(v_month, 'YYYY_MM')) is null
               then 'Create it: select track.make_partitions(). A worker does so each day: see the task make_partitions '
                 || 'in monitor.run'
+            when exists (
+              select
+              from pg_catalog.pg_inherits as part
+              where part.inhparent = 'track.event'::regclass
+                and part.inhrelid = to_regclass('track.event_' || to_char(v_month, 'YYYY_MM'))
+            )
+              then format('To detach it concurrently was interrupted. Complete that: alter table track.event detach '
+                || 'partition track.event_%1$s finalize. Attach it again: alter table track.event attach partition '
+                || 'track.event_%1$s for values from (''%2$s 00:00+00'') to (''%3$s 00:00+00'')',
+                to_char(v_month, 'YYYY_MM'), v_month::date, (v_month + interval '1 month')::date)
             else format(
               'A table of this name is detached. Attach it: alter table track.event attach partition track.event_%s '
                 || 'for values from (''%s 00:00+00'') to (''%s 00:00+00'')',

@@ -8,7 +8,6 @@ declare
   v_most constant int := 100000;
   v_queued bigint;
   v_refreshed_at timestamptz;
-  v_ran_at timestamptz;
   v_lag interval;
 begin
   v_queued := (select count(*) from (select 1 from track.stale limit v_most) as queued)
@@ -16,23 +15,23 @@ begin
   if v_queued = 0 then
     return;
   end if;
-  select max(run.started_at) filter (where run.outcome = 'ok'), min(run.started_at)
-  into v_refreshed_at, v_ran_at
-  from (
-    select run.outcome, run.started_at
-    from monitor.run
-    where run.task = 'refresh'
-    order by run.started_at desc
-    limit 20
-  ) as run;
-  v_lag := clock_timestamp() - coalesce(v_refreshed_at, v_ran_at);
+  v_refreshed_at := (select max(run.started_at) from monitor.run where run.task = 'refresh' and run.outcome = 'ok');
+  v_lag := clock_timestamp()
+    - coalesce(v_refreshed_at, (select min(run.started_at) from monitor.run where run.task = 'refresh'));
 
   if v_lag >= interval '15 minutes' then
     return next monitor._finding(
       'refresh', 'lag', case when v_lag >= interval '2 hours' then 'critical' else 'warning' end,
       format(
-        '%s%s changes of people wait to be refreshed, the last refresh was %s ago', v_queued,
-        case when v_queued >= v_most then ' or more' end, monitor._duration(v_lag)
+        '%s%s changes of people wait to be refreshed, %s', v_queued,
+        case when v_queued >= v_most then ' or more' end,
+        format(
+          case
+            when v_refreshed_at is null then 'no refresh has succeeded since the first attempt %s ago'
+            else 'the last refresh was %s ago'
+          end,
+          monitor._duration(v_lag)
+        )
       ),
       'Start a worker: insights worker. If one is running, read the error: select error from monitor.run '
         || 'where task = ''refresh'' order by started_at desc limit 5. To refresh now: '

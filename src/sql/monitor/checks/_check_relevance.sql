@@ -6,9 +6,14 @@ set search_path to pg_catalog, pg_temp
 as $$
   select (monitor._finding(
     'relevance', 'recommend.' || reading.kind, case reading.verdict when 'worse' then 'critical' else 'warning' end,
-    format('version %s of recommend.%s gets %s %% fewer clicks than version %s%s', reading.version, reading.kind,
-      round((-100 * reading.difference / reading.former_click_rate)::numeric), reading.former_version,
-      case reading.verdict when 'rolled_back' then ', which was deployed again' else '' end),
+    format('version %s of recommend.%s %s fewer clicks than version %s%s', reading.version, reading.kind,
+      case
+        when reading.difference < 0
+          then format('gets %s %%', round((-100 * reading.difference / reading.former_click_rate)::numeric))
+        -- The verdict remains, with the evidence of that time, when later readings differ, or have no lists any more.
+        else format('got on %s', to_char(reading.worse_at at time zone 'UTC', 'YYYY-MM-DD'))
+      end,
+      reading.former_version, case reading.verdict when 'rolled_back' then ', which was deployed again' else '' end),
     case reading.verdict
       when 'worse' then format('Deploy the version before: select ml.rollback(''recommend.%s'').%s', reading.kind,
         ' ' || reading.note)

@@ -19,6 +19,8 @@ begin
       select run.started_at
       from monitor.run
       where run.task = scheduled.task
+        -- Not those of a clock that was ahead.
+        and run.started_at <= v_now + interval '1 minute'
       order by run.started_at desc
       limit 1
     ) as latest
@@ -27,7 +29,7 @@ begin
   if monitor._has_worker() then
     -- The watch runs every minute, unless a long task keeps a worker with one job at a time busy.
     if (select min(worker.started_at) from monitor.worker where worker.stopped_at is null
-        and worker.seen_at > v_now - interval '3 minutes') < v_now - interval '15 minutes'
+        and worker.seen_at between v_now - interval '3 minutes' and v_now + interval '1 minute') < v_now - interval '15 minutes'
       and coalesce(v_ran_at, '-infinity') < v_now - interval '15 minutes'
       and not exists (
         select
@@ -58,7 +60,17 @@ begin
   select worker.* into v_latest from monitor.worker order by worker.seen_at desc limit 1;
   v_has_work := exists (select 1 from track.stale) or exists (select 1 from track.changed);
   v_last_seen := monitor._duration(v_now - v_latest.seen_at);
-  if v_latest.stopped_at is null and v_latest.worker is not null then
+  if v_latest.seen_at > v_now + interval '1 minute' then
+    -- The clock was ahead. A worker that is running sends its next heartbeat within a minute, and runs tasks.
+    if v_latest.stopped_at is null and coalesce(v_ran_at, '-infinity') < v_now - interval '3 minutes' then
+      return next monitor._finding(
+        'worker', '', 'critical',
+        format('no worker is running: the last heartbeat of %s has a time in the future, and it was not stopped',
+          v_latest.worker),
+        v_fix, extract(epoch from v_now - v_ran_at), 180
+      );
+    end if;
+  elsif v_latest.stopped_at is null and v_latest.worker is not null then
     return next monitor._finding(
       'worker', '', 'critical',
       format('no worker is running: %s sent its last heartbeat %s ago, and was not stopped', v_latest.worker,

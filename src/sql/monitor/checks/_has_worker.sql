@@ -9,6 +9,8 @@ as $$
     from monitor.worker
     where worker.stopped_at is null
       and worker.seen_at > clock_timestamp() - interval '3 minutes'
+      -- Not one of a clock that was ahead.
+      and worker.seen_at <= clock_timestamp() + interval '1 minute'
   )
 $$;
 

@@ -19,7 +19,12 @@ as $$
   select metric.metric, metric.kind, metric.unit, '{}', extract(epoch from clock_timestamp() - sample.sampled_at),
     clock_timestamp(), metric.description
   from monitor.metric
-  cross join (select max(sampled_at) as sampled_at from monitor.sample) as sample
+  cross join (
+    select max(sampled_at) as sampled_at
+    from monitor.sample
+    -- Without those of a clock that was ahead.
+    where sampled_at <= clock_timestamp()
+  ) as sample
   where metric.metric = 'insights_observation_age_seconds'
     and sample.sampled_at is not null
   order by 1, 4

@@ -19,7 +19,12 @@ begin
   from attached
   union all
   select 'insights_event_partitions_ahead_seconds', null,
-    greatest(extract(epoch from min(missing.month) - clock_timestamp()), 0)::float8
+    greatest(
+      extract(
+        epoch from coalesce(min(missing.month), date_trunc('month', clock_timestamp()) + interval '25 months')
+          - clock_timestamp()
+      ), 0
+    )::float8
   from generate_series(
     date_trunc('month', clock_timestamp()), date_trunc('month', clock_timestamp()) + interval '2 years',
     interval '1 month'
@@ -30,4 +35,5 @@ $$;
 
 comment on function monitor._probe_partitions() is $$
 Measures the partitions of `track.event`: their number, and the time until the first month that has none.
+That is at most about two years.
 $$;

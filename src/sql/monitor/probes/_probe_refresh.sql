@@ -25,15 +25,18 @@ begin
   from queued
   union all
   -- The time of the last refresh is that until which the derived data is complete, if anything has changed since then.
+  -- Before the first one that succeeded, that of the first attempt.
   select 'insights_refresh_lag_seconds', null,
     case
       when exists (select 1 from queued where queued.periods > 0)
-        then extract(epoch from clock_timestamp() - max(run.started_at))::float8
+        then extract(
+          epoch from clock_timestamp() - coalesce(
+            (select max(run.started_at) from monitor.run where run.task = 'refresh' and run.outcome = 'ok'),
+            (select min(run.started_at) from monitor.run where run.task = 'refresh')
+          )
+        )::float8
       else 0
-    end
-  from monitor.run
-  where run.task = 'refresh'
-    and run.outcome = 'ok';
+    end;
 end;
 $$;
 

@@ -12,6 +12,8 @@ as $$
       ) as running,
       extract(epoch from clock_timestamp() - max(worker.seen_at)) as silence
     from monitor.worker
+    -- Not those of a clock that was ahead.
+    where worker.seen_at <= clock_timestamp() + interval '1 minute'
   ) as state
   cross join lateral (
     values

@@ -1,3 +1,21 @@
+create or replace function monitor._figure(value float8)
+returns numeric
+language sql
+immutable
+strict
+parallel safe
+begin atomic
+  -- Small ones would be 0.000, as would their bound.
+  select round(
+    value::numeric,
+    case when abs(value) between 1e-300 and 0.1 then 2 - floor(log(abs(value)))::int else 3 end
+  );
+end;
+
+comment on function monitor._figure(float8) is $$
+Returns a number with three decimal places, a small one with three significant digits.
+$$;
+
 create or replace function monitor._check_rules()
 returns setof monitor.finding
 language sql
@@ -17,10 +35,10 @@ as $$
     state.severity,
     format(
       '%s%s is %s, %s the %s bound %s', state.metric, case when state.labels <> '{}' then ' ' || state.labels::text end,
-      round(state.value::numeric, 3),
+      monitor._figure(state.value),
       case when state.value > state.upper_bound then 'above' else 'below' end,
       case state.basis when 'set' then 'set' else 'learned' end,
-      round((case when state.value > state.upper_bound then state.upper_bound else state.lower_bound end)::numeric, 3)
+      monitor._figure(case when state.value > state.upper_bound then state.upper_bound else state.lower_bound end)
     ),
     format('See its past: select * from monitor.history(%L, %L). If this is expected, change the rule with '
       || 'monitor.set_rule, or silence it: select monitor.silence(%L, now() + interval ''1 day'', ''expected'')',
@@ -43,7 +61,11 @@ as $$
   where state.expects_data
     and state.set_at < clock_timestamp() - interval '1 hour'
     -- While nothing is measured at all, that is the finding (check "probes").
-    and (select max(sample.sampled_at) from monitor.sample) > clock_timestamp() - interval '30 minutes'
+    and exists (
+      select
+      from monitor.sample
+      where sample.sampled_at between clock_timestamp() - interval '30 minutes' and clock_timestamp()
+    )
     and (select min(sample.sampled_at) from monitor.sample) < clock_timestamp() - interval '30 minutes'
   group by state.rule
   having bool_and(state.state = 'no data')

@@ -5,7 +5,10 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_latest constant timestamptz := (select max(sample.sampled_at) from monitor.sample);
+  -- Without the samples of a clock that was ahead, after which no series would have a recent value.
+  v_latest constant timestamptz := (
+    select max(sample.sampled_at) from monitor.sample where sample.sampled_at <= _state_of_rule.at
+  );
   v_series record;
   v_state monitor.rule_state;
 begin

@@ -5,8 +5,7 @@ stable
 set search_path to pg_catalog, pg_temp
 as $$
 begin
-  return cardinality(track._checked_months())
-    * coalesce((select max(person.person_id) from track.person) / 4096 + 1, 0);
+  return cardinality(track._checked_months())::bigint * track._checked_blocks();
 end;
 $$;
 

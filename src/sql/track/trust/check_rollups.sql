@@ -46,7 +46,7 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_check_id constant bigint := coalesce((select max(rollup_check.check_id) from track.rollup_check), 0) + 1;
-  v_blocks constant int := coalesce((select max(person.person_id) from track.person), 0) / 4096 + 1;
+  v_blocks constant int := greatest(track._checked_blocks(), 1);
   v_days date[];
   v_day date;
   v_number int := 0;

@@ -156,6 +156,43 @@ describe("tasks", () => {
   });
 });
 
+describe("worker", () => {
+  const worker = (seen: string, stopped = "null"): string =>
+    `insert into monitor.worker (worker, started_at, seen_at, version, stopped_at)
+     values ('w', now() - interval '1 day', now() + interval '${seen}', '1', ${stopped})`;
+  const findingsOf = async (...statements: string[]): Promise<string[]> =>
+    of(await foundAfter(...statements), "worker");
+
+  test("a heartbeat of a clock that was ahead does not hide that the worker is dead", async () => {
+    const dead = [
+      "w: critical, no worker is running: the last heartbeat of w has a time in the future, and it was not stopped",
+    ].map((found) => found.replace("w:", ":"));
+    expect(await findingsOf(worker("1 day"), runs("watch", ["-1 day", "ok"]))).toEqual(dead);
+    expect(await findingsOf(worker("1 day"), runs("watch", ["4 minutes", "ok"]))).toEqual(dead);
+    // A task runs, so that the next heartbeat is about to come.
+    expect(await findingsOf(worker("1 day"), runs("watch", ["1 minute", "ok"]))).toEqual([]);
+    expect(await findingsOf(worker("1 day", "now()"))).toEqual([]);
+    // Clocks of a cluster differ by seconds.
+    expect(await findingsOf(worker("30 seconds"), runs("watch", ["1 minute", "ok"]))).toEqual([]);
+    expect(
+      await database.as("postgres", {}, async (db) => {
+        await db.query(worker("1 day"));
+        return await db.rows("select metric, value from monitor._probe_workers()");
+      }),
+    ).toEqual([
+      { metric: "insights_workers", value: 0 },
+      { metric: "insights_worker_silence_seconds", value: null },
+    ]);
+  });
+
+  test("tasks that ran by a clock that was ahead do not hide that none runs", async () => {
+    expect(await findingsOf(worker("-1 minute"), runs("watch", ["1 minute", "ok"]))).toEqual([]);
+    expect(await findingsOf(worker("-1 minute"), runs("watch", ["-1 day", "ok"], ["3 hours", "ok"]))).toEqual([
+      "tasks: critical, a worker sends heartbeats, but no task has run for 3 hours",
+    ]);
+  });
+});
+
 describe("refresh", () => {
   const stale = "insert into track.stale (person_id, since, until) values (1, now(), now())";
 
@@ -172,6 +209,35 @@ describe("refresh", () => {
       },
     ]);
     expect(brief(await foundAfter(runs("refresh", ["3 hours", "ok"]), stale))).toEqual(["refresh/lag: critical"]);
+  });
+
+  test("the lag is that of the last success, however many attempts have failed since", async () => {
+    const failed = Array.from({ length: 30 }, (_, n): [string, string] => [`${n + 1} seconds`, "failed"]);
+    const lag = async (...before: [string, string][]): Promise<string[]> =>
+      of(await foundAfter(runs("refresh", ...before, ...failed), stale), "refresh");
+    expect(await lag(["3 hours", "ok"])).toEqual([
+      "lag: critical, 1 changes of people wait to be refreshed, the last refresh was 3 hours ago",
+    ]);
+    expect(await lag(["3 hours", "failed"])).toEqual([
+      "lag: critical, 1 changes of people wait to be refreshed, no refresh has succeeded since the first attempt 3 hours ago",
+    ]);
+  });
+
+  test("its metric, too", async () => {
+    const metric = "select value from monitor._probe_refresh() where metric = 'insights_refresh_lag_seconds'";
+    const lag = (...statements: string[]): Promise<number | null> =>
+      database.as("postgres", {}, async (db) => {
+        for (const statement of statements) await db.query(statement);
+        return await db.value(metric);
+      });
+    const tried: [string, string][] = [
+      ["3 hours", "failed"],
+      ["1 minute", "failed"],
+    ];
+    expect(await lag(runs("refresh", ...tried))).toBe(0);
+    expect(await lag(stale)).toBeNull();
+    expect(await lag(runs("refresh", ...tried), stale)).toBeCloseTo(10_800, -2);
+    expect(await lag(runs("refresh", ...tried, ["1 hour", "ok"]), stale)).toBeCloseTo(3600, -2);
   });
 
   test("more than 100,000 changes", async () => {
@@ -212,7 +278,49 @@ describe("partitions", () => {
       const [detached] = await found(db);
       await db.query(/: (alter table .*)$/.exec(detached?.fix ?? "")?.[1] ?? "");
       expect(await found(db)).toEqual([]);
+      // One whose concurrent detachment was interrupted takes no rows either.
+      await db.query("update pg_inherits set inhdetachpending = true where inhrelid = $1::regclass", [next]);
+      const [pending, ...more] = await found(db);
+      expect([pending?.subject, pending?.severity, more]).toEqual([next, "warning", []]);
+      for (const [, fix] of (pending?.fix ?? "").matchAll(/: (alter table .*?)(?:\. [A-Z]|$)/g))
+        await db.query(fix ?? "");
+      expect(await found(db)).toEqual([]);
     });
+  });
+
+  test("the time until the first month without one", async () => {
+    const ahead = (...statements: string[]): Promise<number> =>
+      database.as("postgres", {}, async (db) => {
+        for (const statement of statements) await db.query(statement);
+        return await db.value<number>(
+          `select value / 86400 from monitor._probe_partitions()
+           where metric = 'insights_event_partitions_ahead_seconds'`,
+        );
+      });
+    const make = "select track.make_partitions()";
+    expect(await ahead(make)).toBeGreaterThan(28);
+    expect(await ahead(make, `drop table ${await month(1)}`)).toBeLessThanOrEqual(31);
+    expect(await ahead(make, `drop table ${await month(0)}`)).toBe(0);
+    // More than the probe reads.
+    expect(
+      await ahead(
+        make,
+        `do $do$
+         declare v_month timestamp;
+         begin
+           for v_month in
+             select date_trunc('month', now() at time zone 'UTC') + make_interval(months => n) from generate_series(0, 30) as n
+           loop
+             if to_regclass(to_char(v_month, '"track.event_"YYYY_MM')) is null then
+               execute format(
+                 'create table %s partition of track.event for values from (%L) to (%L)',
+                 to_char(v_month, '"track.event_"YYYY_MM'), v_month::text || '+00', (v_month + interval '1 month')::text || '+00'
+               );
+             end if;
+           end loop;
+         end $do$`,
+      ),
+    ).toBeGreaterThan(700);
   });
 
   test("rows in a default partition", async () => {
@@ -248,6 +356,10 @@ describe("rollups", () => {
     expect(JSON.stringify(differed)).not.toContain("person 17");
     expect(brief(await foundAfter(check("5 minutes", 1), check("2 hours", 1, 2), check("4 hours", 1, 3)))).toEqual([
       "rollups/track.presence: critical",
+    ]);
+    // One change may be found by several checks of a run.
+    expect(brief(await foundAfter(check("1 minute", 1), check("1 minute", 1, 2), check("1 minute", 1, 3)))).toEqual([
+      "rollups/track.presence: warning",
     ]);
   });
 
@@ -648,7 +760,19 @@ describe("growth", () => {
   });
 });
 
-test("clock: records of the future", async () => {
+test("clock: records of the future, in each of the tables", async () => {
+  const records: Record<string, string> = {
+    "monitor.worker": `insert into monitor.worker (worker, started_at, seen_at, version, stopped_at)
+      values ('w', now(), now() + interval '2 hours', '1', now())`,
+    "monitor.sample": "insert into monitor.sample (sampled_at, measured) values (now() + interval '2 hours', '{}')",
+    "privacy.ledger": `insert into privacy.ledger (position, kind, commitment, hash, sealed_at)
+      values (1000, 'checkpoint', '\\x00', '\\x00', now() + interval '2 hours')`,
+    "track.rollup_check": `insert into track.rollup_check
+        (check_id, rollup, checked_at, month, block, checked, differing, duration)
+      values (1, 'track.presence', now() + interval '2 hours', '2026-01-01', 0, 100, 0, '1 ms')`,
+  };
+  for (const [name, record] of Object.entries(records))
+    expect(of(await foundAfter(record), "clock"), name).toEqual([expect.stringContaining(`(${name})`)]);
   const ahead = (time: string): string => runs("refresh", [`-${time}`, "ok"]);
   expect(await foundAfter(ahead("50 seconds"))).toEqual([]);
   expect(await foundAfter(ahead("3630 seconds"))).toMatchObject([

@@ -51,6 +51,25 @@ test("an hour of the status 500, then a delivery: tried about once every ten min
   expect(await take(database)).toEqual([]);
 });
 
+test("a receiver that fails gets one attempt every ten minutes, however many notifications wait", async () => {
+  for (let n = 0; n < 40; n += 1) await transition(database, `b ${n}`, "opened");
+  for (let failures = 0; failures < 8; failures += 1) {
+    for (const taken of await take(database)) await finish(database, taken, "status 500", 500);
+    await pass(database, "1 hour");
+  }
+  let attempts = 0;
+  for (let minute = 0; minute < 60; minute += 1) {
+    for (const taken of await take(database)) {
+      attempts += 1;
+      await finish(database, taken, "status 500", 500);
+    }
+    await pass(database, "1 minute");
+  }
+  // Every 7.5 to 12.5 minutes, at full minutes.
+  expect(attempts).toBeGreaterThanOrEqual(5);
+  expect(attempts).toBeLessThanOrEqual(8);
+});
+
 test("three days of failures: then it fails permanently, after a bounded number of attempts", async () => {
   let attempts = 0;
   for (let quarter = 0; quarter < 4 * 80; quarter += 1) {
