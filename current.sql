@@ -196,6 +196,7 @@ $$;
 comment on column analytics.minute_activity.minute is $$Start of the minute.$$;
 comment on column analytics.minute_activity.event_count is $$Number of events.$$;
 comment on column analytics.minute_activity.person_count is $$Number of distinct people.$$;
+
 -- Units of values of the monitoring.
 comment on column monitor.series.value is $$Latest value, in the unit of the metric.$$;
 comment on column monitor.measurement.value is $$Value, in the unit of the metric; a null is not stored.$$;
