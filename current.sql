@@ -233,3 +233,13 @@ $$;
 comment on column monitor.alert.threshold is $$
 Value from which it is a problem, in the unit of `value`; null without a threshold.
 $$;
+
+-- The people by value of a breakdown are chosen from given people.
+drop function if exists analytics._people_by_value(text, int, int);
+drop function if exists analytics._active_hours(bigint, bigint[], timestamptz, timestamptz, text, text, int);
+drop function if exists analytics._chronotypes(
+  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
+);
+drop function if exists analytics._productivity_cycle(
+  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
+);

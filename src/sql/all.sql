@@ -1054,10 +1054,17 @@
 --!include analytics/cohorts/_incomplete_sets.sql
 --!include analytics/cohorts/incomplete_sets.sql
 --!include analytics/cohorts/_check_sets.sql
+--!include analytics/functions/_bits_of.sql
+--!include analytics/functions/_merge_near.sql
+--!include analytics/functions/_read_sets.sql
+--!include analytics/functions/_family_of_set.sql
+--!include analytics/functions/_among_of.sql
 --!include analytics/functions/_among.sql
 --!include analytics/functions/_members.sql
 --!include analytics/functions/_people_by_value.sql
+--!include analytics/functions/_place_values.sql
 --!include analytics/functions/_people_groups.sql
+--!include analytics/functions/_groups_by_day.sql
 --!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
@@ -1204,6 +1211,7 @@
 --!include analytics/learning/task_deadlines.sql
 --!include analytics/learning/_visible_learners.sql
 --!include analytics/learning/_learner_groups.sql
+--!include analytics/learning/_active_learners.sql
 --!include analytics/learning/_item_uses.sql
 --!include analytics/learning/_kind_items.sql
 --!include analytics/learning/stopping_points.sql

@@ -36,6 +36,31 @@ const questions: Record<string, { call: string; keys: string[] }> = {
 /** Those about the learners of a course. */
 const ofCourses = Object.entries(questions).filter(([, { call }]) => call.startsWith("'law'"));
 
+/** The other functions that take sets of people. */
+const period = `'${iso(start)}', '${iso(start + 70 * DAY)}'`;
+const steps = `'["Page Viewed", "Question Answered"]', ${period}`;
+const filtered: Record<string, string> = {
+  trend: `'Page Viewed', 'week', ${period}`,
+  anomalies: `'Page Viewed', 'day', ${period}`,
+  retention: `'Page Viewed', 'Page Viewed', 'day', ${period}`,
+  lifecycle: `'Page Viewed', 'week', ${period}`,
+  stickiness: `'Page Viewed', 'day', ${period}`,
+  active_people: `null, ${period}`,
+  session_trend: `'week', ${period}`,
+  funnel: steps,
+  funnel_trend: `'["Page Viewed", "Question Answered"]', 'week', ${period}`,
+};
+const filteredOnly: Record<string, string> = {
+  funnel_times: steps,
+  funnel_correlation: steps,
+  popular_courses: period,
+  trending_items: `'page', '${iso(start + 3 * DAY)}', '${iso(start + 10 * DAY)}'`,
+  feature_usage: `null, null, ${period}`,
+  paths: period,
+  sequences: `${period}, length => 2`,
+  rfm: period,
+};
+
 type Row = Record<string, unknown>;
 
 beforeAll(async () => {
@@ -43,7 +68,8 @@ beforeAll(async () => {
   await database.query(`
     create table public.part as
       select * from (
-        values ('law', 'course', null, null::timestamptz), ('law-page', 'page', 'law', null), ('law-quiz', 'task', 'law', null),
+        values ('law', 'course', null, null::timestamptz), ('law-page', 'page', 'law', null),
+          ('law-more', 'page', 'law', null), ('law-quiz', 'task', 'law', null),
           ('law-essay', 'task', 'law', '2026-03-01T00:00:00Z')
       ) as entry (external_id, kind, parent, due_at)`);
   await database.query("select track.sync_items('public.part')");
@@ -62,6 +88,9 @@ beforeAll(async () => {
       { type: "identify", messageId: `${userId} plan`, userId, traits: { plan: planOf(index % 24) } },
       ...Array.from({ length: 2 + (index % 4) }, (_, day) =>
         send("Page Viewed", "law-page", 24 * day + (index % 3) * 5),
+      ),
+      ...Array.from({ length: 2 + (index % 4) }, (_, day) =>
+        send("Page Viewed", "law-more", 24 * day + (index % 3) * 5 + 0.1),
       ),
       ...(index % 2 === 0 ? [send("Task Started", "law-quiz", 30), send("Task Submitted", "law-quiz", 31)] : []),
       send("Question Answered", "law-quiz", 32, { correct: index % 3 > 0 }),
@@ -89,6 +118,17 @@ beforeAll(async () => {
     pilot: [...learners.slice(0, 13), ...others.slice(0, 5)],
     // Two learners of the course, and ten others.
     few: [...learners.slice(0, 2), ...others.slice(0, 10)],
+    // Two learners are between these: the people with the most and with the fewest events.
+    "near.part": learners.slice(2, 12),
+    "near.whole": [...learners.slice(2, 12), "learner-0", "learner-23"],
+    "near.others": [...learners.slice(12, 22), ...others],
+    // Twelve people are between these, two of them learners.
+    "course.part": [...learners.slice(2, 12), ...others.slice(0, 6)],
+    "course.whole": [...learners.slice(2, 12), "learner-0", "learner-23", ...others.slice(2, 12)],
+    // Two of these people are active on the last day, all of them before it.
+    rare: [...[3, 7, 4, 8, 12, 16, 1, 9, 13].map((index) => `learner-${index}`), "other-4", "other-8"],
+    // Two learners of both.
+    "cut.few": ["learner-3", "learner-4", ...learners.slice(12, 18)],
   };
   for (const [name, members] of Object.entries(sets))
     await database.query(
@@ -98,8 +138,13 @@ beforeAll(async () => {
   await refresh(database);
 });
 
+const calls: Record<string, string> = {
+  ...Object.fromEntries(Object.entries(questions).map(([name, { call }]) => [name, call])),
+  ...filtered,
+  ...filteredOnly,
+};
 const ask = (role: string, name: string, more: string): Promise<Row[]> =>
-  database.as(role, {}, (db) => db.rows<Row>(`select * from analytics.${name}(${questions[name]?.call}${more})`));
+  database.as(role, {}, (db) => db.rows<Row>(`select * from analytics.${name}(${calls[name]}${more})`));
 
 const without = ({ breakdown_value: _value, is_other: _other, ...row }: Row): Row => row;
 const counts = (row: Row): [column: string, value: number][] =>
@@ -157,6 +202,89 @@ test.each(ofCourses)("%s: analysts see no value and no remainder below the floor
   for (const row of await ask("insights_analyst", name, ", among => 'few'"))
     for (const [column, value] of counts(row)) expect([column, value]).toEqual([column, 0]);
 });
+
+/** About the events of a period: their values are groups on each of its days. */
+const ofPeriods: Record<string, (since: number, until: number) => string> = {
+  hour_of_week: (since, until) => `null, '${iso(since)}', '${iso(until)}'`,
+  session_distribution: (since, until) => `'views', '${iso(since)}', '${iso(until)}'`,
+  session_items: (since, until) => `'entry', '${iso(since)}', '${iso(until)}'`,
+  session_trend: (since, until) => `'day', '${iso(since)}', '${iso(until)}'`,
+};
+const first = start + 3 * DAY;
+const last = first + 4 * DAY;
+
+test.each(Object.entries(ofPeriods))("%s: analysts see no value and no remainder below the floor", async (name, of) => {
+  const read = (role: string, since: number, until: number, more: string): Promise<Row[]> =>
+    database.as(role, {}, (db) => db.rows<Row>(`select * from analytics.${name}(${of(since, until)}${more})`));
+  const analyst = "insights_analyst";
+  const isEmpty = (rows: Row[]) => rows.every((row) => counts(row).every(([, value]) => value === 0));
+
+  // The people with the plan team are too few on each day, and on the last one those with the plan pro as well.
+  const plans = await read(analyst, first, last + DAY, ", breakdown => 'trait.plan'");
+  expect([...new Set(plans.map(({ breakdown_value, is_other }) => `${breakdown_value} ${is_other}`))]).toEqual([
+    "free false",
+    "null true",
+  ]);
+
+  // Withheld: two members on the last day, and all others but these two.
+  const whole = await read(analyst, last, last + DAY, "");
+  expect(isEmpty(whole)).toBe(false);
+  expect(isEmpty(await read("insights_admin", last, last + DAY, ", among => 'rare'"))).toBe(false);
+  for (const among of ["rare", "~rare"])
+    expect(isEmpty(await read(analyst, last, last + DAY, `, among => '${among}'`))).toBe(true);
+
+  // The remainder: neither all people nor the period before gives these two.
+  const values = await read(analyst, last, last + DAY, ", breakdown => 'set.rare'");
+  expect(new Set(values.map(({ breakdown_value }) => breakdown_value)).size).toBe(1);
+  expect(values.map(without)).toEqual(whole.map(without));
+  const ofMembers = async (until: number) =>
+    (await read(analyst, first, until, ", breakdown => 'set.rare'"))
+      .filter(({ breakdown_value, bucket_start }) => breakdown_value === "true" && Number(bucket_start ?? 0) < last)
+      .map(without);
+  expect(isEmpty(await ofMembers(last))).toBe(false);
+  expect(await ofMembers(last + DAY)).toEqual(await ofMembers(last));
+});
+
+/** Pairs of filters whose people differ by two, all of them learners of the course. */
+const pairs: [string, string][] = [
+  ["near.part", "near.whole"],
+  ["~near.part", "~near.whole"],
+  ["counted & near.part", "near.whole"],
+  ["near.whole & ~near.part & counted", "few & near.part"],
+  ["near.whole & ~cut.few", "near.whole"],
+  ["near.whole", "near.part & near.whole & ~cut.few"],
+];
+
+test.each(Object.keys(calls))("%s: the difference of two filters is not that of two people", async (name) => {
+  const isOfCourse = ofCourses.some(([each]) => each === name);
+  for (const [one, other] of isOfCourse ? [...pairs, ["course.part", "course.whole"]] : pairs) {
+    const [shown, also] = [
+      await ask("insights_analyst", name, `, among => '${one}'`),
+      await ask("insights_analyst", name, `, among => '${other}'`),
+    ];
+    expect([one, other, shown]).toEqual([one, other, also]);
+  }
+  // Administrators see it, so that the filters are about something. Nothing trends here.
+  if (name === "trending_items") return;
+  expect(await ask("insights_admin", name, ", among => 'near.part'")).not.toEqual(
+    await ask("insights_admin", name, ", among => 'near.whole'"),
+  );
+});
+
+test.each([...Object.keys(questions), ...Object.keys(filtered).filter((name) => name !== "anomalies")])(
+  "%s: the difference of two values is not that of two people",
+  async (name) => {
+    const of = (rows: Row[], value: string): Row[] =>
+      rows.filter(({ breakdown_value }) => breakdown_value === value).map(without);
+    const isOfCourse = ofCourses.some(([each]) => each === name);
+    for (const family of isOfCourse ? ["near", "course"] : ["near"]) {
+      const rows = await ask("insights_analyst", name, `, breakdown => 'set.${family}'`);
+      expect(of(rows, "part")).toEqual(of(rows, "whole"));
+      const exact = await ask("insights_admin", name, `, breakdown => 'set.${family}'`);
+      expect(of(exact, "part")).not.toEqual(of(exact, "whole"));
+    }
+  },
+);
 
 test.each(Object.keys(questions))("%s: errors of a breakdown", async (name) => {
   for (const role of ["insights_admin", "insights_analyst"]) {

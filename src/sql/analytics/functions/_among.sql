@@ -9,6 +9,8 @@ declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
   v_terms constant text[] := regexp_split_to_array(btrim(left(_among.among, 1001)), '\s*&\s*');
   v_invalid text;
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
   if length(_among.among) > 1000 or cardinality(v_terms) > 20 then
     perform common.refuse(
@@ -30,17 +32,19 @@ begin
   end if;
 
   perform analytics._check_sets(array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)));
+  if _among.smallest_group is not null then
+    select array_agg(counted.block), array_agg(counted.people) into v_blocks, v_people
+    from track.person_set_blocks('counted') as counted;
+    return query
+    select chosen.block, chosen.people
+    from analytics._among_of(_among.among, _among.smallest_group, v_blocks, v_people) as chosen;
+    return;
+  end if;
+
   return query
   with everyone as materialized (
-    select everyone.block, coalesce(set_block.people, everyone.people) as people
-    from (
-      select blocks.block, ~v_no_people as people
-      from generate_series(0, (select max(person.person_id) / 4096 from track.person)::int) as blocks (block)
-    ) as everyone
-    left join track.person_set_blocks('counted') as set_block
-      on set_block.block = everyone.block and _among.smallest_group is not null
-    where set_block.block is not null
-      or _among.smallest_group is null
+    select blocks.block
+    from generate_series(0, (select max(person.person_id) / 4096 from track.person)::int) as blocks (block)
   ),
 
   term as (
@@ -54,44 +58,29 @@ begin
     cross join lateral track.person_set_blocks(term.name) as set_block
   ),
 
-  -- A set of too few people reads as an empty one, and one that leaves out too few people as that of all people.
   read as (
     select
-      whole.position, whole.is_left_out, whole.block,
-      case
-        when _among.smallest_group is null then whole.people
-        when sum(bit_count(whole.of_all & whole.people)) over of_term < _among.smallest_group then v_no_people
-        when sum(bit_count(whole.of_all & ~whole.people)) over of_term < _among.smallest_group then ~v_no_people
-        else whole.people
-      end as people
-    from (
-      select
-        term.position, term.is_left_out, everyone.block, everyone.people as of_all,
-        coalesce(named.people, v_no_people) as people
-      from term
-      cross join everyone
-      left join named on named.position = term.position and named.block = everyone.block
-    ) as whole
-    window of_term as (partition by whole.position)
+      term.position, everyone.block,
+      case when term.is_left_out then ~coalesce(named.people, v_no_people) else coalesce(named.people, v_no_people) end
+        as people
+    from term
+    cross join everyone
+    left join named on named.position = term.position and named.block = everyone.block
   )
 
-  select
-    everyone.block,
-    everyone.people & coalesce(
-      bit_and(case when read.is_left_out then ~read.people else read.people end), ~v_no_people
-    )
+  select everyone.block, coalesce(bit_and(read.people), ~v_no_people)
   from everyone
   left join read on read.block = everyone.block
-  group by everyone.block, everyone.people;
+  group by everyone.block;
 end;
 $$;
 
 comment on function analytics._among(text, int) is $$
 Returns the people of an expression of sets, one bit per person, as of now.
 `among`: names of sets (`track.person_set`), with `&` between them and `~` before those to leave out, such as
-`segment.power & ~cohort.beta`; null: all people. `smallest_group`: counted people only (set `counted`), a set of fewer
-counted people than this reads as an empty one, and one without fewer counted people than this as that of all people;
-null: all people, and the sets as they are. Bits that belong to no person may be set: use the result as a filter.
+`segment.power & ~cohort.beta`; null: all people. `smallest_group`: counted people only (set `counted`), and sets as
+analysts see them (`analytics._among_of`); null: all people, and the sets as they are. Bits that belong to no person may
+be set: use the result as a filter.
 Errors: CF001 for another expression, CF002 for an unknown set (names the nearest), CF008 for more than 20 sets,
 CF010 for variations of an experiment whose people were deleted by retention, and for live cohorts that read them.
 $$;

@@ -1,5 +1,9 @@
 create or replace function analytics._people_by_value(
-  breakdown text, top_values int default 10, smallest_group int default null
+  breakdown text,
+  top_values int default 10,
+  smallest_group int default null,
+  all_blocks int[] default null,
+  all_people bit(4096)[] default null
 )
 returns table (value text, is_other boolean, block int, people bit(4096))
 language plpgsql
@@ -14,6 +18,8 @@ declare
   v_kind constant text := split_part(_people_by_value.breakdown, '.', 1);
   v_name constant text := substr(_people_by_value.breakdown, length(v_kind) + 2);
   v_sets text[];
+  v_blocks int[] := all_blocks;
+  v_people bit(4096)[] := all_people;
 begin
   perform common.check_count('top_values', _people_by_value.top_values, 1, 100);
   if v_kind not in ('set', 'trait') or v_name = '' or length(v_name) > 100 then
@@ -22,6 +28,11 @@ begin
       format('breakdown is "%s"', left(_people_by_value.breakdown, 100)),
       'Use "set.<family or name of sets of people>" or "trait.<name>".'
     );
+  end if;
+
+  if all_blocks is null then
+    select array_agg(among.block), array_agg(among.people) into v_blocks, v_people
+    from analytics._among(null, _people_by_value.smallest_group) as among;
   end if;
 
   if v_kind = 'set' then
@@ -40,25 +51,36 @@ begin
     if v_sets = '{}' then
       perform track.person_set_size(v_name);
     end if;
+    perform analytics._check_sets(case when v_sets = '{}' then array[v_name] else v_sets end);
 
     return query
     with everyone as materialized (
-      select among.block, among.people from analytics._among(null, _people_by_value.smallest_group) as among
+      select entry.block, entry.people from unnest(v_blocks, v_people) as entry (block, people)
     ),
 
     named as materialized (
       select
-        substr(family.name, length(v_name) + 2) as value, members.block, members.people & everyone.people as people
-      from unnest(v_sets) as family (name)
-      cross join lateral analytics._among(family.name, _people_by_value.smallest_group) as members
-      join everyone on everyone.block = members.block
+        case when v_sets = '{}' then 'true' else substr(members.name, length(v_name) + 2) end as value,
+        members.block, members.people & everyone.people as people
+      from everyone
+      join (
+        select family.name, set_block.block, set_block.people
+        from unnest(case when v_sets = '{}' then array[v_name] else v_sets end) as family (name)
+        cross join lateral track.person_set_blocks(family.name) as set_block
+        where _people_by_value.smallest_group is null
 
-      union all
+        union all
 
-      select 'true', members.block, members.people & everyone.people
-      from analytics._among(v_name, _people_by_value.smallest_group) as members
-      join everyone on everyone.block = members.block
-      where v_sets = '{}'
+        select visible.name, visible.block, visible.people
+        from (
+          select case when v_sets = '{}' then analytics._family_of_set(v_name) else v_sets end as names
+          where _people_by_value.smallest_group is not null
+        ) as family
+        cross join lateral analytics._read_sets(
+          family.names, _people_by_value.smallest_group, v_blocks, v_people
+        ) as visible
+        where v_sets <> '{}' or visible.name = v_name
+      ) as members on members.block = everyone.block
     )
 
     select named.value, false, named.block, named.people
@@ -81,7 +103,7 @@ begin
 
   return query
   with everyone as materialized (
-    select among.block, among.people from analytics._among(null, _people_by_value.smallest_group) as among
+    select entry.block, entry.people from unnest(v_blocks, v_people) as entry (block, people)
   ),
 
   stated as (
@@ -129,14 +151,15 @@ begin
 end;
 $$;
 
-comment on function analytics._people_by_value(text, int, int) is $$
+comment on function analytics._people_by_value(text, int, int, int[], bit[]) is $$
 Returns the people by value of what a breakdown names, one bit per person, as of now.
 `breakdown`: `set.<family>` for the sets whose names begin with `<family>.` (the value is the rest of the name, and null
 for people in none of them; a person may be in several), `set.<name>` for one set (`true` and `false`), or
 `trait.<name>` for a trait (the text of a JSON scalar, at most 200 characters; null: people without it).
 Of a trait, the `top_values` values with most people are named; people with other values have `is_other` and a null
-value. `smallest_group`: counted people only, and a value or set of fewer people is not named; null: all people.
+value. `smallest_group`: counted people only, sets as analysts see them (`analytics._read_sets`), and a value of fewer
+people is not named; null: all people. `all_blocks`, `all_people`: the people to choose from, null: all of these.
 Errors: CF001 for another breakdown, CF002 for an unknown set, CF008 for more than 100 sets.
 $$;
 
-grant execute on function analytics._people_by_value(text, int, int) to insights_reader;
+grant execute on function analytics._people_by_value(text, int, int, int[], bit[]) to insights_reader;

@@ -51,11 +51,37 @@ begin
     ) as attempt;
   elsif v_property is null then
     return query
+    with attempt as materialized (
+      select *
+      from analytics._funnel_attempts(
+        filters, bounds, step_order, conversion_window, among, null, null, smallest_group
+      )
+    ),
+
+    by_value as (
+      select stated.value, stated.is_other, stated.block, stated.people
+      from analytics._people_by_value(breakdown, top_values, smallest_group) as stated
+      where smallest_group is null
+
+      union all
+
+      -- The values of the people in the funnel.
+      select part.value, part.is_other, entry.block, entry.people
+      from (
+        select array_agg(listed.block) as blocks, array_agg(listed.people) as people
+        from analytics._bits_of(array(select distinct attempt.person_id from attempt where smallest_group is not null))
+          as listed
+      ) as active
+      cross join lateral analytics._people_groups(
+        breakdown, top_values, smallest_group, active.blocks, active.people
+      ) as part
+      cross join lateral unnest(part.blocks, part.people) as entry (block, people)
+      where smallest_group is not null
+    )
+
     select by_value.value, by_value.is_other, attempt.bucket, attempt.person_id, attempt.reached, attempt.times
-    from analytics._people_by_value(breakdown, top_values, smallest_group) as by_value
-    join analytics._funnel_attempts(
-      filters, bounds, step_order, conversion_window, among, null, null, smallest_group
-    ) as attempt
+    from by_value
+    join attempt
       on attempt.person_id / 4096 = by_value.block
       and get_bit(by_value.people, (attempt.person_id % 4096)::int) <> 0;
   else

@@ -4,7 +4,7 @@ create or replace function analytics._active_hours(
   since timestamptz,
   until timestamptz,
   zone text,
-  among text,
+  all_people bigint[],
   smallest_group int
 )
 returns table (person_id bigint, active_hours bigint[], active_days bigint)
@@ -25,13 +25,31 @@ declare
     'day', _active_hours.since, _active_hours.until, coalesce(_active_hours.zone, 'UTC')
   );
   v_bounds constant timestamptz[] := array[v_days[1], v_days[cardinality(v_days)]];
-  v_visible constant tstzmultirange := case
-    when smallest_group is not null then analytics._visible_periods(
-      0, _active_hours.course_id, _active_hours.among, v_bounds, _active_hours.smallest_group
-    )
-  end;
+  v_visible tstzmultirange;
   v_queued record;
 begin
+  if smallest_group is not null then
+    v_visible := analytics._visible_periods(
+      0, _active_hours.course_id, null, v_bounds, _active_hours.smallest_group
+    );
+  end if;
+  -- Of a part of the people, the days on which these and the others are groups, or there are no others.
+  if cardinality(_active_hours.people) < cardinality(_active_hours.all_people) then
+    v_visible := v_visible * (
+      select coalesce(range_agg(tstzrange(v_days[active.day], v_days[active.day + 1])), '{}')
+      from (
+        select
+          present.bucket as day, sum(bit_count(present.people & everyone.people)) as all_count,
+          sum(bit_count(present.people & coalesce(chosen.people, b'0'::bit(4096)))) as person_count
+        from analytics._presence(0, v_days, _active_hours.course_id) as present
+        join analytics._bits_of(_active_hours.all_people) as everyone on everyone.block = present.block
+        left join analytics._bits_of(_active_hours.people) as chosen on chosen.block = present.block
+        group by present.bucket
+      ) as active
+      where active.person_count = active.all_count
+        or least(active.person_count, active.all_count - active.person_count) >= _active_hours.smallest_group
+    );
+  end if;
   v_queued := track.queued_days('0001-01-01', 'infinity', _active_hours.people);
   return query
   -- Zones that PostgreSQL does not know are ignored.
@@ -117,16 +135,17 @@ end;
 $$;
 
 comment on function analytics._active_hours(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int
+  bigint, bigint[], timestamptz, timestamptz, text, bigint[], int
 ) is $$
 Returns the active hours of people by hour of the day, from 0 to 23, and the number of their active days.
 An active hour is an hour of a day with an event that is not automatic, of any item or of a course, in `zone`; null: in
-the zone of each person, as in `analytics.hour_of_week`. People without such events have no row. `among`,
-`smallest_group`: events of the periods that analysts see only (`analytics._visible_periods`); null: all.
+the zone of each person, as in `analytics.hour_of_week`. People without such events have no row. `smallest_group`:
+events of the periods that analysts see only (`analytics._visible_periods`); null: all. Where the people are not
+`all_people`, these are days on which both they and the others are groups.
 Errors: CF001 for a period, CF002 for an unknown zone, CF008 for more than 10,000 days.
 $$;
 
 grant execute on function analytics._active_hours(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int
+  bigint, bigint[], timestamptz, timestamptz, text, bigint[], int
 )
 to insights_reader;

@@ -19,11 +19,7 @@ begin
   end if;
 
   select array_agg(listed.block), array_agg(listed.people) into v_blocks, v_people
-  from (
-    select (entry.person_id / 4096)::int as block, bit_or(track.person_bit(entry.person_id)) as people
-    from unnest(_learner_groups.learners) as entry (person_id)
-    group by 1
-  ) as listed;
+  from analytics._bits_of(_learner_groups.learners) as listed;
 
   return query
   select part.value, part.is_other, chosen.people

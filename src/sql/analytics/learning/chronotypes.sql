@@ -4,7 +4,7 @@ create or replace function analytics._chronotypes(
   since timestamptz,
   until timestamptz,
   zone text,
-  among text,
+  all_learners bigint[],
   smallest_group int,
   breakdown_value text,
   is_other boolean
@@ -21,7 +21,7 @@ begin
     select found.chronotype, count(*) as person_count
     from analytics._active_hours(
       _chronotypes.course_id, _chronotypes.learners, _chronotypes.since, _chronotypes.until,
-      _chronotypes.zone, _chronotypes.among, _chronotypes.smallest_group
+      _chronotypes.zone, _chronotypes.all_learners, _chronotypes.smallest_group
     ) as person
     cross join lateral analytics._chronotype(person.active_hours, person.active_days) as found
     group by found.chronotype
@@ -49,14 +49,14 @@ end;
 $$;
 
 comment on function analytics._chronotypes(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
+  bigint, bigint[], timestamptz, timestamptz, text, bigint[], int, text, boolean
 ) is $$
 Computes the result of `analytics.chronotypes` for people, with the privileges of the caller.
 `smallest_group`: see `analytics._active_hours` and `analytics._shown`; null: exact figures.
 $$;
 
 grant execute on function analytics._chronotypes(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
+  bigint, bigint[], timestamptz, timestamptz, text, bigint[], int, text, boolean
 )
 to insights_reader;
 
@@ -86,19 +86,32 @@ as $$
 declare
   v_visible record;
   v_part record;
+  v_everyone bigint[];
 begin
   v_visible := analytics._visible_learners(chronotypes.course, chronotypes.among, chronotypes.breakdown);
+  if v_visible.smallest_group is not null then
+    v_everyone := (
+      select everyone.learners from analytics._visible_learners(chronotypes.course, null, null) as everyone
+    );
+  end if;
   for v_part in
     select *
     from analytics._learner_groups(
-      chronotypes.breakdown, chronotypes.top_values, v_visible.smallest_group, v_visible.learners
+      chronotypes.breakdown, chronotypes.top_values, v_visible.smallest_group,
+      case
+        when chronotypes.breakdown is null then v_visible.learners
+        else analytics._active_learners(
+          v_visible.course_id, v_visible.learners, chronotypes.since, chronotypes.until, chronotypes.zone,
+          v_visible.smallest_group
+        )
+      end
     )
   loop
     return query
     select *
     from analytics._chronotypes(
       v_visible.course_id, v_part.people, chronotypes.since, chronotypes.until, chronotypes.zone,
-      chronotypes.among, v_visible.smallest_group, v_part.value, v_part.is_other
+      v_everyone, v_visible.smallest_group, v_part.value, v_part.is_other
     );
   end loop;
 end;

@@ -32,6 +32,8 @@ declare
       v_event_type_id, v_item_id, _hour_of_week.among, v_bounds, _hour_of_week.smallest_group
     )
   end;
+  -- Analysts see the values of each day.
+  v_by_day constant boolean := breakdown is not null and coalesce(smallest_group > 1, false);
   v_blocks int[];
   v_people bit(4096)[];
 begin
@@ -42,14 +44,6 @@ begin
   return query
   with member as materialized (
     select entry.block, entry.people from unnest(v_blocks, v_people) as entry (block, people)
-  ),
-
-  part as materialized (
-    select part.value, part.is_other, entry.block, entry.people
-    from analytics._people_groups(
-      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, v_blocks, v_people
-    ) as part
-    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
   ),
 
   -- Zones that PostgreSQL does not know are ignored.
@@ -77,27 +71,72 @@ begin
   ),
 
   -- Hours since a Monday, which are computed faster than the weekday and the hour of each event.
-  by_person as (
+  by_person as materialized (
     select
       happened.person_id,
+      case when v_by_day then width_bucket(happened.at, v_days) else 0 end as day,
       (floor(date_part('epoch', happened.at at time zone happened.zone - timestamp '0001-01-01') / 3600)::bigint % 168)
         ::int as week_hour,
       count(*) as event_count
     from happened
     where (v_item_id is null or happened.item_id = any (v_items))
       and (v_visible is null or happened.at <@ v_visible)
-    group by 1, 2
+    group by 1, 2, 3
   ),
 
-  counted as (
-    select
-      part.value, part.is_other, by_person.week_hour, sum(by_person.event_count) as event_count,
-      count(*) as person_count
+  -- Of analysts, the values of each day; otherwise the day is 0.
+  part as materialized (
+    select part.value, part.is_other, 0 as day, entry.block, entry.people
+    from analytics._people_groups(
+      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, v_blocks, v_people
+    ) as part
+    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
+    where not v_by_day
+
+    union all
+
+    select part.value, part.is_other, part.day, part.block, part.people
+    from (
+      select array_agg(listed.day) as days, array_agg(listed.block) as blocks, array_agg(listed.people) as people
+      from (
+        select used.day, used.person_id / 4096 as block, bit_or(track.person_bit(used.person_id)) as people
+        from (select distinct by_person.day, by_person.person_id from by_person where v_by_day) as used
+        group by 1, 2
+      ) as listed
+    ) as active
+    cross join lateral analytics._groups_by_day(
+      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, active.days,
+      active.blocks::int[], active.people
+    ) as part
+    where v_by_day
+  ),
+
+  by_value as (
+    select part.value, part.is_other, by_person.week_hour, by_person.person_id, by_person.event_count
     from by_person
     join part
       on part.block = by_person.person_id / 4096
       and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
-    group by part.value, part.is_other, by_person.week_hour
+    where not v_by_day
+
+    union all
+
+    select part.value, part.is_other, by_person.week_hour, by_person.person_id, sum(by_person.event_count)::bigint
+    from by_person
+    join part
+      on part.block = by_person.person_id / 4096
+      and part.day = by_person.day
+      and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
+    where v_by_day
+    group by 1, 2, 3, 4
+  ),
+
+  counted as (
+    select
+      by_value.value, by_value.is_other, by_value.week_hour, sum(by_value.event_count) as event_count,
+      count(*) as person_count
+    from by_value
+    group by by_value.value, by_value.is_other, by_value.week_hour
   ),
 
   shown as (
@@ -267,7 +306,7 @@ There are 168 rows: weekday 1 is Monday, hour 0 the hour after midnight. An hour
 other one. `event_name`: such as `Task Started` or `Task Submitted`; null: any event that is not automatic. `item`:
 with what it contains. `among`: people of these sets now. The period is extended to whole days (of `zone`, or UTC).
 `breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
-`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
+`top_values`; for analysts, values of too few people on a day are in its rest (`analytics._groups_by_day`).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days on which at least `analytics.setting.smallest_group` of them did the event, or of the small days of a week
 together; an hour of fewer people reads as 0, and others are rounded by `analytics._shown`.

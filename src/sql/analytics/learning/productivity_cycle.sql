@@ -4,7 +4,7 @@ create or replace function analytics._productivity_cycle(
   since timestamptz,
   until timestamptz,
   zone text,
-  among text,
+  all_learners bigint[],
   smallest_group int,
   breakdown_value text,
   is_other boolean
@@ -21,7 +21,7 @@ begin
     select place.hour, sum(place.hour_count)::bigint as hour_count, count(*) as person_count
     from analytics._active_hours(
       _productivity_cycle.course_id, _productivity_cycle.learners, _productivity_cycle.since, _productivity_cycle.until,
-      _productivity_cycle.zone, _productivity_cycle.among, _productivity_cycle.smallest_group
+      _productivity_cycle.zone, _productivity_cycle.all_learners, _productivity_cycle.smallest_group
     ) as person
     cross join lateral unnest(person.active_hours) with ordinality as place (hour_count, hour)
     where place.hour_count > 0
@@ -51,14 +51,14 @@ end;
 $$;
 
 comment on function analytics._productivity_cycle(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
+  bigint, bigint[], timestamptz, timestamptz, text, bigint[], int, text, boolean
 ) is $$
 Computes the result of `analytics.productivity_cycle` for people, with the privileges of the caller.
 `smallest_group`: see `analytics._active_hours` and `analytics._shown`; null: exact figures.
 $$;
 
 grant execute on function analytics._productivity_cycle(
-  bigint, bigint[], timestamptz, timestamptz, text, text, int, text, boolean
+  bigint, bigint[], timestamptz, timestamptz, text, bigint[], int, text, boolean
 )
 to insights_reader;
 
@@ -88,21 +88,34 @@ as $$
 declare
   v_visible record;
   v_part record;
+  v_everyone bigint[];
 begin
   v_visible := analytics._visible_learners(
     productivity_cycle.course, productivity_cycle.among, productivity_cycle.breakdown
   );
+  if v_visible.smallest_group is not null then
+    v_everyone := (
+      select everyone.learners from analytics._visible_learners(productivity_cycle.course, null, null) as everyone
+    );
+  end if;
   for v_part in
     select *
     from analytics._learner_groups(
-      productivity_cycle.breakdown, productivity_cycle.top_values, v_visible.smallest_group, v_visible.learners
+      productivity_cycle.breakdown, productivity_cycle.top_values, v_visible.smallest_group,
+      case
+        when productivity_cycle.breakdown is null then v_visible.learners
+        else analytics._active_learners(
+          v_visible.course_id, v_visible.learners, productivity_cycle.since, productivity_cycle.until,
+          productivity_cycle.zone, v_visible.smallest_group
+        )
+      end
     )
   loop
     return query
     select *
     from analytics._productivity_cycle(
       v_visible.course_id, v_part.people, productivity_cycle.since, productivity_cycle.until,
-      productivity_cycle.zone, productivity_cycle.among, v_visible.smallest_group, v_part.value, v_part.is_other
+      productivity_cycle.zone, v_everyone, v_visible.smallest_group, v_part.value, v_part.is_other
     );
   end loop;
 end;

@@ -24,6 +24,8 @@ declare
     from unnest(v_starts) with ordinality as entry (seconds, number)
     order by entry.number
   );
+  -- Analysts see the values of each day.
+  v_by_day constant boolean := breakdown is not null and coalesce(smallest_group > 1, false);
   v_visible tstzmultirange;
   v_blocks int[];
   v_people bit(4096)[];
@@ -47,19 +49,11 @@ begin
   end if;
 
   return query
-  -- The sessions of `analytics._sessions`, which are counted before the members are chosen: people have several each.
-  with member as materialized (
-    select part.value, part.is_other, entry.block, entry.people
-    from analytics._people_groups(
-      _session_distribution.breakdown, _session_distribution.top_values, _session_distribution.smallest_group,
-      v_blocks, v_people
-    ) as part
-    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
-  ),
-
-  by_person as (
+  -- The sessions of `analytics._sessions`, which are counted before their values are joined: people have several each.
+  with by_person as materialized (
     select
       session.person_id,
+      case when v_by_day then width_bucket(session.started_at, v_days) else 0 end as day,
       case _session_distribution.measure
         when 'engaged' then width_bucket(session.engaged, v_times)
         when 'duration' then width_bucket(session.ended_at - session.started_at, v_times)
@@ -71,18 +65,64 @@ begin
       and session.started_at < v_days[cardinality(v_days)]
       and session.person_id <> 0
       and (v_visible is null or session.started_at <@ v_visible)
-    group by 1, 2
+    group by 1, 2, 3
+  ),
+
+  -- Of analysts, the values of each day; otherwise the day is 0.
+  part as materialized (
+    select part.value, part.is_other, 0 as day, entry.block, entry.people
+    from analytics._people_groups(
+      _session_distribution.breakdown, _session_distribution.top_values, _session_distribution.smallest_group,
+      v_blocks, v_people
+    ) as part
+    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
+    where not v_by_day
+
+    union all
+
+    select part.value, part.is_other, part.day, part.block, part.people
+    from (
+      select array_agg(listed.day) as days, array_agg(listed.block) as blocks, array_agg(listed.people) as people
+      from (
+        select used.day, member.block, bit_or(track.person_bit(used.person_id)) & member.people as people
+        from (select distinct by_person.day, by_person.person_id from by_person where v_by_day) as used
+        join unnest(v_blocks, v_people) as member (block, people) on member.block = used.person_id / 4096
+        group by used.day, member.block, member.people
+      ) as listed
+    ) as active
+    cross join lateral analytics._groups_by_day(
+      _session_distribution.breakdown, _session_distribution.top_values, _session_distribution.smallest_group,
+      active.days, active.blocks, active.people
+    ) as part
+    where v_by_day
+  ),
+
+  by_value as (
+    select part.value, part.is_other, by_person.bin, by_person.person_id, by_person.session_count
+    from by_person
+    join part
+      on part.block = by_person.person_id / 4096
+      and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
+    where not v_by_day
+
+    union all
+
+    select part.value, part.is_other, by_person.bin, by_person.person_id, sum(by_person.session_count)::bigint
+    from by_person
+    join part
+      on part.block = by_person.person_id / 4096
+      and part.day = by_person.day
+      and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
+    where v_by_day
+    group by 1, 2, 3, 4
   ),
 
   counted as (
     select
-      member.value, member.is_other, by_person.bin, sum(by_person.session_count) as session_count,
+      by_value.value, by_value.is_other, by_value.bin, sum(by_value.session_count) as session_count,
       count(*) as person_count
-    from by_person
-    join member
-      on member.block = by_person.person_id / 4096
-      and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
-    group by member.value, member.is_other, by_person.bin
+    from by_value
+    group by by_value.value, by_value.is_other, by_value.bin
   ),
 
   shown as (
@@ -244,7 +284,7 @@ Returns how many sessions have which engaged time, duration or number of page vi
 `measure`: `engaged` and `duration`, in bins of 0, 10, 30 seconds and 1, 3, 10, 30 and 60 minutes, or `views`. A session
 counts when it started from `since` until `until` (extended to whole days, UTC). `among`: people of these sets now.
 `breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
-`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
+`top_values`; for analysts, values of too few people on a day are in its rest (`analytics._groups_by_day`).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days on which at least `analytics.setting.smallest_group` of them are active; a bin of fewer people reads as 0, others
 are rounded by `analytics._shown`, and shares are computed from these numbers. As of the last refresh of the sessions.

@@ -20,6 +20,8 @@ set plan_cache_mode to force_custom_plan
 as $$
 declare
   v_days constant timestamptz[] := analytics._bounds('day', _session_items.since, _session_items.until, 'UTC');
+  -- Analysts see the values of each day.
+  v_by_day constant boolean := breakdown is not null and coalesce(smallest_group > 1, false);
   v_visible tstzmultirange;
   v_blocks int[];
   v_people bit(4096)[];
@@ -43,18 +45,11 @@ begin
   end if;
 
   return query
-  -- The sessions of `analytics._sessions`, which are counted before the members are chosen: people have several each.
-  with member as materialized (
-    select part.value, part.is_other, entry.block, entry.people
-    from analytics._people_groups(
-      _session_items.breakdown, _session_items.top_values, _session_items.smallest_group, v_blocks, v_people
-    ) as part
-    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
-  ),
-
-  by_person as (
+  -- The sessions of `analytics._sessions`, which are counted before their values are joined: people have several each.
+  with by_person as materialized (
     select
       session.person_id,
+      case when v_by_day then width_bucket(session.started_at, v_days) else 0 end as day,
       case _session_items.place when 'entry' then session.entry_item_id else session.exit_item_id end as item_id,
       count(*) as session_count,
       count(*) filter (where session.view_count <= 1 and session.engaged < interval '10 seconds') as bounce_count
@@ -63,21 +58,71 @@ begin
       and session.started_at < v_days[cardinality(v_days)]
       and session.person_id <> 0
       and (v_visible is null or session.started_at <@ v_visible)
-    group by 1, 2
+    group by 1, 2, 3
+  ),
+
+  -- Of analysts, the values of each day; otherwise the day is 0.
+  part as materialized (
+    select part.value, part.is_other, 0 as day, entry.block, entry.people
+    from analytics._people_groups(
+      _session_items.breakdown, _session_items.top_values, _session_items.smallest_group, v_blocks, v_people
+    ) as part
+    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
+    where not v_by_day
+
+    union all
+
+    select part.value, part.is_other, part.day, part.block, part.people
+    from (
+      select array_agg(listed.day) as days, array_agg(listed.block) as blocks, array_agg(listed.people) as people
+      from (
+        select used.day, member.block, bit_or(track.person_bit(used.person_id)) & member.people as people
+        from (select distinct by_person.day, by_person.person_id from by_person where v_by_day) as used
+        join unnest(v_blocks, v_people) as member (block, people) on member.block = used.person_id / 4096
+        group by used.day, member.block, member.people
+      ) as listed
+    ) as active
+    cross join lateral analytics._groups_by_day(
+      _session_items.breakdown, _session_items.top_values, _session_items.smallest_group, active.days,
+      active.blocks, active.people
+    ) as part
+    where v_by_day
+  ),
+
+  by_value as (
+    select
+      part.value, part.is_other, by_person.item_id, by_person.person_id, by_person.session_count,
+      by_person.bounce_count
+    from by_person
+    join part
+      on part.block = by_person.person_id / 4096
+      and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
+    where not v_by_day
+      and by_person.item_id is not null
+
+    union all
+
+    select
+      part.value, part.is_other, by_person.item_id, by_person.person_id, sum(by_person.session_count)::bigint,
+      sum(by_person.bounce_count)::bigint
+    from by_person
+    join part
+      on part.block = by_person.person_id / 4096
+      and part.day = by_person.day
+      and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
+    where v_by_day
+      and by_person.item_id is not null
+    group by 1, 2, 3, 4
   ),
 
   counted as (
     select
-      member.value, member.is_other, by_person.item_id, sum(by_person.session_count) as session_count,
+      by_value.value, by_value.is_other, by_value.item_id, sum(by_value.session_count) as session_count,
       count(*) as person_count,
-      sum(by_person.bounce_count) as bounce_count,
-      count(*) filter (where by_person.bounce_count > 0) as bounced_people
-    from by_person
-    join member
-      on member.block = by_person.person_id / 4096
-      and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
-    where by_person.item_id is not null
-    group by member.value, member.is_other, by_person.item_id
+      sum(by_value.bounce_count) as bounce_count,
+      count(*) filter (where by_value.bounce_count > 0) as bounced_people
+    from by_value
+    group by by_value.value, by_value.is_other, by_value.item_id
   ),
 
   shown as (
@@ -245,7 +290,7 @@ Returns the items with which most sessions of a period start (`place` = `entry`)
 The period is extended to whole days (UTC). A bounce is a session of at most one page view and less than 10 seconds of
 engaged time. `among`: people of these sets now; `top` null: all items.
 `breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
-`top_values`; for analysts, values of too few people are in the rest (`analytics._people_groups`).
+`top_values`; for analysts, values of too few people on a day are in its rest (`analytics._groups_by_day`).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days (UTC; in other zones of hours) on which at least `analytics.setting.smallest_group` of them are active; a figure
 of fewer people reads as 0, and others are rounded by `analytics._shown`. As of the last refresh of the sessions.

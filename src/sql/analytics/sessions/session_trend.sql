@@ -21,6 +21,8 @@ declare
     _session_trend.bucket, _session_trend.since, _session_trend.until, _session_trend.zone
   );
   v_count constant int := cardinality(v_bounds) - 1;
+  -- Analysts see the values of each day.
+  v_by_day constant boolean := breakdown is not null and coalesce(smallest_group > 1, false);
 begin
   if v_count * analytics._value_count(_session_trend.breakdown, _session_trend.top_values) > 100000 then
     perform common.refuse(
@@ -31,11 +33,42 @@ begin
   end if;
 
   return query
-  with started as (
+  with started as materialized (
     select
       session.person_id, width_bucket(session.started_at, v_bounds) as bucket, session.views, session.duration,
-      session.engaged
+      session.engaged,
+      case
+        when not v_by_day then 0
+        when _session_trend.bucket in ('minute', 'hour', 'day') then width_bucket(session.started_at, v_bounds)
+        else session.started_at::date - date '0001-01-01'
+      end as day
     from analytics._sessions(v_bounds, _session_trend.among, _session_trend.smallest_group) as session
+  ),
+
+  -- Of analysts, the values of each day or shorter bucket; otherwise the day is 0.
+  part as materialized (
+    select by_value.value, by_value.is_other, 0 as day, by_value.block, by_value.people
+    from analytics._people_by_value(
+      coalesce(_session_trend.breakdown, 'set.counted'), _session_trend.top_values, _session_trend.smallest_group
+    ) as by_value
+    where not v_by_day
+
+    union all
+
+    select part.value, part.is_other, part.day, part.block, part.people
+    from (
+      select array_agg(listed.day) as days, array_agg(listed.block) as blocks, array_agg(listed.people) as people
+      from (
+        select used.day, used.person_id / 4096 as block, bit_or(track.person_bit(used.person_id)) as people
+        from (select distinct started.day, started.person_id from started where v_by_day) as used
+        group by 1, 2
+      ) as listed
+    ) as active
+    cross join lateral analytics._groups_by_day(
+      _session_trend.breakdown, _session_trend.top_values, _session_trend.smallest_group, active.days,
+      active.blocks::int[], active.people
+    ) as part
+    where v_by_day
   ),
 
   valued as (
@@ -45,13 +78,12 @@ begin
 
     union all
 
-    select by_value.value, by_value.is_other, started.*
-    from analytics._people_by_value(
-      coalesce(_session_trend.breakdown, 'set.counted'), _session_trend.top_values, _session_trend.smallest_group
-    ) as by_value
+    select part.value, part.is_other, started.*
+    from part
     join started
-      on started.person_id / 4096 = by_value.block
-      and get_bit(by_value.people, (started.person_id % 4096)::int) <> 0
+      on started.person_id / 4096 = part.block
+      and started.day = part.day
+      and get_bit(part.people, (started.person_id % 4096)::int) <> 0
     where _session_trend.breakdown is not null
   ),
 
@@ -275,7 +307,7 @@ Returns sessions by time bucket, with their duration, engaged time, depth and bo
 A session counts in the bucket in which it started, from `since` until `until` (extended to whole buckets of the zone;
 weeks start on Monday). A bounce is a session of at most one page view and less than 10 seconds of engaged time.
 `among`: people of these sets now; `breakdown`: `set.<family>` or `trait.<name>`, of which the `top_values` values of
-most people are named.
+most people are named; for analysts, values of too few people on a day are in its rest (`analytics._groups_by_day`).
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days (UTC; in other zones of hours) on which at least `analytics.setting.smallest_group` of them are active; a figure
 of fewer people reads as 0, and others are rounded by `analytics._shown`. As of the last refresh of the sessions.

@@ -274,10 +274,20 @@ begin
       )
   ),
 
+  -- Where values overlap, the smallest other one need not have other people than those that stay.
+  overlapping_day as (
+    select value_person.atom
+    from value_person
+    join small_rest on small_rest.atom = value_person.atom
+    group by value_person.atom
+    having count(*) > count(distinct value_person.person_id)
+  ),
+
   shown_value as materialized (
     select kept_value.atom, kept_value.key
     from kept_value
     where kept_value.atom not in (select mixed_day.atom from mixed_day)
+      and kept_value.atom not in (select overlapping_day.atom from overlapping_day)
   ),
 
   counted as materialized (
@@ -346,7 +356,8 @@ left out, and in each day that has one the smallest other hour as well (secondar
 the hours, and small minutes of the quarters. What is missing of a day therefore has at least `smallest_group` people.
 A part is in a figure of members of `among` if members and others are groups, or there are no others.
 Values are those of days (UTC). Within a day, values of small groups are in the rest (`is_other`), and the smallest
-other value too if the rest would be small; with `among` all values are, unless members and others are groups in each.
+other value too if the rest would be small (all values where people have several of them); with `among` all values
+are, unless members and others are groups in each.
 The sum over all values is the figure without a breakdown. Days of a week that count together are in the rest.
 The named values are those with most events in the figures as shown.
 Errors: CF001 for a breakdown of other buckets than days, CF008 for a period of more than 200,000 parts.

@@ -47,8 +47,8 @@ begin
       select (monitor._finding(
         'queue', task.task || ' (many)',
         case when task.waiting >= 50000 then 'critical' else 'warning' end,
-        format('%s%s jobs of the task %s are waiting', task.waiting, case when task.waiting >= 100000 then ' or more' end,
-          task.task),
+        format('%s%s jobs of the task %s are waiting', task.waiting,
+          case when task.waiting >= 100000 then ' or more' end, task.task),
         'Start another worker: insights worker. Find out who adds the jobs: select payload, count(*) '
           || 'from insights_queue._private_jobs group by 1 order by 2 desc limit 10',
         task.waiting, 1000

@@ -29,7 +29,8 @@ begin
   if monitor._has_worker() then
     -- The watch runs every minute, unless a long task keeps a worker with one job at a time busy.
     if (select min(worker.started_at) from monitor.worker where worker.stopped_at is null
-        and worker.seen_at between v_now - interval '3 minutes' and v_now + interval '1 minute') < v_now - interval '15 minutes'
+        and worker.seen_at between v_now - interval '3 minutes' and v_now + interval '1 minute')
+        < v_now - interval '15 minutes'
       and coalesce(v_ran_at, '-infinity') < v_now - interval '15 minutes'
       and not exists (
         select
