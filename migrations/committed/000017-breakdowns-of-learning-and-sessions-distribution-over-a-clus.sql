@@ -1,5 +1,5 @@
 --! Previous: sha1:fd67d432bee406688e311cdfe3132a25017ec667
---! Hash: sha1:84af47000d91b318c31b06506b43cf1800bd57f4
+--! Hash: sha1:ec64d6438d0f52376a180c1084ac9ef2b1645f48
 --! Message: breakdowns of learning and sessions distribution over a cluster
 
 --! Included prepare.sql
@@ -970,6 +970,214 @@ grant execute on function
     bigint, text)
 to insights_admin, insights_worker;
 --! EndIncluded ml/registry/train.sql
+
+--! Included ml/registry/train_regression.sql
+/*
+ * A definer: analysts may not write the registry. It trains on values alone, which its caller has read with the
+ * caller's own rights, and in projects that nothing else uses.
+ */
+create or replace function ml._train_rows(
+  project text,
+  task text,
+  algorithm text,
+  source text,
+  id_column text,
+  label text,
+  names text[],
+  types text[],
+  source_rows jsonb,
+  seed bigint
+)
+returns ml.training
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to warning
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
+as $$
+declare
+  v_training ml.training;
+  v_metric text;
+begin
+  if coalesce(_train_rows.project, '') !~ '^own\.[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' or length(project) > 100 then
+    perform common.refuse(
+      'CF001',
+      format('project is "%s"', coalesce(left(_train_rows.project, 100), 'null')),
+      'Begin the name with own., such as own.grade, in lower case and with at most 100 characters. '
+        || 'Administrators train other projects by ml.train.'
+    );
+  elsif coalesce(_train_rows.algorithm, '') not in ('elastic_net', 'linregr', 'logregr', 'mlogregr') then
+    perform common.refuse(
+      'CF001',
+      format('algorithm is "%s"', coalesce(left(_train_rows.algorithm, 100), 'null')),
+      'Choose elastic_net, linregr, logregr or mlogregr.'
+    );
+  end if;
+  -- The caller is ml.train_regression, or else one who may do the same with any values.
+  if cardinality(names) is distinct from cardinality(types)
+    or array_position(types, null) is not null
+    or not types <@ array['float8', 'boolean', 'text']
+    or jsonb_typeof(source_rows) is distinct from 'array'
+  then
+    perform common.refuse('CF001', 'the rows are not those of a relation', 'Call ml.train_regression.');
+  elsif jsonb_array_length(source_rows) > 20000 or cardinality(names) > 102 then
+    perform common.refuse(
+      'CF008',
+      format('%s rows with %s columns', jsonb_array_length(source_rows), cardinality(names)),
+      'There are at most 20000 rows, with 100 features.'
+    );
+  end if;
+
+  execute format(
+    'create temporary table _ml_source_row on commit drop as select * from jsonb_to_recordset($1) as source (%s)',
+    (
+      select string_agg(format('%I %s', entry.name, entry.type), ', ' order by entry.place)
+      from unnest(names, types) with ordinality as entry (name, type, place)
+    )
+  )
+  using source_rows;
+  v_training := ml.train(
+    _train_rows.project, _train_rows.task, 'pg_temp._ml_source_row', id_column, label,
+    algorithm => _train_rows.algorithm, seed => _train_rows.seed
+  );
+  -- The relation is not watched: it may be readable for its readers alone.
+  update ml.model
+  set parameters = model.parameters - 'source_table' || jsonb_build_object('source', left(_train_rows.source, 200))
+  from ml.project as trained
+  where trained.name = _train_rows.project
+    and model.project_id = trained.project_id
+    and model.version = v_training.version;
+  drop table pg_temp._ml_source_row;
+  return v_training;
+end;
+$$;
+
+comment on function ml._train_rows(text, text, text, text, text, text, text[], text[], jsonb, bigint) is $$
+@behavior -*
+Trains a regression on rows: see `ml.train_regression`, which reads them.
+`source_rows` is an array of at most 20,000 objects with the keys `names`, whose types are float8, boolean or text.
+$$;
+
+grant execute on function ml._train_rows(text, text, text, text, text, text, text[], text[], jsonb, bigint)
+to insights_analyst, insights_admin;
+
+create or replace function ml.train_regression(
+  project text,
+  source_table text,
+  id_column text,
+  label text,
+  features text[] default null,
+  task text default 'regression',
+  algorithm text default 'elastic_net',
+  seed bigint default 0
+)
+returns ml.training
+language plpgsql
+volatile
+as $$
+declare
+  v_relation constant regclass := common.relation(source_table);
+  v_known constant text[] := common.columns(v_relation);
+  v_asked constant text[] := array[id_column, label] || coalesce(features, '{}');
+  v_names text[];
+  v_types text[];
+  v_wrong text;
+  v_rows jsonb;
+begin
+  select coalesce(asked.name, 'null') into v_wrong
+  from unnest(v_asked) with ordinality as asked (name, place)
+  where asked.name is null or asked.name <> all (v_known)
+  order by asked.place
+  limit 1;
+  if v_wrong is not null then
+    perform common.refuse(
+      'CF002',
+      format('%s has no column "%s"', left(v_relation::text, 100), left(v_wrong, 100)),
+      coalesce(
+        'Did you mean "' || common.nearest_name(v_wrong, v_known) || '"?',
+        format('It has %s.', left(array_to_string(v_known, ', '), 300))
+      )
+    );
+  elsif id_column = label or features && array[id_column, label] then
+    perform common.refuse('CF001', format('a column is named twice: %s', left(array_to_string(v_asked, ', '), 200)),
+      'The id, the label and the features are different columns.');
+  elsif cardinality(v_known) > 1600 or cardinality(features) > 100 then
+    perform common.refuse('CF008', format('%s features', cardinality(features)), 'There are at most 100.');
+  end if;
+
+  -- Numbers, booleans and texts; other columns are features only where they are named, and then refused.
+  select array_agg(listed.name order by listed.place), array_agg(listed.type order by listed.place)
+  into v_names, v_types
+  from (
+    select
+      known.name,
+      known.place,
+      case
+        when known.name = id_column then 'text'
+        when base.typname in ('int2', 'int4', 'int8', 'float4', 'float8', 'numeric') then 'float8'
+        when base.typname = 'bool' then 'boolean'
+        when base.typname in ('text', 'varchar', 'bpchar') or base.typtype = 'e' then 'text'
+      end as type
+    from unnest(v_known) with ordinality as known (name, place)
+    join pg_catalog.pg_attribute as attribute
+      on attribute.attrelid = v_relation and attribute.attname = known.name and attribute.attnum > 0
+    join pg_catalog.pg_type as base on base.oid = common.base_type(attribute.atttypid)
+  ) as listed
+  where listed.name = any (v_asked)
+    or features is null and listed.type is not null;
+  select entry.name into v_wrong
+  from unnest(v_names, v_types) as entry (name, type)
+  where entry.type is null
+  limit 1;
+  if v_wrong is not null then
+    perform common.refuse('CF001', format('"%s" is not a number, boolean or text', left(v_wrong, 100)),
+      'Give a view that has it as one of these.');
+  end if;
+
+  -- With the caller's rights, in a statement of the caller's own time limit.
+  execute format(
+    'select coalesce(jsonb_agg(to_jsonb(listed)), ''[]'') from (select %s from %s limit 20001) as listed',
+    (
+      select string_agg(format('source.%1$I::%2$s as %1$I', entry.name, entry.type), ', ' order by entry.place)
+      from unnest(v_names, v_types) with ordinality as entry (name, type, place)
+    ),
+    v_relation::text || ' as source'
+  )
+  into v_rows;
+  if jsonb_array_length(v_rows) > 20000 then
+    perform common.refuse(
+      'CF008',
+      format('%s has more than 20000 rows', left(v_relation::text, 100)),
+      'Give a view with fewer, such as a sample by a hash of the id. Administrators train on more by ml.train.'
+    );
+  end if;
+  return ml._train_rows(
+    project, task, algorithm, v_relation::text, id_column, label, v_names, v_types, v_rows, seed
+  );
+end;
+$$;
+
+comment on function ml.train_regression(text, text, text, text, text[], text, text, bigint) is $$
+Trains a regression on a table or view that the caller may read, as a version of a project of the caller's own.
+For analysts; `ml.train` trains on more rows and other models. `project` begins with `own.`; `source_table` is read with
+the rights of the caller, and its rows are not stored. `id_column` names the rows, whose hash divides them in those to
+train on and those held out; `label` is what is predicted; `features`: columns of numbers, booleans and texts (at most
+100), null: all others. `task`: `regression`, or `classification` (label boolean, 0 and 1, text or integers);
+`algorithm`: `elastic_net`, `linregr`, `logregr` or, for several classes, `mlogregr`. At most 20,000 rows; the version
+is deployed in the project if it is better than the deployed one on the rows that are held out.
+Returns the metrics, and how the version compares. `ml.predict` answers with it, and `ml.importances` explains it.
+Errors: CF001, CF002 (no such relation or column; names the nearest), CF004 (too few rows), CF005 (not readable), CF007
+(collinear, separated), CF008 (more rows or features), CF010 (the project has another task).
+$$;
+
+grant execute on function ml.train_regression(text, text, text, text, text[], text, text, bigint)
+to insights_analyst, insights_admin;
+--! EndIncluded ml/registry/train_regression.sql
 
 --! Included privacy/consent/effective_decisions.sql
 create or replace function privacy.effective_decisions(
@@ -16169,6 +16377,215 @@ $$;
 
 grant execute on function recommend.due_trainings(float8) to insights_worker;
 --! EndIncluded recommend/functions/due_trainings.sql
+
+--! Included recommend/feedback/_send_feedback.sql
+create or replace function recommend._send_feedback(
+  person text,
+  name_field text,
+  feedback text,
+  item text,
+  value float8,
+  topic text,
+  serving_id text
+)
+returns boolean
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+set extra_float_digits to 1
+as $$
+declare
+  v_kinds constant text[] := '{show,click,like,dislike,rate,dismiss,know,dismiss_topic,withdraw}';
+  v_event text := (
+    '{
+      "show": "Recommendation Shown", "click": "Recommendation Clicked", "like": "Item Liked",
+      "dislike": "Item Disliked", "rate": "Item Rated", "dismiss": "Item Dismissed", "know": "Item Known",
+      "dismiss_topic": "Topic Dismissed", "withdraw": "Feedback Withdrawn"
+    }'::jsonb
+  ) ->> _send_feedback.feedback;
+  v_topic constant text := nullif(btrim(_send_feedback.topic), '');
+  v_item_id bigint;
+  v_serving recommend.serving;
+  v_weight recommend.event_weight;
+  v_result track.ingest_result;
+  v_error jsonb;
+  v_person_id bigint;
+begin
+  perform recommend._check_session('send feedback', '{}');
+  if v_event is null then
+    perform common.refuse(
+      'CF002',
+      format('there is no feedback "%s"', coalesce(left(_send_feedback.feedback, 100), 'null')),
+      coalesce('Did you mean "' || common.nearest_name(_send_feedback.feedback, v_kinds) || '"? ', '')
+        || format('There are %s.', array_to_string(v_kinds, ', '))
+    );
+  end if;
+
+  if _send_feedback.item is not null then
+    v_item_id := (recommend._find_items(array[_send_feedback.item]))[1];
+  end if;
+  if _send_feedback.serving_id is not null then
+    v_serving := recommend._own_serving(_send_feedback.serving_id, track.find_person(_send_feedback.person));
+    select coalesce(known.merged_item_id, known.item_id) into v_serving.item_id
+    from track.item as known
+    where known.item_id = v_serving.item_id;
+    if v_item_id <> v_serving.item_id then
+      perform common.refuse(
+        'CF001',
+        format('item is "%s"', left(_send_feedback.item, 100)),
+        format(
+          'The serving_id is that of "%s": give no item, or this one.',
+          (select left(known.external_id, 100) from track.item as known where known.item_id = v_serving.item_id)
+        )
+      );
+    end if;
+    v_item_id := v_serving.item_id;
+    if v_event = 'Item Dismissed' then
+      v_event := 'Recommendation Dismissed';
+    end if;
+  elsif _send_feedback.feedback in ('show', 'click') then
+    perform common.refuse('CF001', 'serving_id is null', 'Give the serving_id of the row of the list.');
+  end if;
+
+  if v_topic is not null and _send_feedback.feedback not in ('dismiss_topic', 'withdraw') then
+    perform common.refuse('CF001', format('topic is "%s"', left(v_topic, 100)),
+      'A topic belongs to dismiss_topic and withdraw.');
+  end if;
+  if length(v_topic) > 500 then
+    perform common.refuse('CF008', format('topic has %s characters', length(v_topic)), 'A topic has at most 500.');
+  end if;
+  if v_item_id is null and v_topic is null then
+    perform common.refuse(
+      'CF001',
+      'item is null',
+      case
+        when _send_feedback.feedback in ('dismiss_topic', 'withdraw') then 'Give an item, a serving_id or a topic.'
+        else 'Give an item or a serving_id.'
+      end
+    );
+  end if;
+
+  if _send_feedback.feedback = 'dismiss_topic' and v_topic is null
+    and not exists (select from recommend._topics(array[v_item_id]))
+  then
+    perform common.refuse(
+      'CF001',
+      format(
+        'item "%s" has no topic',
+        (select left(known.external_id, 100) from track.item as known where known.item_id = v_item_id)
+      ),
+      format(
+        'Dismiss the item, or state the topics of items in the attribute "%s".',
+        (select left(setting.topic_attribute, 100) from recommend.setting)
+      )
+    );
+  end if;
+
+  if _send_feedback.feedback <> 'rate' then
+    if _send_feedback.value is not null then
+      perform common.refuse('CF001', format('value is %s', _send_feedback.value), 'A value belongs to rate.');
+    end if;
+  else
+    select * into v_weight
+    from recommend.event_weight
+    where event_weight.event = v_event;
+    if v_weight.value_property is null then
+      perform common.refuse('CF006', format('there is no scale of "%s"', v_event),
+        'Administrators set value_property, value_from and value_to in recommend.event_weight.');
+    end if;
+    if _send_feedback.value is null
+      or _send_feedback.value not between least(v_weight.value_from, v_weight.value_to)
+        and greatest(v_weight.value_from, v_weight.value_to)
+    then
+      perform common.refuse(
+        'CF001',
+        format('value is %s', coalesce(_send_feedback.value::text, 'null')),
+        format('Give a number from %s to %s.', v_weight.value_from, v_weight.value_to)
+      );
+    end if;
+  end if;
+
+  v_result := track.ingest(jsonb_build_array(jsonb_build_object(
+    'type', 'track',
+    'messageId', 'feedback-' || gen_random_uuid(),
+    _send_feedback.name_field, _send_feedback.person,
+    'event', v_event,
+    'properties', jsonb_strip_nulls(jsonb_build_object(
+      'item', (select known.external_id from track.item as known where known.item_id = v_item_id),
+      'topic', v_topic,
+      'servingId', _send_feedback.serving_id
+    )) || case when v_weight.value_property is null then '{}' else
+      jsonb_build_object(v_weight.value_property, _send_feedback.value)
+    end
+  )));
+  if v_result.rejected > 0 then
+    v_error := v_result.errors -> 0;
+    perform common.refuse(v_error ->> 'code', v_error ->> 'message', v_error ->> 'hint');
+  end if;
+
+  -- Without the consent that the event needs, it was stored for no person; without that to personalization, it is not
+  -- used.
+  v_person_id := track.find_person(_send_feedback.person);
+  return privacy.allowed(v_person_id, 'personalization')
+    and privacy.allowed(
+      v_person_id,
+      (select event_type.purpose from track.event_type where event_type.name = v_event)
+    );
+end;
+$$;
+
+comment on function recommend._send_feedback(text, text, text, text, float8, text, text) is $$
+@behavior -*
+Checks an answer of a person and sends it as an event through `track.ingest`: see `recommend.feedback`.
+`name_field`: `userId` or `anonymousId`.
+$$;
+--! EndIncluded recommend/feedback/_send_feedback.sql
+
+--! Included recommend/feedback/feedback.sql
+/* A definer: it checks the signature and the person of a serving_id. The caller's rights decide what is sent. */
+create or replace function recommend.feedback(
+  feedback text,
+  item text default null,
+  value float8 default null,
+  topic text default null,
+  serving_id text default null
+)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
+as $$
+declare
+  v_person constant text := nullif(current_setting('insights.person', true), '');
+begin
+  if v_person is null then
+    perform common.refuse('CF005', 'no person is signed in', 'Sign in first: an answer belongs to a person.');
+  end if;
+  return recommend._send_feedback(
+    v_person, 'userId', feedback.feedback, feedback.item, feedback.value, feedback.topic, feedback.serving_id
+  );
+end;
+$$;
+
+comment on function recommend.feedback(text, text, float8, text, text) is $$
+Stores an answer of the signed-in person to a recommendation, or about an item or a topic. It acts at once.
+`feedback` is `show` (the row was seen), `click`, `like`, `dislike`, `rate` (with `value`, on the scale of the event
+`Item Rated` in `recommend.event_weight`), `dismiss`, `know` (the content is known already), `dismiss_topic` (she is not
+interested in `topic`, or in the topic of the item) or `withdraw` (revokes the earlier answers about the item or
+topic). `serving_id` connects the answer with the row of the list; the item may then be left out.
+The answer is an event (see `docs/events.md`) that `track.ingest` stores. Returns whether it is used: false when the
+person has opted out of personalization or of what the event is stored for.
+Errors: CF002 for an unknown `feedback` or item (names the nearest), CF001 for missing or contradictory arguments and
+for the topic of an item without one,
+CF005 for a `serving_id` that is too old or of another person and when no person is signed in, CF009 for one that is
+not a valid one, CF008 for a topic of more than 500 characters, and those of the event.
+$$;
+
+grant execute on function recommend.feedback(text, text, float8, text, text) to insights_learner;
+--! EndIncluded recommend/feedback/feedback.sql
 
 --! Included monitor/checks/_has_worker.sql
 create or replace function monitor._has_worker()

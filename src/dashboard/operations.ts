@@ -138,6 +138,23 @@ export type MlRollbackInput = {
   project: string;
 };
 
+/** All input for the `mlTrainRegression` mutation. */
+export type MlTrainRegressionInput = {
+  algorithm?: string | null | undefined;
+  /**
+   * An arbitrary string value with no semantic meaning. Will be included in the
+   * payload verbatim. May be used to track mutations by the client.
+   */
+  clientMutationId?: string | null | undefined;
+  features?: Array<string | null | undefined> | null | undefined;
+  idColumn: string;
+  label: string;
+  project: string;
+  seed?: string | null | undefined;
+  sourceTable: string;
+  task?: string | null | undefined;
+};
+
 /** All input for the `privacyOpenMyRequest` mutation. */
 export type PrivacyOpenMyRequestInput = {
   /**
@@ -823,6 +840,13 @@ export type ShipVariationMutationVariables = Exact<{
 
 export type ShipVariationMutation = { experimentShip: { result: { state: string } | null } | null };
 
+export type TrainRegressionMutationVariables = Exact<{
+  input: MlTrainRegressionInput;
+}>;
+
+
+export type TrainRegressionMutation = { mlTrainRegression: { result: { version: number | null, deployed: boolean | null, outcome: string | null, metric: string | null, value: number | null, championVersion: number | null, championValue: number | null, rowCount: string | null, holdoutRowCount: string | null } | null } | null };
+
 export type DeployVersionMutationVariables = Exact<{
   input: MlDeployInput;
 }>;
@@ -1076,6 +1100,8 @@ export const stopExperiment: TypedDocument<StopExperimentMutation, StopExperimen
   {"name":"StopExperiment","text":"mutation StopExperiment($input:ExperimentStopInput!){experimentStop(input:$input){result{state}}}","sql":[]};
 export const shipVariation: TypedDocument<ShipVariationMutation, ShipVariationMutationVariables> =
   {"name":"ShipVariation","text":"mutation ShipVariation($input:ExperimentShipInput!){experimentShip(input:$input){result{state}}}","sql":[]};
+export const trainRegression: TypedDocument<TrainRegressionMutation, TrainRegressionMutationVariables> =
+  {"name":"TrainRegression","text":"mutation TrainRegression($input:MlTrainRegressionInput!){mlTrainRegression(input:$input){result{version deployed outcome metric value championVersion championValue rowCount holdoutRowCount}}}","sql":[]};
 export const deployVersion: TypedDocument<DeployVersionMutation, DeployVersionMutationVariables> =
   {"name":"DeployVersion","text":"mutation DeployVersion($input:MlDeployInput!){mlDeploy(input:$input){result}}","sql":[]};
 export const rollBack: TypedDocument<RollBackMutation, RollBackMutationVariables> =

@@ -384,7 +384,9 @@ export const texts = {
       despite: (reasons: string) => `despite ${reasons}`,
       like: "I like this",
       dismiss: "Not interested",
+      dismissTopic: "Not interested in this topic",
       thanks: "Noted. The next list follows it.",
+      unused: "Your answer is not used, because of your decisions on the page Privacy.",
       score: "score",
       empty: "There are no further recommendations for you.",
     },
@@ -663,6 +665,28 @@ export const texts = {
       former: "its value",
       outcome: "outcome",
       empty: "No version of this project has been compared yet.",
+    },
+    train: {
+      title: "Train a regression of your own",
+      explanation:
+        "On a table or view that you may read, with at most 20,000 rows. A part of the rows is held out; on them the version is compared with the one before it. The rows are not stored.",
+      project: "Name, such as own.grade",
+      source: "Table or view, with its schema",
+      id: "Column of the id",
+      label: "Column to predict",
+      features: "Features (empty: all columns)",
+      task: "Predict",
+      tasks: { regression: "a number", classification: "a class" },
+      algorithm: "Algorithm",
+      submit: "Train",
+      sql: "The SQL of this training",
+      done: (version: number, metric: string, value: string, rows: string, held: string) =>
+        `Version ${version} is trained on ${rows} rows: ${metric} ${value} on the ${held} that were held out.`,
+      outcomes: {
+        first: "It is the first one, and is deployed.",
+        better: "It is better than the deployed one, and has taken its place.",
+        other: (version: number, value: string) => `Version ${version} stays deployed, with ${value}.`,
+      },
     },
     importances: {
       title: (version: number) => `Importances of version ${version}`,

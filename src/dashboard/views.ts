@@ -99,7 +99,16 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "weeklyRelevance",
     "whyNot",
   ],
-  models: ["comparisons", "drift", "importances", "projectDeployments", "projectVersions", "projects", "scoreTenths"],
+  models: [
+    "comparisons",
+    "drift",
+    "importances",
+    "projectDeployments",
+    "projectVersions",
+    "projects",
+    "scoreTenths",
+    "trainRegression",
+  ],
   privacy: [
     "consents",
     "dataMap",

@@ -376,6 +376,7 @@
 --!include ml/registry/_class_label.sql
 --!include ml/registry/_divide.sql
 --!include ml/registry/train.sql
+--!include ml/registry/train_regression.sql
 --!include ml/registry/export_training_set.sql
 --!include ml/registry/_parsed_model.sql
 --!include ml/registry/_xgboost_link.sql

@@ -363,24 +363,40 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await close();
   });
 
-  test("the importances of a version are those of ml.importances", async () => {
+  test("an analyst trains a regression by a form, and reads its importances", async () => {
     await database.query(
       `create schema lab;
        create table lab.task as
        select id, id % 10 as pages, id % 7 as attempts, 3 * (id % 10) + id % 7 as minutes
-       from generate_series(1, 200) as id`,
+       from generate_series(1, 200) as id;
+       grant usage on schema lab to insights_analyst;
+       grant select on lab.task to insights_analyst`,
     );
-    await database.query("select from ml.train('own.minutes', 'regression', 'lab.task', 'id', 'minutes')");
-    const rows = await database.rows<{ feature: string; share: number }>("select * from ml.importances('own.minutes')");
-    const { page, close } = await open("analyst", "/models?project=own.minutes");
+    const { page, close } = await open("analyst", "/models");
+    const form = page.getByRole("region", { name: "Train a regression of your own" });
+    const fill = (name: string, value: string) => form.locator(`[name=${name}]`).fill(value);
+    await fill("project", "own.minutes");
+    await fill("source", "lab.task");
+    await fill("id", "id");
+    await fill("label", "minuts");
+    await form.getByRole("button", { name: "Train" }).click();
+    await form.getByText('Did you mean "minutes"?').waitFor();
+    await fill("label", "minutes");
+    await form.getByRole("button", { name: "Train" }).click();
+    await form.getByText("It is the first one, and is deployed.").waitFor();
+    expect(await form.locator("pre").textContent()).toContain("'own.minutes', 'lab.task', 'id', 'minutes'");
+    await page.waitForURL(/project=own\.minutes/);
+
+    const rows = await database.rows<{ share: number }>("select share from ml.importances('own.minutes')");
     const card = page.getByRole("region", { name: "Importances of version 1", exact: true });
     await card.getByRole("button", { name: "Table" }).click();
-    expect(await card.locator("tbody tr td:first-child").allTextContents()).toEqual(["pages", "attempts"]);
+    await expect.poll(() => card.locator("tbody tr td:first-child").allTextContents()).toEqual(["pages", "attempts"]);
     expect(await card.locator("tbody tr td:last-child").allTextContents()).toEqual(
       rows.map(({ share }) =>
         new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 }).format(share),
       ),
     );
+    expect(await violations(page)).toEqual([]);
     await close();
     await database.query("drop schema lab cascade");
   });
@@ -444,12 +460,31 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     const { page, close } = await open("learner", "/");
     const first = page.locator(".list li").first();
     const title = await first.locator("strong").textContent();
-    await first.getByRole("button", { name: "Not interested" }).click();
+    await first.getByRole("button", { name: "Not interested", exact: true }).click();
     await expect.poll(() => page.locator(".list strong").allTextContents(), { timeout: 30_000 }).not.toContain(title);
     const stored = await database.rows(
       "select from track.event join track.event_type using (event_type_id) where name = 'Recommendation Dismissed'",
     );
     expect(stored).toHaveLength(1);
+    await close();
+  });
+
+  test("the topic of a course is dismissed", async () => {
+    await database.query(
+      "update track.item set attributes = attributes || jsonb_build_object('subject', external_id) where kind = 'course'",
+    );
+    await database.query("select recommend.refresh_lists()");
+    const { page, close } = await open("learner", "/");
+    const first = page.locator(".list li").first();
+    await first.getByRole("button", { name: "Not interested in this topic" }).click();
+    await page.getByText("Noted. The next list follows it.").waitFor();
+    await expect
+      .poll(() =>
+        database.value(
+          "select count(*)::int from track.event join track.event_type using (event_type_id) where name = 'Topic Dismissed'",
+        ),
+      )
+      .toBe(1);
     await close();
   });
 
@@ -470,6 +505,11 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await page.getByText("Your request is recorded").waitFor();
     expect(await database.value("select kind from privacy.request")).toBe("erasure");
     await close();
+    // Without personalization, an answer is not used.
+    const list = await open("learner", "/");
+    await list.page.locator(".list li").first().getByRole("button", { name: "I like this" }).click();
+    await list.page.getByText("Your answer is not used, because of your decisions").waitFor();
+    await list.close();
   });
 
   test("a page of another role is not shown", async () => {

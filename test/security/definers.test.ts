@@ -300,6 +300,20 @@ const samples: Record<string, Record<string, string>> = {
   },
   "track.record_my_consents": { purposes: "null" },
   "track._store_items": { items: `'[{"external_id": "new", "kind": "course", "title": "New"}]'` },
+  "ml._train_rows": {
+    project: "'own.sample'",
+    task: "'regression'",
+    algorithm: "'linregr'",
+    source: "'lab.sample'",
+    id_column: "'id'",
+    label: "'y'",
+    names: "'{id,x,y}'",
+    types: "'{text,float8,float8}'",
+    source_rows: `(
+      select jsonb_agg(jsonb_build_object('id', n, 'x', n, 'y', 2 * n + n % 3)) from generate_series(1, 60) as n
+    )`,
+    seed: "1",
+  },
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
   "ml.mark_for_training": { project: "'analytics.dropout'", reason: "'erased'", versions: "'{}'" },
   "recommend.for_items": { items: "array[course]" },

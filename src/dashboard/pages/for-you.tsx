@@ -28,9 +28,9 @@ function Recommendations() {
   const rows = present(result?.recommendServeMe?.result);
   const answer = async (kind: string, { servingId, item }: Row): Promise<void> => {
     try {
-      await send(feedback, { input: { feedback: kind, servingId, item } });
-      setSaid(list.thanks);
-      if (kind === "dismiss") reload();
+      const { recommendFeedback } = await send(feedback, { input: { feedback: kind, servingId, item } });
+      setSaid(recommendFeedback?.result ? list.thanks : list.unused);
+      if (kind !== "like") reload();
     } catch (error) {
       setSaid(messageOf(error));
     }
@@ -69,6 +69,9 @@ function Recommendations() {
             </button>
             <button type="button" class="quiet" onClick={() => void answer("dismiss", row)}>
               {list.dismiss}
+            </button>
+            <button type="button" class="quiet" onClick={() => void answer("dismiss_topic", row)}>
+              {list.dismissTopic}
             </button>
           </li>
         ))}

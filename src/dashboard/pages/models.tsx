@@ -1,8 +1,11 @@
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import { useLocation } from "preact-iso";
+import { ActionCard } from "../action.tsx";
 import { Card } from "../card.tsx";
 import { bars, lines } from "../chart.tsx";
-import { type Loaded, metricOf, present, useLoaded } from "../data.ts";
-import { Choice, SettingsForm } from "../form.tsx";
+import { type Loaded, metricOf, present, send, useLoaded } from "../data.ts";
+import { Choice, Field, SettingsForm } from "../form.tsx";
 import * as format from "../format.ts";
 import {
   comparisons,
@@ -13,6 +16,7 @@ import {
   projects,
   projectVersions,
   scoreTenths,
+  trainRegression,
 } from "../operations.ts";
 import { useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
@@ -208,6 +212,103 @@ function ScoreTenths({ kind }: { kind: string }) {
   );
 }
 
+const algorithms = {
+  regression: ["elastic_net", "linregr"],
+  classification: ["elastic_net", "logregr", "mlogregr"],
+} as const;
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+/** The columns that are listed in a field, by commas. */
+const listed = (text: string | undefined): string[] | null =>
+  text === undefined ? null : text.split(",").map((name) => name.trim());
+
+function TrainForm({ onTrained }: { onTrained: (project: string) => void }) {
+  const { train } = of;
+  const [task, setTask] = useState<keyof typeof algorithms>("regression");
+  const [sql, setSql] = useState<string>();
+  return (
+    <ActionCard
+      title={train.title}
+      explanation={train.explanation}
+      isWide
+      actions={[
+        {
+          label: train.submit,
+          async run({ project = "", source = "", id = "", label = "", features, algorithm = "elastic_net" }) {
+            const columns = listed(features);
+            setSql(
+              [
+                "select *",
+                "from ml.train_regression(",
+                `  ${[project, source, id, label].map(literal).join(", ")},`,
+                ...(columns === null ? [] : [`  features => array[${columns.map(literal).join(", ")}],`]),
+                `  task => ${literal(task)}, algorithm => ${literal(algorithm)}`,
+                ");",
+              ].join("\n"),
+            );
+            const { mlTrainRegression } = await send(trainRegression, {
+              input: { project, sourceTable: source, idColumn: id, label, features: columns, task, algorithm },
+            });
+            const trained = mlTrainRegression?.result;
+            if (!trained) return undefined;
+            onTrained(project);
+            const { version, metric, value, outcome, championVersion, championValue } = trained;
+            return [
+              train.done(
+                version ?? 0,
+                metric ?? "",
+                format.metric(value),
+                format.figure(trained.rowCount),
+                format.figure(trained.holdoutRowCount),
+              ),
+              outcome === "first" || outcome === "better"
+                ? train.outcomes[outcome]
+                : train.outcomes.other(championVersion ?? 0, format.metric(championValue)),
+            ].join(" ");
+          },
+        },
+      ]}
+      below={
+        sql !== undefined && (
+          <details open>
+            <summary>{train.sql}</summary>
+            <pre>{sql}</pre>
+          </details>
+        )
+      }
+    >
+      <Field label={train.project} name="project" value="own." isRequired />
+      <Field label={train.source} name="source" isRequired />
+      <Field label={train.id} name="id" isRequired />
+      <Field label={train.label} name="label" isRequired />
+      <Field label={train.features} name="features" />
+      <label>
+        {train.task}
+        <select
+          name="task"
+          value={task}
+          onChange={({ currentTarget }) => setTask(currentTarget.value as keyof typeof algorithms)}
+        >
+          {Object.entries(train.tasks).map(([value, name]) => (
+            <option key={value} value={value}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        {train.algorithm}
+        <select name="algorithm">
+          {algorithms[task].map((name) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+      </label>
+    </ActionCard>
+  );
+}
+
 /** One project: its versions, how they compare, and the chosen version in detail. */
 function Figures({ project, children }: { project: Project; children: ComponentChildren }) {
   const { projectId, name } = project;
@@ -287,27 +388,46 @@ function Figures({ project, children }: { project: Project; children: ComponentC
   );
 }
 
-/** The registry of models: how good each version is, why it was deployed, and whether its inputs have moved. */
+/**
+ * The registry of models: how good each version is, why it was deployed, and whether its inputs have moved; and a form
+ * that trains a regression of one's own.
+ */
 export default function Models() {
   const { project, days } = useSettings();
-  const { result, error } = useLoaded(projects, {});
+  const { path, route } = useLocation();
+  const [turn, setTurn] = useState(0);
+  const { result, error, reload } = useLoaded(projects, {});
   if (error !== undefined) return <p class="note bad">{error.message}</p>;
   if (result === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
   const known = present(result.mlProjects?.nodes);
   const chosen = known.find(({ name }) => name === project) ?? known[0];
-  if (chosen === undefined) return <p class="note">{of.none}</p>;
   return (
-    <Figures key={chosen.projectId} project={chosen}>
-      <SettingsForm label={of.project} fixed={{ days: String(days) }}>
-        {() => (
-          <Choice
-            label={of.project}
-            name="project"
-            value={chosen.name}
-            choices={known.map(({ name }) => [name, name])}
-          />
-        )}
-      </SettingsForm>
-    </Figures>
+    <>
+      {chosen === undefined ? (
+        <p class="note">{of.none}</p>
+      ) : (
+        <Figures key={`${chosen.projectId} ${turn}`} project={chosen}>
+          <SettingsForm label={of.project} fixed={{ days: String(days) }}>
+            {() => (
+              <Choice
+                label={of.project}
+                name="project"
+                value={chosen.name}
+                choices={known.map(({ name }) => [name, name])}
+              />
+            )}
+          </SettingsForm>
+        </Figures>
+      )}
+      <div class="cards">
+        <TrainForm
+          onTrained={(name) => {
+            reload();
+            setTurn((before) => before + 1);
+            route(`${path}?${new URLSearchParams({ project: name, days: String(days) })}`);
+          }}
+        />
+      </div>
+    </>
   );
 }

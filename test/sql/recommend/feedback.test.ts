@@ -53,6 +53,18 @@ describe("recommend.feedback", () => {
       }
     }));
 
+  test("the topic of an item that has none is not dismissed", () =>
+    database.as("postgres", {}, async (db) => {
+      await db.query("update track.item set attributes = attributes - 'subject' where external_id in ('law-1', 'law')");
+      await db.query("update track.item set parent_item_id = null where external_id = 'law-1'");
+      await db.query("select set_config('role', 'insights_learner', true), set_config('insights.person', 'p0', true)");
+      await db.query("select track.sign_in()");
+      const error = await db.rejects("select recommend.feedback('dismiss_topic', 'law-1')");
+      expect(`${error.code} ${error.message}`).toBe('CF001 item "law-1" has no topic');
+      expect(error.hint).toContain('"subject"');
+      expect(await answer(db, { feedback: "dismiss_topic", topic: "law" })).toBe(true);
+    }));
+
   test("a like makes the item a reason, and a bad rating does not", () =>
     learner("p0", async (db) => {
       const [liked = "", rated = ""] = free("p0").filter((item) => item.startsWith("law"));

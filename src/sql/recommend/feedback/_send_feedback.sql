@@ -84,6 +84,22 @@ begin
     );
   end if;
 
+  if _send_feedback.feedback = 'dismiss_topic' and v_topic is null
+    and not exists (select from recommend._topics(array[v_item_id]))
+  then
+    perform common.refuse(
+      'CF001',
+      format(
+        'item "%s" has no topic',
+        (select left(known.external_id, 100) from track.item as known where known.item_id = v_item_id)
+      ),
+      format(
+        'Dismiss the item, or state the topics of items in the attribute "%s".',
+        (select left(setting.topic_attribute, 100) from recommend.setting)
+      )
+    );
+  end if;
+
   if _send_feedback.feedback <> 'rate' then
     if _send_feedback.value is not null then
       perform common.refuse('CF001', format('value is %s', _send_feedback.value), 'A value belongs to rate.');

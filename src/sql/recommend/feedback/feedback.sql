@@ -34,7 +34,8 @@ interested in `topic`, or in the topic of the item) or `withdraw` (revokes the e
 topic). `serving_id` connects the answer with the row of the list; the item may then be left out.
 The answer is an event (see `docs/events.md`) that `track.ingest` stores. Returns whether it is used: false when the
 person has opted out of personalization or of what the event is stored for.
-Errors: CF002 for an unknown `feedback` or item (names the nearest), CF001 for missing or contradictory arguments,
+Errors: CF002 for an unknown `feedback` or item (names the nearest), CF001 for missing or contradictory arguments and
+for the topic of an item without one,
 CF005 for a `serving_id` that is too old or of another person and when no person is signed in, CF009 for one that is
 not a valid one, CF008 for a topic of more than 500 characters, and those of the event.
 $$;
