@@ -61,11 +61,15 @@ function partsOf(request: Request, messages: readonly Translated[]): Messages[] 
 /**
  * The result of a message depends on what was stored of its person and browser before, by their own requests or by
  * others with another cookie or signal: a request is left for the next transaction when it names a person or browser
- * whom such another one names.
+ * whom such another one names. An opt-out signal is for all browsers of the person, which are known in the database
+ * alone: the requests of a transaction have the same one.
  */
 function newGroup(): (part: Messages) => boolean {
   const named = new Map<string, string>();
+  let optOut: string | undefined;
   return (part) => {
+    optOut ??= part.request.optOut;
+    if (part.request.optOut !== optOut) return false;
     const request = JSON.stringify(part.request);
     if ([...part.names].some((each) => (named.get(each) ?? request) !== request)) return false;
     for (const each of part.names) named.set(each, request);

@@ -164,7 +164,42 @@ test("requests of several people and browsers in one transaction: as if each had
         expect(states[1]).toEqual(states[0]);
       },
     ),
-    { numRuns: runs(60, 30, database.native) },
+    {
+      numRuns: runs(60, 30, database.native),
+      // The opt-out of a person by one of her browsers, which the next request does not name.
+      examples: [
+        [
+          [],
+          "learner",
+          [
+            {
+              person: "ada",
+              cookie: "",
+              optOut: "",
+              userAgent: "",
+              messages: [
+                { does: "identify", browser: "b2", named: false },
+                { does: "event", browser: "b1", named: false },
+              ],
+            },
+            {
+              person: "ada",
+              cookie: "",
+              optOut: "gpc,dnt",
+              userAgent: "",
+              messages: [{ does: "event", browser: "b2", named: false }],
+            },
+            {
+              person: "ada",
+              cookie: "",
+              optOut: "",
+              userAgent: "",
+              messages: [{ does: "event", browser: "b1", named: true }],
+            },
+          ],
+        ],
+      ],
+    },
   );
   expect(grouped).toBeGreaterThan(10);
 });
