@@ -59,20 +59,17 @@ function partsOf(request: Request, messages: readonly Translated[]): Messages[] 
 }
 
 /**
- * The result of a message depends on what was stored of its person and browser before, by their own requests or by
- * others with another cookie or signal: a request is left for the next transaction when it names a person or browser
- * whom such another one names. An opt-out signal is for all browsers of the person, which are known in the database
- * alone: the requests of a transaction have the same one.
+ * The result of a message depends on what was stored of its person and browser before: a request is left for the next
+ * transaction when it names a person or browser whom another one names. An opt-out signal is for all browsers of the
+ * person, which are known in the database alone: the requests of a transaction have the same signal.
  */
 function newGroup(): (part: Messages) => boolean {
-  const named = new Map<string, string>();
+  const named = new Set<string>();
   let optOut: string | undefined;
   return (part) => {
     optOut ??= part.request.optOut;
-    if (part.request.optOut !== optOut) return false;
-    const request = JSON.stringify(part.request);
-    if ([...part.names].some((each) => (named.get(each) ?? request) !== request)) return false;
-    for (const each of part.names) named.set(each, request);
+    if (part.request.optOut !== optOut || [...part.names].some((name) => named.has(name))) return false;
+    for (const name of part.names) named.add(name);
     return true;
   };
 }
