@@ -60,7 +60,7 @@ function partsOf(request: Request, messages: readonly Translated[]): Messages[] 
 
 /**
  * The result of a message depends on what was stored of its person and browser before: a request is left for the next
- * transaction when it names a person or browser whom another one names. An opt-out signal is for all browsers of the
+ * transaction when it names, or comes from, a person or browser of another one. An opt-out signal is for all browsers of the
  * person, which are known in the database alone: the requests of a transaction have the same signal.
  */
 function newGroup(): (part: Messages) => boolean {
@@ -68,8 +68,10 @@ function newGroup(): (part: Messages) => boolean {
   let optOut: string | undefined;
   return (part) => {
     optOut ??= part.request.optOut;
-    if (part.request.optOut !== optOut || [...part.names].some((name) => named.has(name))) return false;
-    for (const name of part.names) named.add(name);
+    const { person, browser } = part.request;
+    const names = [...part.names, person, browser].filter((name) => name !== "");
+    if (part.request.optOut !== optOut || names.some((name) => named.has(name))) return false;
+    for (const name of names) named.add(name);
     return true;
   };
 }
