@@ -21,16 +21,16 @@ interface Request {
 interface Messages extends Part {
   texts: string[];
   request: Request;
-  /** The people and browsers that the messages name. */
+  /** The people and browsers that the messages name, and those that they come from. */
   names: ReadonlySet<string>;
 }
 
 const name = z.union([z.string(), z.number()]).transform(String).catch("");
 const people = z.object({ userId: name, anonymousId: name, previousId: name });
 
-/** The names of people and browsers in messages. */
-function namesOf(messages: readonly Translated[]): ReadonlySet<string> {
-  const names = new Set<string>();
+/** The names of people and browsers in messages, and those of their request. */
+function namesOf({ person, browser }: Request, messages: readonly Translated[]): ReadonlySet<string> {
+  const names = new Set([person, browser].filter((name) => name !== ""));
   for (const message of messages) {
     const { data } = people.safeParse(message);
     for (const each of [data?.userId, data?.anonymousId, data?.previousId]) if (each) names.add(each);
@@ -51,7 +51,7 @@ function partsOf(request: Request, messages: readonly Translated[]): Messages[] 
       bytes += size;
       end += 1;
     }
-    const names = namesOf(messages.slice(start, end));
+    const names = namesOf(request, messages.slice(start, end));
     parts.push({ texts: texts.slice(start, end), count: end - start, bytes, request, names });
     start = end;
   }
@@ -60,17 +60,15 @@ function partsOf(request: Request, messages: readonly Translated[]): Messages[] 
 
 /**
  * The result of a message depends on what was stored of its person and browser before: a request is left for the next
- * transaction when it names, or comes from, a person or browser of another one. An opt-out signal is for all browsers of the
- * person, which are known in the database alone: the requests of a transaction have the same signal.
+ * transaction when it names, or comes from, a person or browser of another one. An opt-out signal is for all browsers
+ * of the person, which are known in the database alone: the requests of a transaction have the same signal.
  */
 function newGroup(): (part: Messages) => boolean {
   const named = new Set<string>();
   let optOut: string | undefined;
-  return (part) => {
-    optOut ??= part.request.optOut;
-    const { person, browser } = part.request;
-    const names = [...part.names, person, browser].filter((name) => name !== "");
-    if (part.request.optOut !== optOut || names.some((name) => named.has(name))) return false;
+  return ({ names, request }) => {
+    optOut ??= request.optOut;
+    if (request.optOut !== optOut || [...names].some((name) => named.has(name))) return false;
     for (const name of names) named.add(name);
     return true;
   };

@@ -19,6 +19,7 @@ import {
   trainRegression,
 } from "../operations.ts";
 import { useSettings } from "../settings.ts";
+import { queryInSql } from "../sql.ts";
 import { texts } from "../texts.ts";
 
 const of = texts.models;
@@ -217,7 +218,19 @@ const algorithms = {
   classification: ["elastic_net", "logregr", "mlogregr"],
 } as const;
 
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+const training = {
+  sql: [
+    [
+      "select *",
+      "from ml.train_regression(",
+      "  $project, $source, $id, $label",
+      "  features => $features",
+      "  task => $task",
+      "  algorithm => $algorithm",
+      ")",
+    ],
+  ],
+};
 
 /** The columns that are listed in a field, by commas. */
 const listed = (text: string | undefined): string[] | null =>
@@ -237,16 +250,7 @@ function TrainForm({ onTrained }: { onTrained: (project: string) => void }) {
           label: train.submit,
           async run({ project = "", source = "", id = "", label = "", features, algorithm = "elastic_net" }) {
             const columns = listed(features);
-            setSql(
-              [
-                "select *",
-                "from ml.train_regression(",
-                `  ${[project, source, id, label].map(literal).join(", ")},`,
-                ...(columns === null ? [] : [`  features => array[${columns.map(literal).join(", ")}],`]),
-                `  task => ${literal(task)}, algorithm => ${literal(algorithm)}`,
-                ");",
-              ].join("\n"),
-            );
+            setSql(queryInSql(training, { project, source, id, label, features: columns, task, algorithm }));
             const { mlTrainRegression } = await send(trainRegression, {
               input: { project, sourceTable: source, idColumn: id, label, features: columns, task, algorithm },
             });
@@ -297,14 +301,7 @@ function TrainForm({ onTrained }: { onTrained: (project: string) => void }) {
           ))}
         </select>
       </label>
-      <label>
-        {train.algorithm}
-        <select name="algorithm">
-          {algorithms[task].map((name) => (
-            <option key={name}>{name}</option>
-          ))}
-        </select>
-      </label>
+      <Choice label={train.algorithm} name="algorithm" choices={algorithms[task].map((name) => [name, name])} />
     </ActionCard>
   );
 }
