@@ -3,10 +3,7 @@ import { InsightsError } from "../src/errors.ts";
 import { defineTask } from "../src/worker/define-task.ts";
 import { refreshAll } from "../src/worker/refresh.ts";
 
-/**
- * Refreshes all data derived from events and decisions: changed names, sessions, each consumer of `track.consumer`. Counts
- * the durations of lists.
- */
+/** Refreshes all data derived from events, decisions and lists: changed names, sessions, each consumer of `track.consumer`. */
 export default defineTask({
   name: "refresh",
   payload: z.object({ most_people: z.int().min(1).optional() }),
@@ -21,8 +18,6 @@ export default defineTask({
   },
   async run({ most_people: mostPeople }, tools) {
     const { steps, failed } = await refreshAll(tools.call, { mostPeople, stopping: () => tools.stopping });
-    const count = () => tools.call<{ calls: string }>("select recommend.refresh_serving_times() as calls");
-    while (!tools.stopping && Number((await count())[0]?.calls) > 0);
     if (failed.length > 0) throw new InsightsError(`failed: ${failed.join("; ")}`);
     return { rows: Math.max(...Object.values(steps).map(({ people }) => people)), detail: { steps } };
   },

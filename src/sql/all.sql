@@ -1281,10 +1281,12 @@
 --!include recommend/feedback/_read_serving_id.sql
 --!include recommend/feedback/_event_types_named.sql
 --!include recommend/feedback/_named_servings.sql
+--!include recommend/feedback/_people_who_refuse.sql
 --!include recommend/feedback/_answers.sql
---!include recommend/feedback/refresh_impressions.sql
---!include recommend/feedback/_may_record.sql
 --!include recommend/feedback/_served_rows.sql
+--!include recommend/feedback/refresh_impressions.sql
+--!include recommend/feedback/collect_servings.sql
+--!include recommend/feedback/_may_record.sql
 --!include recommend/feedback/_record_list.sql
 --!include recommend/feedback/_recently_shown.sql
 --!include recommend/rules/_rules_of.sql
@@ -1407,7 +1409,6 @@
 --!include recommend/feedback/serve_items.sql
 --!include recommend/feedback/serving_report.sql
 --!include recommend/times/serving_times.sql
---!include recommend/times/refresh_serving_times.sql
 --!include recommend/feedback/off_policy_estimate.sql
 --!include recommend/functions/erase.sql
 --!include recommend/access/_export_interactions.sql

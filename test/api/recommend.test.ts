@@ -111,6 +111,7 @@ test("a visitor is served a list for items, and her browser's events join it", a
   );
   expect(errors).toEqual([]);
   const [first]: Row[] = data.recommendServeItems.result;
+  await refresh(database);
   const before = Number(await database.value("select count(*) from recommend.impression"));
   await ask("visitor", "mutation ($batch: JSON!) { trackIngest(input: {batch: $batch}) { result { accepted } } }", {
     batch: [

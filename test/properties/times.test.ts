@@ -180,7 +180,10 @@ const steps: Record<string, string> = {
   "a list that is recorded": "select count(*) from recommend.serve_person('t', 3)",
   "durations of lists by hour":
     "select extract(minute from name::timestamp) as minute, call_count > 0 as is_measured from recommend.serving_times('2025-03-30 01:30Z', now() + interval '1 hour', 'hour')",
-  "durations that are counted": "select recommend.refresh_serving_times() > 0 as any",
+  "lists that are stored, and durations that are counted": "select recommend.collect_servings(2000) > 0 as any",
+  "people that are queued from a time on":
+    "select track.queue_people('recommend.interaction', array[track.find_person('t')], array['2025-03-30 01:30Z'::timestamptz])",
+  "their refresh": "select people from track.refresh(step => 'recommend.interaction')",
   "report of lists":
     "select served_count from recommend.serving_report('2025-03-30 01:30Z', now() + interval '1 hour', 'basis') order by 1",
   "first lists of variations": "select count(*) from recommend.exposures(array[track.find_person('t')])",

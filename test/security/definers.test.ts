@@ -477,7 +477,6 @@ const samples: Record<string, Record<string, string>> = {
   },
   "recommend.drop_rule": { name: "'language'" },
   "recommend._may_record": { person_id: "1" },
-  "recommend.refresh_serving_times": { most_calls: "10" },
   "recommend.feedback": { feedback: "'click'", item: "null", value: "null", topic: "null" },
   "recommend.person_feedback": { feedback: "'rate'", value: "5", topic: "null", serving_id: "null" },
   "recommend.off_policy_estimate": { policy: "'popularity'", outcome: "'clicked'" },

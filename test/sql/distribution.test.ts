@@ -398,6 +398,7 @@ describe("the list", () => {
     expect(rows.map(({ name }) => name)).toEqual([
       "privacy.request",
       "privacy.restriction",
+      "recommend.serving_call",
       "track.identity",
       "track.item_role",
       "track.person",

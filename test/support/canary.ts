@@ -445,6 +445,8 @@ export async function makeCanary(database: TestDatabase, word: string): Promise<
     ]);
   });
   await refresh(database);
+  // A list that the next refresh stores.
+  await database.query("select recommend.serve_person($1)", [user]);
 }
 
 /** The columns that contain a text of a pattern, in all tables of all schemas. */

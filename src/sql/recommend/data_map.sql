@@ -49,6 +49,22 @@ values
     'Items from which the recommended one was drawn.', null
   ),
   (
+    'recommend', 'serving_call', 'person_id', 'person', 'personalization', 'deleted',
+    'Person to whom a list was served, until the next refresh.', null
+  ),
+  (
+    'recommend', 'serving_call', 'identity_id', 'identity', 'personalization', 'deleted',
+    'Identity for which a list was made, until the next refresh.', null
+  ),
+  (
+    'recommend', 'serving_call', 'serving_ids', 'behaviour', 'personalization', 'deleted',
+    'Rows of a list that was served, until the next refresh.', null
+  ),
+  (
+    'recommend', 'serving_call', 'scores', 'behaviour', 'personalization', 'deleted',
+    'Scores of the rows of a list that was served, until the next refresh.', null
+  ),
+  (
     'recommend', 'evaluation_person', 'person_id', 'person', 'personalization', 'deleted',
     'Person that an evaluation of recommenders is running on.', null
   ),

@@ -85,7 +85,15 @@ grant select on recommend.list_parameters to insights_reader, insights_analyst, 
 drop policy if exists all_rows on recommend.list_parameters;
 create policy all_rows on recommend.list_parameters for select using (true);
 
-grant select on recommend.serving_call, recommend.serving_time to insights_reader, insights_admin, insights_worker;
+-- Not the lists, which are of people.
+revoke select on recommend.serving_call from insights_admin, insights_worker;
+grant select (hour_at, function_name, kind, model_id, item_count, seconds) on recommend.serving_call
+to insights_admin, insights_worker;
+grant select on recommend.serving_call to insights_reader, insights_learner;
+grant select on recommend.serving_time to insights_reader, insights_admin, insights_worker;
+drop policy if exists own on recommend.serving_call;
+create policy own on recommend.serving_call for select to insights_learner
+using (person_id <> 0 and person_id = nullif(current_setting('insights.person_id', true), '')::bigint);
 drop policy if exists all_rows on recommend.serving_call;
 create policy all_rows on recommend.serving_call for select to insights_reader, insights_admin, insights_worker
 using (true);

@@ -953,9 +953,9 @@ comment on table recommend.impression is $$
 @foreignKey (item_id) references track.item (item_id)
 @foreignKey (experiment_id) references experiment.experiment (experiment_id)
 Recommended items that were served to people or seen by them, one row per row of a list.
-`recommend.serve_me` and its variants insert the rows that they return; a row of a list of `recommend.for_me` is added
-when an event names its `serving_id`. The columns from `seen_at` on are computed from the events of the person, in any
-order of arrival. Rows follow their identity in merges of people.
+The rows that `recommend.serve_me` and its variants return are added by the next refresh (`track.refresh`); a row of a
+list of `recommend.for_me` is added when an event names its `serving_id`. The columns from `seen_at` on are computed
+from the events of the person, in any order of arrival. Rows follow their identity in merges of people.
 $$;
 comment on column recommend.impression.person_id is $$Person.$$;
 comment on column recommend.impression.serving_key is $$Signature of the `serving_id`.$$;
@@ -1010,10 +1010,10 @@ $$;
 
 create index impression_listed on recommend.impression using brin (listed_at);
 
-insert into track.consumer (consumer, position, refresh, inputs, description)
+insert into track.consumer (consumer, position, refresh, inputs, description, collect_function)
 values (
   'recommend.impression', 3, 'recommend.refresh_impressions', '{event,enrolment,decision,identity}',
-  'The answers of people to what was recommended to them.'
+  'The answers of people to what was recommended to them.', 'recommend.collect_servings'
 );
 
 insert into track.distribution (schema_name, table_name, column_name, colocated_with, description)
@@ -1785,14 +1785,22 @@ create table recommend.serving_call (
   kind text not null,
   model_id bigint,
   item_count int not null check (item_count >= 0),
-  seconds float8 not null check (seconds >= 0)
-);
+  seconds float8 not null check (seconds >= 0),
+  person_id bigint,
+  identity_id bigint,
+  serving_ids text[],
+  scores float8[]
+)
+-- A list of 50 rows stays in its row, and is not compressed: it is there for a minute.
+with (toast_tuple_target = 8160);
 
 comment on table recommend.serving_call is $$
 @behavior -*
-Calls of `recommend.serve_me` and its variants that `recommend.refresh_serving_times` has not counted yet.
-Append-only, so that no call waits for another one. Without the person and the time of the list, and without a key,
-whose index would take as long as the row: a publication of logical replication identifies a row by all of its columns.
+Calls of `recommend.serve_me` and its variants since the last refresh, with their lists.
+`recommend.collect_servings` stores the lists in `recommend.impression`, counts the durations and deletes the rows.
+Append-only, so that no call waits for another one, and one row for a list, so that the record takes a small part of the
+time of the list. Without a key, whose index would take as long as the row: a publication of logical replication
+identifies a row by all of its columns.
 $$;
 comment on column recommend.serving_call.hour_at is $$Start of the hour of the call, in UTC.$$;
 comment on column recommend.serving_call.function_name is $$Function that was called, such as `serve_me`.$$;
@@ -1804,6 +1812,18 @@ comment on column recommend.serving_call.item_count is $$Number of rows of the l
 comment on column recommend.serving_call.seconds is $$
 Duration of the call with its record, in seconds, until this row was stored.
 $$;
+comment on column recommend.serving_call.person_id is $$
+Person to whom the list was served, at that time; null for a list that is only counted.
+$$;
+comment on column recommend.serving_call.identity_id is $$
+Identity for which the list was made; null for a list that is only counted.
+$$;
+comment on column recommend.serving_call.serving_ids is $$
+The `serving_id` of each row of the list; null for a list that is only counted.
+$$;
+comment on column recommend.serving_call.scores is $$Scores of the rows of the list, in the same order.$$;
+
+create index serving_call_person on recommend.serving_call (person_id) where person_id is not null;
 
 create table recommend.serving_time (
   hour_at timestamptz not null,

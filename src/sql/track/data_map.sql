@@ -322,7 +322,8 @@ from (
     ('track', 'changed', '{changed_id}', 'Random keys.'),
     ('track', 'changed', '{consumer}', 'Names of functions, tables or tasks of the installation.'),
     (
-      'track', 'consumer', '{consumer,refresh,inputs,description,reads_set,incomplete_sets,forget_function}',
+      'track', 'consumer',
+      '{consumer,refresh,inputs,description,reads_set,incomplete_sets,forget_function,collect_function}',
       'Names of functions, tables or tasks of the installation.'
     ),
     (

@@ -1405,7 +1405,8 @@ create table track.consumer (
   description text not null,
   reads_set text check (reads_set ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
   incomplete_sets text check (incomplete_sets ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
-  forget_function text check (forget_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$')
+  forget_function text check (forget_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'),
+  collect_function text check (collect_function ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$')
 );
 
 comment on table track.consumer is $$
@@ -1435,6 +1436,11 @@ comment on column track.consumer.forget_function is $$
 Name of a function of `people bigint[], times timestamptz[]`; null: it needs none.
 `track.forget_import` calls it before it deletes events of these people and times, so that the refresh does not keep
 what outlives events that a rule of retention deletes.
+$$;
+comment on column track.consumer.collect_function is $$
+Name of a function of `most int` that returns an integer; null: it needs none.
+`track.refresh` calls it before the refresh of the consumer, under the same lock. It stores at most `most` rows of a
+queue of the room, queues the people whose data changes with them, and returns the number of rows.
 $$;
 
 create table track.changed (

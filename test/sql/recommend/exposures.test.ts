@@ -235,6 +235,7 @@ describe("recommend.exposures", () => {
       await list(db, `recommend.serve_person('${one}', 2)`);
       await list(db, `recommend.serve_person('${one}', 4)`);
       await become(db, "postgres");
+      await db.query("select track.refresh(100000)");
       const both = [
         { person: zero, variation: 0, identity: zero, is_now: true },
         { person: one, variation: 1, identity: one, is_now: true },
@@ -296,13 +297,10 @@ describe("recommend.exposures", () => {
       ]);
       const rows = await forPerson(db, "p6", 1);
       await stopExperiment(db, id);
-      await db.query(
-        `select recommend._record_list(
-           array(select jsonb_populate_record(null::recommend.recommendation, row) from jsonb_array_elements($1) as row),
-           'serve_person', 'course', clock_timestamp()
-         )`,
-        [JSON.stringify(rows)],
-      );
+      await db.query("select recommend._record_list($1, array[0.5], 'serve_person', 'course', clock_timestamp())", [
+        rows.map(({ serving_id }) => serving_id),
+      ]);
+      await db.query("select track.refresh(100000)");
       expect(await db.rows("select experiment_id from recommend.impression")).toEqual([{ experiment_id: id }]);
     }));
 
@@ -324,6 +322,7 @@ describe("recommend.exposures", () => {
         },
       ]);
       await list(db, "recommend.serve_person('browser', 2)");
+      await db.query("select track.refresh(100000)");
       const { variation } = (await exposed(db, ["browser"]))[0] ?? {};
       expect(variation).toBeTypeOf("number");
       await send(db, [{ type: "alias", messageId: "alias", userId: "p7", previousId: "browser" }]);
@@ -352,6 +351,7 @@ describe("recommend.exposures", () => {
       ]);
       const [, one] = await byVariation(db);
       await list(db, `recommend.serve_person('${one}', 1)`);
+      await db.query("select track.refresh(100000)");
       const rows = await db.value<{ experiment: string; variation: string }[]>(
         "select privacy.export_person($1) -> 'data' -> 'recommend.impression'",
         [one],

@@ -20,6 +20,7 @@ const list = (db: Queries, call: string): Promise<Recommendation[]> =>
 const comparable = (rows: Recommendation[]) => rows.map(({ serving_id: _, ...row }) => ({ ...row, next_page: null }));
 const stored = async (db: Queries) => {
   await become(db, "postgres");
+  await db.query("select track.refresh(100000)");
   return (await impressions(db)).map(({ person, item, rank, is_served, seen_at }) => ({
     person,
     item,

@@ -23,6 +23,7 @@ const become = async (db: Queries, role: string, person = ""): Promise<void> => 
 /** The stored rows of all people. */
 const stored = async (db: Queries) => {
   await become(db, "postgres");
+  await db.query("select track.refresh(100000)");
   return (await impressions(db)).map(({ person, item, rank, is_served, seen_at }) => ({
     person,
     item,
@@ -160,15 +161,12 @@ describe("what a learner cannot record", () => {
       const [ofAnother] = await list(db, "recommend.for_person('p1', 1)");
       await become(db, "insights_learner", "p0");
       const [mine] = await list(db, "recommend.for_me(1)");
-      const record = (row: unknown) =>
-        db.rejects(
-          `select recommend._record_list(
-             array[jsonb_populate_record(null::recommend.recommendation, $1)], 'serve_me', 'course', now()
-           )`,
-          [JSON.stringify(row)],
-        );
+      const record = (row: { serving_id: string } | undefined) =>
+        db.rejects("select recommend._record_list(array[$1], array[0.5], 'serve_me', 'course', now())", [
+          row?.serving_id,
+        ]);
       for (const role of ["insights_visitor", "insights_learner", "insights_admin", "insights_worker"])
-        for (const row of [mine, ofAnother, { ...mine, serving_id: "0.1.1.0.0.0.model" }]) {
+        for (const row of [mine, ofAnother, { serving_id: "0.1.1.0.0.0.model" }]) {
           await become(db, role, "p0");
           await db.query("savepoint attack");
           const error = await record(row);
@@ -221,6 +219,10 @@ describe("what a learner cannot record", () => {
         "insert into recommend.impression (person_id, serving_key, item_id, rank, basis, listed_at, is_served) values (1, gen_random_uuid(), 1, 1, 'model', now(), true)",
         "update recommend.impression set clicked_at = now()",
         "delete from recommend.impression",
+        "insert into recommend.serving_call (hour_at, function_name, kind, item_count, seconds) values (now(), 'x', 'course', 0, 0)",
+        "update recommend.serving_call set person_id = 1",
+        "delete from recommend.serving_call",
+        "select recommend.collect_servings(1)",
         "select * from recommend.secret",
         "select recommend.refresh_impressions('{1}', '{-infinity}', '{infinity}')",
         "select recommend._move_impressions('{1}')",
@@ -270,6 +272,7 @@ describe("the record of a list", () => {
       await become(db, "insights_learner", "p0");
       const served = await list(db, "recommend.serve_me(6)");
       await become(db, "postgres");
+      await db.query("select track.refresh(100000)");
       expect(
         await db.rows(
           `select
@@ -318,6 +321,7 @@ describe("the record of a list", () => {
       const served = await list(db, "recommend.serve_me(2)");
       expect(served[0]?.serving_id).toBe(first?.serving_id);
       await become(db, "postgres");
+      await db.query("select track.refresh(100000)");
       const recordedRows = served.map(({ rank, score }) => ({
         rank,
         is_served: true,

@@ -36,6 +36,7 @@ test("records what for_person returns, for the person and for the browser", () =
     await become(db, "insights_admin");
     expect(await list(db, "recommend.serve_person('who is this')")).toHaveLength(10);
     await become(db, "postgres");
+    await db.query("select track.refresh(100000)");
     const place = (row: { person: string; rank: number }) => row.person + row.rank;
     expect(
       (await impressions(db))

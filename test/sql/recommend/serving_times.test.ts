@@ -64,14 +64,26 @@ test("each call of a function that serves is measured, with its model, also wher
       expect(row.mean_ms).toBeLessThan(60_000);
       expect(row.ms_per_item).toBeCloseTo((row.mean_ms * row.call_count) / row.item_count, 9);
     }
-    // Nothing in it is of a person.
+    // Those for no person, without consent or without a row are of no person, and the durations are of none.
     await become(db, "postgres");
+    expect(
+      await db.rows(
+        `select item_count, person_id = track.find_person('p0') as is_hers, identity_id is null as is_without, serving_ids is null as is_bare
+         from recommend.serving_call order by item_count`,
+      ),
+    ).toEqual([
+      { item_count: 0, is_hers: null, is_without: true, is_bare: true },
+      { item_count: 2, is_hers: null, is_without: true, is_bare: true },
+      { item_count: 3, is_hers: true, is_without: false, is_bare: false },
+      { item_count: 4, is_hers: null, is_without: true, is_bare: true },
+      { item_count: 5, is_hers: null, is_without: true, is_bare: true },
+    ]);
     expect(
       await db.value(
         `select string_agg(attname, ' ' order by attnum) from pg_attribute
-         where attrelid = 'recommend.serving_call'::regclass and attnum > 0`,
+         where attrelid = 'recommend.serving_time'::regclass and attnum > 0`,
       ),
-    ).toBe("hour_at function_name kind model_id item_count seconds");
+    ).toBe("hour_at function_name kind model_id counts items seconds");
   }));
 
 test("the answer is the same before and after the calls are counted, in any number of steps", () =>
@@ -119,16 +131,16 @@ test("the answer is the same before and after the calls are counted, in any numb
     expect(before[0]?.[0]?.p50_ms).toBeGreaterThanOrEqual(2 / Math.SQRT2);
     expect(before[0]?.[0]?.p50_ms).toBeLessThanOrEqual(2.1 * Math.SQRT2);
     expect(before[0]?.[0]?.p99_ms).toBeCloseTo(131_072, 6);
-    await become(db, "insights_worker");
-    expect(await db.value("select recommend.refresh_serving_times(5)::int")).toBe(5);
+    expect(await db.value("select recommend.collect_servings(5)")).toBe(5);
     expect(rounded(await all())).toEqual(rounded(before));
-    expect(await db.value("select recommend.refresh_serving_times()::int")).toBe(9);
+    await become(db, "insights_worker");
+    await db.query("select track.refresh()");
     expect(await db.value("select count(*)::int from recommend.serving_call")).toBe(0);
     expect(rounded(await all())).toEqual(rounded(before));
     await become(db, "postgres");
     await call(db, "2026-01-05T10:00:00Z", "serve_me", 1, 1, 1);
     await become(db, "insights_worker");
-    await db.query("select recommend.refresh_serving_times()");
+    await db.query("select track.refresh()");
     expect(
       await db.rows(
         `select counts[cardinality(counts)]::int as longest, (select sum(one)::int from unnest(counts) as one) as calls,
@@ -148,7 +160,7 @@ test("a call of exactly the length of a bound is counted at that bound, before a
     // The ninth bound is 8 ms.
     expect(before).toBeLessThanOrEqual(8);
     expect(before).toBeGreaterThan(8 / Math.SQRT2);
-    await db.query("select recommend.refresh_serving_times()");
+    await db.query("select recommend.collect_servings(2000)");
     expect(await measure()).toBe(before);
     expect(await db.value("select counts[9]::int from recommend.serving_time where hour_at = '2026-03-05Z'")).toBe(1);
   }));
@@ -168,6 +180,16 @@ test("bad input is refused", async () => {
 
 test("is for admins and workers", async () => {
   expect(await rolesThatMay(database, "select recommend.serving_times()")).toEqual(["admin", "worker"]);
-  expect(await rolesThatMay(database, "select from recommend.serving_call")).toEqual(["admin", "worker"]);
+  expect(await rolesThatMay(database, "select seconds from recommend.serving_call")).toEqual([
+    "learner",
+    "instructor",
+    "admin",
+    "worker",
+  ]);
+  // Her own, until the next refresh.
+  expect(await rolesThatMay(database, "select serving_ids from recommend.serving_call")).toEqual([
+    "learner",
+    "instructor",
+  ]);
   expect(await rolesThatMay(database, "select from recommend.serving_time")).toEqual(["admin", "worker"]);
 });

@@ -32,6 +32,26 @@ begin
       where impression.person_id = subject.person_id
     )
   );
+  -- Lists since the last refresh, which stores their rows.
+  return next privacy.exported_rows(
+    'recommend.serving_call',
+    (
+      select jsonb_agg(
+        to_jsonb(served) - '{person_id,identity_id,model_id}'::text[]
+        || jsonb_build_object(
+          'items', recommend._item_names(array(
+            select (recommend._serving_content(listed.serving_id)).item_id
+            from unnest(served.serving_ids) with ordinality as listed (serving_id, place)
+            order by listed.place
+          )),
+          'identity', subject.names[array_position(subject.identity_ids, served.identity_id)]
+        )
+        order by served.hour_at, served.function_name, served.serving_ids
+      )
+      from recommend.serving_call as served
+      where served.person_id = subject.person_id
+    )
+  );
   return next privacy.exported_rows(
     'recommend.learned',
     (

@@ -38,6 +38,16 @@ begin
 
       union all
 
+      -- Lists since the last refresh.
+      select served.item_id, served.listed_at
+      from recommend._served_rows(array(
+        select serving_call
+        from recommend.serving_call
+        where serving_call.person_id = _recently_shown.person_id
+      )) as served
+
+      union all
+
       select event.item_id, event.occurred_at
       from track.event
       where event.person_id = _recently_shown.person_id

@@ -1,31 +1,23 @@
-create or replace function recommend._served_rows(
-  list recommend.recommendation[],
-  person_id bigint,
-  identity_id bigint,
-  experiment_id int,
-  variation smallint,
-  function_name text
-)
+create or replace function recommend._served_rows(calls recommend.serving_call[])
 returns setof recommend.impression
-language sql
+language plpgsql
 stable
 parallel safe
-begin atomic
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return query
   select
-    _served_rows.person_id,
-    right(listed.serving_id, 32)::uuid,
-    _served_rows.identity_id,
-    nullif(split_part(listed.serving_id, '.', 1), '0')::bigint,
-    listed.item_id,
-    listed.rank,
-    listed.basis,
-    listed.propensity,
-    -- The eighth field of the id of a marked slot.
-    case
-      when listed.propensity is not null then string_to_array(split_part(listed.serving_id, '.', 8), '-')::bigint[]
-    end,
-    -- That of the transaction, in the milliseconds of the id.
-    date_trunc('milliseconds', now()),
+    served.person_id,
+    serving.serving_key,
+    served.identity_id,
+    serving.model_id,
+    serving.item_id,
+    serving.rank,
+    serving.basis,
+    serving.propensity,
+    serving.pool,
+    serving.listed_at,
     true,
     null::timestamptz,
     null::timestamptz,
@@ -34,17 +26,20 @@ begin atomic
     null::real,
     null::timestamptz,
     null::timestamptz,
-    _served_rows.experiment_id,
-    _served_rows.variation,
+    serving.experiment_id,
+    serving.variation,
     listed.score,
-    _served_rows.function_name
-  from unnest(_served_rows.list) as listed;
+    served.function_name
+  from unnest(_served_rows.calls) as served
+  cross join lateral unnest(served.serving_ids, served.scores) as listed (serving_id, score)
+  cross join lateral recommend._serving_content(listed.serving_id) as serving
+  where serving.problem is null;
 end;
-
-comment on function recommend._served_rows(
-  recommend.recommendation[], bigint, bigint, int, smallint, text
-) is $$
-@behavior -*
-Returns the rows of a list as they are recorded for a person when they are served.
-In SQL, so that the statement which inserts them contains it.
 $$;
+
+comment on function recommend._served_rows(recommend.serving_call[]) is $$
+@behavior -*
+Returns the rows of the lists of calls as they are stored in `recommend.impression`, for the people they were served to.
+$$;
+
+grant execute on function recommend._served_rows(recommend.serving_call[]) to insights_reader, insights_learner;

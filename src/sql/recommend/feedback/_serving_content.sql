@@ -43,3 +43,5 @@ comment on function recommend._serving_content(text) is $$
 Returns the content of a `serving_id` that this installation has signed: see `recommend._serving_id`.
 The signature is not checked here: `recommend._read_serving_id` does, for the ids that clients send back.
 $$;
+
+grant execute on function recommend._serving_content(text) to insights_reader, insights_learner;

@@ -203,23 +203,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
-  v_by_default constant boolean := (
-    select purpose.basis <> 'consent'
-    from privacy.purpose
-    where purpose.purpose = 'personalization'
-  );
-  -- With the default "allowed", the decisions that matter are opt-outs; with the default "not allowed", grants.
-  v_refused constant bigint[] := array(
-    select distinct changed.person_id
-    from unnest(refresh_impressions.people) as changed (person_id)
-    where v_by_default = (
-      changed.person_id in (
-        select decision.person_id
-        from privacy.latest_decisions('personalization', refresh_impressions.people) as decision
-        where decision.granted <> v_by_default
-      )
-    )
-  );
+  v_refused constant bigint[] := recommend._people_who_refuse(refresh_impressions.people);
   v_exposed bigint[];
   v_named recommend.impression[];
   v_touched recommend.impression[];

@@ -20,14 +20,16 @@ set jit to off
 as $$
 declare
   v_started_at constant timestamptz := clock_timestamp();
-  v_list constant recommend.recommendation[] := array(
-    select listed
-    from recommend.for_me(
-      serve_me.top, serve_me.kind, serve_me.exclude_items, serve_me.only_items, serve_me.diversity, serve_me.page
-    ) as listed
-  );
+  v_list recommend.recommendation[];
+  v_serving_ids text[];
+  v_scores float8[];
 begin
-  perform recommend._record_list(v_list, 'serve_me', serve_me.kind, v_started_at);
+  select array_agg(listed), array_agg(listed.serving_id), array_agg(listed.score)
+  into v_list, v_serving_ids, v_scores
+  from recommend.for_me(
+    serve_me.top, serve_me.kind, serve_me.exclude_items, serve_me.only_items, serve_me.diversity, serve_me.page
+  ) as listed;
+  perform recommend._record_list(v_serving_ids, v_scores, 'serve_me', serve_me.kind, v_started_at);
   return query
   select listed.*
   from unnest(v_list) as listed;

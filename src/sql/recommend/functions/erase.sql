@@ -14,6 +14,9 @@ declare
     where person.person_id = any (v_people)
   );
 begin
+  -- The lists since the last refresh are stored under the people to whom they belong now.
+  while recommend.collect_servings(2000) > 0 loop
+  end loop;
   return next privacy.erase_rows('recommend.interaction', 'person_id', v_people);
   return next privacy.erase_rows('recommend.dismissed_topic', 'person_id', v_people);
   return next privacy.erase_rows('recommend.taken', 'person_id', v_people);

@@ -11,10 +11,30 @@ declare
   v_since timestamptz[];
   v_until timestamptz[];
   v_outcome record;
+  v_collected int := 0;
+  v_error text;
 begin
+  if (consumer).collect_function is not null then
+    begin
+      execute format(
+        'select %I.%I($1)',
+        split_part((consumer).collect_function, '.', 1), split_part((consumer).collect_function, '.', 2)
+      )
+      into v_collected
+      using most_people;
+    exception
+      -- The rows stay queued, and what they cannot change is refreshed.
+      when data_exception or integrity_constraint_violation or program_limit_exceeded then
+        get stacked diagnostics v_error = message_text;
+        raise warning '% failed: %', (consumer).collect_function, common.without_values(v_error);
+    end;
+  end if;
+
   -- First without the lock: with an empty queue, the call does not wait and does not block other calls.
   if not exists (select 1 from track.changed where changed.consumer = v_name) then
-    return row(v_name, 0, 0, null)::track.refreshed;
+    return row(
+      v_name, v_collected, num_nonnulls(v_error), common.without_values(v_error)
+    )::track.refreshed;
   end if;
 
   -- One refresh at a time: two would write the same rows.
@@ -29,7 +49,7 @@ begin
     limit most_people
   );
   if v_picked = '{}' then
-    return row(v_name, 0, 0, null)::track.refreshed;
+    return row(v_name, v_collected, num_nonnulls(v_error), common.without_values(v_error))::track.refreshed;
   end if;
 
   with taken as (
@@ -64,15 +84,17 @@ begin
   end if;
   return row(
     v_name,
-    cardinality(v_picked) - cardinality(v_outcome.failed),
-    cardinality(v_outcome.failed),
-    common.without_values(v_outcome.error)
+    greatest(cardinality(v_picked) - cardinality(v_outcome.failed), v_collected),
+    cardinality(v_outcome.failed) + num_nonnulls(v_error),
+    common.without_values(coalesce(v_outcome.error, v_error))
   )::track.refreshed;
 end;
 $$;
 
 comment on function track._refresh_consumer(track.consumer, int) is $$
-Refreshes at most `most_people` of the people that are queued for a consumer. Those that fail are queued again.
+Refreshes at most `most_people` of the people that are queued for a consumer.
+Before that, it stores as many rows of the queue of the consumer's room, if there is one. People that fail are queued
+again.
 $$;
 
 create or replace function track._refresh_all_sessions(most_people int)
@@ -212,7 +234,8 @@ Refreshes all data that is derived from changed data of people, for at most `mos
 First the events whose names were changed (`track.name`: at most 50 for each of `most_people`, and 100,000; `people` is
 the number of these events, and the call does no other step), then the sessions (`track.session`), the transitions of a
 month that is queued (`track.transition`: `people` is the number of their rows), the values of new declared properties
-(`track.property`), and the consumers of `track.consumer` in their order; `step` restricts it to one of these steps.
+(`track.property`), and the consumers of `track.consumer` in their order, each after what its room has queued itself
+(`people` is the larger number of the two); `step` restricts it to one of these steps.
 Returns one row per step that processed people. Call it until no row has `people` above 0, each call in its own
 transaction.
 The cost is proportional to the changes; a call with an empty queue takes about a millisecond. People whose data makes
