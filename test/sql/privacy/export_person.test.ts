@@ -25,6 +25,8 @@ await database.query(
    select evaluation_id, track.find_person($1), '{1}', '{0.5}', '{}', '{1}', '{}', 0, '{}', '{}' from started`,
   [userOf("kanari")],
 );
+// A list that the next refresh stores.
+await database.query("select recommend.serve_person($1)", [userOf("kanari")]);
 await database.query(
   "insert into privacy.restriction (identity_id, person_id, reason) select identity_id, person_id, 'claims' from track.identity where external_id = $1",
   [userOf("kanari")],
