@@ -445,6 +445,9 @@ const checks: Record<string, Check> = {
          select (to_jsonb(consumer) ->> 'forget_function') || '(bigint[], timestamp with time zone[])' from track.consumer
          where to_jsonb(consumer) ->> 'forget_function' is not null
          union all
+         select (to_jsonb(consumer) ->> 'collect_function') || '(integer)' from track.consumer
+         where to_jsonb(consumer) ->> 'collect_function' is not null
+         union all
          select members || '(text, bigint[])' from track.person_set where members is not null
          union all
          select function_name || '(bigint[])' from privacy.listener
