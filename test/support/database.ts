@@ -69,7 +69,7 @@ interface Opened {
 }
 
 /** A database of its own: a copy of the migrated template, or an empty one. */
-async function open(empty: boolean): Promise<Opened> {
+async function open({ empty = false, distributed = true }: TestDatabaseOptions): Promise<Opened> {
   const server = inject("server");
   if (server.kind === "native") {
     const name = server.template.replace(/template$/, randomBytes(6).toString("hex"));
@@ -80,7 +80,7 @@ async function open(empty: boolean): Promise<Opened> {
     await administrator.query(`create database ${pg.escapeIdentifier(name)} template ${template} strategy file_copy`);
     // The server would compile the expressions of each large statement, which takes seconds and gains nothing on few rows.
     await administrator.query(`alter database ${pg.escapeIdentifier(name)} set jit = off`);
-    const leave = server.citus && !empty ? await joinCluster(server.url, name) : async () => {};
+    const leave = server.citus && !empty && distributed ? await joinCluster(server.url, name) : async () => {};
     return {
       url: withDatabase(server.url, name),
       native: true,
@@ -106,11 +106,13 @@ async function open(empty: boolean): Promise<Opened> {
 export interface TestDatabaseOptions {
   /** Empty, even without pgvector: for tests of the installation itself. */
   empty?: boolean;
+  /** False: not over the workers of a cluster, where TEST_CITUS_URL names one. */
+  distributed?: boolean;
 }
 
 /** A fresh copy of the migrated database for the calling test file, closed after its last test. */
-export async function testDatabase({ empty = false }: TestDatabaseOptions = {}): Promise<TestDatabase> {
-  const { url, native, close } = await open(empty);
+export async function testDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
+  const { url, native, close } = await open(options);
   const pool = new pg.Pool({ connectionString: url, max: native ? 10 : 1 });
   // Connections that a test closes on purpose, or that the server drops at the end, are not failures.
   pool.on("error", () => {});

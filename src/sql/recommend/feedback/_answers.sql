@@ -10,6 +10,8 @@ declare
   v_tolerance constant interval := (select clock_tolerance from track.setting);
   v_clicked constant int[] := recommend._event_types_named('Recommendation Clicked');
   v_named constant record := recommend._event_names();
+  v_event_type_ids constant int[] := v_named.event_type_ids;
+  v_events constant text[] := v_named.events;
 begin
   return query
   with serving as materialized (
@@ -28,7 +30,7 @@ begin
 
   weighed as materialized (
     select named.event_type_id, event_weight.*
-    from unnest(v_named.event_type_ids, v_named.events) as named (event_type_id, event)
+    from unnest(v_event_type_ids, v_events) as named (event_type_id, event)
     join recommend.event_weight on event_weight.event = named.event
   ),
 

@@ -68,12 +68,13 @@ declare
   v_times timestamptz[];
   v_owners bigint[];
   v_refused bigint[];
+  v_first timestamptz;
   v_people bigint[];
   v_since timestamptz[];
 begin
   v_rows := array(select served from recommend._served_rows(_store_lists.calls) as served);
-  select array_agg(list.identity_id), array_agg(list.listed_at)
-  into v_identity_ids, v_times
+  select array_agg(list.identity_id), array_agg(list.listed_at), min(list.listed_at) - v_tolerance
+  into v_identity_ids, v_times, v_first
   from (select distinct served.identity_id, served.listed_at from unnest(v_rows) as served) as list;
   v_owners := track.people_of_identities(v_identity_ids, v_times);
   v_refused := recommend._people_who_refuse(array(select distinct owner_id from unnest(v_owners) as owner_id));
@@ -102,18 +103,21 @@ begin
   select array_agg(changed.person_id), array_agg(changed.since)
   into v_people, v_since
   from (
-    select list.person_id, min(list.listed_at) - v_tolerance as since
-    from unnest(v_times, v_owners) as list (listed_at, person_id)
-    where list.person_id <> 0
-      and list.person_id <> all (v_refused)
-    group by list.person_id
-  ) as changed
-  where exists (
-    select
-    from track.event
-    where event.person_id = changed.person_id
-      and event.occurred_at >= changed.since
-  );
+    select list.person_id, list.since
+    from (
+      select served.person_id, min(served.listed_at) - v_tolerance as since
+      from unnest(v_times, v_owners) as served (listed_at, person_id)
+      where served.person_id <> 0
+        and served.person_id <> all (v_refused)
+      group by served.person_id
+    ) as list
+    join track.event
+      on event.person_id = list.person_id
+      and event.occurred_at >= list.since
+    -- So that no other month is read.
+    where event.occurred_at >= v_first
+    group by list.person_id, list.since
+  ) as changed;
   perform track.queue_people('recommend.impression', v_people, v_since);
   perform experiment.queue_exposures(array(
     select distinct list.person_id

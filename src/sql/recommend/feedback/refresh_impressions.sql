@@ -109,14 +109,39 @@ declare
     where impression.person_id = any (_touched_impressions.people)
   );
   v_weights constant record := recommend._event_names();
+  v_event_type_ids constant int[] := array(
+    select weighed.event_type_id
+    from unnest(v_weights.event_type_ids, v_weights.events) as weighed (event_type_id, event)
+    join recommend.event_weight on event_weight.event = weighed.event
+    where event_weight.completes
+      or event_weight.withdraws
+  );
+  -- In lists of their own: Citus passes no rows of a table to its workers.
+  v_named_people constant bigint[] := array(
+    select entry.person_id
+    from unnest(_touched_impressions.named) with ordinality as entry
+    order by entry.ordinality
+  );
+  v_named_keys constant uuid[] := array(
+    select entry.serving_key
+    from unnest(_touched_impressions.named) with ordinality as entry
+    order by entry.ordinality
+  );
+  v_stored_people bigint[];
+  v_stored_keys uuid[];
 begin
+  select array_agg(impression.person_id), array_agg(impression.serving_key)
+  into v_stored_people, v_stored_keys
+  from unnest(v_named_people, v_named_keys) as entry (person_id, serving_key)
+  join recommend.impression
+    on impression.person_id = entry.person_id
+    and impression.serving_key = entry.serving_key;
   return query
   select entry.*
   from unnest(_touched_impressions.named) as entry
   where (entry.person_id, entry.serving_key) not in (
-    select impression.person_id, impression.serving_key
-    from recommend.impression
-    where impression.person_id = any (v_known)
+    select known.person_id, known.serving_key
+    from unnest(v_stored_people, v_stored_keys) as known (person_id, serving_key)
   );
   if v_known = '{}' then
     return;
@@ -139,19 +164,13 @@ begin
       and event.occurred_at >= period.since
       and event.occurred_at <= period.until
     where event.item_id is not null
-      and coalesce(event.named_event_type_id, event.event_type_id) in (
-        select weighed.event_type_id
-        from unnest(v_weights.event_type_ids, v_weights.events) as weighed (event_type_id, event)
-        join recommend.event_weight on event_weight.event = weighed.event
-        where event_weight.completes
-          or event_weight.withdraws
-      )
+      and coalesce(event.named_event_type_id, event.event_type_id) = any (v_event_type_ids)
   )
 
   select distinct on (touched.person_id, touched.serving_key) touched.*
   from (
     select impression.*
-    from unnest(_touched_impressions.named) as entry
+    from unnest(v_named_people, v_named_keys) as entry (person_id, serving_key)
     join recommend.impression
       on impression.person_id = entry.person_id
       and impression.serving_key = entry.serving_key

@@ -20,29 +20,28 @@ as $$
 declare
   v_full_weight constant real := (select full_weight from recommend.setting);
   v_kept_kinds constant text[] := (select kept_kinds from recommend.setting);
-  v_people bigint[];
-  v_items bigint[];
+  v_people bigint[] := '{}';
+  v_items bigint[] := '{}';
+  v_suspect record;
 begin
-  if _kept_of.people is null then
-    return;
-  end if;
-
-  select array_agg(distinct gone.person_id), array_agg(distinct gone.item_id)
-  into v_people, v_items
-  from (
-    select suspect.person_id, suspect.item_id
+  -- One by one: Citus finds the event on its worker, and plans no correlated subquery.
+  for v_suspect in
+    select suspect.person_id, suspect.item_id, suspect.first_at, suspect.owner_id
     from unnest(_kept_of.people, _kept_of.items, _kept_of.first_at, _kept_of.owners)
       as suspect (person_id, item_id, first_at, owner_id)
     where suspect.owner_id is not null
-      and (
-        select true
-        from track.event
-        where event.person_id = suspect.owner_id
-          and event.occurred_at = suspect.first_at
-        limit 1
-      ) is null
-  ) as gone;
-  if v_people is null then
+  loop
+    if not exists (
+      select
+      from track.event
+      where event.person_id = v_suspect.owner_id
+        and event.occurred_at = v_suspect.first_at
+    ) then
+      v_people := v_people || v_suspect.person_id;
+      v_items := v_items || v_suspect.item_id;
+    end if;
+  end loop;
+  if v_people = '{}' then
     return;
   end if;
 

@@ -60,6 +60,8 @@ begin
       array_agg(taken) as interactions,
       track.people_of_identities(array_agg(taken.identity_id), array_agg(taken.first_at)) as owners
     from suspect
+    -- A table of the coordinator: Citus would call the functions on a worker.
+    cross join recommend.setting
     cross join lateral recommend._kept_of(
       suspect.people, suspect.items, suspect.first_at,
       track.people_of_identities(suspect.identity_ids, suspect.first_at)

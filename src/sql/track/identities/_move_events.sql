@@ -12,6 +12,7 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  v_periods tstzmultirange;
   v_period tstzrange;
 begin
   perform track._refuse_old_names();
@@ -19,33 +20,35 @@ begin
   -- the refresh. For most browsers these are a few days; a new one has none. The periods are rounded to months. The
   -- months between them are not read, since they contain no event. Infinite periods are left out: `track.rebuild`
   -- queues them, and adds no event.
-  for v_period in
-    select unnest(range_agg(tstzrange(
-      date_trunc('month', greatest(period.since, span.since) at time zone 'UTC') at time zone 'UTC',
-      (date_trunc('month', least(period.until, span.until) at time zone 'UTC') + interval '1 month') at time zone 'UTC'
-    )))
-    from (
-      select distinct entry.person_id, entry.since, entry.until
-      from unnest(_move_events.old_people, _move_events.since, _move_events.until) as entry (person_id, since, until)
-    ) as span
-    join (
-      select stale.person_id, stale.since, stale.until
-      from track.stale
-      where stale.person_id = any (_move_events.old_people)
-        and isfinite(stale.since)
-        and isfinite(stale.until)
-      union all
-      select session.person_id, session.started_at, session.ended_at
-      from track.session
-      where session.person_id = any (_move_events.old_people)
-      union all
-      select automatic_period.person_id, automatic_period.since, automatic_period.until
-      from track.automatic_period
-      where automatic_period.person_id = any (_move_events.old_people)
-    ) as period
-      on period.person_id = span.person_id
-      and period.since < span.until
-      and period.until >= span.since
+  select range_agg(tstzrange(
+    date_trunc('month', greatest(period.since, span.since) at time zone 'UTC') at time zone 'UTC',
+    (date_trunc('month', least(period.until, span.until) at time zone 'UTC') + interval '1 month') at time zone 'UTC'
+  ))
+  into v_periods
+  from (
+    select distinct entry.person_id, entry.since, entry.until
+    from unnest(_move_events.old_people, _move_events.since, _move_events.until) as entry (person_id, since, until)
+  ) as span
+  join (
+    select stale.person_id, stale.since, stale.until
+    from track.stale
+    where stale.person_id = any (_move_events.old_people)
+      and isfinite(stale.since)
+      and isfinite(stale.until)
+    union all
+    select session.person_id, session.started_at, session.ended_at
+    from track.session
+    where session.person_id = any (_move_events.old_people)
+    union all
+    select automatic_period.person_id, automatic_period.since, automatic_period.until
+    from track.automatic_period
+    where automatic_period.person_id = any (_move_events.old_people)
+  ) as period
+    on period.person_id = span.person_id
+    and period.since < span.until
+    and period.until >= span.since;
+
+  for v_period in select unnest(v_periods)
   loop
     -- Rows are moved by delete and insert, because the person is the distribution column. The statement is planned for
     -- each execution, so that only the partitions of these months are planned for, locked and read.

@@ -5,7 +5,7 @@ create or replace function track._merge_trait_times(
   new_set_at timestamptz[],
   new_value jsonb[],
   new_repeated_at timestamptz[],
-  most int,
+  most int default null,
   out merged_at timestamptz[],
   out merged_value jsonb[],
   out merged_repeated_at timestamptz[]
@@ -18,7 +18,10 @@ as $$
 begin
   -- Messages mostly arrive in their order, so that the new times are later than all others.
   if new_set_at[1] > greatest(set_at[cardinality(set_at)], repeated_at[cardinality(repeated_at)])
-    and cardinality(set_at) + cardinality(repeated_at) + cardinality(new_set_at) + cardinality(new_repeated_at) <= most
+    and (
+      most is null
+      or cardinality(set_at) + cardinality(repeated_at) + cardinality(new_set_at) + cardinality(new_repeated_at) <= most
+    )
   then
     if value[cardinality(value)]::text = new_value[1]::text then
       merged_at := set_at || new_set_at[2:];
@@ -61,7 +64,8 @@ $$;
 comment on function track._merge_trait_times(
   timestamptz[], jsonb[], timestamptz[], timestamptz[], jsonb[], timestamptz[], int
 ) is $$
-Returns the times and values of two rows of `track.trait_history` as one row, of which the latest times are kept.
+Returns the times and values of two rows of `track.trait_history` as one row.
+Of the times, the latest `most` are kept; all of them if it is null.
 The result does not depend on the order in which rows are merged. Values are compared as text: 1 is not 1.0.
 $$;
 
@@ -122,7 +126,7 @@ begin
   set (set_at, value, repeated_at) = (
     select merged.merged_at, merged.merged_value, merged.merged_repeated_at
     from track._merge_trait_times(
-      history.set_at, history.value, history.repeated_at, excluded.set_at, excluded.value, excluded.repeated_at, v_most
+      history.set_at, history.value, history.repeated_at, excluded.set_at, excluded.value, excluded.repeated_at
     ) as merged
   )
   -- A repetition of the latest time, such as the time zone of the next event of an hour, writes nothing.
@@ -132,6 +136,20 @@ begin
       history.set_at[cardinality(history.set_at)], history.repeated_at[cardinality(history.repeated_at)]
     )
     or excluded.value[1]::text is distinct from history.value[cardinality(history.value)]::text;
+
+  -- In a statement of its own: Citus passes no variable to `on conflict`.
+  update track.trait_history as history
+  set (set_at, value, repeated_at) = (
+    select latest.merged_at, latest.merged_value, latest.merged_repeated_at
+    from track._merge_trait_times(history.set_at, history.value, history.repeated_at, '{}', '{}', '{}', v_most) as latest
+  )
+  from unnest(
+    _store_trait_history.people, _store_trait_history.identities, _store_trait_history.names
+  ) as said (person_id, identity_id, name)
+  where history.person_id = said.person_id
+    and history.identity_id = said.identity_id
+    and history.name = said.name
+    and cardinality(history.set_at) + cardinality(history.repeated_at) > v_most;
 end;
 $$;
 
