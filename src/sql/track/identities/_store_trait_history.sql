@@ -141,7 +141,9 @@ begin
   update track.trait_history as history
   set (set_at, value, repeated_at) = (
     select latest.merged_at, latest.merged_value, latest.merged_repeated_at
-    from track._merge_trait_times(history.set_at, history.value, history.repeated_at, '{}', '{}', '{}', v_most) as latest
+    from track._merge_trait_times(
+      history.set_at, history.value, history.repeated_at, '{}', '{}', '{}', v_most
+    ) as latest
   )
   from unnest(
     _store_trait_history.people, _store_trait_history.identities, _store_trait_history.names
