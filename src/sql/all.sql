@@ -1066,6 +1066,8 @@
 --!include analytics/functions/_place_values.sql
 --!include analytics/functions/_people_groups.sql
 --!include analytics/functions/_groups_by_day.sql
+--!include analytics/functions/_is_by_day.sql
+--!include analytics/functions/_groups_of_use.sql
 --!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_left_out_days.sql
 --!include analytics/functions/_item_use.sql
