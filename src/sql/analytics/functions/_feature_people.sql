@@ -1,6 +1,14 @@
 create or replace function analytics._feature_people(
-  of_event_type_id int, breakdown text, first_day date, end_day date, previous_day date, observed_day date,
-  return_days int, among text, smallest_group int
+  of_event_type_id int,
+  by_kind boolean,
+  first_day date,
+  end_day date,
+  previous_day date,
+  observed_day date,
+  return_days int,
+  of_blocks int[],
+  of_people bit(4096)[],
+  smallest_group int
 )
 returns table (
   event_type_id int,
@@ -30,8 +38,8 @@ set work_mem to '64MB'
 as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
-  v_by_kind constant boolean := _feature_people.breakdown is not null;
-  v_reads_journeys constant boolean := v_by_kind or _feature_people.among is not null;
+  v_of_all constant boolean := of_blocks is null;
+  v_reads_journeys constant boolean := _feature_people.by_kind or not v_of_all;
   v_event_types constant int[] := array(
     select event_type.event_type_id
     from track.event_type
@@ -43,16 +51,18 @@ declare
       end
   );
   -- Type 0 is any event that is not automatic. By kind of item, the other types are read from the journeys.
-  v_present_types constant int[] := 0 || case when v_by_kind then '{}' else v_event_types end;
+  v_present_types constant int[] := 0 || case when _feature_people.by_kind then '{}' else v_event_types end;
   -- The people who count, by block: an array, because the planner cannot estimate a join.
   v_members constant bit(4096)[] := (
-    select array_agg(
-      coalesce(member.people & ~coalesce(excluded.people, v_no_people), v_no_people) order by blocks.block
-    )
+    select array_agg(coalesce(member.people, v_no_people) order by blocks.block)
     from generate_series(0, (select max(person.person_id) / 4096 from track.person)) as blocks (block)
-    left join analytics._among(_feature_people.among, _feature_people.smallest_group) as member
-      on member.block = blocks.block
-    left join track.person_set_blocks('excluded') as excluded on excluded.block = blocks.block
+    left join (
+      select listed.block, listed.people from unnest(of_blocks, of_people) as listed (block, people)
+      union all
+      select everyone.block, everyone.people
+      from analytics._members(null, _feature_people.smallest_group) as everyone
+      where v_of_all
+    ) as member on member.block = blocks.block
   );
   v_queued record;
   v_is_queued boolean;
@@ -132,10 +142,10 @@ begin
   journey as materialized (
     select
       activity.event_type_id,
-      case when v_by_kind then coalesce(item.kind, '') else '' end as item_kind,
+      case when _feature_people.by_kind then coalesce(item.kind, '') else '' end as item_kind,
       activity.day, (activity.person_id / 4096)::int as block,
       case
-        when v_by_kind
+        when _feature_people.by_kind
           then coalesce(
             bit_or(track.person_bit(activity.person_id)) filter (where activity.person_id <> 0), v_no_people
           )
@@ -143,11 +153,12 @@ begin
       end as people,
       sum(activity.event_count) as event_count
     from track.activity_of(
-      analytics._people_among(_feature_people.among, _feature_people.smallest_group, false)
-        -- Anonymised events.
-        || case
-          when _feature_people.among is null and _feature_people.smallest_group is null then '{0}'::bigint[]
-        end,
+      case
+        when not v_of_all then analytics._people_of(of_blocks, of_people)
+        else analytics._people_among(null, _feature_people.smallest_group)
+          -- Anonymised events.
+          || case when _feature_people.smallest_group is null then '{0}'::bigint[] end
+      end,
       _feature_people.previous_day,
       _feature_people.end_day
     ) as activity
@@ -165,7 +176,7 @@ begin
       presence.people & ~coalesce(change.cleared, v_no_people) & coalesce(v_members[presence.block + 1], v_no_people)
         as people,
       case
-        when _feature_people.among is not null then 0
+        when not v_of_all then 0
         when _feature_people.smallest_group is not null then presence.counted_count
         else presence.event_count
       end as event_count
@@ -186,7 +197,7 @@ begin
       change.event_type_id, '', change.day, change.block,
       change.added & coalesce(v_members[change.block + 1], v_no_people),
       case
-        when _feature_people.among is not null then 0
+        when not v_of_all then 0
         when _feature_people.smallest_group is not null then change.counted_count
         else change.event_count
       end
@@ -231,7 +242,7 @@ begin
       ) as latest_day
     from unnest(v_event_types) as feature (event_type_id)
     where v_reads_history_at_once
-      and not v_by_kind
+      and not _feature_people.by_kind
   ),
 
   small_day as materialized (
@@ -347,7 +358,7 @@ end;
 $$;
 
 comment on function analytics._feature_people(
-  int, text, date, date, date, date, int, text, int
+  int, boolean, date, date, date, date, int, int[], bit[], int
 ) is $$
 Returns the people and events of event types in a period, one row per block of 4,096 people, as of now.
 Event types are those that people cause by an action, or the one of `of_event_type_id`, and type 0: any event that is
@@ -356,11 +367,12 @@ not automatic. Days are UTC; the period is from `first_day` until `end_day` (exc
 until `observed_day`; `returned_people`: in the period, and again at least `return_days` days later;
 `previous_people`: in the period before. `earlier_people` may have bits of people who do not count. `days`: the days
 of the period that count. `oldest_day` and `latest_day`: of all days before `end_day`.
-With `breakdown`, by kind of item, type 0 without kinds, and nothing before `previous_day`.
-`among` and `smallest_group` are the arguments of `analytics._among`; excluded people are left out. With a
-`smallest_group`, small days are left out as in `analytics._trend_of_groups`, in each of the periods by itself.
+`by_kind`: by kind of item, type 0 without kinds, and nothing before `previous_day`.
+`of_blocks`, `of_people`: people who are not excluded, one bit per person; null: all of them, of whom only counted ones
+with a `smallest_group`. With one, small days are left out as in `analytics._trend_of_groups`, in each of the periods
+by itself.
 $$;
 
 grant execute on function analytics._feature_people(
-  int, text, date, date, date, date, int, text, int
+  int, boolean, date, date, date, date, int, int[], bit[], int
 ) to insights_reader;
