@@ -282,6 +282,37 @@ test.each(Object.entries(ofPeriods))("%s: analysts see no value and no remainder
   expect(await ofMembers(last + DAY)).toEqual(await ofMembers(last));
 });
 
+/** About items on days: with all others, and without a breakdown, they are those of the period. */
+const ofItems: Record<string, (since: number, until: number) => string> = {
+  popular_items: (since, until) => `null, '${iso(since)}', '${iso(until)}'`,
+  popular_courses: (since, until) => `'${iso(since)}', '${iso(until)}'`,
+  trending_items: (since, until) => `null, '${iso(since)}', '${iso(until)}', bias => 1`,
+};
+
+test.each(Object.entries(ofItems))("%s: analysts see no day with two members or two others", async (name, of) => {
+  // The members of the set have not completed the course: its own row is that of all people.
+  const read = async (role: string, since: number, until: number, more: string): Promise<Row[]> =>
+    (
+      await database.as(role, {}, (db) => db.rows<Row>(`select * from analytics.${name}(${of(since, until)}${more})`))
+    ).filter(({ item }) => item !== "law");
+  if (name !== "trending_items") expect(await read("insights_analyst", last, last + DAY, "")).not.toEqual([]);
+  for (const more of [", among => 'rare'", ", among => '~rare'", ", breakdown => 'set.rare'"]) {
+    if (name !== "trending_items") expect(await read("insights_admin", last, last + DAY, more)).not.toEqual([]);
+    expect(await read("insights_analyst", last, last + DAY, more)).toEqual([]);
+  }
+  if (name === "trending_items") return;
+  const use = ({ person_count, event_count, breakdown_value }: Row): unknown => [
+    breakdown_value,
+    person_count,
+    event_count,
+  ];
+  for (const more of [", among => '~rare'", ", breakdown => 'set.rare'"]) {
+    const rows = await read("insights_analyst", first, last, more);
+    expect(rows).not.toEqual([]);
+    expect((await read("insights_analyst", first, last + DAY, more)).map(use)).toEqual(rows.map(use));
+  }
+});
+
 /** Pairs of filters whose people differ by two, all of them learners of the course. */
 const pairs: [string, string][] = [
   ["near.part", "near.whole"],

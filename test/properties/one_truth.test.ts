@@ -372,7 +372,10 @@ test("retention, lifecycle, stickiness, active people and trend agree after any 
               ["popular_items(null, $1, $2, among => $3)", "counted"],
               ["popular_items('course', $1, $2, '3 days', measure => 'events', among => $3)", "counted"],
               ["popular_courses($1, $2, among => $3)", "counted"],
-              ["trending_items(null, greatest($1, $2::timestamptz - interval '7 days'), $2, bias => 1, among => $3)", "counted"],
+              [
+                "trending_items(null, greatest($1, $2::timestamptz - interval '7 days'), $2, bias => 1, among => $3)",
+                "counted",
+              ],
               ["feature_usage(null, null, $1, $2, among => $3)", "~excluded"],
               ["transitions($1, $2, among => $3)", "counted"],
             ])

@@ -25,7 +25,13 @@ set plan_cache_mode to force_custom_plan
 as $$
 begin
   return query
-  with used as materialized (
+  with everyone as materialized (
+    select item_days.item_id, item_days.day, item_days.person_count
+    from analytics._item_days(_item_use_of.kind, _item_use_of.first_day, _item_use_of.end_day, null) as item_days
+    where _item_use_of.smallest_group > 1
+  ),
+
+  used_by_members as materialized (
     select
       target.item_id, activity.person_id, activity.day,
       sum(activity.event_count)::bigint as event_count, sum(activity.engaged) as engaged
@@ -37,6 +43,25 @@ begin
         else target.kind = _item_use_of.kind
       end
     group by target.item_id, activity.person_id, activity.day
+  ),
+
+  -- The others are a group too, or there are none.
+  hidden as materialized (
+    select member.item_id, member.day
+    from (
+      select used_by_members.item_id, used_by_members.day, count(*) as person_count
+      from used_by_members
+      group by used_by_members.item_id, used_by_members.day
+    ) as member
+    join everyone on everyone.item_id = member.item_id and everyone.day = member.day
+    where everyone.person_count - member.person_count between 1 and _item_use_of.smallest_group - 1
+  ),
+
+  used as materialized (
+    select used_by_members.*
+    from used_by_members
+    left join hidden on hidden.item_id = used_by_members.item_id and hidden.day = used_by_members.day
+    where hidden.day is null
   ),
 
   small as materialized (
@@ -91,7 +116,8 @@ $$;
 comment on function analytics._item_use_of(bigint[], text, date, date, interval, date, int) is $$
 Returns the use of the items of a kind by some people: what `analytics._item_use` returns, from their journeys.
 The sums of the rollups are those of all counted people. A day of an item counts as `analytics._left_out_days`
-describes, by these people alone; `smallest_group` 1 or null: all days count.
+describes, by these people alone, if the other counted people who used it are at least `smallest_group` as well, or
+there are none; 1 or null: all days count.
 $$;
 
 grant execute on function analytics._item_use_of(bigint[], text, date, date, interval, date, int) to insights_reader;

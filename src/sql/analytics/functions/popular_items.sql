@@ -325,7 +325,8 @@ people used an item counts with the other small days of its week (from Monday), 
 and they have at least as many people together, and otherwise not: no two periods differ by the use of a smaller group.
 Figures are rounded by `analytics._shown`, and items are in the order of what is shown; items of fewer people are
 excluded, as those that nobody used.
-With `among` or `breakdown`, small days are those of these people, and their use is read from their journeys.
+With `among` or `breakdown`, small days are those of these people, a day on which the other people who used an item are
+few does not count either, and the use is read from their journeys.
 Days are read from the rollup, and those that are queued for a refresh from the events: the result includes every event
 that was stored when the function was called. Engaged times are as of the last refresh of the sessions, and so are
 people who used an item only by continuing to read a page of an earlier session.

@@ -28,7 +28,16 @@ declare
   );
 begin
   return query
-  with used as (
+  with everyone as (
+    select item_days.item_id, item_days.day, item_days.person_count
+    from analytics._item_days(
+      _trending_items_of.kind, _trending_items_of.end_day - v_days * (v_periods + 1), _trending_items_of.end_day, null
+    ) as item_days
+    where _trending_items_of.people is not null
+      and not v_is_exact
+  ),
+
+  used as (
     -- Period 0 is the one of the question.
     select
       item_days.item_id,
@@ -43,7 +52,13 @@ begin
       _trending_items_of.kind, _trending_items_of.end_day - v_days * (v_periods + 1), _trending_items_of.end_day,
       _trending_items_of.people
     ) as item_days
+    left join everyone on everyone.item_id = item_days.item_id and everyone.day = item_days.day
     where item_days.person_count >= coalesce(_trending_items_of.smallest_group, 1)
+      -- The others are a group too, or there are none.
+      and (
+        everyone.person_count is null
+        or everyone.person_count - item_days.person_count not between 1 and _trending_items_of.smallest_group - 1
+      )
   ),
 
   -- The people of the largest day are not more than those of the period: figures are rounded at least as much.
@@ -420,8 +435,9 @@ The result includes every event that was stored when the function was called, an
 It is read from the sums by item and day; with `among` or `breakdown`, and for kinds of items with parts other than
 courses, from the journeys.
 For admins and workers, figures are exact. For analysts, a day on which fewer than `analytics.setting.smallest_group`
-people used an item is left out, figures are rounded by `analytics._shown` (for the people of the largest day), and
-everything else is computed from them, with a `bias` of at least one step of rounding.
+people used an item is left out, with `among` or `breakdown` also one on which the others are fewer, figures are rounded
+by `analytics._shown` (for the people of the largest day), and everything else is computed from them, with a `bias` of
+at least one step of rounding.
 Errors: CF001 for an invalid argument, CF002 for an unknown kind or set, CF008 for more than 366 days.
 $$;
 

@@ -20,40 +20,31 @@ set plan_cache_mode to force_custom_plan
 as $$
 begin
   return query
-  with stored as (
+  with whole as not materialized (
     select
-      transition.source_item_id, transition.target_item_id,
-      sum(transition.transition_count)::bigint as transition_count, sum(transition.person_count) as person_months,
-      max(transition.person_count) as people,
-      sum(transition.elapsed::float8) as elapsed
+      transition.month, transition.source_item_id, transition.target_item_id, transition.transition_count,
+      transition.person_count, transition.elapsed::float8 as elapsed
     from track.item_transition as transition
-    where _transitions_of.blocks is null
-      and transition.month >= _transitions_of.first_month
+    where transition.month >= _transitions_of.first_month
       and transition.month < _transitions_of.end_month
-      and transition.person_count >= coalesce(_transitions_of.smallest_group, 1)
       and transition.month not in (select stale_month.month from track.stale_transition_month as stale_month)
-    group by transition.source_item_id, transition.target_item_id
 
     union all
 
     select
-      transition.source_item_id, transition.target_item_id, transition.transition_count, transition.person_count,
+      transition.month, transition.source_item_id, transition.target_item_id, transition.transition_count,
       transition.person_count, transition.elapsed::float8
     from track.stale_transition_month as stale_month
     cross join lateral track.month_transitions(stale_month.month) as transition
-    where _transitions_of.blocks is null
-      and stale_month.month >= greatest(
+    where stale_month.month >= greatest(
         _transitions_of.first_month, (select setting.sums_kept_before from track.setting)
       )
       and stale_month.month < _transitions_of.end_month
-      and transition.person_count >= coalesce(_transitions_of.smallest_group, 1)
+  ),
 
-    union all
-
-    -- Of some people: from their sessions, which are those of all months but the ones that remain as sums.
-    select
-      transition.source_item_id, transition.target_item_id, transition.transition_count, transition.person_count,
-      transition.person_count, transition.elapsed::float8
+  -- Of some people: from their sessions, which are those of all months but the ones that remain as sums.
+  own as (
+    select transition.*
     from (
       select min(session.started_at) as oldest, max(session.started_at) as latest
       from track.session
@@ -74,7 +65,34 @@ begin
     cross join lateral track.month_transitions(
       month::date, _transitions_of.blocks, _transitions_of.people
     ) as transition
-    where transition.person_count >= coalesce(_transitions_of.smallest_group, 1)
+  ),
+
+  stored as (
+    select
+      whole.source_item_id, whole.target_item_id, sum(whole.transition_count)::bigint as transition_count,
+      sum(whole.person_count) as person_months, max(whole.person_count) as people, sum(whole.elapsed) as elapsed
+    from whole
+    where _transitions_of.blocks is null
+      and whole.person_count >= coalesce(_transitions_of.smallest_group, 1)
+    group by whole.source_item_id, whole.target_item_id
+
+    union all
+
+    -- Of analysts, in the months in which the others are a group too, or there are none.
+    select
+      own.source_item_id, own.target_item_id, own.transition_count, own.person_count, own.person_count,
+      own.elapsed::float8
+    from own
+    left join whole
+      on _transitions_of.smallest_group > 1
+      and whole.month = own.month
+      and whole.source_item_id = own.source_item_id
+      and whole.target_item_id = own.target_item_id
+    where own.person_count >= coalesce(_transitions_of.smallest_group, 1)
+      and (
+        whole.month is null
+        or whole.person_count - own.person_count not between 1 and _transitions_of.smallest_group - 1
+      )
   ),
 
   edge as (
@@ -348,7 +366,8 @@ any number of characters; all that match are one node of this name, that of the 
 node to itself does not count, nor one of which an item has no node or matches one of the `exclusions`; `paths` and
 `sequences` skip the views of such items instead.
 For admins and workers, figures are exact. For analysts, a transition from an item to another counts in the months in
-which at least `analytics.setting.smallest_group` people did it, and figures are rounded by `analytics._shown`.
+which at least `analytics.setting.smallest_group` people did it (of a set: and as many others, or none), and figures are
+rounded by `analytics._shown`.
 As of the last refresh of the sessions. Errors: CF001 for an invalid argument, CF002 for an unknown set, CF008 for more
 than 100 wildcards and exclusions.
 $$;
