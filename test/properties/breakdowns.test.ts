@@ -282,11 +282,12 @@ test.each(Object.entries(ofPeriods))("%s: analysts see no value and no remainder
   expect(await ofMembers(last + DAY)).toEqual(await ofMembers(last));
 });
 
-/** About items on days: with all others, and without a breakdown, they are those of the period. */
+/** About items and features: a day counts for a set if its people and the others are both groups. */
 const ofItems: Record<string, (since: number, until: number) => string> = {
   popular_items: (since, until) => `null, '${iso(since)}', '${iso(until)}'`,
   popular_courses: (since, until) => `'${iso(since)}', '${iso(until)}'`,
   trending_items: (since, until) => `null, '${iso(since)}', '${iso(until)}', bias => 1`,
+  feature_usage: (since, until) => `'Page Viewed', since => '${iso(since)}', until => '${iso(until)}'`,
 };
 
 test.each(Object.entries(ofItems))("%s: analysts see no day with two members or two others", async (name, of) => {
@@ -301,6 +302,15 @@ test.each(Object.entries(ofItems))("%s: analysts see no day with two members or 
     expect(await read("insights_analyst", last, last + DAY, more)).toEqual([]);
   }
   if (name === "trending_items") return;
+  if (name === "feature_usage") {
+    const people = async (more: string): Promise<number> =>
+      (await read("insights_analyst", last, last + DAY, `, breakdown => 'kind'${more}`)).reduce(
+        (sum, { person_count }) => sum + Number(person_count),
+        0,
+      );
+    expect(await people("")).toBeGreaterThan(0);
+    for (const among of ["rare", "~rare"]) expect(await people(`, among => '${among}'`)).toBe(0);
+  }
   const use = ({ person_count, event_count, breakdown_value }: Row): unknown => [
     breakdown_value,
     person_count,

@@ -64,6 +64,18 @@ declare
       where v_of_all
     ) as member on member.block = blocks.block
   );
+  -- The other people, whom analysts could know from the difference to all people; null: there are none.
+  v_others constant bit(4096)[] := case
+    when not v_of_all and smallest_group > 1 then (
+      select array_agg(
+        coalesce(counted.people & ~coalesce(v_members[blocks.block + 1], v_no_people), v_no_people)
+        order by blocks.block
+      )
+      from generate_series(0, cardinality(v_members) - 1) as blocks (block)
+      left join track.person_set_blocks('counted') as counted on counted.block = blocks.block
+    )
+  end;
+  v_reads_others constant boolean := _feature_people.by_kind and v_others is not null;
   v_queued record;
   v_is_queued boolean;
   -- Whether the days before the two periods are read as they are stored, which is several times faster.
@@ -151,10 +163,16 @@ begin
           )
         else v_no_people
       end as people,
-      sum(activity.event_count) as event_count
+      coalesce(
+        sum(activity.event_count) filter (
+          where not v_reads_others
+            or get_bit(v_members[(activity.person_id / 4096)::int + 1], (activity.person_id % 4096)::int) <> 0
+        ),
+        0
+      ) as event_count
     from track.activity_of(
       case
-        when not v_of_all then analytics._people_of(of_blocks, of_people)
+        when not v_of_all and not v_reads_others then analytics._people_of(of_blocks, of_people)
         else analytics._people_among(null, _feature_people.smallest_group)
           -- Anonymised events.
           || case when _feature_people.smallest_group is null then '{0}'::bigint[] end
@@ -179,7 +197,13 @@ begin
         when not v_of_all then 0
         when _feature_people.smallest_group is not null then presence.counted_count
         else presence.event_count
-      end as event_count
+      end as event_count,
+      case
+        when v_others is not null then bit_count(
+          presence.people & ~coalesce(change.cleared, v_no_people) & coalesce(v_others[presence.block + 1], v_no_people)
+        )
+        else 0
+      end as other_count
     from track.presence
     left join change
       on v_is_queued
@@ -200,12 +224,16 @@ begin
         when not v_of_all then 0
         when _feature_people.smallest_group is not null then change.counted_count
         else change.event_count
-      end
+      end,
+      bit_count(change.added & coalesce(v_others[change.block + 1], v_no_people))
     from change
 
     union all
 
-    select journey.event_type_id, journey.item_kind, journey.day, journey.block, journey.people, journey.event_count
+    select
+      journey.event_type_id, journey.item_kind, journey.day, journey.block,
+      journey.people & coalesce(v_members[journey.block + 1], v_no_people), journey.event_count,
+      bit_count(journey.people & coalesce(v_others[journey.block + 1], v_no_people))
     from journey
   ),
 
@@ -245,12 +273,16 @@ begin
       and not _feature_people.by_kind
   ),
 
+  -- Days on which the others are few are hidden, and not in their weeks either.
   small_day as materialized (
-    select cell.event_type_id, cell.item_kind, cell.day, date_trunc('week', cell.day::timestamp)::date as week
+    select
+      cell.event_type_id, cell.item_kind, cell.day, date_trunc('week', cell.day::timestamp)::date as week,
+      sum(cell.other_count) between 1 and _feature_people.smallest_group - 1 as is_hidden
     from cell
     where _feature_people.smallest_group is not null
     group by cell.event_type_id, cell.item_kind, cell.day
     having sum(bit_count(cell.people)) < _feature_people.smallest_group
+      or sum(cell.other_count) between 1 and _feature_people.smallest_group - 1
   ),
 
   -- Weeks (from Monday) whose small days have enough people together. They count in periods that contain them.
@@ -260,6 +292,7 @@ begin
       select cell.event_type_id, cell.item_kind, small_day.week, cell.block, bit_or(cell.people) as people
       from small_day
       join cell using (event_type_id, item_kind, day)
+      where not small_day.is_hidden
       group by cell.event_type_id, cell.item_kind, small_day.week, cell.block
     ) as by_block
     group by by_block.event_type_id, by_block.item_kind, by_block.week
@@ -294,6 +327,7 @@ begin
       on week_of_group.event_type_id = small_day.event_type_id
       and week_of_group.item_kind = small_day.item_kind
       and week_of_group.week = small_day.week
+      and not small_day.is_hidden
   ),
 
   returned as (
@@ -370,7 +404,7 @@ of the period that count. `oldest_day` and `latest_day`: of all days before `end
 `by_kind`: by kind of item, type 0 without kinds, and nothing before `previous_day`.
 `of_blocks`, `of_people`: people who are not excluded, one bit per person; null: all of them, of whom only counted ones
 with a `smallest_group`. With one, small days are left out as in `analytics._trend_of_groups`, in each of the periods
-by itself.
+by itself, and so are days on which the other counted people are few.
 $$;
 
 grant execute on function analytics._feature_people(

@@ -439,8 +439,9 @@ one of these periods.
 For admins and workers, figures are exact and include anonymous browsers, as those of `analytics.trend`. Analysts see
 figures of counted people: the days on which fewer than `analytics.setting.smallest_group` of them used a feature count
 with the other small days of their week (from Monday), where a period contains the whole week and they have at least as
-many people together, and otherwise not, as use before the period neither; numbers are rounded by `analytics._shown`,
-each by itself; rates, means and the order are computed from what is shown.
+many people together, and otherwise not, as use before the period neither; with `among` or a breakdown by people, days
+on which the others are few do not count; numbers are rounded by `analytics._shown`, each by itself; rates, means and
+the order are computed from what is shown.
 Errors: CF001 for an invalid argument, CF002 for an unknown event or set (with the nearest name), CF008 for more
 than 10,000 days.
 $$;
