@@ -93,7 +93,8 @@ begin
     select part.*
     from used
     cross join lateral analytics._groups_of_use(
-      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, v_blocks, v_people, used.days, used.people
+      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, v_blocks, v_people, used.days,
+      used.people
     ) as part
   ),
 

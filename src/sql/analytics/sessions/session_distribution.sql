@@ -25,7 +25,9 @@ declare
     order by entry.number
   );
   -- Analysts see the values of each day.
-  v_by_day constant boolean := analytics._is_by_day(_session_distribution.breakdown, _session_distribution.smallest_group);
+  v_by_day constant boolean := analytics._is_by_day(
+    _session_distribution.breakdown, _session_distribution.smallest_group
+  );
   v_visible tstzmultirange;
   v_blocks int[];
   v_people bit(4096)[];
@@ -77,7 +79,8 @@ begin
     select part.*
     from used
     cross join lateral analytics._groups_of_use(
-      _session_distribution.breakdown, _session_distribution.top_values, _session_distribution.smallest_group, v_blocks, v_people, used.days, used.people
+      _session_distribution.breakdown, _session_distribution.top_values, _session_distribution.smallest_group,
+      v_blocks, v_people, used.days, used.people
     ) as part
   ),
 

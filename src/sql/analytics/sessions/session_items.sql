@@ -70,12 +70,15 @@ begin
     select part.*
     from used
     cross join lateral analytics._groups_of_use(
-      _session_items.breakdown, _session_items.top_values, _session_items.smallest_group, v_blocks, v_people, used.days, used.people
+      _session_items.breakdown, _session_items.top_values, _session_items.smallest_group, v_blocks, v_people,
+      used.days, used.people
     ) as part
   ),
 
   valued as not materialized (
-    select part.value, part.is_other, by_person.item_id, by_person.person_id, by_person.session_count, by_person.bounce_count
+    select
+      part.value, part.is_other, by_person.item_id, by_person.person_id, by_person.session_count,
+      by_person.bounce_count
     from by_person
     join part
       on part.block = by_person.person_id / 4096
@@ -92,7 +95,9 @@ begin
 
     union all
 
-    select valued.value, valued.is_other, valued.item_id, valued.person_id, sum(valued.session_count)::bigint, sum(valued.bounce_count)::bigint
+    select
+      valued.value, valued.is_other, valued.item_id, valued.person_id, sum(valued.session_count)::bigint,
+      sum(valued.bounce_count)::bigint
     from valued
     where v_by_day
     group by 1, 2, 3, 4
