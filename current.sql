@@ -52,3 +52,112 @@ The rows that `recommend.serve_me` and its variants return are added by the next
 list of `recommend.for_me` is added when an event names its `serving_id`. The columns from `seen_at` on are computed
 from the events of the person, in any order of arrival. Rows follow their identity in merges of people.
 $$;
+-- Popular and trending items, features, RFM, paths and times of funnels have a breakdown; items and transitions a set.
+drop view if exists analytics.course_popularity, analytics.feature_overview;
+drop function if exists
+  analytics._popular_items(text, timestamptz, timestamptz, interval, text, int),
+  analytics._popular_items_ranked(text, timestamptz, timestamptz, interval, int, text, int),
+  analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text),
+  analytics._popular_items_shown(text, timestamptz, timestamptz, interval, int, text),
+  analytics.popular_items(text, timestamptz, timestamptz, interval, int, text),
+  analytics._popular_courses(timestamptz, timestamptz, text, int, text, float8, float8, int),
+  analytics._popular_courses_exact(timestamptz, timestamptz, text, int, text, float8, float8),
+  analytics._popular_courses_shown(timestamptz, timestamptz, text, int, text, float8, float8),
+  analytics.popular_courses(timestamptz, timestamptz, text, int, text, float8, float8),
+  analytics._trending_items(text, timestamptz, timestamptz, text, interval, int, text, float8, int),
+  analytics._trending_items_exact(text, timestamptz, timestamptz, text, interval, int, text, float8),
+  analytics._trending_items_shown(text, timestamptz, timestamptz, text, interval, int, text, float8),
+  analytics.trending_items(text, timestamptz, timestamptz, text, interval, int, text, float8),
+  analytics._feature_usage(text, text, timestamptz, timestamptz, text, int, text, int, boolean, int),
+  analytics._feature_usage_exact(text, text, timestamptz, timestamptz, text, int, text, int, boolean),
+  analytics._feature_usage_shown(text, text, timestamptz, timestamptz, text, int, text, int, boolean),
+  analytics.feature_usage(text, text, timestamptz, timestamptz, text, int, text, int, boolean),
+  analytics._rfm(timestamptz, timestamptz, text, int),
+  analytics._rfm_cells(timestamptz, timestamptz, text, int),
+  analytics._rfm_exact(timestamptz, timestamptz, text),
+  analytics._rfm_shown(timestamptz, timestamptz, text),
+  analytics.rfm(timestamptz, timestamptz, text),
+  analytics._funnel_times(jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, int),
+  analytics._funnel_times_exact(jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text),
+  analytics._funnel_times_shown(jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text),
+  analytics.funnel_times(jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text),
+  analytics._paths(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, int),
+  analytics._paths_exact(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int),
+  analytics._paths_shown(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int),
+  analytics.paths(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int),
+  analytics._sequences(timestamptz, timestamptz, text, int, text[], text[], text, text, int, int),
+  analytics._sequences_exact(timestamptz, timestamptz, text, int, text[], text[], text, text, int),
+  analytics._sequences_shown(timestamptz, timestamptz, text, int, text[], text[], text, text, int),
+  analytics.sequences(timestamptz, timestamptz, text, int, text[], text[], text, text, int),
+  analytics._transitions(timestamptz, timestamptz, text, text[], text[], int, int),
+  analytics._transitions_exact(timestamptz, timestamptz, text, text[], text[], int),
+  analytics._transitions_shown(timestamptz, timestamptz, text, text[], text[], int),
+  analytics.transitions(timestamptz, timestamptz, text, text[], text[], int),
+  analytics._session_paths(timestamptz, timestamptz, int[], int[], int, int, int, boolean, text, text, int),
+  analytics._item_use(text, date, date, interval, date, int),
+  analytics._item_days(text, date, date, text, int),
+  analytics._course_use(date, date, text, int),
+  analytics._course_completion(text, int),
+  analytics._course_ratings(text, int),
+  analytics._feature_people(int, text, date, date, date, date, int, text, int),
+  analytics._people_among(text, int, boolean),
+  track.month_transitions(date);
+
+do $do$
+begin
+  if not exists (
+    select
+    from pg_attribute
+    where attrelid = to_regclass('analytics.popular_item')
+      and attname = 'breakdown_value'
+  ) then
+    alter type analytics.popular_item add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.popular_course add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.trending_item add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.used_feature add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.rfm_cell add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.funnel_time add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.path_edge add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.path_sequence add attribute breakdown_value text, add attribute is_other boolean;
+    alter type analytics.transition add attribute breakdown_value text, add attribute is_other boolean;
+  end if;
+end;
+$do$;
+comment on column analytics.popular_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.popular_item.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.popular_course.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.popular_course.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.trending_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.trending_item.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.used_feature.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.used_feature.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.rfm_cell.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.rfm_cell.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.funnel_time.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.funnel_time.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.path_edge.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.path_edge.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.path_sequence.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.path_sequence.is_other is $$Whether the row is about all values that are not named.$$;
+comment on column analytics.transition.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.transition.is_other is $$Whether the row is about all values that are not named.$$;
+
+--!include analytics/views.sql

@@ -1066,8 +1066,11 @@
 --!include analytics/functions/_place_values.sql
 --!include analytics/functions/_people_groups.sql
 --!include analytics/functions/_groups_by_day.sql
+--!include analytics/functions/_is_by_day.sql
+--!include analytics/functions/_groups_of_use.sql
 --!include analytics/functions/_days_of_month.sql
 --!include analytics/functions/_left_out_days.sql
+--!include analytics/functions/_item_use_of.sql
 --!include analytics/functions/_item_use.sql
 --!include analytics/functions/course_summaries.sql
 --!include analytics/functions/popular_items.sql
@@ -1098,11 +1101,12 @@
 --!include analytics/functions/stickiness.sql
 --!include analytics/functions/active_people.sql
 --!include analytics/functions/activity_by_minute.sql
+--!include analytics/functions/_people_of.sql
 --!include analytics/functions/_people_among.sql
+--!include analytics/functions/_counted_groups.sql
 --!include analytics/functions/wilson_bounds.sql
 --!include analytics/functions/_bayesian_average.sql
 --!include analytics/functions/_course_completion.sql
---!include analytics/functions/_course_use.sql
 --!include analytics/functions/_course_ratings.sql
 --!include analytics/functions/popular_courses.sql
 --!include analytics/functions/_item_days.sql

@@ -36,9 +36,26 @@ const questions: Record<string, { call: string; keys: string[] }> = {
 /** Those about the learners of a course. */
 const ofCourses = Object.entries(questions).filter(([, { call }]) => call.startsWith("'law'"));
 
-/** The other functions that take sets of people. */
 const period = `'${iso(start)}', '${iso(start + 70 * DAY)}'`;
 const steps = `'["Page Viewed", "Question Answered"]', ${period}`;
+/** About the use of items, features and paths. Without keys, the values do not add up: each has its own scale. */
+const uses: Record<string, { call: string; keys: string[] }> = {
+  popular_items: { call: `null, ${period}`, keys: ["item"] },
+  popular_courses: { call: period, keys: ["course"] },
+  trending_items: { call: `null, '${iso(start + 4 * DAY)}', '${iso(start + 5 * DAY)}', bias => 1`, keys: [] },
+  feature_usage: {
+    call: `since => '${iso(start)}', until => '${iso(start + 70 * DAY)}', with_median => true`,
+    keys: [],
+  },
+  rfm: { call: period, keys: [] },
+  funnel_times: { call: steps, keys: [] },
+  paths: { call: period, keys: ["step", "source", "target"] },
+  sequences: { call: `${period}, length => 2`, keys: ["nodes"] },
+  transitions: { call: period, keys: ["source", "target"] },
+};
+const dividing = { ...questions, ...uses };
+
+/** The other functions that take sets of people. */
 const filtered: Record<string, string> = {
   trend: `'Page Viewed', 'week', ${period}`,
   anomalies: `'Page Viewed', 'day', ${period}`,
@@ -50,16 +67,7 @@ const filtered: Record<string, string> = {
   funnel: steps,
   funnel_trend: `'["Page Viewed", "Question Answered"]', 'week', ${period}`,
 };
-const filteredOnly: Record<string, string> = {
-  funnel_times: steps,
-  funnel_correlation: steps,
-  popular_courses: period,
-  trending_items: `'page', '${iso(start + 3 * DAY)}', '${iso(start + 10 * DAY)}'`,
-  feature_usage: `null, null, ${period}`,
-  paths: period,
-  sequences: `${period}, length => 2`,
-  rfm: period,
-};
+const filteredOnly: Record<string, string> = { funnel_correlation: steps };
 
 type Row = Record<string, unknown>;
 
@@ -139,7 +147,7 @@ beforeAll(async () => {
 });
 
 const calls: Record<string, string> = {
-  ...Object.fromEntries(Object.entries(questions).map(([name, { call }]) => [name, call])),
+  ...Object.fromEntries(Object.entries(dividing).map(([name, { call }]) => [name, call])),
   ...filtered,
   ...filteredOnly,
 };
@@ -152,7 +160,7 @@ const counts = (row: Row): [column: string, value: number][] =>
     .filter(([column]) => column.endsWith("_count") && column !== "item_count")
     .map(([column, value]) => [column, Number(value)]);
 
-test.each(Object.keys(questions))("%s: a set as breakdown gives what it gives as filter", async (name) => {
+test.each(Object.keys(dividing))("%s: a set as breakdown gives what it gives as filter", async (name) => {
   const rows = await ask("insights_admin", name, ", breakdown => 'set.pilot'");
   for (const [value, among] of [
     ["true", "pilot"],
@@ -166,7 +174,9 @@ test.each(Object.keys(questions))("%s: a set as breakdown gives what it gives as
   expect([...new Set(rows.map(({ breakdown_value }) => breakdown_value))].sort()).toEqual(["false", "true"]);
 });
 
-test.each(Object.entries(questions))("%s: the values of a trait add up to the whole", async (name, { keys }) => {
+const adding = Object.entries(dividing).filter(([, { keys }]) => keys.length > 0);
+
+test.each(adding)("%s: the values of a trait add up to the whole", async (name, { keys }) => {
   const sums = (rows: Row[]): Record<string, number> => {
     const found: Record<string, number> = {};
     for (const row of rows)
@@ -203,12 +213,39 @@ test.each(ofCourses)("%s: analysts see no value and no remainder below the floor
     for (const [column, value] of counts(row)) expect([column, value]).toEqual([column, 0]);
 });
 
+test.each(Object.keys(uses))("%s: analysts see the values of a trait as groups", async (name) => {
+  const rows = await ask("insights_analyst", name, ", breakdown => 'trait.plan'");
+  const named = [...new Set(rows.map(({ breakdown_value, is_other }) => `${breakdown_value} ${is_other}`))];
+  // Too few people of the rest have times.
+  expect(named).toEqual(name === "funnel_times" ? ["free false"] : ["free false", "null true"]);
+});
+
+/** Of all people, whatever the day: a value is what its set is as a filter, and so no more than that shows. */
+const asFilters = ["popular_items", "popular_courses", "trending_items", "feature_usage", "transitions"];
+
+test.each(asFilters)("%s: for analysts, a value is what its set is as a filter", async (name) => {
+  for (const [breakdown, amongOf] of [
+    ["set.pilot", (value: unknown) => (value === "true" ? "pilot" : "~pilot")],
+    ["set.near", (value: unknown) => `near.${value}`],
+  ] as const) {
+    const rows = await ask("insights_analyst", name, `, breakdown => '${breakdown}'`);
+    const values = new Set(rows.map(({ breakdown_value }) => breakdown_value).filter((value) => value !== null));
+    expect(values.size).toBeGreaterThan(breakdown === "set.pilot" ? 1 : 0);
+    for (const value of values)
+      expect(rows.filter(({ breakdown_value }) => breakdown_value === value).map(without)).toEqual(
+        (await ask("insights_analyst", name, `, among => '${amongOf(value)}'`)).map(without),
+      );
+  }
+});
+
 /** About the events of a period: their values are groups on each of its days. */
 const ofPeriods: Record<string, (since: number, until: number) => string> = {
   hour_of_week: (since, until) => `null, '${iso(since)}', '${iso(until)}'`,
   session_distribution: (since, until) => `'views', '${iso(since)}', '${iso(until)}'`,
   session_items: (since, until) => `'entry', '${iso(since)}', '${iso(until)}'`,
   session_trend: (since, until) => `'day', '${iso(since)}', '${iso(until)}'`,
+  paths: (since, until) => `'${iso(since)}', '${iso(until)}'`,
+  sequences: (since, until) => `'${iso(since)}', '${iso(until)}', length => 2`,
 };
 const first = start + 3 * DAY;
 const last = first + 4 * DAY;
@@ -245,6 +282,47 @@ test.each(Object.entries(ofPeriods))("%s: analysts see no value and no remainder
   expect(await ofMembers(last + DAY)).toEqual(await ofMembers(last));
 });
 
+/** About items and features: a day counts for a set if its people and the others are both groups. */
+const ofItems: Record<string, (since: number, until: number) => string> = {
+  popular_items: (since, until) => `null, '${iso(since)}', '${iso(until)}'`,
+  popular_courses: (since, until) => `'${iso(since)}', '${iso(until)}'`,
+  trending_items: (since, until) => `null, '${iso(since)}', '${iso(until)}', bias => 1`,
+  feature_usage: (since, until) => `'Page Viewed', since => '${iso(since)}', until => '${iso(until)}'`,
+};
+
+test.each(Object.entries(ofItems))("%s: analysts see no day with two members or two others", async (name, of) => {
+  // The members of the set have not completed the course: its own row is that of all people.
+  const read = async (role: string, since: number, until: number, more: string): Promise<Row[]> =>
+    (
+      await database.as(role, {}, (db) => db.rows<Row>(`select * from analytics.${name}(${of(since, until)}${more})`))
+    ).filter(({ item }) => item !== "law");
+  if (name !== "trending_items") expect(await read("insights_analyst", last, last + DAY, "")).not.toEqual([]);
+  for (const more of [", among => 'rare'", ", among => '~rare'", ", breakdown => 'set.rare'"]) {
+    if (name !== "trending_items") expect(await read("insights_admin", last, last + DAY, more)).not.toEqual([]);
+    expect(await read("insights_analyst", last, last + DAY, more)).toEqual([]);
+  }
+  if (name === "trending_items") return;
+  if (name === "feature_usage") {
+    const people = async (more: string): Promise<number> =>
+      (await read("insights_analyst", last, last + DAY, `, breakdown => 'kind'${more}`)).reduce(
+        (sum, { person_count }) => sum + Number(person_count),
+        0,
+      );
+    expect(await people("")).toBeGreaterThan(0);
+    for (const among of ["rare", "~rare"]) expect(await people(`, among => '${among}'`)).toBe(0);
+  }
+  const use = ({ person_count, event_count, breakdown_value }: Row): unknown => [
+    breakdown_value,
+    person_count,
+    event_count,
+  ];
+  for (const more of [", among => '~rare'", ", breakdown => 'set.rare'"]) {
+    const rows = await read("insights_analyst", first, last, more);
+    expect(rows).not.toEqual([]);
+    expect((await read("insights_analyst", first, last + DAY, more)).map(use)).toEqual(rows.map(use));
+  }
+});
+
 /** Pairs of filters whose people differ by two, all of them learners of the course. */
 const pairs: [string, string][] = [
   ["near.part", "near.whole"],
@@ -264,14 +342,13 @@ test.each(Object.keys(calls))("%s: the difference of two filters is not that of 
     ];
     expect([one, other, shown]).toEqual([one, other, also]);
   }
-  // Administrators see it, so that the filters are about something. Nothing trends here.
-  if (name === "trending_items") return;
+  // Administrators see it, so that the filters are about something.
   expect(await ask("insights_admin", name, ", among => 'near.part'")).not.toEqual(
     await ask("insights_admin", name, ", among => 'near.whole'"),
   );
 });
 
-test.each([...Object.keys(questions), ...Object.keys(filtered).filter((name) => name !== "anomalies")])(
+test.each([...Object.keys(dividing), ...Object.keys(filtered).filter((name) => name !== "anomalies")])(
   "%s: the difference of two values is not that of two people",
   async (name) => {
     const of = (rows: Row[], value: string): Row[] =>
@@ -286,7 +363,7 @@ test.each([...Object.keys(questions), ...Object.keys(filtered).filter((name) => 
   },
 );
 
-test.each(Object.keys(questions))("%s: errors of a breakdown", async (name) => {
+test.each(Object.keys(dividing))("%s: errors of a breakdown", async (name) => {
   for (const role of ["insights_admin", "insights_analyst"]) {
     await expect(ask(role, name, ", breakdown => 'set.pilto'")).rejects.toMatchObject({
       code: "CF002",
@@ -297,4 +374,21 @@ test.each(Object.keys(questions))("%s: errors of a breakdown", async (name) => {
       code: "CF001",
     });
   }
+});
+
+test.each(Object.keys(calls))("%s: errors of a filter", async (name) => {
+  for (const role of ["insights_admin", "insights_analyst"]) {
+    for (const among of ["pilto", "~pilto", "counted & pilto"])
+      await expect(ask(role, name, `, among => '${among}'`)).rejects.toMatchObject({
+        code: "CF002",
+        hint: expect.stringContaining("pilot"),
+      });
+    await expect(ask(role, name, ", among => 'pilot or few'")).rejects.toMatchObject({ code: "CF001" });
+  }
+});
+
+test.each(["paths", "sequences"])("%s: a comparison has no breakdown", async (name) => {
+  await expect(ask("insights_admin", name, ", breakdown => 'set.pilot', compared_with => 'few'")).rejects.toMatchObject(
+    { code: "CF001" },
+  );
 });

@@ -117,12 +117,6 @@ drop policy if exists admins_delete on analytics.saved_view;
 create policy admins_delete on analytics.saved_view for delete
 to insights_admin using (is_shared or created_by = common.author());
 
-grant select on
-  analytics.daily_events, analytics.weekly_events, analytics.daily_active_people, analytics.weekly_lifecycle,
-  analytics.weekly_retention, analytics.course_overview, analytics.course_popularity, analytics.feature_overview,
-  analytics.segment_overview, analytics.cohort_overview
-to insights_analyst, insights_admin, insights_worker;
-
 grant select on analytics.segment_setting to insights_reader, insights_analyst, insights_admin, insights_worker;
 drop policy if exists all_rows on analytics.segment_setting;
 create policy all_rows on analytics.segment_setting for select using (true);

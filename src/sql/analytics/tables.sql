@@ -32,7 +32,9 @@ create type analytics.popular_item as (
   event_count bigint,
   person_count bigint,
   engaged interval,
-  score float8
+  score float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.popular_item is $$
@@ -50,6 +52,10 @@ comment on column analytics.popular_item.engaged is $$Engaged time.$$;
 comment on column analytics.popular_item.score is $$
 Measure by which the items are ranked, weighted by age when a half-life was given.
 $$;
+comment on column analytics.popular_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.popular_item.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.trend_point as (
   bucket_start timestamptz,
@@ -1031,7 +1037,9 @@ create type analytics.popular_course as (
   completion_score float8,
   rating_count bigint,
   mean_rating float8,
-  rating_score float8
+  rating_score float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.popular_course is $$
@@ -1072,6 +1080,10 @@ $$;
 comment on column analytics.popular_course.rating_score is $$
 Bayesian average of the ratings, drawn towards that of all courses; null without `mean_rating`.
 $$;
+comment on column analytics.popular_course.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.popular_course.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.trending_item as (
   rank int,
@@ -1082,7 +1094,9 @@ create type analytics.trending_item as (
   expected float8,
   deviation float8,
   growth float8,
-  score float8
+  score float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.trending_item is $$
@@ -1100,6 +1114,10 @@ Standard deviation of the use, from earlier periods, and at least that of Poisso
 $$;
 comment on column analytics.trending_item.growth is $$`measured` / `expected` - 1; null when nothing was expected.$$;
 comment on column analytics.trending_item.score is $$Significance: see `analytics.trending_items`.$$;
+comment on column analytics.trending_item.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.trending_item.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.used_feature as (
   rank int,
@@ -1121,7 +1139,9 @@ create type analytics.used_feature as (
   event_growth float8,
   person_growth float8,
   first_day date,
-  last_day date
+  last_day date,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.used_feature is $$
@@ -1170,6 +1190,10 @@ $$;
 comment on column analytics.used_feature.last_day is $$
 Day of the last use before the end of the period, UTC; null when there is none.
 $$;
+comment on column analytics.used_feature.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.used_feature.is_other is $$Whether the row is about all values that are not named.$$;
 
 /* ------------------------------------------------------------------------------------- cohorts, segments, RFM -- */
 
@@ -1352,7 +1376,9 @@ create type analytics.rfm_cell as (
   share float8,
   recency_days float8,
   active_days float8,
-  engaged interval
+  engaged interval,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.rfm_cell is $$
@@ -1366,6 +1392,10 @@ Mean number of days from the last active day to the last day of the period.
 $$;
 comment on column analytics.rfm_cell.active_days is $$Mean number of active days.$$;
 comment on column analytics.rfm_cell.engaged is $$Mean engaged time.$$;
+comment on column analytics.rfm_cell.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.rfm_cell.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.person_rfm as (
   person_id bigint,
@@ -1517,7 +1547,9 @@ comment on column analytics.funnel_trend_point.zone is $$Time zone of the bucket
 create type analytics.funnel_time as (
   bin_start interval,
   bin_end interval,
-  person_count bigint
+  person_count bigint,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.funnel_time is $$
@@ -1530,6 +1562,10 @@ $$;
 comment on column analytics.funnel_time.person_count is $$
 Number of people; for analysts rounded, and 0 for too few people.
 $$;
+comment on column analytics.funnel_time.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.funnel_time.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.funnel_person as (
   person_id bigint,
@@ -1594,7 +1630,9 @@ create type analytics.path_edge as (
   mean_time interval,
   compared_transition_count bigint,
   compared_person_count bigint,
-  compared_share float8
+  compared_share float8,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.path_edge is $$
@@ -1617,13 +1655,19 @@ Number of transitions of the people of `compared_with`; null without it.
 $$;
 comment on column analytics.path_edge.compared_person_count is $$Number of these people; null without it.$$;
 comment on column analytics.path_edge.compared_share is $$Share of their transitions; null without it.$$;
+comment on column analytics.path_edge.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.path_edge.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.path_sequence as (
   nodes text[],
   occurrence_count bigint,
   person_count bigint,
   compared_occurrence_count bigint,
-  compared_person_count bigint
+  compared_person_count bigint,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.path_sequence is $$
@@ -1637,6 +1681,10 @@ comment on column analytics.path_sequence.compared_occurrence_count is $$
 Number of occurrences in sessions of the people of `compared_with`; null without it.
 $$;
 comment on column analytics.path_sequence.compared_person_count is $$Number of these people; null without it.$$;
+comment on column analytics.path_sequence.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.path_sequence.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.transition as (
   source text,
@@ -1644,7 +1692,9 @@ create type analytics.transition as (
   transition_count bigint,
   person_months bigint,
   share float8,
-  mean_time interval
+  mean_time interval,
+  breakdown_value text,
+  is_other boolean
 );
 
 comment on type analytics.transition is $$
@@ -1661,6 +1711,10 @@ comment on column analytics.transition.share is $$Share of the transitions from 
 comment on column analytics.transition.mean_time is $$
 Mean time from the start of the view of the source to that of the target; null for analysts of too few people.
 $$;
+comment on column analytics.transition.breakdown_value is $$
+Value of the breakdown; null for people without one, for other values, and without a breakdown.
+$$;
+comment on column analytics.transition.is_other is $$Whether the row is about all values that are not named.$$;
 
 create type analytics.session_point as (
   bucket_start timestamptz,

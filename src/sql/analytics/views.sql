@@ -281,3 +281,9 @@ comment on column analytics.cohort_overview.person_count is $$Number of people.$
 comment on column analytics.cohort_overview.as_of is $$
 Day (UTC) as of which its rule is computed; null for a list without a rule.
 $$;
+
+grant select on
+  analytics.daily_events, analytics.weekly_events, analytics.daily_active_people, analytics.weekly_lifecycle,
+  analytics.weekly_retention, analytics.course_overview, analytics.course_popularity, analytics.feature_overview,
+  analytics.segment_overview, analytics.cohort_overview
+to insights_analyst, insights_admin, insights_worker;

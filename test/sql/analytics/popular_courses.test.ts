@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { testDatabase } from "../../support/database.ts";
-import { groupBy, ofGroups, people as peopleOf, shown } from "../../support/floor.ts";
+import { dayOf, groupBy, ofGroups, people as peopleOf, shown } from "../../support/floor.ts";
 import { rolesThatMay } from "../../support/roles.ts";
 import { ingest, message, refresh } from "../track/messages.ts";
 import { COMPLETION, makeEnrolments } from "./course_takers.ts";
@@ -120,9 +120,12 @@ describe("use", () => {
         );
         const [since, until] = [start + from * DAY, start + to * DAY];
         const expected = ["course-a", "course-b"].flatMap((course) => {
-          const own = doings.filter(
-            ({ item, person }) => (item === course || parents[item] === course) && chosen.includes(person),
-          );
+          const used = doings.filter(({ item }) => item === course || parents[item] === course);
+          // Days on which the others are a group too, or there are none.
+          const own = [...groupBy(used, ({ at }) => dayOf(at)).values()].flatMap((day) => {
+            const others = peopleOf(day.filter(({ person }) => !chosen.includes(person)));
+            return others > 0 && others < floor ? [] : day.filter(({ person }) => chosen.includes(person));
+          });
           const counted = ofGroups(own, since, until, floor);
           const people = peopleOf(counted);
           if (people < floor) return [];

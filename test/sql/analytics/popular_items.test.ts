@@ -68,19 +68,23 @@ describe("popular_items", () => {
         for (const halfLife of [undefined, 3]) {
           for (const floor of [1, 3, 6])
             test(`${name}, by ${measure}, kind ${kind}, half-life ${halfLife}, floor ${floor}`, async () => {
-              const rows = await withFloor<Popular>(
-                database,
-                floor,
-                "select rank, item, event_count, person_count, score from analytics.popular_items($1, $2, $3, $4::interval, 10, $5)",
-                [kind, iso(since), iso(until), halfLife === undefined ? null : `${halfLife} days`, measure],
-              );
-              expect(rows).toEqual(
-                expected(kind, since, until, measure, halfLife, floor).map((row, place) => ({
-                  rank: place + 1,
-                  ...row,
-                  score: expect.closeTo(row.score, 8),
-                })),
-              );
+              // Of a set of people, they are read from the journeys: the same of all counted people.
+              for (const among of [null, "counted", "~excluded"]) {
+                const rows = await withFloor<Popular>(
+                  database,
+                  floor,
+                  `select rank, item, event_count, person_count, score
+                   from analytics.popular_items($1, $2, $3, $4::interval, 10, $5, among => $6)`,
+                  [kind, iso(since), iso(until), halfLife === undefined ? null : `${halfLife} days`, measure, among],
+                );
+                expect(rows).toEqual(
+                  expected(kind, since, until, measure, halfLife, floor).map((row, place) => ({
+                    rank: place + 1,
+                    ...row,
+                    score: expect.closeTo(row.score, 8),
+                  })),
+                );
+              }
             });
         }
       }
@@ -286,6 +290,8 @@ describe("popular_items", () => {
     ["'course', now() - interval '1 day', now(), null, 10, 'likes'", "CF001"],
     ["'course', now() - interval '1 day', now(), null, 10, null", "CF001"],
     ["'planet'", "CF002"],
+    ["'course', among => 'counte'", "CF002"],
+    ["'course', among => 'counted or excluded'", "CF001"],
     ["'''; drop table track.event; --'", "CF002"],
   ])("popular_items(%s) is %s, with a hint", async (values, code) => {
     const error = await database.rejects(`select * from analytics.popular_items(${values})`);

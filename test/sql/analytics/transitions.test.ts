@@ -78,6 +78,41 @@ test("kinds, courses, wildcards and exclusions", async () => {
   expect(await withFloor(database, 1, call(", exclusions => '{a}'"), period)).toMatchObject([{ pair: "bc", times: 2 }]);
 });
 
+test("of a set of people, from the sessions of the months", async () => {
+  expect(await withFloor(database, 1, call(", among => 'counted'"), period)).toEqual(exact);
+  expect(await withFloor(database, 3, call(", among => 'counted'"), period)).toEqual([
+    { pair: "ab", times: 6, people: 3, share: 1, seconds: null },
+  ]);
+  await database.as("postgres", {}, async (db) => {
+    await db.query(
+      "select track.set_person_set('pair', array(select person_id from track.identity where external_id in ('ben', 'cleo', 'browser')))",
+    );
+    const ofPair = [
+      { pair: "ab", times: 2, people: 2, share: 2 / 3, seconds: 60 },
+      { pair: "ac", times: 1, people: 1, share: 1 / 3, seconds: 60 },
+      { pair: "bc", times: 1, people: 1, share: 1, seconds: 60 },
+    ];
+    expect(await db.rows(call(", among => 'pair'"), period)).toEqual(ofPair);
+    expect(await db.rows(call(", among => 'pair', top => 1"), period)).toEqual(ofPair.slice(0, 1));
+    expect(
+      await db.rows(
+        `select breakdown_value as value, source || target as pair, transition_count::int as times
+         from analytics.transitions($1, $2, breakdown => 'set.pair', top => 2)`,
+        period,
+      ),
+    ).toEqual([
+      { value: "false", pair: "ab", times: 4 },
+      { value: "false", pair: "ba", times: 1 },
+      { value: "true", pair: "ab", times: 2 },
+      { value: "true", pair: "ac", times: 1 },
+    ]);
+    // Months that remain as sums have no people.
+    await db.query("update track.setting set oldest_event = '2026-03-01Z', sums_kept_before = '2026-03-01'");
+    expect(await db.rows(call(), period)).toEqual(exact);
+    expect(await db.rows(call(", among => 'pair'"), period)).toMatchObject([{ pair: "ac", times: 1 }]);
+  });
+});
+
 test("analysts see transitions in the months in which enough people did them", async () => {
   // ab: 4 times by 3 people in February, twice by one in March.
   expect(await withFloor(database, 3, call(), period)).toEqual([
@@ -125,6 +160,8 @@ test("invalid arguments are errors", async () => {
     [", top => 0", "CF001"],
     [", nodes => 'curse'", "CF001"],
     [", nodes => null", "CF001"],
+    [", among => 'pilot'", "CF002"],
+    [", breakdown => 'plan'", "CF001"],
     [`, wildcards => array_fill('x'::text, array[101])`, "CF008"],
   ] as const)
     expect(await database.rejects(call(rest), period)).toMatchObject({ code });

@@ -35,6 +35,15 @@ test("the transitions in the sessions of a month, of counted people", async () =
       { pair: "ab", times: 4, people: 2, minutes: "4" },
       { pair: "ba", times: 2, people: 2, minutes: "4" },
     ]);
+    expect(
+      await db.rows(
+        `select sum(transition_count)::int as times, max(person_count) as people
+         from (select person_id from track.identity where external_id = 'staff') as staff
+         cross join lateral track.month_transitions(
+           '2026-03-01', array[person_id / 4096]::int[], array[track.person_bit(person_id)]
+         )`,
+      ),
+    ).toEqual([{ times: 3, people: 1 }]);
     expect(await rows("2026-02-01")).toEqual([]);
     expect(await rows("2026-04-01")).toEqual([]);
   });

@@ -3,9 +3,20 @@
  * number of days on which, or after which, she is active.
  */
 create or replace function analytics._rfm(
-  since timestamptz, until timestamptz, among text, smallest_group int
+  since timestamptz, until timestamptz, among text, breakdown text, top_values int, smallest_group int
 )
-returns setof analytics.person_rfm
+returns table (
+  value text,
+  is_other boolean,
+  person_id bigint,
+  recency_days int,
+  active_days int,
+  engaged interval,
+  recency_score int,
+  frequency_score int,
+  engaged_score int,
+  cell text
+)
 language plpgsql
 stable
 parallel safe
@@ -62,14 +73,27 @@ begin
     group by day.block
   ),
 
+  -- The values of the people who are active in the period.
+  part as materialized (
+    select part.value, part.is_other, entry.block, entry.people
+    from (
+      select array_agg(counted.block) as blocks, array_agg(counted.people) as people from counted
+    ) as listed
+    cross join lateral analytics._people_groups(
+      _rfm.breakdown, _rfm.top_values, _rfm.smallest_group, listed.blocks, listed.people
+    ) as part
+    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
+  ),
+
   active as materialized (
     select
-      counted.block::bigint * 4096 + place as person_id,
+      part.value, part.is_other, part.block::bigint * 4096 + place as person_id,
       analytics._bit_number(counted.active, place) as active_days,
       analytics._bit_number(counted.last, place) as last_day
-    from counted
+    from part
+    join counted on counted.block = part.block
     cross join generate_series(0, 4095) as place
-    where get_bit(counted.people, place) = 1
+    where get_bit(part.people, place) = 1
   ),
 
   used as (
@@ -82,28 +106,34 @@ begin
 
   ranked as (
     select
-      active.person_id,
+      active.value, active.is_other, active.person_id,
       v_days - active.last_day as recency_days,
       active.active_days,
       coalesce(used.engaged, '0') as engaged,
-      (5 * (rank() over (order by active.last_day) - 1) / count(*) over ())::int + 1 as recency_score,
-      (5 * (rank() over (order by active.active_days) - 1) / count(*) over ())::int + 1 as frequency_score,
-      (5 * (rank() over (order by coalesce(used.engaged, '0')) - 1) / count(*) over ())::int + 1 as engaged_score
+      (5 * (rank() over by_last_day - 1) / count(*) over of_value)::int + 1 as recency_score,
+      (5 * (rank() over by_active_days - 1) / count(*) over of_value)::int + 1 as frequency_score,
+      (5 * (rank() over by_engaged - 1) / count(*) over of_value)::int + 1 as engaged_score
     from active
     left join used on used.person_id = active.person_id
+    window
+      of_value as (partition by active.is_other, active.value),
+      by_last_day as (of_value order by active.last_day),
+      by_active_days as (of_value order by active.active_days),
+      by_engaged as (of_value order by coalesce(used.engaged, '0'))
   )
 
   select
-    ranked.person_id, null::text, ranked.recency_days, ranked.active_days, ranked.engaged,
+    ranked.value, ranked.is_other, ranked.person_id, ranked.recency_days, ranked.active_days, ranked.engaged,
     ranked.recency_score, ranked.frequency_score, ranked.engaged_score,
     analytics._rfm_cell(ranked.recency_score, (ranked.frequency_score + ranked.engaged_score + 1) / 2)
   from ranked;
 end;
 $$;
 
-comment on function analytics._rfm(timestamptz, timestamptz, text, int) is $$
+comment on function analytics._rfm(timestamptz, timestamptz, text, text, int, int) is $$
 Returns the people who are active in a period with recency, frequency and engaged time: see `analytics.rfm`.
-Without their names. `smallest_group`: counted people, and sets as analysts see them; null: all who are not excluded.
+Scores are those among the people of the value of `breakdown` (`analytics._people_groups`). `smallest_group`: counted
+people, and sets as analysts see them; null: all who are not excluded.
 $$;
 
-grant execute on function analytics._rfm(timestamptz, timestamptz, text, int) to insights_reader;
+grant execute on function analytics._rfm(timestamptz, timestamptz, text, text, int, int) to insights_reader;

@@ -14,7 +14,7 @@ declare
     else analytics._cohort_set(cohort_people.name)
   end;
   v_among constant bigint[] := case
-    when cohort_people.among is not null then analytics._people_among(cohort_people.among, null, false)
+    when cohort_people.among is not null then analytics._people_among(cohort_people.among, null)
   end;
   v_people analytics.cohort_person[];
 begin

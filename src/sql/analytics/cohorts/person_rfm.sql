@@ -37,7 +37,7 @@ begin
       scored.person_id, named.external_id, scored.recency_days, scored.active_days, scored.engaged,
       scored.recency_score, scored.frequency_score, scored.engaged_score, scored.cell
     )::analytics.person_rfm
-    from analytics._rfm(person_rfm.since, person_rfm.until, person_rfm.among, null) as scored
+    from analytics._rfm(person_rfm.since, person_rfm.until, person_rfm.among, null, 10, null) as scored
     left join lateral (
       select identity.external_id
       from track.identity

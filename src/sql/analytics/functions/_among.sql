@@ -8,6 +8,9 @@ as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
   v_terms constant text[] := regexp_split_to_array(btrim(left(_among.among, 1001)), '\s*&\s*');
+  v_names constant text[] := array(
+    select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)
+  );
   v_invalid text;
   v_blocks int[];
   v_people bit(4096)[];
@@ -31,7 +34,11 @@ begin
     );
   end if;
 
-  perform analytics._check_sets(array(select btrim(ltrim(entry.term, '~')) from unnest(v_terms) as entry (term)));
+  -- Raises an error with the nearest name.
+  perform track.person_set_size(named.name)
+  from unnest(v_names) as named (name)
+  where not exists (select from track.person_set where person_set.name = named.name);
+  perform analytics._check_sets(v_names);
   if _among.smallest_group is not null then
     select array_agg(counted.block), array_agg(counted.people) into v_blocks, v_people
     from track.person_set_blocks('counted') as counted;

@@ -1,4 +1,4 @@
-create or replace function analytics._course_completion(among text, smallest_group int)
+create or replace function analytics._course_completion(blocks int[], people bit(4096)[])
 returns table (course_id bigint, enrolment_count bigint, completion_count bigint)
 language plpgsql
 stable
@@ -9,15 +9,20 @@ declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
   -- One bit per person, of all blocks, also of those between them without counted people.
   v_people constant varbit := (
-    with among as materialized (
-      select filter.block, filter.people
-      from analytics._among(_course_completion.among, _course_completion.smallest_group) as filter
+    with member as materialized (
+      select listed.block, listed.people
+      from unnest(_course_completion.blocks, _course_completion.people) as listed (block, people)
+
+      union all
+
+      select counted.block, counted.people
+      from track.person_set_blocks('counted') as counted
+      where _course_completion.blocks is null
     )
 
-    select string_agg(coalesce(counted.people & among.people, v_no_people)::text, '' order by blocks.block)::varbit
-    from generate_series(0, (select max(among.block) from among)) as blocks (block)
-    left join among on among.block = blocks.block
-    left join track.person_set_blocks('counted') as counted on counted.block = blocks.block
+    select string_agg(coalesce(member.people, v_no_people)::text, '' order by every.block)::varbit
+    from generate_series(0, (select max(member.block) from member)) as every (block)
+    left join member on member.block = every.block
   );
 begin
   -- People with one enrolment in a course, under the identity that gave them their key, are nearly all.
@@ -70,9 +75,9 @@ begin
 end;
 $$;
 
-comment on function analytics._course_completion(text, int) is $$
+comment on function analytics._course_completion(int[], bit[]) is $$
 Returns the numbers of counted people who are or were enrolled in each course, and of those who completed it, as of now.
-Courses without enrolments have no row. The arguments are those of `analytics._among`.
+Courses without enrolments have no row. `blocks`, `people`: counted people, one bit per person; null: all of them.
 $$;
 
-grant execute on function analytics._course_completion(text, int) to insights_reader;
+grant execute on function analytics._course_completion(int[], bit[]) to insights_reader;

@@ -1,4 +1,4 @@
-create or replace function analytics._course_ratings(among text, smallest_group int)
+create or replace function analytics._course_ratings(blocks int[], people bit(4096)[])
 returns table (course_id bigint, rating_count bigint, mean_rating float8)
 language plpgsql
 stable
@@ -17,9 +17,14 @@ declare
 begin
   return query
   with member as materialized (
-    select among.block, among.people & counted.people as people
-    from analytics._among(_course_ratings.among, _course_ratings.smallest_group) as among
-    join track.person_set_blocks('counted') as counted on counted.block = among.block
+    select listed.block, listed.people
+    from unnest(_course_ratings.blocks, _course_ratings.people) as listed (block, people)
+
+    union all
+
+    select counted.block, counted.people
+    from track.person_set_blocks('counted') as counted
+    where _course_ratings.blocks is null
   ),
 
   -- The properties are in the events only: the journeys say which ones to read.
@@ -61,10 +66,10 @@ begin
 end;
 $$;
 
-comment on function analytics._course_ratings(text, int) is $$
+comment on function analytics._course_ratings(int[], bit[]) is $$
 Returns the ratings of courses by counted people, as of now: the latest `Course Rated` of each person and course.
-Ratings that are not numbers from 0 to 100 are not counted. The arguments are those of `analytics._among`. The ratings
-are read from the events: the cost grows with the number of ratings.
+Ratings that are not numbers from 0 to 100 are not counted. `blocks`, `people`: counted people, one bit per person;
+null: all of them. The ratings are read from the events: the cost grows with the number of ratings.
 $$;
 
-grant execute on function analytics._course_ratings(text, int) to insights_reader;
+grant execute on function analytics._course_ratings(int[], bit[]) to insights_reader;

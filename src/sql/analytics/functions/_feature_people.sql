@@ -1,6 +1,14 @@
 create or replace function analytics._feature_people(
-  of_event_type_id int, breakdown text, first_day date, end_day date, previous_day date, observed_day date,
-  return_days int, among text, smallest_group int
+  of_event_type_id int,
+  by_kind boolean,
+  first_day date,
+  end_day date,
+  previous_day date,
+  observed_day date,
+  return_days int,
+  of_blocks int[],
+  of_people bit(4096)[],
+  smallest_group int
 )
 returns table (
   event_type_id int,
@@ -30,8 +38,8 @@ set work_mem to '64MB'
 as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
-  v_by_kind constant boolean := _feature_people.breakdown is not null;
-  v_reads_journeys constant boolean := v_by_kind or _feature_people.among is not null;
+  v_of_all constant boolean := of_blocks is null;
+  v_reads_journeys constant boolean := _feature_people.by_kind or not v_of_all;
   v_event_types constant int[] := array(
     select event_type.event_type_id
     from track.event_type
@@ -43,17 +51,31 @@ declare
       end
   );
   -- Type 0 is any event that is not automatic. By kind of item, the other types are read from the journeys.
-  v_present_types constant int[] := 0 || case when v_by_kind then '{}' else v_event_types end;
+  v_present_types constant int[] := 0 || case when _feature_people.by_kind then '{}' else v_event_types end;
   -- The people who count, by block: an array, because the planner cannot estimate a join.
   v_members constant bit(4096)[] := (
-    select array_agg(
-      coalesce(member.people & ~coalesce(excluded.people, v_no_people), v_no_people) order by blocks.block
-    )
+    select array_agg(coalesce(member.people, v_no_people) order by blocks.block)
     from generate_series(0, (select max(person.person_id) / 4096 from track.person)) as blocks (block)
-    left join analytics._among(_feature_people.among, _feature_people.smallest_group) as member
-      on member.block = blocks.block
-    left join track.person_set_blocks('excluded') as excluded on excluded.block = blocks.block
+    left join (
+      select listed.block, listed.people from unnest(of_blocks, of_people) as listed (block, people)
+      union all
+      select everyone.block, everyone.people
+      from analytics._members(null, _feature_people.smallest_group) as everyone
+      where v_of_all
+    ) as member on member.block = blocks.block
   );
+  -- The other people, whom analysts could know from the difference to all people; null: there are none.
+  v_others constant bit(4096)[] := case
+    when not v_of_all and smallest_group > 1 then (
+      select array_agg(
+        coalesce(counted.people & ~coalesce(v_members[blocks.block + 1], v_no_people), v_no_people)
+        order by blocks.block
+      )
+      from generate_series(0, cardinality(v_members) - 1) as blocks (block)
+      left join track.person_set_blocks('counted') as counted on counted.block = blocks.block
+    )
+  end;
+  v_reads_others constant boolean := _feature_people.by_kind and v_others is not null;
   v_queued record;
   v_is_queued boolean;
   -- Whether the days before the two periods are read as they are stored, which is several times faster.
@@ -132,22 +154,29 @@ begin
   journey as materialized (
     select
       activity.event_type_id,
-      case when v_by_kind then coalesce(item.kind, '') else '' end as item_kind,
+      case when _feature_people.by_kind then coalesce(item.kind, '') else '' end as item_kind,
       activity.day, (activity.person_id / 4096)::int as block,
       case
-        when v_by_kind
+        when _feature_people.by_kind
           then coalesce(
             bit_or(track.person_bit(activity.person_id)) filter (where activity.person_id <> 0), v_no_people
           )
         else v_no_people
       end as people,
-      sum(activity.event_count) as event_count
+      coalesce(
+        sum(activity.event_count) filter (
+          where not v_reads_others
+            or get_bit(v_members[(activity.person_id / 4096)::int + 1], (activity.person_id % 4096)::int) <> 0
+        ),
+        0
+      ) as event_count
     from track.activity_of(
-      analytics._people_among(_feature_people.among, _feature_people.smallest_group, false)
-        -- Anonymised events.
-        || case
-          when _feature_people.among is null and _feature_people.smallest_group is null then '{0}'::bigint[]
-        end,
+      case
+        when not v_of_all and not v_reads_others then analytics._people_of(of_blocks, of_people)
+        else analytics._people_among(null, _feature_people.smallest_group)
+          -- Anonymised events.
+          || case when _feature_people.smallest_group is null then '{0}'::bigint[] end
+      end,
       _feature_people.previous_day,
       _feature_people.end_day
     ) as activity
@@ -165,10 +194,16 @@ begin
       presence.people & ~coalesce(change.cleared, v_no_people) & coalesce(v_members[presence.block + 1], v_no_people)
         as people,
       case
-        when _feature_people.among is not null then 0
+        when not v_of_all then 0
         when _feature_people.smallest_group is not null then presence.counted_count
         else presence.event_count
-      end as event_count
+      end as event_count,
+      case
+        when v_others is not null then bit_count(
+          presence.people & ~coalesce(change.cleared, v_no_people) & coalesce(v_others[presence.block + 1], v_no_people)
+        )
+        else 0
+      end as other_count
     from track.presence
     left join change
       on v_is_queued
@@ -186,15 +221,19 @@ begin
       change.event_type_id, '', change.day, change.block,
       change.added & coalesce(v_members[change.block + 1], v_no_people),
       case
-        when _feature_people.among is not null then 0
+        when not v_of_all then 0
         when _feature_people.smallest_group is not null then change.counted_count
         else change.event_count
-      end
+      end,
+      bit_count(change.added & coalesce(v_others[change.block + 1], v_no_people))
     from change
 
     union all
 
-    select journey.event_type_id, journey.item_kind, journey.day, journey.block, journey.people, journey.event_count
+    select
+      journey.event_type_id, journey.item_kind, journey.day, journey.block,
+      journey.people & coalesce(v_members[journey.block + 1], v_no_people), journey.event_count,
+      bit_count(journey.people & coalesce(v_others[journey.block + 1], v_no_people))
     from journey
   ),
 
@@ -231,15 +270,19 @@ begin
       ) as latest_day
     from unnest(v_event_types) as feature (event_type_id)
     where v_reads_history_at_once
-      and not v_by_kind
+      and not _feature_people.by_kind
   ),
 
+  -- Days on which the others are few are hidden, and not in their weeks either.
   small_day as materialized (
-    select cell.event_type_id, cell.item_kind, cell.day, date_trunc('week', cell.day::timestamp)::date as week
+    select
+      cell.event_type_id, cell.item_kind, cell.day, date_trunc('week', cell.day::timestamp)::date as week,
+      sum(cell.other_count) between 1 and _feature_people.smallest_group - 1 as is_hidden
     from cell
     where _feature_people.smallest_group is not null
     group by cell.event_type_id, cell.item_kind, cell.day
     having sum(bit_count(cell.people)) < _feature_people.smallest_group
+      or sum(cell.other_count) between 1 and _feature_people.smallest_group - 1
   ),
 
   -- Weeks (from Monday) whose small days have enough people together. They count in periods that contain them.
@@ -249,6 +292,7 @@ begin
       select cell.event_type_id, cell.item_kind, small_day.week, cell.block, bit_or(cell.people) as people
       from small_day
       join cell using (event_type_id, item_kind, day)
+      where not small_day.is_hidden
       group by cell.event_type_id, cell.item_kind, small_day.week, cell.block
     ) as by_block
     group by by_block.event_type_id, by_block.item_kind, by_block.week
@@ -283,6 +327,7 @@ begin
       on week_of_group.event_type_id = small_day.event_type_id
       and week_of_group.item_kind = small_day.item_kind
       and week_of_group.week = small_day.week
+      and not small_day.is_hidden
   ),
 
   returned as (
@@ -347,7 +392,7 @@ end;
 $$;
 
 comment on function analytics._feature_people(
-  int, text, date, date, date, date, int, text, int
+  int, boolean, date, date, date, date, int, int[], bit[], int
 ) is $$
 Returns the people and events of event types in a period, one row per block of 4,096 people, as of now.
 Event types are those that people cause by an action, or the one of `of_event_type_id`, and type 0: any event that is
@@ -356,11 +401,12 @@ not automatic. Days are UTC; the period is from `first_day` until `end_day` (exc
 until `observed_day`; `returned_people`: in the period, and again at least `return_days` days later;
 `previous_people`: in the period before. `earlier_people` may have bits of people who do not count. `days`: the days
 of the period that count. `oldest_day` and `latest_day`: of all days before `end_day`.
-With `breakdown`, by kind of item, type 0 without kinds, and nothing before `previous_day`.
-`among` and `smallest_group` are the arguments of `analytics._among`; excluded people are left out. With a
-`smallest_group`, small days are left out as in `analytics._trend_of_groups`, in each of the periods by itself.
+`by_kind`: by kind of item, type 0 without kinds, and nothing before `previous_day`.
+`of_blocks`, `of_people`: people who are not excluded, one bit per person; null: all of them, of whom only counted ones
+with a `smallest_group`. With one, small days are left out as in `analytics._trend_of_groups`, in each of the periods
+by itself, and so are days on which the other counted people are few.
 $$;
 
 grant execute on function analytics._feature_people(
-  int, text, date, date, date, date, int, text, int
+  int, boolean, date, date, date, date, int, int[], bit[], int
 ) to insights_reader;

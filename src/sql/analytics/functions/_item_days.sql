@@ -1,4 +1,4 @@
-create or replace function analytics._item_days(kind text, first_day date, end_day date, among text, smallest_group int)
+create or replace function analytics._item_days(kind text, first_day date, end_day date, people bigint[])
 returns table (item_id bigint, day date, event_count bigint, person_count bigint, engaged interval)
 language plpgsql
 stable
@@ -10,7 +10,7 @@ as $$
 declare
   -- The rollup has the use of items by themselves, and that of courses with all that they contain.
   v_of_courses constant boolean := _item_days.kind is not distinct from 'course';
-  v_is_stored constant boolean := _item_days.among is null and case
+  v_is_stored constant boolean := _item_days.people is null and case
     when v_of_courses then not exists (select from track.stale_course)
     else _item_days.kind is null
       or not exists (
@@ -20,9 +20,14 @@ declare
         where item.kind = _item_days.kind
       )
   end;
+  v_people bigint[] := people;
   v_queued record;
 begin
   if not v_is_stored then
+    if v_people is null then
+      select analytics._people_of(array_agg(counted.block), array_agg(counted.people)) into v_people
+      from track.person_set_blocks('counted') as counted;
+    end if;
     return query
     select
       by_person.target_id, by_person.day, sum(by_person.event_count)::bigint, count(*), sum(by_person.engaged)
@@ -30,11 +35,7 @@ begin
       select
         ancestor.ancestor_item_id as target_id, activity.day, activity.person_id,
         sum(activity.event_count) as event_count, sum(activity.engaged) as engaged
-      from track.activity_of(
-        analytics._people_among(_item_days.among, _item_days.smallest_group, true),
-        _item_days.first_day,
-        _item_days.end_day
-      ) as activity
+      from track.activity_of(v_people, _item_days.first_day, _item_days.end_day) as activity
       join track.item_ancestor as ancestor on ancestor.item_id = activity.item_id
       join track.item on item.item_id = ancestor.ancestor_item_id
       where case
@@ -87,12 +88,11 @@ begin
 end;
 $$;
 
-comment on function analytics._item_days(text, date, date, text, int) is $$
+comment on function analytics._item_days(text, date, date, bigint[]) is $$
 Returns the use of each item of a kind by counted people, by day (UTC), on the days between two (`end_day` exclusive).
 With what the items contain; `kind` null: the items themselves, without what they contain. Days without use have no row.
-`among` and `smallest_group` are the arguments of `analytics._among`; nothing else is left out. Read from the sums of
-the rollup, with the people that are queued for a refresh; kinds of items with parts other than courses, and the use of
-some people, from the journeys.
+`people`: of these only; null: of all counted people. Read from the sums of the rollup, with the people that are queued
+for a refresh; kinds of items with parts other than courses, and the use of some people, from the journeys.
 $$;
 
-grant execute on function analytics._item_days(text, date, date, text, int) to insights_reader;
+grant execute on function analytics._item_days(text, date, date, bigint[]) to insights_reader;

@@ -1,5 +1,5 @@
 create or replace function analytics._item_use(
-  kind text, first_day date, end_day date, half_life interval, newest_day date, smallest_group int
+  kind text, first_day date, end_day date, half_life interval, newest_day date, smallest_group int, people bigint[]
 )
 returns table (
   item_id bigint,
@@ -35,6 +35,16 @@ declare
   v_first_queued date;
   v_last_queued date;
 begin
+  if _item_use.people is not null then
+    return query
+    select used.*
+    from analytics._item_use_of(
+      _item_use.people, _item_use.kind, _item_use.first_day, _item_use.end_day, _item_use.half_life,
+      _item_use.newest_day, _item_use.smallest_group
+    ) as used;
+    return;
+  end if;
+
   if v_first_month >= v_end_month then
     v_first_month := _item_use.end_day;
     v_end_month := _item_use.end_day;
@@ -429,12 +439,13 @@ begin
 end;
 $$;
 
-comment on function analytics._item_use(text, date, date, interval, date, int) is $$
+comment on function analytics._item_use(text, date, date, interval, date, int, bigint[]) is $$
 Returns the use of the items of a kind, including that of the items they contain, on the days between two.
 `end_day` is exclusive. `kind` null: the items themselves, without what they contain. People and sums are those of the
 set `counted`; items that none of them used have no row. `half_life`: the decayed columns halve the events per
 `half_life` of age at `newest_day`, and a person has the weight of the latest day; null: equal weights.
 `smallest_group`: the days of an item that `analytics._left_out_days` returns are left out; 1: all days count.
+`people`: of these only, from their journeys (`analytics._item_use_of`); null: all counted people, from the sums.
 $$;
 
-grant execute on function analytics._item_use(text, date, date, interval, date, int) to insights_reader;
+grant execute on function analytics._item_use(text, date, date, interval, date, int, bigint[]) to insights_reader;

@@ -32,7 +32,7 @@ begin
   end if;
 
   if course_id is null then
-    learners := analytics._people_among(_visible_learners.among, _visible_learners.smallest_group, false);
+    learners := analytics._people_among(_visible_learners.among, _visible_learners.smallest_group);
     return;
   end if;
   learners := analytics._enrolled_learners(

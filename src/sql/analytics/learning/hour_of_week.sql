@@ -33,7 +33,7 @@ declare
     )
   end;
   -- Analysts see the values of each day.
-  v_by_day constant boolean := breakdown is not null and coalesce(smallest_group > 1, false);
+  v_by_day constant boolean := analytics._is_by_day(_hour_of_week.breakdown, _hour_of_week.smallest_group);
   v_blocks int[];
   v_people bit(4096)[];
 begin
@@ -84,49 +84,39 @@ begin
     group by 1, 2, 3
   ),
 
-  -- Of analysts, the values of each day; otherwise the day is 0.
-  part as materialized (
-    select part.value, part.is_other, 0 as day, entry.block, entry.people
-    from analytics._people_groups(
-      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, v_blocks, v_people
-    ) as part
-    cross join lateral unnest(part.blocks, part.people) as entry (block, people)
-    where not v_by_day
-
-    union all
-
-    select part.value, part.is_other, part.day, part.block, part.people
-    from (
-      select array_agg(listed.day) as days, array_agg(listed.block) as blocks, array_agg(listed.people) as people
-      from (
-        select used.day, used.person_id / 4096 as block, bit_or(track.person_bit(used.person_id)) as people
-        from (select distinct by_person.day, by_person.person_id from by_person where v_by_day) as used
-        group by 1, 2
-      ) as listed
-    ) as active
-    cross join lateral analytics._groups_by_day(
-      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, active.days,
-      active.blocks::int[], active.people
-    ) as part
-    where v_by_day
+  used as materialized (
+    select array_agg(listed.day) as days, array_agg(listed.person_id) as people
+    from (select distinct by_person.day, by_person.person_id from by_person where v_by_day) as listed
   ),
 
-  by_value as (
+  part as materialized (
+    select part.*
+    from used
+    cross join lateral analytics._groups_of_use(
+      _hour_of_week.breakdown, _hour_of_week.top_values, _hour_of_week.smallest_group, v_blocks, v_people, used.days,
+      used.people
+    ) as part
+  ),
+
+  valued as not materialized (
     select part.value, part.is_other, by_person.week_hour, by_person.person_id, by_person.event_count
-    from by_person
-    join part
-      on part.block = by_person.person_id / 4096
-      and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
-    where not v_by_day
-
-    union all
-
-    select part.value, part.is_other, by_person.week_hour, by_person.person_id, sum(by_person.event_count)::bigint
     from by_person
     join part
       on part.block = by_person.person_id / 4096
       and part.day = by_person.day
       and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
+  ),
+
+  -- The days of a person are one.
+  by_value as (
+    select valued.*
+    from valued
+    where not v_by_day
+
+    union all
+
+    select valued.value, valued.is_other, valued.week_hour, valued.person_id, sum(valued.event_count)::bigint
+    from valued
     where v_by_day
     group by 1, 2, 3, 4
   ),

@@ -11,7 +11,9 @@ create or replace function analytics._session_paths(
   compared_with text,
   smallest_group int
 )
-returns table (person_id bigint, is_member boolean, is_compared boolean, nodes int[], starts bigint[])
+returns table (
+  person_id bigint, started_at timestamptz, is_member boolean, is_compared boolean, nodes int[], starts bigint[]
+)
 language plpgsql
 stable
 parallel safe
@@ -20,9 +22,16 @@ set search_path to pg_catalog, pg_temp
 set plan_cache_mode to force_custom_plan
 as $$
 declare
+  -- Of analysts, the periods in which each of the sets is a group; otherwise null.
   v_visible constant tstzmultirange := case
     when smallest_group is not null
-      then analytics._visible_periods(0, null, null, array[since, until], _session_paths.smallest_group)
+      then analytics._visible_periods(0, null, _session_paths.among, array[since, until], _session_paths.smallest_group)
+  end;
+  v_compared_visible constant tstzmultirange := case
+    when smallest_group is not null and compared_with is not null
+      then analytics._visible_periods(
+        0, null, _session_paths.compared_with, array[since, until], _session_paths.smallest_group
+      )
   end;
   v_half constant int := _session_paths.steps / 2;
   v_blocks int[];
@@ -47,9 +56,14 @@ begin
   -- Views of nodes.
   viewed as (
     select
-      session.person_id,
-      get_bit(member.people, (session.person_id % 4096)::int) <> 0 as is_member,
-      coalesce(get_bit(member.compared, (session.person_id % 4096)::int) <> 0, false) as is_compared,
+      session.person_id, session.started_at,
+      get_bit(member.people, (session.person_id % 4096)::int) <> 0
+        and (v_visible is null or session.started_at <@ v_visible) as is_member,
+      coalesce(
+        get_bit(member.compared, (session.person_id % 4096)::int) <> 0
+          and (v_compared_visible is null or session.started_at <@ v_compared_visible),
+        false
+      ) as is_compared,
       view.nodes, view.starts
     from track.session
     join member on member.block = session.person_id / 4096
@@ -69,15 +83,20 @@ begin
       and session.started_at < _session_paths.until
       and session.view_item_ids is not null
       and session.person_id <> 0
-      and (v_visible is null or session.started_at <@ v_visible)
+      and (v_visible is null or session.started_at <@ (v_visible + coalesce(v_compared_visible, '{}')))
   ),
 
   -- Events of nodes, from the journeys. Those of the same instant are in the order of their types.
   happened as (
     select
-      session.person_id,
-      get_bit(member.people, (session.person_id % 4096)::int) <> 0 as is_member,
-      coalesce(get_bit(member.compared, (session.person_id % 4096)::int) <> 0, false) as is_compared,
+      session.person_id, session.started_at,
+      get_bit(member.people, (session.person_id % 4096)::int) <> 0
+        and (v_visible is null or session.started_at <@ v_visible) as is_member,
+      coalesce(
+        get_bit(member.compared, (session.person_id % 4096)::int) <> 0
+          and (v_compared_visible is null or session.started_at <@ v_compared_visible),
+        false
+      ) as is_compared,
       place.nodes, place.starts
     from track.session
     cross join lateral (
@@ -117,7 +136,7 @@ begin
       and session.started_at >= _session_paths.since
       and session.started_at < _session_paths.until
       and session.person_id <> 0
-      and (v_visible is null or session.started_at <@ v_visible)
+      and (v_visible is null or session.started_at <@ (v_visible + coalesce(v_compared_visible, '{}')))
   ),
 
   view as (
@@ -126,7 +145,7 @@ begin
     select * from happened
   )
 
-  select view.person_id, view.is_member, view.is_compared, cut.nodes, cut.starts
+  select view.person_id, view.started_at, view.is_member, view.is_compared, cut.nodes, cut.starts
   from view
   -- The last of several equal ones in succession.
   cross join lateral (
@@ -184,8 +203,9 @@ node; `end_node`: it ends with the first one (after the start). At most `steps` 
 last ones, and with both the first and the last half with -1 in place of those between. Equal nodes in succession are
 one, that of the last view. `starts`: start of each view, in microseconds after that of the session; null unless
 `with_starts`.
-`is_member`, `is_compared`: whether the person is one of `among` and of `compared_with`. As of the last refresh of the
-sessions. `smallest_group`: counted people, in periods with enough of them (`analytics._visible_periods`); null: all.
+`started_at`: start of the session. `is_member`, `is_compared`: whether the person is one of `among` and of
+`compared_with`. As of the last refresh of the sessions. `smallest_group`: counted people, in periods with enough of
+them in each of the sets (`analytics._visible_periods`); null: all.
 $$;
 
 grant execute on function analytics._session_paths(

@@ -10,6 +10,8 @@ create or replace function analytics._paths(
   among text,
   compared_with text,
   top int,
+  breakdown text,
+  top_values int,
   smallest_group int
 )
 returns setof analytics.path_edge
@@ -28,24 +30,42 @@ declare
   -- Of "..." in the order of the names.
   v_place_of_others float8;
   v_size bigint;
+  -- Of the transitions of a step; there are fewer than 32 steps.
+  v_steps_size bigint;
+  -- Analysts see the values of each day.
+  v_by_day constant boolean := analytics._is_by_day(_paths.breakdown, _paths.smallest_group);
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
   perform common.check_count('steps', _paths.steps, 2, 20);
   perform common.check_count('top', coalesce(_paths.top, 1), 1, 10000);
+  if _paths.breakdown is not null and _paths.compared_with is not null then
+    perform common.refuse(
+      'CF001',
+      'breakdown and compared_with are both given',
+      'Give one of them: each value of a breakdown has its own rows, which can be compared.'
+    );
+  end if;
   select numbered.names, numbered.node_of, numbered.node_of_type into v_names, v_node_of, v_node_of_type
   from analytics._numbered_nodes(_paths.nodes, _paths.wildcards, _paths.exclusions) as numbered;
   v_size := cardinality(v_names) + 2;
+  v_steps_size := 32 * v_size * v_size;
   v_place_of_others := 0.5 + (select count(*) from unnest(v_names) as name where name collate "C" < '...');
+
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_paths.among, _paths.smallest_group) as member;
 
   return query
   -- A transition is one number, which is grouped faster: its step, source and target, which is 0 at the end of a path.
-  with view as materialized (
+  with moved as not materialized (
     select
-      path.person_id, path.is_member, path.is_compared,
+      path.person_id, path.day, path.is_member, path.is_compared,
       (path.step * v_size + path.source + 1) * v_size + coalesce(path.target + 1, 1) as edge,
       (path.ended - path.started)::float8 as took
     from (
       select
         path.person_id, path.is_member, path.is_compared, generate_series(1::bigint, cardinality(path.nodes)) as step,
+        case when v_by_day then width_bucket(path.started_at, v_days) else 0 end as day,
         unnest(path.nodes) as source, unnest(path.nodes[2:]) as target, unnest(path.starts) as started,
         unnest(path.starts[2:]) as ended
       from analytics._session_paths(
@@ -57,10 +77,56 @@ begin
     ) as path
   ),
 
+  divided as materialized (
+    select moved.* from moved where _paths.breakdown is not null
+  ),
+
+  used as materialized (
+    select array_agg(listed.day) as days, array_agg(listed.person_id) as people
+    from (select distinct divided.day, divided.person_id from divided where v_by_day) as listed
+  ),
+
+  part as materialized (
+    select
+      part.value, part.is_other, part.day, part.block, part.people,
+      dense_rank() over (order by part.is_other, part.value is null, part.value) as number
+    from used
+    cross join lateral analytics._groups_of_use(
+      _paths.breakdown, _paths.top_values, _paths.smallest_group, v_blocks, v_people, used.days, used.people
+    ) as part
+    where _paths.breakdown is not null
+  ),
+
+  -- The values of the people of each day, or of day 0.
+  place as materialized (
+    select person.person_id, person.day, part.number
+    from (select distinct divided.person_id, divided.day from divided) as person
+    join part
+      on part.block = person.person_id / 4096
+      and part.day = person.day
+      and get_bit(part.people, (person.person_id % 4096)::int) <> 0
+  ),
+
+  -- The number of the value comes before the step.
+  view as materialized (
+    select moved.person_id, moved.is_member, moved.is_compared, moved.edge, moved.took
+    from moved
+    where _paths.breakdown is null
+
+    union all
+
+    select
+      divided.person_id, divided.is_member, divided.is_compared, place.number * v_steps_size + divided.edge,
+      divided.took
+    from divided
+    join place on place.person_id = divided.person_id and place.day = divided.day
+  ),
+
   edge as materialized (
     select
       view.edge,
-      (view.edge / (v_size * v_size))::int as step,
+      (view.edge / v_steps_size)::int as part,
+      (view.edge % v_steps_size / (v_size * v_size))::int as step,
       (view.edge / v_size % v_size - 1)::int as source,
       nullif(view.edge % v_size - 1, 0)::int as target,
       (count(*) filter (where view.is_member))::float8 as transition_count,
@@ -72,14 +138,22 @@ begin
 
   -- The people of exact figures are counted for these only.
   candidate as materialized (
-    select edge.*
-    from edge
-    where edge.target is not null
-    order by
-      greatest(edge.transition_count, edge.compared_count) desc, edge.step,
-      case edge.source when -1 then v_place_of_others else edge.source end,
-      case edge.target when -1 then v_place_of_others else edge.target end
-    limit case when _paths.smallest_group is null then _paths.top end
+    select ranked.*
+    from (
+      select
+        edge.*,
+        row_number() over (
+          partition by edge.part
+          order by
+            greatest(edge.transition_count, edge.compared_count) desc, edge.step,
+            case edge.source when -1 then v_place_of_others else edge.source end,
+            case edge.target when -1 then v_place_of_others else edge.target end
+        ) as rank
+      from edge
+      where edge.target is not null
+    ) as ranked
+    where _paths.smallest_group is not null
+      or ranked.rank <= coalesce(_paths.top, ranked.rank)
   ),
 
   counted as (
@@ -99,14 +173,15 @@ begin
   -- The paths at each node, also those that end there.
   node as (
     select
-      edge.step, edge.source, sum(edge.transition_count) as path_count, sum(edge.compared_count) as compared_count
+      edge.part, edge.step, edge.source, sum(edge.transition_count) as path_count,
+      sum(edge.compared_count) as compared_count
     from edge
-    group by edge.step, edge.source
+    group by edge.part, edge.step, edge.source
   ),
 
   shown as materialized (
     select
-      candidate.step, candidate.source, candidate.target,
+      candidate.part, candidate.step, candidate.source, candidate.target,
       candidate.took / nullif(candidate.transition_count, 0) as mean_microseconds, counted.person_count,
       counted.compared_people,
       analytics._shown(
@@ -123,13 +198,20 @@ begin
 
   -- All other figures are those of these only. The nodes are numbered in the order of their names.
   largest as materialized (
-    select shown.*
-    from shown
-    order by
-      greatest(shown.transition_count, shown.compared_count) desc, shown.step,
-      case shown.source when -1 then v_place_of_others else shown.source end,
-      case shown.target when -1 then v_place_of_others else shown.target end
-    limit _paths.top
+    select ranked.*
+    from (
+      select
+        shown.*,
+        row_number() over (
+          partition by shown.part
+          order by
+            greatest(shown.transition_count, shown.compared_count) desc, shown.step,
+            case shown.source when -1 then v_place_of_others else shown.source end,
+            case shown.target when -1 then v_place_of_others else shown.target end
+        ) as rank
+      from shown
+    ) as ranked
+    where ranked.rank <= coalesce(_paths.top, ranked.rank)
   ),
 
   related as (
@@ -143,7 +225,7 @@ begin
         node.compared_count, greatest(largest.person_count, largest.compared_people), _paths.smallest_group
       ) as compared_path_count
     from largest
-    join node on node.step = largest.step and node.source = largest.source
+    join node on node.part = largest.part and node.step = largest.step and node.source = largest.source
   )
 
   select
@@ -166,17 +248,17 @@ begin
     case
       when _paths.compared_with is not null and related.compared_path_count > 0
         then least(related.compared_count / related.compared_path_count, 1)
-    end
+    end,
+    part.value,
+    coalesce(part.is_other, false)
   from related
-  order by
-    greatest(related.transition_count, related.compared_count) desc, related.step,
-    case related.source when -1 then v_place_of_others else related.source end,
-    case related.target when -1 then v_place_of_others else related.target end;
+  left join (select distinct part.number, part.value, part.is_other from part) as part on part.number = related.part
+  order by related.part, related.rank;
 end;
 $$;
 
 comment on function analytics._paths(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int, int
 ) is $$
 Computes the result of `analytics.paths`, with the privileges of the caller.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
@@ -184,7 +266,7 @@ null: exact figures of all people.
 $$;
 
 grant execute on function analytics._paths(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int, int
 )
 to insights_reader;
 
@@ -200,7 +282,9 @@ create or replace function analytics._paths_exact(
   exclusions text[],
   among text,
   compared_with text,
-  top int
+  top int,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.path_edge
 language sql
@@ -217,23 +301,23 @@ set jit to off
 as $$
   select *
   from analytics._paths(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, null
   );
 $$;
 
 alter function analytics._paths_exact(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 )
 owner to insights_reader;
 
 comment on function analytics._paths_exact(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 ) is $$
 Returns the result of `analytics.paths` with exact figures of all people, for admins and workers.
 $$;
 
 grant execute on function analytics._paths_exact(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 )
 to insights_admin, insights_worker;
 
@@ -249,7 +333,9 @@ create or replace function analytics._paths_shown(
   exclusions text[],
   among text,
   compared_with text,
-  top int
+  top int,
+  breakdown text,
+  top_values int
 )
 returns setof analytics.path_edge
 language sql
@@ -266,23 +352,23 @@ set jit to off
 as $$
   select *
   from analytics._paths(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (select smallest_group from analytics.setting)
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, (select smallest_group from analytics.setting)
   );
 $$;
 
 alter function analytics._paths_shown(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 )
 owner to insights_reader;
 
 comment on function analytics._paths_shown(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 ) is $$
 Returns the result of `analytics.paths` for analysts: figures of groups of counted people, rounded.
 $$;
 
 grant execute on function analytics._paths_shown(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 )
 to insights_analyst;
 
@@ -297,7 +383,9 @@ create or replace function analytics.paths(
   exclusions text[] default '{}',
   among text default null,
   compared_with text default null,
-  top int default 50
+  top int default 50,
+  breakdown text default null,
+  top_values int default 10
 )
 returns setof analytics.path_edge
 language plpgsql
@@ -309,28 +397,29 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._paths_exact(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int)',
+    'analytics._paths_exact(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, '
+      || 'text, int)',
     'execute'
   ) then
     return query
     select *
     from analytics._paths_exact(
       paths.since, paths.until, paths.nodes, paths.start_at, paths.end_at, paths.steps, paths.wildcards,
-      paths.exclusions, paths.among, paths.compared_with, paths.top
+      paths.exclusions, paths.among, paths.compared_with, paths.top, paths.breakdown, paths.top_values
     );
   else
     return query
     select *
     from analytics._paths_shown(
       paths.since, paths.until, paths.nodes, paths.start_at, paths.end_at, paths.steps, paths.wildcards,
-      paths.exclusions, paths.among, paths.compared_with, paths.top
+      paths.exclusions, paths.among, paths.compared_with, paths.top, paths.breakdown, paths.top_values
     );
   end if;
 end;
 $$;
 
 comment on function analytics.paths(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 ) is $$
 Returns the most frequent transitions of paths through the sessions that started in a period, by step.
 Step 1 is the first node of a path. `start_at`: paths start with the first view of this node; `end_at`: they end with
@@ -343,6 +432,8 @@ events. `wildcards`: names in which `*` is any number of characters; all that ma
 the first that matches. `exclusions`: such names, whose views are left out. Equal nodes in succession are one, that of
 the last view. Views that continue from an earlier session, and those without a node, are left out.
 `among`: people of these sets now; `compared_with`: figures of other sets beside them (a person can be in both).
+`breakdown`: `set.<family>` or `trait.<name>`, as of now: the result for the people of each value, of at most
+`top_values`, with the `top` transitions of each; for analysts, values of too few people on a day are in its rest.
 For admins and workers, figures are exact and include anonymous browsers. Analysts see figures of counted people, of
 days (UTC) on which at least `analytics.setting.smallest_group` of them are active, or of the small days of a week
 together; what fewer people did is left out, and figures are rounded by `analytics._shown`. As of the last refresh of
@@ -351,6 +442,6 @@ more than 100 wildcards and exclusions.
 $$;
 
 grant execute on function analytics.paths(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 )
 to insights_analyst, insights_admin, insights_worker;

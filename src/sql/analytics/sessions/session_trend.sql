@@ -21,8 +21,10 @@ declare
     _session_trend.bucket, _session_trend.since, _session_trend.until, _session_trend.zone
   );
   v_count constant int := cardinality(v_bounds) - 1;
-  -- Analysts see the values of each day.
-  v_by_day constant boolean := breakdown is not null and coalesce(smallest_group > 1, false);
+  -- Analysts see the values of each day or shorter bucket.
+  v_by_day constant boolean := analytics._is_by_day(_session_trend.breakdown, _session_trend.smallest_group);
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
   if v_count * analytics._value_count(_session_trend.breakdown, _session_trend.top_values) > 100000 then
     perform common.refuse(
@@ -31,6 +33,8 @@ begin
       'There can be 100,000 rows. Give a shorter period, a larger bucket, or fewer values.'
     );
   end if;
+  select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
+  from analytics._members(_session_trend.among, _session_trend.smallest_group) as member;
 
   return query
   with started as materialized (
@@ -45,30 +49,18 @@ begin
     from analytics._sessions(v_bounds, _session_trend.among, _session_trend.smallest_group) as session
   ),
 
-  -- Of analysts, the values of each day or shorter bucket; otherwise the day is 0.
+  used as materialized (
+    select array_agg(listed.day) as days, array_agg(listed.person_id) as people
+    from (select distinct started.day, started.person_id from started where v_by_day) as listed
+  ),
+
   part as materialized (
-    select by_value.value, by_value.is_other, 0 as day, by_value.block, by_value.people
-    from analytics._people_by_value(
-      coalesce(_session_trend.breakdown, 'set.counted'), _session_trend.top_values, _session_trend.smallest_group
-    ) as by_value
-    where not v_by_day
-
-    union all
-
-    select part.value, part.is_other, part.day, part.block, part.people
-    from (
-      select array_agg(listed.day) as days, array_agg(listed.block) as blocks, array_agg(listed.people) as people
-      from (
-        select used.day, used.person_id / 4096 as block, bit_or(track.person_bit(used.person_id)) as people
-        from (select distinct started.day, started.person_id from started where v_by_day) as used
-        group by 1, 2
-      ) as listed
-    ) as active
-    cross join lateral analytics._groups_by_day(
-      _session_trend.breakdown, _session_trend.top_values, _session_trend.smallest_group, active.days,
-      active.blocks::int[], active.people
+    select part.*
+    from used
+    cross join lateral analytics._groups_of_use(
+      _session_trend.breakdown, _session_trend.top_values, _session_trend.smallest_group, v_blocks, v_people,
+      used.days, used.people
     ) as part
-    where v_by_day
   ),
 
   valued as (

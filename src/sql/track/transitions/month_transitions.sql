@@ -1,4 +1,6 @@
-create or replace function track.month_transitions(month date)
+create or replace function track.month_transitions(
+  month date, blocks int[] default null, people bit(4096)[] default null
+)
 returns setof track.item_transition
 language plpgsql
 stable
@@ -12,16 +14,27 @@ declare
   v_until constant timestamptz := (month + interval '1 month') at time zone 'UTC';
 begin
   return query
-  with by_person as (
+  with member as materialized (
+    select listed.block, listed.people
+    from unnest(month_transitions.blocks, month_transitions.people) as listed (block, people)
+
+    union all
+
+    select counted.block, counted.people
+    from track.person_set_block as counted
+    where counted.name = 'counted'
+      and month_transitions.blocks is null
+  ),
+
+  by_person as (
     select
       session.person_id, pair.source, pair.target,
       count(*) as transition_count,
       sum(pair.ended - pair.started) as elapsed
     from track.session
-    join track.person_set_block as counted
-      on counted.name = 'counted'
-      and counted.block = session.person_id / 4096
-      and get_bit(counted.people, (session.person_id % 4096)::int) <> 0
+    join member
+      on member.block = session.person_id / 4096
+      and get_bit(member.people, (session.person_id % 4096)::int) <> 0
     cross join lateral (
       select array_agg(viewed.item_id) as items, array_agg(viewed.start) as starts
       from unnest(session.view_item_ids, session.view_starts, session.view_continued)
@@ -45,10 +58,11 @@ begin
 end;
 $$;
 
-comment on function track.month_transitions(date) is $$
+comment on function track.month_transitions(date, int[], bit[]) is $$
 @behavior -*
 Returns the transitions of a month as the sessions give them: the rows that `track.item_transition` has, or will have.
-Readers call it for the months in `track.stale_transition_month`. `month`: its first day.
+Readers call it for the months in `track.stale_transition_month`. `month`: its first day. `blocks`, `people`: only these
+people, one bit per person; null: those who are counted.
 $$;
 
-grant execute on function track.month_transitions(date) to insights_reader, insights_admin;
+grant execute on function track.month_transitions(date, int[], bit[]) to insights_reader, insights_admin;
