@@ -73,6 +73,9 @@ declare
   v_since timestamptz[];
 begin
   v_rows := array(select served from recommend._served_rows(_store_lists.calls) as served);
+  if v_rows = '{}' then
+    return;
+  end if;
   select array_agg(list.identity_id), array_agg(list.listed_at), min(list.listed_at) - v_tolerance
   into v_identity_ids, v_times, v_first
   from (select distinct served.identity_id, served.listed_at from unnest(v_rows) as served) as list;
