@@ -46,8 +46,8 @@ const columnsOf = <Row,>(): Columns<Row> => ({
     show: (row) => duration(value(row)),
     isFigure: true,
   }),
-  time: (head, value) => ({ head, value, show: (row) => moment(value(row)) }),
-  day: (head, value) => ({ head, value, show: (row) => day(value(row)) }),
+  time: (head, value) => ({ head, value, show: (row) => <span class="time">{moment(value(row))}</span> }),
+  day: (head, value) => ({ head, value, show: (row) => <span class="time">{day(value(row))}</span> }),
 });
 
 interface Props<Result, Variables, Row> {

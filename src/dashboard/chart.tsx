@@ -183,6 +183,59 @@ export function lines(labels: string[], series: Series[], marks: readonly Mark[]
   };
 }
 
+interface Reliability {
+  name: string;
+  bins: { predicted: number; observed: number; note: string }[];
+}
+
+/** Observed shares against predicted ones, and the diagonal on which they are equal. */
+export function reliability(
+  series: Reliability[],
+  { predicted, observed, ideal }: { predicted: string; observed: string; ideal: string },
+): ChartOption {
+  const axis = {
+    type: "value",
+    min: 0,
+    max: 1,
+    axisLabel: { formatter: share },
+    nameLocation: "middle",
+    nameTextStyle: { color: colour("faint") },
+  };
+  return {
+    grid: { left: 4, right: 24, top: 36, bottom: 20, outerBoundsMode: "same" },
+    legend: { data: [...series.map(({ name }) => name), ideal] },
+    tooltip: {
+      trigger: "item",
+      formatter: ({ seriesName, name }: { seriesName: string; name: string }) =>
+        name === "" ? seriesName : `${seriesName}\n${name.replace(", ", "\n")}`,
+    },
+    xAxis: { ...axis, name: predicted, nameGap: 26 },
+    yAxis: { ...axis, name: observed, nameGap: 38 },
+    series: [
+      ...series.map(({ name, bins }) => ({
+        name,
+        type: "line",
+        symbol: "circle",
+        symbolSize: 8,
+        lineStyle: { width: 2 },
+        data: bins.map(({ predicted, observed, note }) => ({ value: [predicted, observed], name: note })),
+      })),
+      {
+        name: ideal,
+        type: "line",
+        symbol: "none",
+        silent: true,
+        color: colour("faint"),
+        lineStyle: { width: 1, type: "dashed", color: colour("faint") },
+        data: [
+          [0, 0],
+          [1, 1],
+        ],
+      },
+    ],
+  };
+}
+
 /** Horizontal bars, the first one at the top. */
 export function bars(labels: string[], name: string, values: number[]): ChartOption {
   return {

@@ -697,6 +697,26 @@ export const texts = {
       share: "share",
       empty: "This version has no importances: it is a recommender, or a model from outside that does not state them.",
     },
+    calibration: {
+      title: (version: number) => `Calibration of version ${version}`,
+      explanation:
+        "Predicted probabilities against what was observed, in bins of equal numbers of rows. On the diagonal, of the rows with a probability of 30 % it happened in 30 %; below it the predictions are too high. Held out: the rows that the training did not use. Latest: those with a known outcome when the drift was measured. Each bin has 20 rows or more; the intervals are Wilson's of 95 %. Of several classes, the chart has the first ones and the table has all.",
+      empty:
+        "No calibration: this version predicts no probability, or was compared on fewer than 40 rows, too few for two bins, or in an earlier release.",
+      part: "rows",
+      parts: { "held out": "held out", latest: "latest" } as Readonly<Record<string, string>>,
+      class: "class",
+      predicted: "predicted",
+      observed: "observed",
+      low: "from",
+      high: "to",
+      rows: "rows in the bin",
+      at: "measured",
+      ideal: "as predicted",
+      bin: (predicted: string, observed: string, low: string, high: string, rows: string) =>
+        `predicted ${predicted}, observed ${observed} (${low} to ${high}), ${rows} rows`,
+      counted: (rows: string) => `${rows} rows in all bins; the table has the number of each.`,
+    },
     drift: {
       title: (version: number) => `Drift of version ${version}`,
       explanation:

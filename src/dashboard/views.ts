@@ -100,6 +100,7 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "whyNot",
   ],
   models: [
+    "calibration",
     "comparisons",
     "drift",
     "importances",
