@@ -4,6 +4,7 @@ import { Chart, type ChartOption } from "./chart.tsx";
 import { type Loaded, useLoaded } from "./data.ts";
 import { day, duration, figure, type Interval, inSeconds, metric, moment, share } from "./format.ts";
 import type { TypedDocument } from "./operations.ts";
+import { usePinned } from "./settings.ts";
 import { queryInSql } from "./sql.ts";
 import { texts } from "./texts.ts";
 
@@ -131,7 +132,10 @@ export function Table<Row>({ columns, rows, caption }: { columns: Column<Row>[];
 /** A figure with its chart, its table, its queries, and its states: loading, empty, failed. */
 export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row>) {
   const { title, explanation, operation, variables, chart, drawnBy, isWide, isTall, everyMs, empty, note } = props;
-  const own = useLoaded(operation, variables, { everyMs, isOff: props.loaded !== undefined });
+  const chosen = usePinned()?.card;
+  // A board may show another card of the page alone.
+  const isHidden = chosen !== undefined && chosen !== operation.name;
+  const own = useLoaded(operation, variables, { everyMs, isOff: isHidden || props.loaded !== undefined });
   const { result, error, isLoading, reload } = props.loaded ?? own;
   const [view, setView] = useState<View>(chart ? "chart" : "table");
   const [isExplained, setExplained] = useState(false);
@@ -167,9 +171,11 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
     return <Table columns={columns} rows={rows} caption={title} />;
   };
 
+  if (isHidden) return null;
   return (
     <section
       class={`card${isWide ? " wide" : ""}${isTall ? " tall" : ""}`}
+      data-card={operation.name}
       aria-labelledby={heading}
       aria-busy={isLoading}
     >

@@ -236,12 +236,33 @@ export function reliability(
   };
 }
 
+/** The same chart of values from 0 to 1 as percentages. */
+export function inShares(option: ChartOption): ChartOption {
+  const percent = (value: unknown): string => (typeof value === "number" ? share(value) : String(value ?? ""));
+  const axis = (given: unknown): unknown => {
+    const { type, ...rest } = given as { type: string };
+    return type === "value" ? { ...rest, type, axisLabel: { formatter: percent } } : given;
+  };
+  return {
+    ...option,
+    xAxis: axis(option["xAxis"]),
+    yAxis: axis(option["yAxis"]),
+    tooltip: { valueFormatter: percent },
+  };
+}
+
+/** Counts have no fractions on their axis. */
+const valueAxis = (values: number[]): object => ({
+  type: "value",
+  ...(values.every(Number.isInteger) ? { minInterval: 1 } : {}),
+});
+
 /** Horizontal bars, the first one at the top. */
 export function bars(labels: string[], name: string, values: number[]): ChartOption {
   return {
     legend: { show: false },
     grid: { left: 4, right: 24, top: 4, bottom: 4, outerBoundsMode: "same" },
-    xAxis: { type: "value" },
+    xAxis: valueAxis(values),
     yAxis: {
       type: "category",
       data: labels,
@@ -258,7 +279,7 @@ export function columns(labels: string[], name: string, values: number[]): Chart
     legend: { show: false },
     grid: { left: 4, right: 4, top: 8, bottom: 4, outerBoundsMode: "same" },
     xAxis: { type: "category", data: labels },
-    yAxis: { type: "value" },
+    yAxis: valueAxis(values),
     series: [{ name, type: "bar", data: values, itemStyle: { borderRadius: [4, 4, 0, 0] } }],
   };
 }

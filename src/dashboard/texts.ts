@@ -350,9 +350,11 @@ export const texts = {
   boards: {
     boards: "Boards",
     all: "Saved views",
-    empty: "No view is saved yet: save one on the page Explore, and pin it on a board.",
+    empty: "No view is saved yet: save a page or one of its cards at the foot of the page, and pin it on a board.",
     notSeen: "There is no such view, or its author has not shared it with you.",
-    elsewhere: "This view is on another page: its name leads there.",
+    elsewhere: "This view is not shown on boards: its name leads to its page.",
+    card: "What",
+    page: "the whole page",
     save: "Save this view, or pin it on a board",
     name: "Name",
     board: "Board",
@@ -601,6 +603,7 @@ export const texts = {
       explanation:
         "Clicks, completions and dismissals in proportion to the served rows, by the model that ranked them. Coverage is the share of the catalogue that was served; Gini's coefficient is 0 when all items are served equally often, 1 when only one is; novelty is the mean of −log₂ of the share of people who used an item.",
       model: "model",
+      version: (name: string) => (/^\d/.test(name) ? `version ${name}` : name),
       lists: "lists",
       dismissals: "dismissal rate",
       gini: "Gini",
@@ -839,7 +842,7 @@ export const texts = {
     remove: "Remove",
     kept: "The note is not removed: it is of another person, or no longer there.",
     outcomes: {
-      title: "The outcome",
+      title: "Outcomes of what was done",
       explanation:
         "Learners who were active in the course within two weeks after the first action of its kind. It does not show what the action caused: teachers choose whom they help.",
       people: "learners",
@@ -975,6 +978,7 @@ export const texts = {
     retention: {
       title: "Retention",
       explanation: "What the rules of retention will delete next, and the rows that a restriction keeps.",
+      empty: "Nothing is old enough to be deleted, or no rule of retention is set.",
       table: "table",
       rule: "rule",
       method: "method",

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import { ActionCard } from "../action.tsx";
 import { Card } from "../card.tsx";
-import { bars, lines, reliability } from "../chart.tsx";
+import { bars, inShares, lines, reliability } from "../chart.tsx";
 import { type Loaded, metricOf, present, send, useLoaded } from "../data.ts";
 import { groupBy } from "../explore/view.ts";
 import { Choice, Field, SettingsForm } from "../form.tsx";
@@ -134,10 +134,12 @@ function Importances({ project, chosen }: { project: string; chosen: Version }) 
       ]}
       chart={(rows) => {
         const first = rows.slice(0, 12);
-        return bars(
-          first.map(({ feature }) => feature ?? ""),
-          of.importances.share,
-          first.map(({ share }) => share ?? 0),
+        return inShares(
+          bars(
+            first.map(({ feature }) => feature ?? ""),
+            of.importances.share,
+            first.map(({ share }) => share ?? 0),
+          ),
         );
       }}
     />
@@ -257,14 +259,16 @@ function ScoreTenths({ kind }: { kind: string }) {
         const lineOf = ({ name, basis }: (typeof rows)[number]): string => `${name ?? format.missing} ${basis}`;
         const names = [...new Set(rows.map(lineOf))];
         const tenths = Array.from({ length: 10 }, (_, index) => index + 1);
-        return lines(
-          tenths.map(String),
-          names.map((name) => ({
-            name,
-            values: tenths.map(
-              (place) => rows.find((row) => row.tenth === place && lineOf(row) === name)?.correctedRate ?? null,
-            ),
-          })),
+        return inShares(
+          lines(
+            tenths.map(String),
+            names.map((name) => ({
+              name,
+              values: tenths.map(
+                (place) => rows.find((row) => row.tenth === place && lineOf(row) === name)?.correctedRate ?? null,
+              ),
+            })),
+          ),
         );
       }}
     />
