@@ -1,5 +1,8 @@
 /*
- * Times of the pages in Chromium, on a database that has data: DATABASE_URL=… npm exec -- node bench/pages.ts [learner]
+ * Times of the pages in Chromium, on a database that has data: DATABASE_URL=… npm exec -- node bench/pages.ts [learner [instructor [page]]]
+ *
+ * The instructor is one of a course (`track.sync_item_roles`). `page` is a part of an address: only such pages are opened. The board has three cards, which are
+ * saved before and deleted afterwards.
  *
  * Each page is opened three times as one of its roles, each time in a new browser without a cache; the figures are
  * medians. `first paint` and `largest paint` are First and Largest Contentful Paint, and `blocked` the Total Blocking
@@ -20,7 +23,9 @@ const pages = [
   ["analyst", "/explore?view=paths"],
   ["analyst", "/explore?view=lifecycle"],
   ["analyst", "/explore?view=sessions"],
+  ["analyst", "/boards"],
   ["admin", "/courses"],
+  ["instructor", "/courses"],
   ["analyst", "/recommendations"],
   ["analyst", "/models"],
   ["admin", "/experiments"],
@@ -28,7 +33,18 @@ const pages = [
   ["admin", "/operations"],
   ["learner", "/for-you"],
   ["learner", "/privacy"],
+  ["analyst", "/queries"],
 ] as const;
+
+const [learner = "nuria.almeida", instructor = "instructor", only = ""] = process.argv.slice(2);
+
+/** Views that the bench pins, as an analyst of its own. */
+const pinned = [
+  "/overview?card=ActivePeople",
+  "/explore?event=Page+Viewed",
+  "/recommendations?card=WeeklyRelevance",
+] as const;
+const author = "bench/pages.ts";
 
 interface Load {
   firstPaint: number;
@@ -96,9 +112,33 @@ const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", arg
 try {
   const options = await authenticationOptions(config);
   const heads = ["first paint", "largest paint", "blocked", "drawn", "kB", "slowest"];
+  const send = async (query: string, input: object): Promise<{ result: { viewId: string } }> => {
+    const token = await signToken({ role: "analyst", person: author, source: undefined }, options);
+    const response = await fetch(`${api.url}/graphql`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+      body: JSON.stringify({ query, variables: { input } }),
+    });
+    const { data, errors } = (await response.json()) as {
+      data: { done: { result: { viewId: string } } };
+      errors?: unknown;
+    };
+    if (errors !== undefined) throw new Error(JSON.stringify(errors));
+    return data.done;
+  };
+  const saved: string[] = [];
+  for (const [index, address] of pinned.entries()) {
+    const view = await send(
+      "mutation ($input: AnalyticsSaveViewInput!) { done: analyticsSaveView(input: $input) { result { viewId } } }",
+      { name: address, address, board: "bench", boardPosition: index },
+    );
+    saved.push(view.result.viewId);
+  }
   console.log(`${"".padEnd(72)}${heads.map((head) => head.padStart(14)).join("")}`);
   for (const [role, path] of pages) {
-    const person = role === "learner" ? (process.argv[2] ?? "nuria.almeida") : role;
+    if (!path.includes(only)) continue;
+    const person =
+      path === "/boards" ? author : role === "learner" ? learner : role === "instructor" ? instructor : role;
     const token = await signToken({ role, person, source: undefined }, options);
     const loads: Load[] = [];
     for (let time = 0; time < 3; time += 1) loads.push(await load(browser, `${api.url}${path}#token=${token}`));
@@ -113,6 +153,14 @@ try {
       median(({ slowest }) => slowest),
     ];
     console.log(`${`${role} ${path}`.padEnd(72)}${figures.join("")}  ${loads[1]?.operation ?? ""}`);
+  }
+  for (const viewId of saved) {
+    await send(
+      "mutation ($input: AnalyticsDeleteViewInput!) { done: analyticsDeleteView(input: $input) { clientMutationId } }",
+      {
+        viewId,
+      },
+    );
   }
 } finally {
   await browser.close();
