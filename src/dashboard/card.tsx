@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useId, useMemo, useState } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import { Chart, type ChartOption } from "./chart.tsx";
 import { type Loaded, useLoaded } from "./data.ts";
 import { day, duration, figure, type Interval, inSeconds, metric, moment, share } from "./format.ts";
@@ -7,6 +7,7 @@ import type { TypedDocument } from "./operations.ts";
 import { usePinned } from "./settings.ts";
 import { queryInSql } from "./sql.ts";
 import { texts } from "./texts.ts";
+import { useTurn } from "./turn.ts";
 
 export interface Column<Row> {
   head: string;
@@ -135,8 +136,13 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
   const chosen = usePinned()?.card;
   // A board may show another card of the page alone.
   const isHidden = chosen !== undefined && chosen !== operation.name;
-  const own = useLoaded(operation, variables, { everyMs, isOff: isHidden || props.loaded !== undefined });
+  const place = useRef<HTMLElement>(null);
+  const [hasAnswer, setAnswer] = useState(isHidden);
+  const isDue = useTurn(place, hasAnswer);
+  const own = useLoaded(operation, variables, { everyMs, isOff: isHidden || !isDue || props.loaded !== undefined });
   const { result, error, isLoading, reload } = props.loaded ?? own;
+  const isAnswered = result !== undefined || error !== undefined;
+  useEffect(() => setAnswer(isAnswered || isHidden), [isAnswered, isHidden]);
   const [view, setView] = useState<View>(chart ? "chart" : "table");
   const [isExplained, setExplained] = useState(false);
   const heading = useId();
@@ -175,6 +181,7 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
   return (
     <section
       class={`card${isWide ? " wide" : ""}${isTall ? " tall" : ""}`}
+      ref={place}
       data-card={operation.name}
       aria-labelledby={heading}
       aria-busy={isLoading}
