@@ -91,7 +91,7 @@ try {
       await page.waitForTimeout(1000);
     }
     if (card !== undefined) {
-      await page.locator(`[data-card=${card}]`).evaluate("(element) => element.scrollIntoView()");
+      await page.evaluate(`document.querySelector("[data-card=${card}]").scrollIntoView()`);
     }
     // The animation of the charts.
     await page.waitForTimeout(1500);

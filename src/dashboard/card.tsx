@@ -65,6 +65,8 @@ interface Props<Result, Variables, Row> {
   chart?: (rows: Row[]) => ChartOption;
   isWide?: boolean;
   isTall?: boolean;
+  /** A strip of a chart. */
+  isLow?: boolean;
   /** Repeats the request while the page is visible. */
   everyMs?: number;
   /** Shown below the figures. */
@@ -132,7 +134,8 @@ export function Table<Row>({ columns, rows, caption }: { columns: Column<Row>[];
 
 /** A figure with its chart, its table, its queries, and its states: loading, empty, failed. */
 export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row>) {
-  const { title, explanation, operation, variables, chart, drawnBy, isWide, isTall, everyMs, empty, note } = props;
+  const { title, explanation, operation, variables, chart, drawnBy, isWide, isTall, isLow, everyMs, empty, note } =
+    props;
   const chosen = usePinned()?.card;
   // A board may show another card of the page alone.
   const isHidden = chosen !== undefined && chosen !== operation.name;
@@ -180,7 +183,7 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
   if (isHidden) return null;
   return (
     <section
-      class={`card${isWide ? " wide" : ""}${isTall ? " tall" : ""}`}
+      class={`card${isWide ? " wide" : ""}${isTall ? " tall" : ""}${isLow ? " low" : ""}`}
       ref={place}
       data-card={operation.name}
       aria-labelledby={heading}

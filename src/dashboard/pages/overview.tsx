@@ -65,6 +65,7 @@ export default function Overview({ session }: { session: Session }) {
         operation={activityByMinute}
         variables={{}}
         isWide
+        isLow
         everyMs={10_000}
         rows={({ analyticsActivityByMinute }) => present(analyticsActivityByMinute?.nodes)}
         columns={({ count, time }) => [

@@ -337,8 +337,8 @@ A bin has 20 rows or more; with fewer than 40 rows, there is none. Versions that
 $$;
 comment on column ml.calibration.model_id is $$Version.$$;
 comment on column ml.calibration.part is $$
-Rows that it was measured on: those `held out` in its training or last comparison, or the `latest` ones with a known
-outcome, when its drift was measured.
+Rows that it was measured on.
+`held out`: in its training or last comparison; `latest`: those with a known outcome when its drift was measured.
 $$;
 comment on column ml.calibration.class_number is $$
 Number of the class, from 1, in a model of several classes; 0: the model has two, and predicts the probability of one.

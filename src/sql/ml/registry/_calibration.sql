@@ -10,7 +10,7 @@ declare
   v_curve jsonb;
   v_class record;
 begin
-  -- Of two classes the curve is that of class 1, of several those of the most frequent ones.
+  -- A model of two classes has the curve of class 1, one of several those of the most frequent classes.
   for v_class in
     execute format(
       $query$
@@ -39,7 +39,7 @@ begin
       predicted
     ) using classes
   loop
-    -- As many bins as have enough rows each: a share of fewer says little, and may be that of one person.
+    -- As many bins as have enough rows each: a share of fewer is imprecise, and may be that of one person.
     for v_bins in reverse 10..2 loop
       execute format('drop table if exists %s', v_measured);
       execute format('select ml.calibration_curve(%L, %L, %L, %L, null, %s, ''quantile'')',
