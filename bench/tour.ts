@@ -35,7 +35,7 @@ const pictures = [
   ["queries", "analyst", "/queries"],
 ] as const;
 
-/** What the board of the picture shows; it is deleted afterwards. */
+/** The views on the board of the picture; they are deleted afterwards. */
 const pinned = [
   ["Active people", "/overview?card=ActivePeople"],
   ["Which courses are used", "/overview?card=PopularItems"],
