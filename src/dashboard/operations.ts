@@ -1034,7 +1034,7 @@ export const pendingRequests: TypedDocument<PendingRequestsQuery, PendingRequest
 export const erasures: TypedDocument<ErasuresQuery, ErasuresQueryVariables> =
   {"name":"Erasures","text":"query Erasures{privacyErasures(orderBy:ERASURE_ID_DESC first:100){nodes{erasureId requestedAt erasedAt completedAt reason}}}","sql":[["select erasure_id, requested_at, erased_at, completed_at, reason","from privacy.erasure","order by erasure_id desc","limit 100"]]};
 export const disclosures: TypedDocument<DisclosuresQuery, DisclosuresQueryVariables> =
-  {"name":"Disclosures","text":"query Disclosures{privacyDisclosures(orderBy:READ_AT_DESC first:50){nodes{readAt readBy role functionName subjectName reason}}}","sql":[["select read_at, read_by, role, function_name, subject_name, reason","from privacy.disclosure","order by read_at desc","limit 50"]]};
+  {"name":"Disclosures","text":"query Disclosures{privacyDisclosures(orderBy:[READ_AT_DESC DISCLOSURE_ID_DESC]first:50){nodes{readAt readBy role functionName subjectName reason}}}","sql":[["select read_at, read_by, role, function_name, subject_name, reason","from privacy.disclosure","order by read_at desc, disclosure_id desc","limit 50"]]};
 export const retentionPlan: TypedDocument<RetentionPlanQuery, RetentionPlanQueryVariables> =
   {"name":"RetentionPlan","text":"query RetentionPlan{privacyRetentionPlan{nodes{tableName rule method horizon oldestAt rowCount heldCount}}}","sql":[["select table_name, rule, method, horizon, oldest_at, row_count, held_count","from privacy.retention_plan(",")"]]};
 export const dataMap: TypedDocument<DataMapQuery, DataMapQueryVariables> =
