@@ -286,7 +286,7 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     );
     await database.query(`
       insert into analytics.saved_view (name, address, is_shared, board, created_by)
-      values ('All of the models', '/models', true, 'Term', 'root'), ('Who asks', '/privacy', true, 'Term', 'root')`);
+      values ('All of the models', '/models', true, 'Term', 'root'), ('The desk', '/privacy', true, 'Term', 'root')`);
     await page.getByRole("link", { name: "Boards" }).click();
     const pinned = page.getByRole("region", { name: "Progress in algebra" });
     await pinned.getByRole("heading", { name: "Progress", exact: true }).waitFor();
@@ -294,7 +294,7 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     const models = page.getByRole("region", { name: "All of the models" });
     await models.getByRole("heading", { name: "Comparisons" }).waitFor();
     expect(await models.locator("form").count()).toBe(0);
-    expect(await page.getByRole("region", { name: "Who asks" }).textContent()).toContain("is not shown on boards");
+    expect(await page.getByRole("region", { name: "The desk" }).textContent()).toContain("is not shown on boards");
     expect(await violations(page)).toEqual([]);
     // Figures that the reader may not see are refused by the server, in their place.
     await database.query(
