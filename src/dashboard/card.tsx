@@ -1,11 +1,13 @@
 import type { ComponentChildren } from "preact";
-import { useId, useMemo, useState } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import { Chart, type ChartOption } from "./chart.tsx";
 import { type Loaded, useLoaded } from "./data.ts";
 import { day, duration, figure, type Interval, inSeconds, metric, moment, share } from "./format.ts";
 import type { TypedDocument } from "./operations.ts";
+import { usePinned } from "./settings.ts";
 import { queryInSql } from "./sql.ts";
 import { texts } from "./texts.ts";
+import { useTurn } from "./turn.ts";
 
 export interface Column<Row> {
   head: string;
@@ -46,8 +48,8 @@ const columnsOf = <Row,>(): Columns<Row> => ({
     show: (row) => duration(value(row)),
     isFigure: true,
   }),
-  time: (head, value) => ({ head, value, show: (row) => moment(value(row)) }),
-  day: (head, value) => ({ head, value, show: (row) => day(value(row)) }),
+  time: (head, value) => ({ head, value, show: (row) => <span class="time">{moment(value(row))}</span> }),
+  day: (head, value) => ({ head, value, show: (row) => <span class="time">{day(value(row))}</span> }),
 });
 
 interface Props<Result, Variables, Row> {
@@ -63,6 +65,8 @@ interface Props<Result, Variables, Row> {
   chart?: (rows: Row[]) => ChartOption;
   isWide?: boolean;
   isTall?: boolean;
+  /** A strip of a chart. */
+  isLow?: boolean;
   /** Repeats the request while the page is visible. */
   everyMs?: number;
   /** Shown below the figures. */
@@ -130,9 +134,18 @@ export function Table<Row>({ columns, rows, caption }: { columns: Column<Row>[];
 
 /** A figure with its chart, its table, its queries, and its states: loading, empty, failed. */
 export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row>) {
-  const { title, explanation, operation, variables, chart, drawnBy, isWide, isTall, everyMs, empty, note } = props;
-  const own = useLoaded(operation, variables, { everyMs, isOff: props.loaded !== undefined });
+  const { title, explanation, operation, variables, chart, drawnBy, isWide, isTall, isLow, everyMs, empty, note } =
+    props;
+  const chosen = usePinned()?.card;
+  // A board may show another card of the page alone.
+  const isHidden = chosen !== undefined && chosen !== operation.name;
+  const place = useRef<HTMLElement>(null);
+  const [hasAnswer, setAnswer] = useState(isHidden);
+  const isDue = useTurn(place, hasAnswer);
+  const own = useLoaded(operation, variables, { everyMs, isOff: isHidden || !isDue || props.loaded !== undefined });
   const { result, error, isLoading, reload } = props.loaded ?? own;
+  const isAnswered = result !== undefined || error !== undefined;
+  useEffect(() => setAnswer(isAnswered || isHidden), [isAnswered, isHidden]);
   const [view, setView] = useState<View>(chart ? "chart" : "table");
   const [isExplained, setExplained] = useState(false);
   const heading = useId();
@@ -167,9 +180,12 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
     return <Table columns={columns} rows={rows} caption={title} />;
   };
 
+  if (isHidden) return null;
   return (
     <section
-      class={`card${isWide ? " wide" : ""}${isTall ? " tall" : ""}`}
+      class={`card${isWide ? " wide" : ""}${isTall ? " tall" : ""}${isLow ? " low" : ""}`}
+      ref={place}
+      data-card={operation.name}
       aria-labelledby={heading}
       aria-busy={isLoading}
     >

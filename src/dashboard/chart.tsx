@@ -183,12 +183,86 @@ export function lines(labels: string[], series: Series[], marks: readonly Mark[]
   };
 }
 
+interface Reliability {
+  name: string;
+  bins: { predicted: number; observed: number; note: string }[];
+}
+
+/** Observed shares against predicted ones, and the diagonal on which they are equal. */
+export function reliability(
+  series: Reliability[],
+  { predicted, observed, ideal }: { predicted: string; observed: string; ideal: string },
+): ChartOption {
+  const axis = {
+    type: "value",
+    min: 0,
+    max: 1,
+    axisLabel: { formatter: share },
+    nameLocation: "middle",
+    nameTextStyle: { color: colour("faint") },
+  };
+  return {
+    grid: { left: 4, right: 24, top: 36, bottom: 20, outerBoundsMode: "same" },
+    legend: { data: [...series.map(({ name }) => name), ideal] },
+    tooltip: {
+      trigger: "item",
+      formatter: ({ seriesName, name }: { seriesName: string; name: string }) =>
+        name === "" ? seriesName : `${seriesName}\n${name.replace(", ", "\n")}`,
+    },
+    xAxis: { ...axis, name: predicted, nameGap: 26 },
+    yAxis: { ...axis, name: observed, nameGap: 38 },
+    series: [
+      ...series.map(({ name, bins }) => ({
+        name,
+        type: "line",
+        symbol: "circle",
+        symbolSize: 8,
+        lineStyle: { width: 2 },
+        data: bins.map(({ predicted, observed, note }) => ({ value: [predicted, observed], name: note })),
+      })),
+      {
+        name: ideal,
+        type: "line",
+        symbol: "none",
+        silent: true,
+        color: colour("faint"),
+        lineStyle: { width: 1, type: "dashed", color: colour("faint") },
+        data: [
+          [0, 0],
+          [1, 1],
+        ],
+      },
+    ],
+  };
+}
+
+/** The same chart of values from 0 to 1 as percentages. */
+export function inShares(option: ChartOption): ChartOption {
+  const percent = (value: unknown): string => (typeof value === "number" ? share(value) : String(value ?? ""));
+  const axis = (given: unknown): unknown => {
+    const { type, ...rest } = given as { type: string };
+    return type === "value" ? { ...rest, type, axisLabel: { formatter: percent } } : given;
+  };
+  return {
+    ...option,
+    xAxis: axis(option["xAxis"]),
+    yAxis: axis(option["yAxis"]),
+    tooltip: { valueFormatter: percent },
+  };
+}
+
+/** Counts have no fractions on their axis. */
+const valueAxis = (values: number[]): object => ({
+  type: "value",
+  ...(values.every(Number.isInteger) ? { minInterval: 1 } : {}),
+});
+
 /** Horizontal bars, the first one at the top. */
 export function bars(labels: string[], name: string, values: number[]): ChartOption {
   return {
     legend: { show: false },
     grid: { left: 4, right: 24, top: 4, bottom: 4, outerBoundsMode: "same" },
-    xAxis: { type: "value" },
+    xAxis: valueAxis(values),
     yAxis: {
       type: "category",
       data: labels,
@@ -205,7 +279,7 @@ export function columns(labels: string[], name: string, values: number[]): Chart
     legend: { show: false },
     grid: { left: 4, right: 4, top: 8, bottom: 4, outerBoundsMode: "same" },
     xAxis: { type: "category", data: labels },
-    yAxis: { type: "value" },
+    yAxis: valueAxis(values),
     series: [{ name, type: "bar", data: values, itemStyle: { borderRadius: [4, 4, 0, 0] } }],
   };
 }

@@ -59,7 +59,12 @@ export const examples: Record<string, Record<string, string>> = {
   analyst: {
     "Popular courses": `{
   analyticsPopularItems(kind: "course", measure: "engaged", top: 5) {
-    nodes { rank title personCount eventCount engaged { hours minutes } }
+    nodes {
+      rank
+      title
+      personCount
+      engaged { hours minutes }
+    }
   }
 }`,
     "A trend": `{

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
-import type { Settings } from "./settings.ts";
+import { type Settings, usePinned } from "./settings.ts";
 
 export type Values = Readonly<Record<string, string>>;
 
@@ -22,7 +22,7 @@ interface FormProps {
 
 /**
  * Fields of which each is a setting of the address. A change is applied when a field is left, and what is typed stays
- * in the field whatever the server answers. Going back in the history fills the fields again.
+ * in the field whatever the server answers. Going back in the history fills the fields again. A board has none.
  */
 export function SettingsForm({ label, fixed, children }: FormProps) {
   const { path, query, route } = useLocation();
@@ -41,6 +41,7 @@ export function SettingsForm({ label, fixed, children }: FormProps) {
     applied.current = settings;
     route(`${path}?${next}`);
   };
+  if (usePinned() !== undefined) return null;
   return (
     <form
       key={turn}

@@ -4,6 +4,7 @@ import { LocationProvider, lazy, Route, Router, useLocation } from "preact-iso";
 import { addresses } from "./addresses.ts";
 import "./dashboard.css";
 import { Embedded } from "./embed.tsx";
+import { SaveView } from "./save.tsx";
 import {
   embeddedView,
   onSessionEnd,
@@ -172,9 +173,21 @@ const components: Record<Name, typeof Courses | typeof Overview> = {
 /** Pages whose figures are of a period. */
 const withPeriod: ReadonlySet<Name | undefined> = new Set(["overview", "recommendations", "models", "operations"]);
 
+/** Pages of which views are saved. */
+const withViews: ReadonlySet<Name | undefined> = new Set([
+  "overview",
+  "explore",
+  "courses",
+  "experiments",
+  "recommendations",
+  "models",
+  "operations",
+]);
+
 function Pages({ session, onSession }: { session: Session; onSession: () => void }) {
-  const { path } = useLocation();
+  const { path, query } = useLocation();
   const { view } = session;
+  const maySave = session.role === "analyst" || session.role === "admin";
   const names = pagesOf[session.role].filter((name) => view === undefined || addresses[name] === `/${view}`);
   const current = names.find((name) => path === addresses[name]) ?? (path === "/" ? names[0] : undefined);
   const isAnonymous = session.role === "visitor";
@@ -224,6 +237,7 @@ function Pages({ session, onSession }: { session: Session; onSession: () => void
           <Route path="/" component={components[names[0] ?? "queries"]} session={session} />
           <Route default component={NotFound} />
         </Router>
+        {maySave && withViews.has(current) && query["view"] !== "timeline" && <SaveView key={current} />}
       </main>
     </>
   );

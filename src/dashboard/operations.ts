@@ -438,6 +438,13 @@ export type DriftQueryVariables = Exact<{
 
 export type DriftQuery = { mlDrifts: { nodes: Array<{ driftId: string, measuredAt: string, statistic: string, feature: string | null, value: number, reference: number | null, verdict: string, rowCount: string } | null> } | null };
 
+export type CalibrationQueryVariables = Exact<{
+  modelId: string;
+}>;
+
+
+export type CalibrationQuery = { mlCalibrations: { nodes: Array<{ part: string, classNumber: number, bin: number, class: string | null, rowCount: string, meanPredicted: number, fractionPositive: number, fractionLower: number, fractionUpper: number, measuredAt: string } | null> } | null };
+
 export type ScoreTenthsQueryVariables = Exact<{
   kind?: string | null | undefined;
   since?: string | null | undefined;
@@ -998,6 +1005,8 @@ export const importances: TypedDocument<ImportancesQuery, ImportancesQueryVariab
   {"name":"Importances","text":"query Importances($project:String!$version:Int!){mlImportances(project:$project version:$version){nodes{feature importance share}}}","sql":[["select feature, importance, share","from ml.importances(","  project => $project","  version => $version",")"]]};
 export const drift: TypedDocument<DriftQuery, DriftQueryVariables> =
   {"name":"Drift","text":"query Drift($modelId:BigInt!){mlDrifts(condition:{modelId:$modelId}orderBy:DRIFT_ID_DESC first:100){nodes{driftId measuredAt statistic feature value reference verdict rowCount}}}","sql":[["select drift_id, measured_at, statistic, feature, value, reference, verdict, row_count","from ml.drift","where model_id = $modelId","order by drift_id desc","limit 100"]]};
+export const calibration: TypedDocument<CalibrationQuery, CalibrationQueryVariables> =
+  {"name":"Calibration","text":"query Calibration($modelId:BigInt!){mlCalibrations(condition:{modelId:$modelId}orderBy:[PART_ASC CLASS_NUMBER_ASC BIN_ASC]first:200){nodes{part classNumber bin class rowCount meanPredicted fractionPositive fractionLower fractionUpper measuredAt}}}","sql":[["select part, class_number, bin, class, row_count, mean_predicted, fraction_positive, fraction_lower, fraction_upper, measured_at","from ml.calibration","where model_id = $modelId","order by part, class_number, bin","limit 200"]]};
 export const scoreTenths: TypedDocument<ScoreTenthsQuery, ScoreTenthsQueryVariables> =
   {"name":"ScoreTenths","text":"query ScoreTenths($kind:String$since:Datetime){monitorCalibration(kind:$kind since:$since){nodes{name basis tenth scoreMean servedCount clickRate clickRateLower clickRateUpper correctedRate concordance}}}","sql":[["select name, basis, tenth, score_mean, served_count, click_rate, click_rate_lower, click_rate_upper, corrected_rate, concordance","from monitor.calibration(","  kind => $kind","  since => $since",")"]]};
 export const relevance: TypedDocument<RelevanceQuery, RelevanceQueryVariables> =
@@ -1025,7 +1034,7 @@ export const pendingRequests: TypedDocument<PendingRequestsQuery, PendingRequest
 export const erasures: TypedDocument<ErasuresQuery, ErasuresQueryVariables> =
   {"name":"Erasures","text":"query Erasures{privacyErasures(orderBy:ERASURE_ID_DESC first:100){nodes{erasureId requestedAt erasedAt completedAt reason}}}","sql":[["select erasure_id, requested_at, erased_at, completed_at, reason","from privacy.erasure","order by erasure_id desc","limit 100"]]};
 export const disclosures: TypedDocument<DisclosuresQuery, DisclosuresQueryVariables> =
-  {"name":"Disclosures","text":"query Disclosures{privacyDisclosures(orderBy:READ_AT_DESC first:50){nodes{readAt readBy role functionName subjectName reason}}}","sql":[["select read_at, read_by, role, function_name, subject_name, reason","from privacy.disclosure","order by read_at desc","limit 50"]]};
+  {"name":"Disclosures","text":"query Disclosures{privacyDisclosures(orderBy:[READ_AT_DESC DISCLOSURE_ID_DESC]first:50){nodes{readAt readBy role functionName subjectName reason}}}","sql":[["select read_at, read_by, role, function_name, subject_name, reason","from privacy.disclosure","order by read_at desc, disclosure_id desc","limit 50"]]};
 export const retentionPlan: TypedDocument<RetentionPlanQuery, RetentionPlanQueryVariables> =
   {"name":"RetentionPlan","text":"query RetentionPlan{privacyRetentionPlan{nodes{tableName rule method horizon oldestAt rowCount heldCount}}}","sql":[["select table_name, rule, method, horizon, oldest_at, row_count, held_count","from privacy.retention_plan(",")"]]};
 export const dataMap: TypedDocument<DataMapQuery, DataMapQueryVariables> =

@@ -1,4 +1,5 @@
-import { useMemo } from "preact/hooks";
+import { createContext } from "preact";
+import { useContext, useMemo } from "preact/hooks";
 import { useLocation } from "preact-iso";
 
 /** Lengths of a period in days. */
@@ -49,9 +50,27 @@ export function periodOf({ days: given, from, to }: Settings): Period {
   };
 }
 
+/** A view on a board: the settings that it was saved with, and the card, if it is one of those of its page. */
+interface PinnedView {
+  settings: Settings;
+  card?: string | undefined;
+}
+
+export const Pinned = createContext<PinnedView | undefined>(undefined);
+
+/** The view of a board in which a figure is shown; undefined on its own page. */
+export const usePinned = (): PinnedView | undefined => useContext(Pinned);
+
+/** The settings of the address, or those of the view of a board. */
+export function useQuery(): Settings {
+  const { query } = useLocation();
+  return usePinned()?.settings ?? query;
+}
+
 /** Settings of a page. They are part of its address, so that a link shows the same. */
 export function useSettings() {
-  const { path, query, route } = useLocation();
+  const { path, route } = useLocation();
+  const query = useQuery();
   const days = periods.find((period) => period === Number(query["days"])) ?? 28;
   const period = useMemo(() => ({ since: periodOf({ days: String(days) }).since, zone }), [days]);
   const change = (settings: Settings): void => {

@@ -350,9 +350,11 @@ export const texts = {
   boards: {
     boards: "Boards",
     all: "Saved views",
-    empty: "No view is saved yet: save one on the page Explore, and pin it on a board.",
+    empty: "No view is saved yet: save a page or one of its cards at the foot of the page, and pin it on a board.",
     notSeen: "There is no such view, or its author has not shared it with you.",
-    elsewhere: "This view is on another page: its name leads there.",
+    elsewhere: "This view is not shown on boards: its name leads to its page.",
+    card: "What",
+    page: "the whole page",
     save: "Save this view, or pin it on a board",
     name: "Name",
     board: "Board",
@@ -601,6 +603,7 @@ export const texts = {
       explanation:
         "Clicks, completions and dismissals in proportion to the served rows, by the model that ranked them. Coverage is the share of the catalogue that was served; Gini's coefficient is 0 when all items are served equally often, 1 when only one is; novelty is the mean of −log₂ of the share of people who used an item.",
       model: "model",
+      version: (name: string) => (/^\d/.test(name) ? `version ${name}` : name),
       lists: "lists",
       dismissals: "dismissal rate",
       gini: "Gini",
@@ -696,6 +699,26 @@ export const texts = {
       importance: "importance",
       share: "share",
       empty: "This version has no importances: it is a recommender, or a model from outside that does not state them.",
+    },
+    calibration: {
+      title: (version: number) => `Calibration of version ${version}`,
+      explanation:
+        "Predicted probabilities against what was observed, in bins of equal numbers of rows. On the diagonal, of the rows with a probability of 30 % it happened in 30 %; below it the predictions are too high. Held out: the rows that the training did not use. Latest: those with a known outcome when the drift was measured. Each bin has 20 rows or more; the intervals are Wilson's of 95 %. Of several classes, the chart has the first ones and the table has all.",
+      empty:
+        "No calibration: this version predicts no probability, or was compared on fewer than 40 rows, too few for two bins, or in an earlier release.",
+      part: "rows",
+      parts: { "held out": "held out", latest: "latest" } as Readonly<Record<string, string>>,
+      class: "class",
+      predicted: "predicted",
+      observed: "observed",
+      low: "from",
+      high: "to",
+      rows: "rows in the bin",
+      at: "measured",
+      ideal: "as predicted",
+      bin: (predicted: string, observed: string, low: string, high: string, rows: string) =>
+        `predicted ${predicted}, observed ${observed} (${low} to ${high}), ${rows} rows`,
+      counted: (rows: string) => `${rows} rows in all bins; the table has the number of each.`,
     },
     drift: {
       title: (version: number) => `Drift of version ${version}`,
@@ -819,7 +842,7 @@ export const texts = {
     remove: "Remove",
     kept: "The note is not removed: it is of another person, or no longer there.",
     outcomes: {
-      title: "The outcome",
+      title: "Outcomes of what was done",
       explanation:
         "Learners who were active in the course within two weeks after the first action of its kind. It does not show what the action caused: teachers choose whom they help.",
       people: "learners",
@@ -955,6 +978,7 @@ export const texts = {
     retention: {
       title: "Retention",
       explanation: "What the rules of retention will delete next, and the rows that a restriction keeps.",
+      empty: "Nothing is old enough to be deleted, or no rule of retention is set.",
       table: "table",
       rule: "rule",
       method: "method",

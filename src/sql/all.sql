@@ -343,6 +343,8 @@
 --!include ml/registry/_temporary.sql
 --!include ml/registry/_fit_calibration.sql
 --!include ml/registry/_fit_class_calibration.sql
+--!include ml/registry/_calibration.sql
+--!include ml/registry/_record_calibration.sql
 --!include ml/registry/_evaluate.sql
 --!include ml/registry/_evaluate_classes.sql
 --!include ml/registry/_bin_counts.sql

@@ -71,6 +71,7 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   ProjectDeployments: ["admin:", { projectId: 1 }],
   Comparisons: ["analyst:", { projectId: 1 }],
   Importances: ["analyst:", { project: "recommend.course", version: 1 }],
+  Calibration: ["analyst:", { modelId: "1" }],
   Drift: ["analyst:", { modelId: "1" }],
   ScoreTenths: ["admin:", { kind: "course", since }],
   Relevance: ["analyst:", { by: "model", since }],

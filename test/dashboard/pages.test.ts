@@ -272,6 +272,84 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await close();
   });
 
+  test("a card of another page is pinned on a board, alone, with its settings, and without forms", async () => {
+    const { page, close } = await open("admin", "/courses?course=course-algebra");
+    const form = page.getByRole("form", { name: "Save this view" });
+    await page.getByText("Save this view").click();
+    await form.getByLabel("Name", { exact: true }).fill("Progress in algebra");
+    await form.locator("select[name=card]").selectOption({ label: "Progress" });
+    await form.getByLabel("Board", { exact: true }).fill("Term");
+    await form.getByRole("button", { name: "Save the view" }).click();
+    await page.getByText("The view is saved.").waitFor();
+    expect(await database.value("select address from analytics.saved_view where name = 'Progress in algebra'")).toBe(
+      "/courses?course=course-algebra&card=CourseProgress",
+    );
+    await database.query(`
+      insert into analytics.saved_view (name, address, is_shared, board, created_by)
+      values ('All of the models', '/models', true, 'Term', 'root'), ('The desk', '/privacy', true, 'Term', 'root')`);
+    await page.getByRole("link", { name: "Boards" }).click();
+    const pinned = page.getByRole("region", { name: "Progress in algebra" });
+    await pinned.getByRole("heading", { name: "Progress", exact: true }).waitFor();
+    expect(await pinned.locator(".card").count()).toBe(1);
+    const models = page.getByRole("region", { name: "All of the models" });
+    await models.getByRole("heading", { name: "Comparisons" }).waitFor();
+    expect(await models.locator("form").count()).toBe(0);
+    expect(await page.getByRole("region", { name: "The desk" }).textContent()).toContain("is not shown on boards");
+    expect(await violations(page)).toEqual([]);
+    // Figures that the reader may not see are refused by the server, in their place.
+    await database.query(
+      "update analytics.saved_view set address = '/operations', is_shared = true where name like 'Progress%'",
+    );
+    const analyst = await open("analyst", "/boards");
+    const refused = analyst.page.getByRole("region", { name: "Progress in algebra" });
+    await refused.getByRole("alert").first().waitFor();
+    await analyst.close();
+    await database.query("delete from analytics.saved_view");
+    await close();
+  });
+
+  test("a trend with a breakdown has the notes, each once", async () => {
+    await database.query(`
+      insert into analytics.annotation (title, kind, starts_at, created_by)
+      values ('Release 4.3', 'release', now() - interval '2 days', 'eve')`);
+    const { page, close } = await open("admin", "/explore?event=Page+Viewed&breakdown=item");
+    await page.getByText(/^[^;]*: Release 4\.3$/).waitFor();
+    await page.getByRole("region", { name: "Page Viewed" }).getByRole("button", { name: "Table" }).click();
+    expect(await page.getByRole("cell", { name: "Release 4.3", exact: true }).count()).toBeGreaterThan(0);
+    await database.query("delete from analytics.annotation");
+    await close();
+  });
+
+  test("the calibration of a classifier is that of the registry, with its diagonal and its table", async () => {
+    await database.query(
+      `create schema lab;
+       create table lab.task as
+       select id, id % 10 as pages, case when id % 3 = 0 then id % 2 else (id % 10 > 4)::int end as done
+       from generate_series(1, 800) as id;
+       select ml.train('own.done', 'classification', 'lab.task', 'id', 'done', algorithm => 'logregr')`,
+    );
+    const { page, complaints, close } = await open("analyst", "/models?project=own.done");
+    const card = page.getByRole("region", { name: "Calibration of version 1", exact: true });
+    await card.scrollIntoViewIfNeeded();
+    await card.locator(".chart canvas").first().waitFor();
+    await card.getByRole("button", { name: "Table" }).click();
+    const shown = await Promise.all(
+      (await card.locator("tbody tr").all()).map(async (row) => await row.locator("td").allTextContents()),
+    );
+    const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+    const rows = await database.rows<{ mean_predicted: number; fraction_positive: number; row_count: string }>(
+      "select mean_predicted, fraction_positive, row_count from ml.calibration order by bin",
+    );
+    expect(rows.length).toBeGreaterThan(1);
+    expect(shown.map((cells) => [cells[2], cells[3], cells[6]])).toEqual(
+      rows.map((row) => [percent.format(row.mean_predicted), percent.format(row.fraction_positive), row.row_count]),
+    );
+    expect(await violations(page)).toEqual([]);
+    expect(complaints).toEqual([]);
+    await close();
+    await database.query("drop schema lab cascade");
+  });
+
   test("a design is computed by the functions, and an experiment is stopped after a question", async () => {
     const { page, close } = await open("admin", "/experiments?effect=0.2&test=welch");
     const [row] = await database.rows<{ size: string[]; power: number }>(`
@@ -351,7 +429,7 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     ]);
     const compared = page.getByRole("region", { name: "Comparisons", exact: true });
     const rows = await database.rows<{ outcome: string }>(
-      "select outcome from ml.comparison order by comparison_id desc",
+      "select outcome from ml.comparison join ml.project using (project_id) where name = 'recommend.course' order by comparison_id desc",
     );
     expect(await compared.locator("tbody tr td:last-child").allTextContents()).toEqual(
       rows.map(({ outcome }) => outcome),

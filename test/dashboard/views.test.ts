@@ -9,7 +9,7 @@ import { packageRoot } from "../../src/paths.ts";
 
 const root = join(packageRoot, "src", "dashboard");
 const path = join(root, "views.ts");
-const names = new Set(Object.keys(operations));
+const texts = new Map(Object.entries(operations).map(([name, { text }]) => [name, text]));
 
 /** The operations that a file imports, and the files that it imports. */
 async function operationsOf(file: string, seen: Set<string> = new Set()): Promise<Set<string>> {
@@ -20,10 +20,18 @@ async function operationsOf(file: string, seen: Set<string> = new Set()): Promis
   for (const [, imported = "", from = ""] of text.matchAll(/import\s+(?!type\b)([^;"']*?)\s+from\s+"(\.[^"]+)"/g)) {
     const other = join(dirname(file), from);
     if (other === join(root, "operations.ts")) {
-      for (const [name] of imported.matchAll(/\w+/g)) if (names.has(name)) found.add(name);
+      for (const [name] of imported.matchAll(/\w+/g)) if (texts.has(name)) found.add(name);
       expect(imported, file).not.toContain("*");
     } else if (other.startsWith(root) && /\.tsx?$/.test(other)) {
       for (const name of await operationsOf(other, seen)) found.add(name);
+    }
+  }
+  // A board shows the figures of other pages, without their forms and their reads of a person.
+  for (const [, from = ""] of text.matchAll(/import\("(\.[^"]+)"\)/g)) {
+    if (!from.startsWith("./") || !file.startsWith(join(root, "pages"))) continue;
+    for (const name of await operationsOf(join(dirname(file), from), seen)) {
+      const query = texts.get(name) ?? "";
+      if (query.startsWith("query") && !query.includes("$person:")) found.add(name);
     }
   }
   return found;

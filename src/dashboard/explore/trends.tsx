@@ -1,7 +1,9 @@
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import { ActionCard } from "../action.tsx";
 import { Card } from "../card.tsx";
 import { cut, lines, marksOf, notesOf } from "../chart.tsx";
-import { messageOf, present, send } from "../data.ts";
+import { present, send } from "../data.ts";
+import { Choice, Field } from "../form.tsx";
 import { annotate, trend, trendCompared } from "../operations.ts";
 import { dateOf, zone } from "../settings.ts";
 import { texts } from "../texts.ts";
@@ -28,65 +30,34 @@ const measureName = (measure: string | undefined): string =>
 
 /** Notes the title of what has happened on a day; all who read trends see it. */
 function Annotate({ onDone }: { onDone: () => void }) {
-  const form = useRef<HTMLFormElement>(null);
-  const [said, setSaid] = useState<string>();
-  const submit = async (): Promise<void> => {
-    const given = new FormData(form.current ?? undefined);
-    const startsAt = new Date(`${given.get("day")}T00:00`);
-    try {
-      await send(annotate, {
-        input: {
-          title: String(given.get("title")),
-          kind: String(given.get("kind")),
-          startsAt: startsAt.toISOString(),
-        },
-      });
-      setSaid(words.noted);
-      onDone();
-    } catch (error) {
-      setSaid(messageOf(error));
-    }
-  };
   return (
-    <details class="card wide">
-      <summary>{words.annotate}</summary>
-      <form
-        ref={form}
-        class="settings"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void submit();
-        }}
-      >
-        <label>
-          {texts.day}
-          <input name="day" type="date" required defaultValue={dateOf(new Date())} />
-        </label>
-        <label>
-          {words.title}
-          <input name="title" required maxLength={200} autocomplete="off" />
-        </label>
-        <label>
-          {words.kind}
-          <select name="kind">
-            {Object.entries(words.kinds).map(([kind, text]) => (
-              <option key={kind} value={kind}>
-                {text}
-              </option>
-            ))}
-          </select>
-        </label>
-        <button type="submit">{words.save}</button>
-        <p class="note" role="status">
-          {said}
-        </p>
-      </form>
-    </details>
+    <ActionCard
+      title={words.annotate}
+      isFolded
+      actions={[
+        {
+          label: words.save,
+          async run({ day, title = "", kind = "" }) {
+            await send(annotate, { input: { title, kind, startsAt: new Date(`${day}T00:00`).toISOString() } });
+            onDone();
+            return words.noted;
+          },
+        },
+      ]}
+    >
+      <Field label={texts.day} name="day" type="date" value={dateOf(new Date())} isRequired />
+      <Field label={words.title} name="title" isRequired />
+      <Choice label={words.kind} name="kind" choices={words.kinds} />
+    </ActionCard>
   );
 }
 
+/** The first row of each bucket, in their order: all rows of a bucket have the same notes. */
+const bucketsOf = <Row extends { bucketStart: string | null }>(rows: readonly Row[]): Row[] =>
+  groupBy(rows, ({ bucketStart }) => bucketStart ?? "").flatMap(([, [first]]) => first ?? []);
+
 /** How often something happens, over time. */
-export function Trends({ settings, period, isPinned = false }: ViewProps) {
+export function Trends({ settings, period }: ViewProps) {
   const [turn, setTurn] = useState(0);
   const { event, item, among, breakdown, bucket, measure, compare } = settings;
   const { since, until, formerSince, formerUntil } = period;
@@ -109,12 +80,14 @@ export function Trends({ settings, period, isPinned = false }: ViewProps) {
           operation={trend}
           variables={{ ...variables, zone: undefined, breakdown }}
           rows={({ analyticsTrend }) => present(analyticsTrend?.nodes)}
+          note={(rows) => notesOf(bucketsOf(rows))}
           columns={({ count, text }) => [
             text(words.time, label),
             text(words.value, valueName),
             count(words.events, ({ eventCount }) => eventCount),
             count(words.people, ({ personCount }) => personCount),
             count(words.perPerson, ({ eventsPerPerson }) => eventsPerPerson),
+            text(words.notes, ({ annotations }) => present(annotations).join("; ")),
           ]}
           chart={(rows) => {
             const starts = distinct(rows.map(({ bucketStart }) => bucketStart));
@@ -132,6 +105,7 @@ export function Trends({ settings, period, isPinned = false }: ViewProps) {
                 ),
                 cutFrom,
               })),
+              marksOf(bucketsOf(rows)),
             );
           }}
         />
@@ -196,7 +170,7 @@ export function Trends({ settings, period, isPinned = false }: ViewProps) {
           }
         />
       )}
-      {!isPinned && <Annotate onDone={() => setTurn((turn) => turn + 1)} />}
+      <Annotate onDone={() => setTurn((turn) => turn + 1)} />
     </>
   );
 }

@@ -8,8 +8,6 @@ export interface ViewProps {
   period: ReturnType<typeof periodOf>;
   /** The title of an item, or its identifier. */
   titleOf(item: string): string;
-  /** Whether it is one of several on a board, without forms. */
-  isPinned?: boolean;
 }
 
 /** The name of a value of a breakdown. */

@@ -1,3 +1,4 @@
+import type { FunctionComponent } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import { addresses } from "../addresses.ts";
@@ -6,30 +7,68 @@ import { componentOf, viewOf } from "../explore/views.ts";
 import { moment } from "../format.ts";
 import { deleteView, names, type SavedViewsQuery, savedViews, saveView } from "../operations.ts";
 import type { Session } from "../session.ts";
-import { periodOf } from "../settings.ts";
+import { Pinned, periodOf, type Settings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const words = texts.boards;
 
 type Saved = NonNullable<NonNullable<NonNullable<SavedViewsQuery["analyticsSavedViews"]>["nodes"]>[number]>;
 
+type Page = FunctionComponent<{ session: Session }>;
+
+/** The pages whose cards are shown on boards, beside Explore. */
+const pages: Readonly<Record<string, () => Promise<{ default: Page }>>> = {
+  [addresses.overview]: () => import("./overview.tsx"),
+  [addresses.courses]: () => import("./courses.tsx"),
+  [addresses.experiments]: () => import("./experiments.tsx"),
+  [addresses.recommendations]: () => import("./recommendations.tsx"),
+  [addresses.models]: () => import("./models.tsx"),
+  [addresses.operations]: () => import("./operations.tsx"),
+};
+
+function OtherPage({ path, session }: { path: string; session: Session }) {
+  const [Shown, setShown] = useState<Page>();
+  const [failed, setFailed] = useState(false);
+  const load = pages[path];
+  useEffect(() => {
+    load?.().then(
+      (page) => setShown(() => page.default),
+      () => setFailed(true),
+    );
+  }, [load]);
+  if (failed) return <p class="note bad">{texts.card.chartFailed}</p>;
+  if (load === undefined) return <p class="note">{words.elsewhere}</p>;
+  if (Shown === undefined) return <div class="skeleton" role="status" aria-label={texts.card.loading} />;
+  return <Shown session={session} />;
+}
+
 /** A pinned view: its figures with the settings that it was saved with. */
-function Pinned({ saved, titleOf }: { saved: Saved; titleOf: (item: string) => string }) {
-  const [path, search = ""] = saved.address.split("?");
-  const settings = Object.fromEntries(new URLSearchParams(search));
+function PinnedView({
+  saved,
+  session,
+  titleOf,
+}: {
+  saved: Saved;
+  session: Session;
+  titleOf: (item: string) => string;
+}) {
+  const [path = "", search = ""] = saved.address.split("?");
+  const { card, ...settings } = Object.fromEntries(new URLSearchParams(search)) as Settings;
   const Shown = componentOf(viewOf(settings["view"]));
   return (
     <section aria-label={saved.name} class="pinned">
       <h2>
         <a href={saved.address}>{saved.name}</a>
       </h2>
-      {path === addresses.explore ? (
-        <div class="cards">
-          <Shown settings={settings} period={periodOf(settings)} titleOf={titleOf} isPinned />
-        </div>
-      ) : (
-        <p class="note">{words.elsewhere}</p>
-      )}
+      <Pinned.Provider value={{ settings, card }}>
+        {path === addresses.explore ? (
+          <div class="cards">
+            <Shown settings={settings} period={periodOf(settings)} titleOf={titleOf} />
+          </div>
+        ) : (
+          <OtherPage path={path} session={session} />
+        )}
+      </Pinned.Provider>
     </section>
   );
 }
@@ -133,7 +172,12 @@ export default function Boards({ session }: { session: Session }) {
       {all
         .filter(({ board }) => board !== null && board === chosen)
         .map((saved) => (
-          <Pinned key={`${saved.viewId} ${saved.address}`} saved={saved} titleOf={(item) => titles.get(item) ?? item} />
+          <PinnedView
+            key={`${saved.viewId} ${saved.address}`}
+            saved={saved}
+            session={session}
+            titleOf={(item) => titles.get(item) ?? item}
+          />
         ))}
       <section class="card wide" aria-labelledby="saved">
         <header>

@@ -21,7 +21,7 @@ import {
   taughtCourses,
 } from "../operations.ts";
 import type { Session } from "../session.ts";
-import { periodOf, useSettings } from "../settings.ts";
+import { periodOf, usePinned, useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const { learners, risk, progress, stops, deadlines, journey } = texts.courses;
@@ -33,6 +33,7 @@ interface Course {
 
 function Choice({ courses, chosen }: { courses: Course[]; chosen: string }) {
   const { change } = useSettings();
+  if (usePinned() !== undefined) return <h3>{courses.find(({ course }) => course === chosen)?.title ?? chosen}</h3>;
   return (
     <label class="choice">
       {texts.courses.choose}
@@ -62,6 +63,7 @@ function Outcomes({ course }: { course: string }) {
       empty={of.outcomes.empty}
       operation={interventionOutcomes}
       variables={{ course }}
+      isWide
       rows={({ analyticsInterventionOutcomes }) => present(analyticsInterventionOutcomes?.nodes)}
       columns={({ count, rate, text }) => [
         text(of.action, ({ action }) => action),
@@ -191,7 +193,10 @@ function Learners({ course, person }: { course: string; person: string | undefin
           rate(risk.probability, ({ score }) => score),
           text(risk.reasons, ({ reasons }) =>
             present(reasons)
-              .map(({ feature, contribution }) => `${feature} ${Number(contribution) < 0 ? "−" : "+"}`)
+              .map(
+                ({ feature, contribution }) =>
+                  `${feature?.replaceAll("_", " ")} ${Number(contribution) < 0 ? "−" : "+"}`,
+              )
               .join(", "),
           ),
         ]}

@@ -1,11 +1,11 @@
-import { useRef, useState } from "preact/hooks";
-import { useLocation } from "preact-iso";
+import { useState } from "preact/hooks";
+import { ActionCard } from "../action.tsx";
 import { addresses } from "../addresses.ts";
 import { Card } from "../card.tsx";
-import { lines } from "../chart.tsx";
-import { messageOf, present, send, useLoaded } from "../data.ts";
+import { inShares, lines } from "../chart.tsx";
+import { present, send, useLoaded } from "../data.ts";
 import { distinct, groupBy } from "../explore/view.ts";
-import { Choice, Field, SettingsForm } from "../form.tsx";
+import { Choice, Field, SettingsForm, type Values } from "../form.tsx";
 import * as format from "../format.ts";
 import {
   design,
@@ -20,7 +20,7 @@ import {
   stopExperiment,
 } from "../operations.ts";
 import type { Session } from "../session.ts";
-import type { Settings } from "../settings.ts";
+import { type Settings, usePinned, useQuery } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const words = texts.experiments;
@@ -60,7 +60,7 @@ function Health({ experiment }: { experiment: string }) {
       ]}
       note={([row]) =>
         [
-          row?.isMismatched === true ? of.mismatch(format.figure(row.srmP)) : of.match(format.figure(row?.srmP)),
+          row?.isMismatched === true ? of.mismatch(format.metric(row.srmP)) : of.match(format.metric(row?.srmP)),
           ...present(row?.warnings),
         ].join(" ")
       }
@@ -72,85 +72,53 @@ function Health({ experiment }: { experiment: string }) {
 function Decision({ experiment, session, onChange }: { experiment: string; session: Session; onChange: () => void }) {
   const of = words.decision;
   const { result, error } = useLoaded(experimentDecision, { experiment });
-  const [asked, setAsked] = useState<"stop" | "ship">();
-  const [said, setSaid] = useState<string>();
-  const reason = useRef<HTMLInputElement>(null);
   const decision = result?.experimentDecision;
-  const attempt = async (action: () => Promise<unknown>): Promise<void> => {
-    try {
-      await action();
-      setAsked(undefined);
+  const winner = decision?.verdict === "ship" ? decision.variation : null;
+  const stop = {
+    label: of.stop,
+    confirm: of.yesStop,
+    fields: <Field label={of.reason} name="reason" isRequired />,
+    async run({ reason = "" }: Values) {
+      await send(stopExperiment, { input: { experiment, reason } });
       onChange();
-    } catch (error) {
-      setSaid(messageOf(error));
-    }
+      return undefined;
+    },
+  };
+  const ship = {
+    label: of.ship(winner ?? ""),
+    confirm: of.yesShip,
+    async run() {
+      await send(shipVariation, { input: { experiment, variation: winner ?? "" } });
+      onChange();
+      return undefined;
+    },
   };
   return (
-    <section class="card" aria-labelledby="decision">
-      <header>
-        <h2 id="decision">{of.title}</h2>
-      </header>
-      {error !== undefined && <p class="note bad">{error.message}</p>}
-      {decision && (
-        <>
-          <p>
-            <strong>{of.verdicts[decision.verdict ?? ""] ?? decision.verdict}</strong>{" "}
-            {decision.variation !== null && decision.variation}
-          </p>
-          <p class="note">{decision.reason}</p>
-          <p class="note">{of.after(format.figure(decision.days), format.figure(decision.people))}</p>
-          {present(decision.warnings).map((warning) => (
-            <p key={warning} class="note bad">
-              {warning}
-            </p>
-          ))}
-        </>
-      )}
-      {session.role === "admin" && (
-        <form
-          class="settings"
-          onSubmit={(event) => {
-            event.preventDefault();
-            void attempt(() =>
-              asked === "ship"
-                ? send(shipVariation, { input: { experiment, variation: decision?.variation ?? "" } })
-                : send(stopExperiment, { input: { experiment, reason: reason.current?.value ?? "" } }),
-            );
-          }}
-        >
-          {asked === undefined ? (
+    <ActionCard
+      title={of.title}
+      no={of.no}
+      actions={session.role !== "admin" ? [] : winner === null ? [stop] : [ship, stop]}
+      explanation={
+        error !== undefined ? (
+          <p class="note bad">{error.message}</p>
+        ) : (
+          decision && (
             <>
-              <button type="button" class="quiet" onClick={() => setAsked("stop")}>
-                {of.stop}
-              </button>
-              {decision?.verdict === "ship" && decision.variation !== null && (
-                <button type="button" class="quiet" onClick={() => setAsked("ship")}>
-                  {of.ship(decision.variation)}
-                </button>
-              )}
+              <p>
+                <strong>{of.verdicts[decision.verdict ?? ""] ?? decision.verdict}</strong> {decision.variation}
+              </p>
+              <p class="note">{decision.reason}</p>
+              <p class="note">{of.after(format.figure(decision.days), format.figure(decision.people))}</p>
+              {present(decision.warnings).map((warning) => (
+                <p key={warning} class="note bad">
+                  {warning}
+                </p>
+              ))}
             </>
-          ) : (
-            <>
-              {asked === "stop" && (
-                <label>
-                  {of.reason}
-                  <input ref={reason} required maxLength={500} autocomplete="off" />
-                </label>
-              )}
-              <button type="submit" class="danger">
-                {asked === "stop" ? of.yesStop : of.yesShip}
-              </button>
-              <button type="button" class="quiet" onClick={() => setAsked(undefined)}>
-                {of.no}
-              </button>
-            </>
-          )}
-          <p class="note" role="status">
-            {said}
-          </p>
-        </form>
-      )}
-    </section>
+          )
+        )
+      }
+    />
   );
 }
 
@@ -188,7 +156,7 @@ function Results({ experiment, test, planned }: { experiment: string; test: stri
               chanceToWin === null
                 ? (adjustedP ?? p) === null
                   ? ""
-                  : format.figure(adjustedP ?? p)
+                  : format.metric(adjustedP ?? p)
                 : of.chance(format.share(chanceToWin)),
           },
           {
@@ -229,13 +197,15 @@ function Days({ experiment }: { experiment: string }) {
         const days = distinct(rows.map(({ completeUntil }) => completeUntil));
         const of = (points: typeof rows, value: "effect" | "low" | "high") =>
           days.map((day) => points.find(({ completeUntil }) => completeUntil === day)?.[value] ?? null);
-        return lines(
-          days.map((day) => format.day(day)),
-          groupBy(rows, ({ variation }) => variation ?? "").flatMap(([variation, points]) => [
-            { name: variation, values: of(points, "effect") },
-            { name: `${variation}, ${words.days.low}`, values: of(points, "low"), isDashed: true },
-            { name: `${variation}, ${words.days.high}`, values: of(points, "high"), isDashed: true },
-          ]),
+        return inShares(
+          lines(
+            days.map((day) => format.day(day)),
+            groupBy(rows, ({ variation }) => variation ?? "").flatMap(([variation, points]) => [
+              { name: variation, values: of(points, "effect") },
+              { name: `${variation}, ${words.days.low}`, values: of(points, "low"), isDashed: true },
+              { name: `${variation}, ${words.days.high}`, values: of(points, "high"), isDashed: true },
+            ]),
+          ),
         );
       }}
     />
@@ -250,6 +220,7 @@ const number = (text: string | undefined, otherwise: number): number => {
 /** How many people an experiment needs. */
 function Design({ settings }: { settings: Settings }) {
   const of = words.design;
+  const pinned = usePinned();
   const type = settings["type"] ?? "proportion";
   const mean = number(settings["mean"], 0.2);
   const effect = number(settings["effect"], 0.1);
@@ -269,6 +240,7 @@ function Design({ settings }: { settings: Settings }) {
   const field = (name: "mean" | "effect" | "users" | "variance" | "alpha", value: number) => (
     <Field label={of.fields[name]} name={name} type="number" value={settings[name] ?? String(value)} />
   );
+  if (pinned?.card !== undefined && pinned.card !== design.name) return null;
   return (
     <section class="card wide" aria-labelledby="design">
       <header>
@@ -327,7 +299,7 @@ function Design({ settings }: { settings: Settings }) {
 
 /** Experiments: which run, what they have shown, and how one is designed. */
 export default function Experiments({ session }: { session: Session }) {
-  const { query } = useLocation();
+  const query = useQuery();
   const [turn, setTurn] = useState(0);
   const { result, reload } = useLoaded(experiments, {});
   const all = present(result?.experimentExperiments?.nodes);

@@ -1,6 +1,5 @@
 import { useLocation } from "preact-iso";
 import { present, useLoaded } from "../data.ts";
-import { SaveView } from "../explore/save.tsx";
 import { componentOf, type View, viewNames, viewOf } from "../explore/views.ts";
 import { Choice, Field, Names, SettingsForm, Tick } from "../form.tsx";
 import { type NamesQuery, names } from "../operations.ts";
@@ -156,7 +155,6 @@ export default function Explore({ session }: { session: Session }) {
       </SettingsForm>
       <div class="cards" key={view}>
         <Shown settings={query} period={periodOf(query)} titleOf={(item) => titles.get(item) ?? item} />
-        {view !== "timeline" && <SaveView address={`${path}?${new URLSearchParams({ ...query, view })}`} />}
       </div>
     </>
   );

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
 import { Card } from "../card.tsx";
-import { columns } from "../chart.tsx";
+import { columns, inShares } from "../chart.tsx";
 import { messageOf, present, send, useLoaded } from "../data.ts";
 import { figure } from "../format.ts";
 import { feedback, myChronotype, mySessions, myTimeline, type ServeMeMutation, serveMe } from "../operations.ts";
@@ -121,12 +121,14 @@ export default function ForYou() {
         rows={({ analyticsMyChronotype }) =>
           present(analyticsMyChronotype?.hourShares).map((share, hour) => ({ hour, share }))
         }
-        columns={({ count }) => [count(hours.hour, ({ hour }) => hour), count(hours.share, ({ share }) => share)]}
+        columns={({ count, rate }) => [count(hours.hour, ({ hour }) => hour), rate(hours.share, ({ share }) => share)]}
         chart={(rows) =>
-          columns(
-            rows.map(({ hour }) => `${hour}:00`),
-            hours.share,
-            rows.map(({ share }) => share),
+          inShares(
+            columns(
+              rows.map(({ hour }) => `${hour}:00`),
+              hours.share,
+              rows.map(({ share }) => share),
+            ),
           )
         }
       />

@@ -3,11 +3,13 @@ import { useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import { ActionCard } from "../action.tsx";
 import { Card } from "../card.tsx";
-import { bars, lines } from "../chart.tsx";
+import { bars, inShares, lines, reliability } from "../chart.tsx";
 import { type Loaded, metricOf, present, send, useLoaded } from "../data.ts";
+import { groupBy } from "../explore/view.ts";
 import { Choice, Field, SettingsForm } from "../form.tsx";
 import * as format from "../format.ts";
 import {
+  calibration,
   comparisons,
   drift,
   importances,
@@ -132,12 +134,70 @@ function Importances({ project, chosen }: { project: string; chosen: Version }) 
       ]}
       chart={(rows) => {
         const first = rows.slice(0, 12);
-        return bars(
-          first.map(({ feature }) => feature ?? ""),
-          of.importances.share,
-          first.map(({ share }) => share ?? 0),
+        return inShares(
+          bars(
+            first.map(({ feature }) => feature ?? ""),
+            of.importances.share,
+            first.map(({ share }) => share ?? 0),
+          ),
         );
       }}
+    />
+  );
+}
+
+function Calibration({ chosen }: { chosen: Version }) {
+  return (
+    <Card
+      title={of.calibration.title(chosen.version)}
+      explanation={of.calibration.explanation}
+      empty={of.calibration.empty}
+      operation={calibration}
+      variables={{ modelId: chosen.modelId }}
+      isTall
+      rows={({ mlCalibrations }) => present(mlCalibrations?.nodes)}
+      columns={({ count, rate, text, time }) => [
+        text(of.calibration.part, ({ part }) => of.calibration.parts[part] ?? part),
+        text(of.calibration.class, (row) => row.class),
+        rate(of.calibration.predicted, ({ meanPredicted }) => meanPredicted),
+        rate(of.calibration.observed, ({ fractionPositive }) => fractionPositive),
+        rate(of.calibration.low, ({ fractionLower }) => fractionLower),
+        rate(of.calibration.high, ({ fractionUpper }) => fractionUpper),
+        count(of.calibration.rows, ({ rowCount }) => rowCount),
+        time(of.calibration.at, ({ measuredAt }) => measuredAt),
+      ]}
+      chart={(rows) =>
+        reliability(
+          groupBy(rows, (row) =>
+            [row.class, of.calibration.parts[row.part] ?? row.part].filter((part) => part !== null).join(", "),
+          )
+            .slice(0, 6)
+            .map(([name, bins]) => ({
+              name,
+              bins: bins.map(({ meanPredicted, fractionPositive, fractionLower, fractionUpper, rowCount }) => ({
+                predicted: meanPredicted,
+                observed: fractionPositive,
+                note: of.calibration.bin(
+                  format.share(meanPredicted),
+                  format.share(fractionPositive),
+                  format.share(fractionLower),
+                  format.share(fractionUpper),
+                  format.figure(rowCount),
+                ),
+              })),
+            })),
+          of.calibration,
+        )
+      }
+      note={(rows) =>
+        of.calibration.counted(
+          format.figure(
+            rows
+              .filter(({ part, classNumber }) => part === rows[0]?.part && classNumber === rows[0]?.classNumber)
+              .reduce((sum, { rowCount }) => sum + Number(rowCount), 0),
+          ),
+        )
+      }
     />
   );
 }
@@ -199,14 +259,16 @@ function ScoreTenths({ kind }: { kind: string }) {
         const lineOf = ({ name, basis }: (typeof rows)[number]): string => `${name ?? format.missing} ${basis}`;
         const names = [...new Set(rows.map(lineOf))];
         const tenths = Array.from({ length: 10 }, (_, index) => index + 1);
-        return lines(
-          tenths.map(String),
-          names.map((name) => ({
-            name,
-            values: tenths.map(
-              (place) => rows.find((row) => row.tenth === place && lineOf(row) === name)?.correctedRate ?? null,
-            ),
-          })),
+        return inShares(
+          lines(
+            tenths.map(String),
+            names.map((name) => ({
+              name,
+              values: tenths.map(
+                (place) => rows.find((row) => row.tenth === place && lineOf(row) === name)?.correctedRate ?? null,
+              ),
+            })),
+          ),
         );
       }}
     />
@@ -348,6 +410,7 @@ function Figures({ project, children }: { project: Project; children: ComponentC
           empty={of.comparisons.empty}
           operation={comparisons}
           variables={{ projectId }}
+          isWide
           rows={({ mlComparisons }) => present(mlComparisons?.nodes)}
           columns={({ count, metric, text, time }) => [
             time(of.comparisons.at, ({ comparedAt }) => comparedAt),
@@ -376,6 +439,7 @@ function Figures({ project, children }: { project: Project; children: ComponentC
           <>
             <Details key={`metrics ${chosen.modelId}`} projectId={projectId} chosen={chosen} trained={trained} />
             <Importances key={`importances ${chosen.modelId}`} project={name} chosen={chosen} />
+            <Calibration key={`calibration ${chosen.modelId}`} chosen={chosen} />
             <Drift key={`drift ${chosen.modelId}`} chosen={chosen} />
           </>
         )}

@@ -1,5 +1,5 @@
 import { Card } from "../card.tsx";
-import { bars, cut, lines, marksOf, notesOf, week } from "../chart.tsx";
+import { bars, columns, cut, lines, marksOf, notesOf, week } from "../chart.tsx";
 import { present, useLoaded } from "../data.ts";
 import * as format from "../format.ts";
 import {
@@ -15,7 +15,7 @@ import {
 } from "../operations.ts";
 import { Runs } from "../runs.tsx";
 import type { Session } from "../session.ts";
-import { useSettings, zone } from "../settings.ts";
+import { usePinned, useSettings, zone } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const { latest, minutes, people, views, popular, rising, completion, hours, alerts } = texts.overview;
@@ -52,18 +52,20 @@ function Latest({ now }: { now: string }) {
 /** What happens on the platform: people, page views, courses; for administrators also alerts and runs. */
 export default function Overview({ session }: { session: Session }) {
   const { period } = useSettings();
+  const pinned = usePinned();
   const { since } = period;
   const now = new Date();
   const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1).toISOString();
   return (
     <div class="cards">
-      <Latest now={yesterday} />
+      {pinned?.card === undefined && <Latest now={yesterday} />}
       <Card
         title={minutes.title}
         explanation={minutes.explanation}
         operation={activityByMinute}
         variables={{}}
         isWide
+        isLow
         everyMs={10_000}
         rows={({ analyticsActivityByMinute }) => present(analyticsActivityByMinute?.nodes)}
         columns={({ count, time }) => [
@@ -72,7 +74,7 @@ export default function Overview({ session }: { session: Session }) {
           count(minutes.people, ({ personCount }) => personCount),
         ]}
         chart={(rows) =>
-          bars(
+          columns(
             rows.map(({ minute }) => format.clock(minute)),
             minutes.events,
             rows.map(({ eventCount }) => Number(eventCount ?? 0)),
@@ -243,6 +245,7 @@ export default function Overview({ session }: { session: Session }) {
             empty={alerts.empty}
             operation={openAlerts}
             variables={{}}
+            isWide
             everyMs={30_000}
             rows={({ monitorAlerts }) =>
               present(monitorAlerts?.nodes).toSorted(

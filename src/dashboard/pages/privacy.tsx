@@ -224,6 +224,7 @@ function Desk() {
         empty={erased.empty}
         operation={erasures}
         variables={{}}
+        isWide
         rows={({ privacyErasures }) => present(privacyErasures?.nodes)}
         columns={({ text, time }) => [
           text(erased.receipt, ({ erasureId }) => erasureId),
@@ -238,6 +239,7 @@ function Desk() {
         empty={readers.empty}
         operation={disclosures}
         variables={{}}
+        isWide
         rows={({ privacyDisclosures }) => present(privacyDisclosures?.nodes)}
         columns={({ text, time }) => [
           time(readers.at, ({ readAt }) => readAt),
@@ -251,6 +253,7 @@ function Desk() {
       <Card
         title={retention.title}
         explanation={retention.explanation}
+        empty={retention.empty}
         operation={retentionPlan}
         variables={{}}
         isWide

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { ActionCard } from "../action.tsx";
 import { Card } from "../card.tsx";
-import { bars, lines } from "../chart.tsx";
+import { bars, inShares, lines } from "../chart.tsx";
 import { metricOf, present, send } from "../data.ts";
 import { Field } from "../form.tsx";
 import * as format from "../format.ts";
@@ -125,13 +125,15 @@ export default function Recommendations({ session }: { session: Session }) {
           rate(weekly.coverage, ({ coverage }) => coverage),
         ]}
         chart={(rows) =>
-          lines(
-            rows.map(({ startsAt }) => format.day(startsAt)),
-            [
-              { name: weekly.clicks, values: rows.map(({ clickRate }) => clickRate) },
-              { name: weekly.lower, values: rows.map(({ clickRateLower }) => clickRateLower), isDashed: true },
-              { name: weekly.upper, values: rows.map(({ clickRateUpper }) => clickRateUpper), isDashed: true },
-            ],
+          inShares(
+            lines(
+              rows.map(({ startsAt }) => format.day(startsAt)),
+              [
+                { name: weekly.clicks, values: rows.map(({ clickRate }) => clickRate) },
+                { name: weekly.lower, values: rows.map(({ clickRateLower }) => clickRateLower), isDashed: true },
+                { name: weekly.upper, values: rows.map(({ clickRateUpper }) => clickRateUpper), isDashed: true },
+              ],
+            ),
           )
         }
       />
@@ -153,10 +155,12 @@ export default function Recommendations({ session }: { session: Session }) {
           count(byModel.novelty, ({ novelty }) => novelty),
         ]}
         chart={(rows) =>
-          bars(
-            rows.map(({ name }) => name ?? ""),
-            weekly.clicks,
-            rows.map(({ clickRate }) => clickRate ?? 0),
+          inShares(
+            bars(
+              rows.map(({ name }) => byModel.version(name ?? format.missing)),
+              weekly.clicks,
+              rows.map(({ clickRate }) => clickRate ?? 0),
+            ),
           )
         }
       />

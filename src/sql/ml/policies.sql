@@ -8,7 +8,8 @@ declare
   v_table text;
 begin
   foreach v_table in array array[
-    'project', 'model', 'deployment', 'tree_node', 'embedding', 'score', 'input_profile', 'comparison', 'drift'
+    'project', 'model', 'deployment', 'tree_node', 'embedding', 'score', 'input_profile', 'comparison', 'drift',
+    'calibration'
   ]
   loop
     execute format('grant select on ml.%I to insights_reader, insights_admin, insights_worker', v_table);

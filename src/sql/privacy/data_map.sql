@@ -89,6 +89,7 @@ values
     'Frequent values of a feature in the training.', null
   ),
   ('ml', 'input_profile', 'shares', 'derived', 'analytics', 'marked', 'Shares of these values.', null),
+  ('ml', 'calibration', 'class', 'derived', 'analytics', 'marked', 'Name of a class, a value of the label.', null),
   (
     'ml', 'embedding', 'key', 'identity', 'personalization', 'deleted',
     'Name of what the vector is of, such as a person or an item.', null

@@ -141,6 +141,7 @@ test("each column of the data map that is about the person is in a row of the ex
     "ml.model",
     "ml.tree_node",
     "ml.input_profile",
+    "ml.calibration",
     "ml.comparison",
     "recommend.neighbours",
     "recommend.learned_item",

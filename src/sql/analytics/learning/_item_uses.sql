@@ -9,6 +9,8 @@ set search_path to pg_catalog, pg_temp
 set work_mem to '64MB'
 -- The best plan depends on the number of people.
 set plan_cache_mode to force_custom_plan
+-- A list of events is unnested in a nested loop, whatever the caller has set.
+set enable_nestloop to on
 as $$
 declare
   v_queued record;
@@ -21,10 +23,6 @@ begin
     from unnest(_item_uses.people, _item_uses.since, _item_uses.until) as entry (person_id, since, until)
   ),
 
-  part as materialized (
-    select entry.item_id from unnest(_item_uses.items) as entry (item_id)
-  ),
-
   used as (
     select step.person_id, place.item_id::bigint as item_id, place.at
     from track.step
@@ -32,6 +30,8 @@ begin
     where step.person_id = any (_item_uses.people)
       and step.person_id <> all (coalesce(v_queued.people, '{}'))
       and not step.is_automatic
+      -- Here, so that few rows leave the scan, which may be parallel.
+      and place.item_id = any (_item_uses.items)
 
     union all
 
@@ -40,11 +40,11 @@ begin
     join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
     join track.source on source.source_id = event.source_id and not source.is_automatic
     where event.person_id = any (v_queued.people)
+      and event.item_id = any (_item_uses.items)
   )
 
   select used.person_id, used.item_id, min(used.at), max(used.at)
   from used
-  join part on part.item_id = used.item_id
   join person on person.person_id = used.person_id and used.at between person.since and person.until
   group by used.person_id, used.item_id;
 end;

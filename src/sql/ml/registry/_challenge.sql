@@ -24,6 +24,10 @@ begin
   v_metrics := case when model.coefficients ? 'classes'
     then ml._evaluate_classes(v_predicted, ml._classes(model.coefficients))
     else ml._evaluate(v_predicted, v_project.task) end;
+  if v_project.task = 'classification' then
+    perform ml._record_calibration((_challenge.model).model_id, 'held out',
+      ml._calibration(v_predicted, ml._classes(model.coefficients)));
+  end if;
   execute format('drop table %s', v_predicted);
 
   select * into v_champion from ml.model as version

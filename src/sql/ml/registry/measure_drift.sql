@@ -91,6 +91,8 @@ begin
     else
       v_value := v_metrics ->> 'calibration_error';
       v_reference := v_model.metrics ->> 'calibration_error';
+      perform ml._record_calibration(v_model.model_id, 'latest',
+        ml._calibration(v_predicted, ml._classes(v_model.coefficients)));
     end if;
     execute format('drop table %s', v_predicted);
     if v_value is not null then
@@ -132,7 +134,7 @@ For each feature its population stability index (stable below 0.1, drifted from 
 where it is known already, also the calibration (a classifier's calibration_error, a regression's mean error in
 standard deviations: stable up to 0.05 above training, drifted from 0.1 on) and the metric of the project (drifted
 when the loss, which is 1 − metric where higher is better, has grown by more than a quarter; up to 0.02 less of such a
-metric is stable).
+metric is stable). The calibration of a classifier by bins is in `ml.calibration`, as that of the `latest` rows.
 Errors: CF001, CF002 (project, version, table, a feature), CF004 (no rows), CF005, CF006 (none is deployed).
 $$;
 
