@@ -20,8 +20,8 @@ function cardsOfPage(): [name: string, title: string][] {
 /** Saves the address of the page, or of one of its cards, under a name, for oneself or for all, and pins it on a board. */
 export function SaveView() {
   const { path, query } = useLocation();
-  const [cards, setCards] = useState<[name: string, title: string][]>([]);
-  const { result } = useLoaded(savedViews, {});
+  const [cards, setCards] = useState<[name: string, title: string][]>();
+  const { result } = useLoaded(savedViews, {}, { isOff: cards === undefined });
   const boards = new Set(present(result?.analyticsSavedViews?.nodes).flatMap(({ board }) => board ?? []));
   return (
     <ActionCard
@@ -53,7 +53,7 @@ export function SaveView() {
       ]}
     >
       <Field label={words.name} name="name" isRequired />
-      <Choice label={words.card} name="card" choices={[["", words.page], ...cards]} />
+      <Choice label={words.card} name="card" choices={[["", words.page], ...(cards ?? [])]} />
       <Field label={words.board} name="board" list="boards" placeholder={words.noBoard} />
       <Names id="boards" names={[...boards].map((board) => [board] as const)} />
       <Tick label={words.share} name="isShared" />

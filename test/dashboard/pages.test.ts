@@ -596,6 +596,30 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await close();
   });
 
+  test("cards in view are requested first, and the others when those have their figures", async () => {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 500 } });
+    const page = await context.newPage();
+    const requested: string[] = [];
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route("**/graphql", async (route) => {
+      const name = /(?:query|mutation) (\w+)/.exec(route.request().postData() ?? "")?.[1] ?? "";
+      requested.push(name);
+      if (name === "ActivityByMinute") await held;
+      await route.continue();
+    });
+    await page.goto(`${url}/overview#token=${await token("analyst", people.analyst)}`);
+    await expect.poll(() => requested).toContain("ActivityByMinute");
+    await page.waitForTimeout(1000);
+    expect(requested).not.toContain("HourOfWeek");
+    release();
+    await expect.poll(() => requested).toContain("HourOfWeek");
+    await expect.poll(() => page.locator(".skeleton, [aria-busy=true]").count(), { timeout: 30_000 }).toBe(0);
+    await context.close();
+  });
+
   test("a server that is gone is reported, and what was shown stays", async () => {
     const { page, close } = await open("analyst", "/overview");
     await page.route("**/graphql", (route) => route.abort());
