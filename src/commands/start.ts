@@ -12,6 +12,7 @@ import { migrate } from "../database/migrate.ts";
 import { describeError } from "../errors.ts";
 import { openMetricsPort, startMetrics } from "../metrics/metrics.ts";
 import { serveLists } from "../simulator/lists.ts";
+import { sendLive, startLive } from "../simulator/live.ts";
 import { midnight, Options } from "../simulator/options.ts";
 import { findPopulation, simulate } from "../simulator/run.ts";
 import { step } from "../terminal.ts";
@@ -69,6 +70,7 @@ async function fill(pool: pg.Pool): Promise<void> {
       (bar) => simulate(client, options, ({ fraction }) => bar.update(fraction, 1)),
       ({ learners, courses, accepted }) => `${learners} learners, ${courses} courses, ${accepted} events`,
     );
+    await sendLive(client, midnight(new Date()));
   } finally {
     client.release();
   }
@@ -213,6 +215,10 @@ export default new Command()
       // The worker trains them each night; the demo is there to be seen at once.
       if (isFilled) await pool.query("select insights_queue.add_job('insights:train_predictions')");
 
+      if ((database.embedded || options.simulate === true) && (await findPopulation(pool))?.finished) {
+        const live = startLive(pool, (error) => console.error(`the demo's people pause: ${describeError(error)}`));
+        closers.add(() => live.close());
+      }
       serving = true;
       const password =
         database.embedded && config.databasePort !== undefined

@@ -98,7 +98,6 @@ export const texts = {
       events: "page views",
       average: "average of 7 days",
       people: "people",
-      engaged: "engaged time",
       notes: "notes",
     },
     popular: {

@@ -35,7 +35,7 @@ function Latest({ now }: { now: string }) {
     [latest.month, format.figure(of(ended, 30)?.personCount)],
     [latest.stickiness, format.share(of(ended, 30)?.stickiness)],
     [latest.views, format.figure(views?.eventCount)],
-    [latest.engaged, format.duration(views?.engaged)],
+    [latest.engaged, format.duration(present(result.ofAnyEvent?.nodes).at(-1)?.engaged)],
   ];
   return (
     <dl class="figures">
@@ -134,12 +134,11 @@ export default function Overview({ session }: { session: Session }) {
         isWide
         everyMs={60_000}
         rows={({ analyticsTrend }) => present(analyticsTrend?.nodes)}
-        columns={({ count, day, span, text }) => [
+        columns={({ count, day, text }) => [
           day(texts.day, ({ bucketStart }) => bucketStart),
           count(views.events, ({ eventCount }) => eventCount),
           count(views.average, ({ runningAverage }) => runningAverage),
           count(views.people, ({ personCount }) => personCount),
-          span(views.engaged, ({ engaged }) => engaged),
           text(views.notes, ({ annotations }) => present(annotations).join("; ")),
         ]}
         note={(rows) => notesOf(rows)}
