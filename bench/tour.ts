@@ -18,7 +18,7 @@ const [learner = "hana.nguyen", instructor = "teacher-of-Business"] = process.ar
 
 /** Name, role, address, and the card that the picture begins with, where it is not the first one. */
 const pictures = [
-  ["overview", "analyst", "/overview?days=28"],
+  ["overview", "admin", "/overview?days=28"],
   ["explore", "analyst", "/explore?event=Page+Viewed&bucket=day&compare=1"],
   ["funnel", "admin", "/explore?view=funnel&step1=Course+Enrolled&step2=Task+Submitted&step3=Course+Completed&days=90"],
   ["retention", "admin", "/explore?view=retention&days=90"],
