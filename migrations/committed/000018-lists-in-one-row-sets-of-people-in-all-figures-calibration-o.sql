@@ -1,5 +1,5 @@
 --! Previous: sha1:ec64d6438d0f52376a180c1084ac9ef2b1645f48
---! Hash: sha1:5c8b847f9db94e8bfafb4455608627a0a92c9027
+--! Hash: sha1:004a12a33acb67e91cdc37fdc2bdaf514825d0f8
 --! Message: lists in one row, sets of people in all figures, calibration of versions
 
 --! Included prepare.sql
@@ -1334,6 +1334,46 @@ $$;
 
 grant execute on function track.refresh(int, text) to insights_admin, insights_worker;
 --! EndIncluded track/functions/refresh.sql
+
+--! Included track/erasure/_erase_items.sql
+create or replace function track._erase_items(items bigint[])
+returns bigint
+language plpgsql
+volatile
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  v_item_id bigint;
+  v_deleted bigint := 0;
+begin
+  -- One by one, children first: an item that something else refers to is kept, such as the parent of another one.
+  for v_item_id in
+    select item.item_id
+    from track.item
+    join track.item_source on item_source.item_id = item.item_id and item_source.attribute = 'name'
+    where item.item_id = any (_erase_items.items)
+    order by
+      (select max(ancestor.depth) from track.item_ancestor as ancestor where ancestor.item_id = item.item_id) desc,
+      item.item_id
+  loop
+    begin
+      delete from track.item_ancestor where item_ancestor.item_id = v_item_id;
+      delete from track.stale_course where stale_course.item_id = v_item_id;
+      delete from track.forgotten_item where forgotten_item.item_id = v_item_id;
+      delete from track.item where item.item_id = v_item_id;
+      v_deleted := v_deleted + 1;
+    exception
+      when foreign_key_violation then null;
+    end;
+  end loop;
+  return v_deleted;
+end;
+$$;
+
+comment on function track._erase_items(bigint[]) is $$
+Deletes items that only messages have named, unless something refers to them. Returns their number.
+$$;
+--! EndIncluded track/erasure/_erase_items.sql
 
 -- from track/data_map.sql
 insert into privacy.data_map (schema_name, table_name, column_name, holds, purpose, erasure, description)

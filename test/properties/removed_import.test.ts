@@ -172,6 +172,9 @@ async function forget(db: Queries, most: number): Promise<number> {
   }
 }
 
+/** Tables with rows of an item that nothing uses. The last one is the list of items to examine when an import is removed. */
+const itsOwn = ["track.item", "track.item_ancestor", "track.item_source", "track.forgotten_item"];
+
 /**
  * Leaves out items that the other state does not have and that nothing uses: a message named them as the parent of an
  * item, which has another parent.
@@ -186,11 +189,11 @@ function withoutUnused(state: Record<string, string[]>, other: Record<string, st
         .filter(({ row }) => JSON.stringify(row).includes(`"${id}"`)),
     );
     const isUsed = ({ table, row }: { table: string; row: Record<string, unknown> }) =>
-      !["track.item", "track.item_ancestor", "track.item_source"].includes(table) ||
+      !itsOwn.includes(table) ||
       (table === "track.item" && row["external_id"] !== id) ||
       (table === "track.item_ancestor" && row["item_id"] !== id);
     if (uses.some(isUsed)) continue;
-    for (const table of ["track.item", "track.item_ancestor", "track.item_source"]) {
+    for (const table of itsOwn) {
       state[table] = (state[table] ?? []).filter((row) => JSON.parse(row).item_id !== id);
     }
   }

@@ -314,6 +314,11 @@ const samples: Record<string, Record<string, string>> = {
     )`,
     seed: "1",
   },
+  "ml._record_calibration": {
+    model_id: "1",
+    part: "'held out'",
+    bins: `'[{"class_number": 0, "row_count": 20, "mean_predicted": 0.5, "fraction_positive": 0.4, "fraction_lower": 0.2, "fraction_upper": 0.6}]'`,
+  },
   "ml._conclude": { metrics: `'{"log_loss": 0.5, "row_count": 10}'` },
   "ml.mark_for_training": { project: "'analytics.dropout'", reason: "'erased'", versions: "'{}'" },
   "recommend.for_items": { items: "array[course]" },

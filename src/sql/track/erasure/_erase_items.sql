@@ -21,6 +21,7 @@ begin
     begin
       delete from track.item_ancestor where item_ancestor.item_id = v_item_id;
       delete from track.stale_course where stale_course.item_id = v_item_id;
+      delete from track.forgotten_item where forgotten_item.item_id = v_item_id;
       delete from track.item where item.item_id = v_item_id;
       v_deleted := v_deleted + 1;
     exception
