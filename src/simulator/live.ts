@@ -7,7 +7,7 @@ const PERIOD = 10_000;
 /** Messages in a statement: readers of the embedded database wait for it. */
 const BATCH = 200;
 
-/** What is done again: pages and videos, with the time on them, but nothing that happens once, such as an enrolment. */
+/** Events that are repeated: pages and videos, with the time on them, but nothing that happens once, such as an enrolment. */
 const EVENTS = [
   "Page Viewed",
   "Heartbeat",

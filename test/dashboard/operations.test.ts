@@ -138,8 +138,9 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   MyTimeline: ["learner:ada", { since }],
 };
 
-/** Figures that change by being read. */
+/** Figures that change by being read, or from minute to minute. */
 const changing = new Set([
+  "ActivityByMinute",
   "Cost",
   "ExperimentDecision",
   "Health",

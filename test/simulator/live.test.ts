@@ -6,7 +6,7 @@ import { refresh } from "../support/world.ts";
 
 const DAY = 86_400_000;
 const database = await testDatabase();
-// Ten days ago: what is due now was done two weeks before.
+// Ten days ago: the events of now are those of two weeks before.
 const until = new Date(new Date(Date.now() - 10 * DAY).setUTCHours(0, 0, 0, 0));
 await makePopulation(database, { learners: 60, courses: 6, weeks: 5, until, seed: 1 });
 await refresh(database);
