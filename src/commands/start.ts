@@ -56,8 +56,8 @@ async function exists(pool: pg.Pool, query: string): Promise<boolean> {
   return rows[0]?.found === true;
 }
 
-/** A demo for an empty database: a simulated platform and its people, all derived data, and a trained model. */
-async function fill(pool: pg.Pool): Promise<void> {
+/** A demo for an empty database: a simulated platform, what its people have done until now, and all derived data. */
+async function fill(pool: pg.Pool): Promise<Date> {
   const { finished: _finished, ...population } = (await findPopulation(pool)) ?? {
     until: midnight(new Date()),
     finished: false,
@@ -70,12 +70,14 @@ async function fill(pool: pg.Pool): Promise<void> {
       (bar) => simulate(client, options, ({ fraction }) => bar.update(fraction, 1)),
       ({ learners, courses, accepted }) => `${learners} learners, ${courses} courses, ${accepted} events`,
     );
-    await sendLive(client, midnight(new Date()));
   } finally {
     client.release();
   }
+  const now = new Date();
+  await sendLive(pool, midnight(now));
   await refresh(pool, process.stdout);
   await step("Refreshing views", () => pool.query("select analytics.refresh_views(), recommend.refresh_lists()"));
+  return now;
 }
 
 /** Lists of the past weeks, so that their relevance is seen at once; the worker refreshes what follows from them. */
@@ -205,7 +207,7 @@ export default new Command()
       const unfinished = (await findPopulation(pool))?.finished === false;
       const empty = !(await exists(pool, "select from track.event"));
       const isFilled = options.simulate === true || (database.embedded && (empty || unfinished));
-      if (isFilled) await fill(pool);
+      const until = isFilled ? await fill(pool) : midnight(new Date());
       const untrained = !(await exists(pool, "select from ml.deployment"));
       if (untrained && (await exists(pool, "select from recommend.interaction"))) await train(pool);
       if (isFilled && !(await exists(pool, "select from recommend.impression"))) await serve(pool);
@@ -216,7 +218,9 @@ export default new Command()
       if (isFilled) await pool.query("select insights_queue.add_job('insights:train_predictions')");
 
       if ((database.embedded || options.simulate === true) && (await findPopulation(pool))?.finished) {
-        const live = startLive(pool, (error) => console.error(`the demo's people pause: ${describeError(error)}`));
+        const live = startLive(pool, until, (error) =>
+          console.error(`the demo's people pause: ${describeError(error)}`),
+        );
         closers.add(() => live.close());
       }
       serving = true;

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import type pg from "pg";
 import { ingest, type Queryable } from "../importer/deliver.ts";
 import type { Message } from "../importer/message.ts";
@@ -77,35 +78,26 @@ export async function sendLive(database: Queryable, since: Date): Promise<number
 
 /**
  * The people of a simulated platform go on while the demo runs: they do what they did in the last simulated week, at the
- * same minute of the week. The first messages are those since the start of the day (UTC), of which most are stored.
+ * same minute of the week. `since`: the time after which messages are sent; those that are stored are left out.
  */
-export function startLive(pool: pg.Pool, onError: (error: unknown) => void): { close(): Promise<void> } {
-  let since = new Date(new Date().setUTCHours(0, 0, 0, 0));
-  let stopped = false;
-  let wake = (): void => {};
+export function startLive(pool: pg.Pool, since: Date, onError: (error: unknown) => void): { close(): Promise<void> } {
+  const stop = new AbortController();
   const running = (async () => {
-    while (!stopped) {
+    let sent = since;
+    while (!stop.signal.aborted) {
       const until = new Date();
       try {
-        await sendLive(pool, since);
-        since = until;
+        await sendLive(pool, sent);
+        sent = until;
       } catch (error) {
-        if (!stopped) onError(error);
+        if (!stop.signal.aborted) onError(error);
       }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, PERIOD);
-        wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        if (stopped) wake();
-      });
+      await wait(PERIOD, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   })();
   return {
     async close() {
-      stopped = true;
-      wake();
+      stop.abort();
       await running;
     },
   };

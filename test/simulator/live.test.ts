@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { sendLive, startLive } from "../../src/simulator/live.ts";
+import { midnight } from "../../src/simulator/options.ts";
 import { testDatabase } from "../support/database.ts";
 import { makePopulation } from "../support/population.ts";
 import { refresh } from "../support/world.ts";
@@ -55,11 +56,11 @@ test("people do again what they did at the same time of the week, once", async (
 
 test("it runs until it is closed, and an error is reported and does not end it", async () => {
   const errors: unknown[] = [];
-  const live = startLive(database.pool, (error) => errors.push(error));
+  const live = startLive(database.pool, midnight(new Date()), (error) => errors.push(error));
   await live.close();
   expect(errors).toEqual([]);
   await database.query("alter table canvas_flow_truth.population rename to population_away");
-  const failing = startLive(database.pool, (error) => errors.push(error));
+  const failing = startLive(database.pool, midnight(new Date()), (error) => errors.push(error));
   await expect.poll(() => errors.length, { timeout: 30_000 }).toBe(1);
   await failing.close();
   await database.query("alter table canvas_flow_truth.population_away rename to population");
