@@ -136,8 +136,9 @@ test("a filled database has the same page views after the migration, and the ses
   const columnsBefore = await columns(database);
   expect(await migrate(database.url())).toMatchObject({ pageViews: before.length });
   expect(await viewsOf(database)).toEqual(before);
-  expect(await columns(database)).toEqual(columnsBefore);
+  expect((await columns(database)).slice(0, columnsBefore.length)).toEqual(columnsBefore);
   const fresh = await freshDatabase(history);
+  expect(await columns(database)).toEqual(await columns(fresh));
   expect(await viewsOf(database)).toEqual(await viewsOf(fresh));
   expect(await sessionsOf(database)).toEqual(await sessionsOf(fresh));
   expect(await migrate(database.url())).toMatchObject({ applied: [], pageViews: 0 });

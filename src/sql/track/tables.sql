@@ -1273,7 +1273,9 @@ select
   end as engaged_by,
   greatest(viewed.heartbeats, 0) as heartbeat_count,
   coalesce(viewed.is_continued, false) as is_continued,
-  viewed.view_key
+  viewed.view_key,
+  session.started_at as session_started_at,
+  session.ended_at as session_ended_at
 from track.session
 cross join lateral unnest(
   session.view_event_ids, session.view_item_ids, session.view_starts, session.view_starts[2:], session.view_ends,
@@ -1353,6 +1355,14 @@ $$;
 comment on column track.page_view.view_key is $$
 @behavior -*
 64-bit hash of the `viewId`; null when the client sent none.
+$$;
+comment on column track.page_view.session_started_at is $$
+@behavior -*
+Time of the first event of the session. A condition on it, as on `session_ended_at`, limits the sessions that are read.
+$$;
+comment on column track.page_view.session_ended_at is $$
+@behavior -*
+Time of the last event of the session.
 $$;
 
 create table track.automatic_period (

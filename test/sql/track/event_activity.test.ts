@@ -21,7 +21,7 @@ test("is that of the events now; a page view whose event was moved or deleted do
       { event_count: 0, engaged: seconds },
       { event_count: 2, engaged: 0 },
     ]);
-    expect(await rows("(select event_type_id from track.event_type where name = 'Page Viewed')")).toEqual([
+    expect(await rows("array(select event_type_id from track.event_type where name = 'Page Viewed')")).toEqual([
       { event_count: 2, engaged: 0 },
     ]);
     await db.query("delete from track.event where item_id is not null");

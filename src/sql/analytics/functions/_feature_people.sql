@@ -178,12 +178,11 @@ begin
           || case when _feature_people.smallest_group is null then '{0}'::bigint[] end
       end,
       _feature_people.previous_day,
-      _feature_people.end_day
+      _feature_people.end_day,
+      v_event_types
     ) as activity
     left join track.item on item.item_id = activity.item_id
     where v_reads_journeys
-      and activity.event_type_id = any (v_event_types)
-      and activity.event_count > 0
     group by 1, 2, 3, 4
   ),
 

@@ -127,13 +127,10 @@ begin
       page_view.person_id, watched.as_of, page_view.event_id, page_view.item_id, page_view.ended_at,
       page_view.engaged, page_view.is_continued
     from (select distinct taker.person_id, taker.as_of, taker.midnight from taker) as watched
-    join track.session
-      on session.person_id = watched.person_id
-      and session.ended_at >= watched.midnight
-      and session.ended_at < watched.as_of
     join track.page_view
-      on page_view.person_id = session.person_id
-      and page_view.session_id = session.session_id
+      on page_view.person_id = watched.person_id
+      and page_view.session_ended_at >= watched.midnight
+      and page_view.session_ended_at < watched.as_of
       and page_view.started_at >= watched.midnight
     where watched.midnight < watched.as_of
   ),
@@ -207,14 +204,11 @@ begin
   unfinished as (
     select taker.person_id, taker.course_id, taker.as_of, sum(extract(epoch from page_view.engaged)) as seconds
     from taker
-    join track.session
-      on session.person_id = taker.person_id
-      and session.started_at >= taker.as_of - interval '168 hours'
-      and session.started_at < taker.midnight
-      and session.ended_at >= taker.as_of
     join track.page_view
-      on page_view.person_id = session.person_id
-      and page_view.session_id = session.session_id
+      on page_view.person_id = taker.person_id
+      and page_view.session_started_at >= taker.as_of - interval '168 hours'
+      and page_view.session_started_at < taker.midnight
+      and page_view.session_ended_at >= taker.as_of
       and page_view.started_at < taker.midnight
     join part on part.item_id = page_view.item_id and part.course_id = taker.course_id
     group by taker.person_id, taker.course_id, taker.as_of

@@ -22,6 +22,8 @@ declare
     from track.item_ancestor as ancestor
     where ancestor.ancestor_item_id = _presence.item_id
   );
+  -- Null: all.
+  v_event_types constant int[] := case when _presence.event_type_id <> 0 then array[_presence.event_type_id] end;
   v_queued record;
   v_is_queued boolean;
 begin
@@ -102,17 +104,12 @@ begin
       coalesce(bit_or(track.person_bit(queued.person_id)) filter (where not queued.was), v_no_people) as added
     from (
       select activity.person_id, activity.day, true as was
-      from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as activity
+      from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days, v_event_types) as activity
       where v_is_queued
-        and case
-          when _presence.event_type_id = 0 then activity.event_count > activity.automatic_count
-          else activity.event_type_id = _presence.event_type_id
-        end
+        and (_presence.event_type_id <> 0 or activity.event_count > activity.automatic_count)
       union all
       select activity.person_id, activity.day, false
-      from track.event_activity(
-        v_queued.people, v_queued.first_days, v_queued.end_days, nullif(_presence.event_type_id, 0)
-      ) as activity
+      from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days, v_event_types) as activity
       where v_is_queued
         and (_presence.event_type_id <> 0 or activity.event_count > activity.automatic_count)
     ) as queued

@@ -70,7 +70,8 @@ begin
             then analytics._people_among(null, _feature_usage_of.smallest_group)
           else analytics._people_of(_feature_usage_of.blocks, _feature_usage_of.people)
         end,
-        _feature_usage_of.first_day, _feature_usage_of.end_day
+        _feature_usage_of.first_day, _feature_usage_of.end_day,
+        array(select distinct used.event_type_id from used)
       ) as activity
       left join track.item on item.item_id = activity.item_id
       cross join lateral (
@@ -85,7 +86,6 @@ begin
         and kept.kind = described.kind
         and kept.day = activity.day
       where _feature_usage_of.with_median
-        and activity.event_count > 0
       group by activity.event_type_id, described.kind, activity.person_id
     ) as by_person
     group by by_person.event_type_id, by_person.kind

@@ -26,6 +26,8 @@ declare
     from unnest(bounds) with ordinality as given (bound, position)
     order by given.position
   );
+  -- Null: all.
+  v_event_types constant int[] := case when _trend.event_type_id <> 0 then array[_trend.event_type_id] end;
   v_queued record;
 begin
   if _trend.of_item_id is not null then
@@ -72,13 +74,10 @@ begin
       ) <> 0 as is_counted
     from (
       select stored.*, true as was
-      from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as stored
-      where _trend.event_type_id in (0, stored.event_type_id)
+      from track.stored_activity(v_queued.people, v_queued.first_days, v_queued.end_days, v_event_types) as stored
       union all
       select computed.*, false
-      from track.event_activity(
-        v_queued.people, v_queued.first_days, v_queued.end_days, nullif(_trend.event_type_id, 0)
-      ) as computed
+      from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days, v_event_types) as computed
     ) as activity
     left join excluded on excluded.block = activity.person_id / 4096
     left join counted on counted.block = activity.person_id / 4096

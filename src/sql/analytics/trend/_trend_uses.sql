@@ -114,17 +114,14 @@ begin
 
   viewed as (
     select page_view.*
-    from track.session
+    from track.page_view
     join counted
-      on counted.block = session.person_id / 4096
-      and get_bit(counted.people, (session.person_id % 4096)::int) <> 0
-    join track.page_view
-      on page_view.person_id = session.person_id
-      and page_view.session_id = session.session_id
+      on counted.block = page_view.person_id / 4096
+      and get_bit(counted.people, (page_view.person_id % 4096)::int) <> 0
+    where page_view.session_ended_at >= v_since
+      and page_view.session_started_at < v_until
       and page_view.started_at >= v_since
       and page_view.started_at < v_until
-    where session.ended_at >= v_since
-      and session.started_at < v_until
       and page_view.item_id is not null
       and (_trend_uses.of_item_id is null or page_view.item_id = any (v_items))
   )

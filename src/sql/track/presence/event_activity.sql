@@ -2,7 +2,7 @@ create or replace function track.event_activity(
   people bigint[],
   first_days date[],
   end_days date[],
-  event_type_id int default null
+  event_types int[] default null
 )
 returns setof track.activity
 language plpgsql
@@ -47,7 +47,7 @@ begin
   join track.source on source.source_id = event.source_id
   where event.occurred_at >= v_since
     and event.occurred_at < v_until
-    and (event_activity.event_type_id is null or event.event_type_id = event_activity.event_type_id)
+    and (event_activity.event_types is null or event.event_type_id = any (event_activity.event_types))
   group by 1, 2, 3, 4
 
   union all
@@ -61,16 +61,13 @@ begin
     sum(page_view.engaged),
     0
   from period
-  join track.session
-    on session.person_id = period.person_id
-    and session.ended_at >= period.since
-    and session.started_at < period.until
   join track.page_view
-    on page_view.person_id = session.person_id
-    and page_view.session_id = session.session_id
+    on page_view.person_id = period.person_id
+    and page_view.session_ended_at >= period.since
+    and page_view.session_started_at < period.until
     and page_view.started_at >= period.since
     and page_view.started_at < period.until
-  where event_activity.event_type_id is null
+  where event_activity.event_types is null
     -- An event that was moved to another person, or deleted, has a page view until the next refresh of the sessions.
     and exists (
       select 1
@@ -83,12 +80,12 @@ begin
 end;
 $$;
 
-comment on function track.event_activity(bigint[], date[], date[], int) is $$
+comment on function track.event_activity(bigint[], date[], date[], int[]) is $$
 @behavior -*
 Returns the activity of people, computed from their events: what `track.stored_activity` returns after a refresh.
 Each position is a person, the first day, and the day after the last one (UTC). The ranges of a person must not
-overlap. `event_type_id`: only the events of this type, without page views; null: everything.
+overlap. `event_types`: only events of these types, without page views; null: everything.
 The page views, with their engaged time, are those of the last refresh of the sessions.
 $$;
 
-grant execute on function track.event_activity(bigint[], date[], date[], int) to insights_reader, insights_admin;
+grant execute on function track.event_activity(bigint[], date[], date[], int[]) to insights_reader, insights_admin;

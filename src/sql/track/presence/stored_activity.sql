@@ -1,4 +1,6 @@
-create or replace function track.stored_activity(people bigint[], first_days date[], end_days date[])
+create or replace function track.stored_activity(
+  people bigint[], first_days date[], end_days date[], event_types int[] default null
+)
 returns setof track.activity
 language plpgsql
 stable
@@ -38,6 +40,7 @@ begin
         -- Rows are by year, those of person 0 by day.
         and step.since > period.first_day - case when period.person_id = 0 then 1 else 366 end
         and step.since < period.end_day
+        and (stored_activity.event_types is null or step.event_type_id = any (stored_activity.event_types))
     ) as part
     where part.before < part.until
   )
@@ -65,26 +68,25 @@ begin
     sum(page_view.engaged),
     0
   from period
-  join track.session
-    on session.person_id = period.person_id
-    and session.ended_at >= period.since
-    and session.started_at < period.until
   join track.page_view
-    on page_view.person_id = session.person_id
-    and page_view.session_id = session.session_id
+    on page_view.person_id = period.person_id
+    and page_view.session_ended_at >= period.since
+    and page_view.session_started_at < period.until
     and page_view.started_at >= period.since
     and page_view.started_at < period.until
   -- Until the first refresh after an upgrade, the page views of a person are in no table of presence and sums.
   where exists (select 1 from track.step where step.person_id = period.person_id)
+    and stored_activity.event_types is null
   group by 1, 2, 4;
 end;
 $$;
 
-comment on function track.stored_activity(bigint[], date[], date[]) is $$
+comment on function track.stored_activity(bigint[], date[], date[], int[]) is $$
 @behavior -*
 Returns the activity of people as of the last refresh, which is what the tables of presence and sums contain.
 Each position is a person, the first day, and the day after the last one (UTC). The ranges of a person must not
-overlap. Reads `track.step` and the page views.
+overlap. Reads `track.step` and the page views. `event_types`: only events of these types, without page views; null:
+everything.
 $$;
 
-grant execute on function track.stored_activity(bigint[], date[], date[]) to insights_reader, insights_admin;
+grant execute on function track.stored_activity(bigint[], date[], date[], int[]) to insights_reader, insights_admin;
