@@ -12,6 +12,7 @@ returns table (
 language plpgsql
 stable
 parallel safe
+rows 100000
 set search_path to pg_catalog, pg_temp
 -- The best plan depends on the period.
 set plan_cache_mode to force_custom_plan

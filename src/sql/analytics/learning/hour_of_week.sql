@@ -98,35 +98,33 @@ begin
     ) as part
   ),
 
+  -- One row per value, person and hour: the days of a person are one.
   valued as not materialized (
-    select part.value, part.is_other, by_person.week_hour, by_person.person_id, by_person.event_count
+    select
+      null::text as value, false as is_other, by_person.week_hour, by_person.person_id, by_person.event_count
+    from by_person
+    where _hour_of_week.breakdown is null
+
+    union all
+
+    select
+      part.value, part.is_other, by_person.week_hour, by_person.person_id,
+      sum(by_person.event_count)::bigint
     from by_person
     join part
       on part.block = by_person.person_id / 4096
       and part.day = by_person.day
       and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
-  ),
-
-  -- The days of a person are one.
-  by_value as (
-    select valued.*
-    from valued
-    where not v_by_day
-
-    union all
-
-    select valued.value, valued.is_other, valued.week_hour, valued.person_id, sum(valued.event_count)::bigint
-    from valued
-    where v_by_day
+    where _hour_of_week.breakdown is not null
     group by 1, 2, 3, 4
   ),
 
   counted as (
     select
-      by_value.value, by_value.is_other, by_value.week_hour, sum(by_value.event_count) as event_count,
+      valued.value, valued.is_other, valued.week_hour, sum(valued.event_count) as event_count,
       count(*) as person_count
-    from by_value
-    group by by_value.value, by_value.is_other, by_value.week_hour
+    from valued
+    group by valued.value, valued.is_other, valued.week_hour
   ),
 
   shown as (

@@ -84,35 +84,36 @@ begin
     ) as part
   ),
 
+  -- One row per value, person and bin: the days of a person are one.
   valued as not materialized (
-    select part.value, part.is_other, by_person.bin, by_person.person_id, by_person.session_count
+    select
+      null::text as value, false as is_other, by_person.bin, by_person.person_id, by_person.session_count
+    from by_person
+    join unnest(v_blocks, v_people) as member (block, people)
+      on member.block = by_person.person_id / 4096
+      and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
+    where _session_distribution.breakdown is null
+
+    union all
+
+    select
+      part.value, part.is_other, by_person.bin, by_person.person_id,
+      sum(by_person.session_count)::bigint
     from by_person
     join part
       on part.block = by_person.person_id / 4096
       and part.day = by_person.day
       and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
-  ),
-
-  -- The days of a person are one.
-  by_value as (
-    select valued.*
-    from valued
-    where not v_by_day
-
-    union all
-
-    select valued.value, valued.is_other, valued.bin, valued.person_id, sum(valued.session_count)::bigint
-    from valued
-    where v_by_day
+    where _session_distribution.breakdown is not null
     group by 1, 2, 3, 4
   ),
 
   counted as (
     select
-      by_value.value, by_value.is_other, by_value.bin, sum(by_value.session_count) as session_count,
+      valued.value, valued.is_other, valued.bin, sum(valued.session_count) as session_count,
       count(*) as person_count
-    from by_value
-    group by by_value.value, by_value.is_other, by_value.bin
+    from valued
+    group by valued.value, valued.is_other, valued.bin
   ),
 
   shown as (

@@ -75,42 +75,41 @@ begin
     ) as part
   ),
 
+  -- One row per value, person and item: the days of a person are one.
   valued as not materialized (
     select
-      part.value, part.is_other, by_person.item_id, by_person.person_id, by_person.session_count,
+      null::text as value, false as is_other, by_person.item_id, by_person.person_id, by_person.session_count,
       by_person.bounce_count
+    from by_person
+    join unnest(v_blocks, v_people) as member (block, people)
+      on member.block = by_person.person_id / 4096
+      and get_bit(member.people, (by_person.person_id % 4096)::int) <> 0
+    where _session_items.breakdown is null
+      and by_person.item_id is not null
+
+    union all
+
+    select
+      part.value, part.is_other, by_person.item_id, by_person.person_id,
+      sum(by_person.session_count)::bigint, sum(by_person.bounce_count)::bigint
     from by_person
     join part
       on part.block = by_person.person_id / 4096
       and part.day = by_person.day
       and get_bit(part.people, (by_person.person_id % 4096)::int) <> 0
-    where by_person.item_id is not null
-  ),
-
-  -- The days of a person are one.
-  by_value as (
-    select valued.*
-    from valued
-    where not v_by_day
-
-    union all
-
-    select
-      valued.value, valued.is_other, valued.item_id, valued.person_id, sum(valued.session_count)::bigint,
-      sum(valued.bounce_count)::bigint
-    from valued
-    where v_by_day
+    where _session_items.breakdown is not null
+      and by_person.item_id is not null
     group by 1, 2, 3, 4
   ),
 
   counted as (
     select
-      by_value.value, by_value.is_other, by_value.item_id, sum(by_value.session_count) as session_count,
+      valued.value, valued.is_other, valued.item_id, sum(valued.session_count) as session_count,
       count(*) as person_count,
-      sum(by_value.bounce_count) as bounce_count,
-      count(*) filter (where by_value.bounce_count > 0) as bounced_people
-    from by_value
-    group by by_value.value, by_value.is_other, by_value.item_id
+      sum(valued.bounce_count) as bounce_count,
+      count(*) filter (where valued.bounce_count > 0) as bounced_people
+    from valued
+    group by valued.value, valued.is_other, valued.item_id
   ),
 
   shown as (
