@@ -4,6 +4,66 @@ drop function if exists track.stored_activity(bigint[], date[], date[]);
 drop function if exists track.event_activity(bigint[], date[], date[], int);
 drop function if exists track.activity_of(bigint[], date, date);
 
+-- Exact figures are returned by the functions that compute them, which admins and workers may call.
+drop function if exists analytics._active_people_exact(
+  text, timestamptz, timestamptz, text, int[], text, text, text, int
+);
+drop function if exists analytics._activity_by_minute_exact(int);
+drop function if exists analytics._cohorts_exact();
+drop function if exists analytics._course_outlook_exact(text, timestamptz);
+drop function if exists analytics._engagement_levels_exact(text, text, text, text, int);
+drop function if exists analytics._feature_usage_exact(
+  text, text, timestamptz, timestamptz, text, int, text, int, boolean, int
+);
+drop function if exists analytics._funnel_correlation_exact(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, int
+);
+drop function if exists analytics._funnel_exact(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int
+);
+drop function if exists analytics._funnel_times_exact(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, text, text, int
+);
+drop function if exists analytics._funnel_trend_exact(
+  jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, text, text, text, text, int
+);
+drop function if exists analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int);
+drop function if exists analytics._lifecycle_exact(text, text, timestamptz, timestamptz, text, text, text, text, int);
+drop function if exists analytics._paths_exact(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
+);
+drop function if exists analytics._popular_courses_exact(
+  timestamptz, timestamptz, text, int, text, float8, float8, text, int
+);
+drop function if exists analytics._popular_items_exact(
+  text, timestamptz, timestamptz, interval, int, text, text, text, int
+);
+drop function if exists analytics._retention_exact(
+  text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, text, text, text, int
+);
+drop function if exists analytics._segments_exact(int);
+drop function if exists analytics._sequences_exact(
+  timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int
+);
+drop function if exists analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int);
+drop function if exists analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int);
+drop function if exists analytics._session_trend_exact(text, timestamptz, timestamptz, text, text, text, int);
+drop function if exists analytics._stickiness_exact(
+  text, text, timestamptz, timestamptz, text, boolean, text, text, text, int
+);
+drop function if exists analytics._task_deadlines_exact(text, text, text, int);
+drop function if exists analytics._transitions_exact(
+  timestamptz, timestamptz, text, text[], text[], int, text, text, int
+);
+drop function if exists analytics._trending_items_exact(
+  text, timestamptz, timestamptz, text, interval, int, text, float8, text, int
+);
+drop function if exists monitor._calibration_exact(timestamptz, timestamptz, text);
+drop function if exists monitor._position_bias_exact(timestamptz, timestamptz, text);
+drop function if exists monitor._relevance_exact(timestamptz, timestamptz, text, text, boolean);
+drop function if exists monitor._score_drift_exact(timestamptz, timestamptz, text, interval);
+drop function if exists recommend._serving_report_exact(timestamptz, timestamptz, text, text);
+
 -- Page views with the times of their sessions. The second view is used while page views of an earlier version are left.
 create or replace view track.page_view_of_sessions
 with (security_invoker = true)

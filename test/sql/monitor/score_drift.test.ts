@@ -241,7 +241,7 @@ test("invalid arguments are refused", async () => {
   });
   expect(await database.rejects("select monitor.score_drift(kind => 'curse')")).toMatchObject({ code: "CF002" });
   expect(await rolesThatMay(database, "select monitor.score_drift()")).toEqual(["analyst", "admin", "worker"]);
-  expect(await rolesThatMay(database, "select monitor._score_drift_exact(now(), now(), 'course', '1 day')")).toEqual([
+  expect(await rolesThatMay(database, "select monitor._score_drift(now(), now(), 'course', '1 day', null)")).toEqual([
     "admin",
     "worker",
   ]);

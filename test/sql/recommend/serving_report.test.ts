@@ -333,7 +333,7 @@ describe("recommend.serving_report", () => {
     expect(
       await rolesThatMay(
         database,
-        "select recommend._serving_report_exact('2026-01-01', '2026-02-01', 'rank', 'course')",
+        "select recommend._serving_report('2026-01-01', '2026-02-01', 'rank', 'course', null)",
       ),
     ).toEqual(["admin", "worker"]);
   });

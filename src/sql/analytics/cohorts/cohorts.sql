@@ -1,9 +1,17 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._cohorts(smallest_group int)
 returns setof analytics.cohort_size
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 as $$
 declare
   v_no_people constant bit(4096) := b'0'::bit(4096);
@@ -41,38 +49,14 @@ begin
 end;
 $$;
 
+alter function analytics._cohorts(int) owner to insights_reader;
+
 comment on function analytics._cohorts(int) is $$
-Computes the result of `analytics.cohorts`, with the privileges of the caller.
+Computes the result of `analytics.cohorts`.
 `smallest_group`: numbers of counted people (see `analytics._shown`); null: of all people who are not excluded.
 $$;
 
-grant execute on function analytics._cohorts(int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._cohorts_exact()
-returns setof analytics.cohort_size
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select * from analytics._cohorts(null);
-$$;
-
-alter function analytics._cohorts_exact() owner to insights_reader;
-
-comment on function analytics._cohorts_exact() is $$
-Returns the result of `analytics.cohorts` with exact numbers, for admins and workers.
-$$;
-
-grant execute on function analytics._cohorts_exact() to insights_admin, insights_worker;
+grant execute on function analytics._cohorts(int) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._cohorts_shown()
@@ -110,8 +94,8 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege('analytics._cohorts_exact()', 'execute') then
-    return query select * from analytics._cohorts_exact();
+  if has_function_privilege('analytics._cohorts(int)', 'execute') then
+    return query select * from analytics._cohorts(null);
   else
     return query select * from analytics._cohorts_shown();
   end if;

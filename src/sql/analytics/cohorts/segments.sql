@@ -1,9 +1,16 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._segments(compared_days int, smallest_group int)
 returns setof analytics.segment_size
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 as $$
 declare
@@ -71,38 +78,14 @@ begin
 end;
 $$;
 
+alter function analytics._segments(int, int) owner to insights_reader;
+
 comment on function analytics._segments(int, int) is $$
-Computes the result of `analytics.segments`, with the privileges of the caller.
+Computes the result of `analytics.segments`.
 `smallest_group`: numbers of counted people (see `analytics._shown`); null: of all people who are not excluded.
 $$;
 
-grant execute on function analytics._segments(int, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._segments_exact(compared_days int)
-returns setof analytics.segment_size
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select * from analytics._segments($1, null);
-$$;
-
-alter function analytics._segments_exact(int) owner to insights_reader;
-
-comment on function analytics._segments_exact(int) is $$
-Returns the result of `analytics.segments` with exact numbers, for admins and workers.
-$$;
-
-grant execute on function analytics._segments_exact(int) to insights_admin, insights_worker;
+grant execute on function analytics._segments(int, int) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._segments_shown(compared_days int)
@@ -140,8 +123,8 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege('analytics._segments_exact(int)', 'execute') then
-    return query select * from analytics._segments_exact(segments.compared_days);
+  if has_function_privilege('analytics._segments(int, int)', 'execute') then
+    return query select * from analytics._segments(segments.compared_days, null);
   else
     return query select * from analytics._segments_shown(segments.compared_days);
   end if;

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._active_people(
   event_name text,
   since timestamptz,
@@ -14,7 +15,12 @@ returns setof analytics.active_people_point
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 -- A row has a bit string of half a kilobyte.
@@ -223,59 +229,22 @@ begin
 end;
 $$;
 
+alter function analytics._active_people(
+  text, timestamptz, timestamptz, text, int[], text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._active_people(
   text, timestamptz, timestamptz, text, int[], text, text, text, int, int
 ) is $$
-Computes the result of `analytics.active_people`, with the privileges of the caller.
+Computes the result of `analytics.active_people`.
 `smallest_group`: figures of groups of counted people (see `analytics._presence_of_groups` and `analytics._shown`);
 null: exact figures of all people. The stickiness is computed from the figures as shown.
 $$;
 
 grant execute on function analytics._active_people(
   text, timestamptz, timestamptz, text, int[], text, text, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._active_people_exact(
-  event_name text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
-  windows int[],
-  item text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.active_people_point
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select * from analytics._active_people($1, $2, $3, $4, $5, $6, $7, $8, $9, null);
-$$;
-
-alter function analytics._active_people_exact(text, timestamptz, timestamptz, text, int[], text, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._active_people_exact(
-  text, timestamptz, timestamptz, text, int[], text, text, text, int
-) is $$
-Returns the result of `analytics.active_people` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._active_people_exact(
-  text, timestamptz, timestamptz, text, int[], text, text, text, int
-)
-to insights_admin, insights_worker;
+) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._active_people_shown(
@@ -344,15 +313,15 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._active_people_exact(text, timestamptz, timestamptz, text, int[], text, text, text, int)',
+    'analytics._active_people(text, timestamptz, timestamptz, text, int[], text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._active_people_exact(
+    from analytics._active_people(
       active_people.event_name, active_people.since, active_people.until, active_people.zone,
       active_people.windows, active_people.item, active_people.among, active_people.breakdown,
-      active_people.top_values
+      active_people.top_values, null
     );
   else
     return query

@@ -1,9 +1,13 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._activity_by_minute(minutes int, smallest_group int)
 returns setof analytics.minute_activity
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
 set timezone to 'UTC'
 as $$
 declare
@@ -49,34 +53,14 @@ begin
 end;
 $$;
 
+alter function analytics._activity_by_minute(int, int) owner to insights_reader;
+
 comment on function analytics._activity_by_minute(int, int) is $$
-Computes the result of `analytics.activity_by_minute`, with the privileges of the caller.
+Computes the result of `analytics.activity_by_minute`.
 `smallest_group`: figures of groups of counted people (see `analytics._shown`); null: exact figures of all people.
 $$;
 
-grant execute on function analytics._activity_by_minute(int, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._activity_by_minute_exact(minutes int)
-returns setof analytics.minute_activity
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
-as $$
-  select * from analytics._activity_by_minute($1, null);
-$$;
-
-alter function analytics._activity_by_minute_exact(int) owner to insights_reader;
-
-comment on function analytics._activity_by_minute_exact(int) is $$
-Returns the result of `analytics.activity_by_minute` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._activity_by_minute_exact(int) to insights_admin, insights_worker;
+grant execute on function analytics._activity_by_minute(int, int) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._activity_by_minute_shown(minutes int)
@@ -110,8 +94,8 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege('analytics._activity_by_minute_exact(int)', 'execute') then
-    return query select * from analytics._activity_by_minute_exact(activity_by_minute.minutes);
+  if has_function_privilege('analytics._activity_by_minute(int, int)', 'execute') then
+    return query select * from analytics._activity_by_minute(activity_by_minute.minutes, null);
   else
     return query select * from analytics._activity_by_minute_shown(activity_by_minute.minutes);
   end if;

@@ -1,9 +1,16 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._course_outlook(target text, as_of timestamptz, smallest_group int)
 returns setof analytics.course_outlook
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
 as $$
 begin
   return query
@@ -50,38 +57,14 @@ begin
 end;
 $$;
 
+alter function analytics._course_outlook(text, timestamptz, int) owner to insights_reader;
+
 comment on function analytics._course_outlook(text, timestamptz, int) is $$
-Computes the result of `analytics.course_outlook`, with the privileges of the caller.
+Computes the result of `analytics.course_outlook`.
 `smallest_group`: figures of groups of counted people (see `analytics._shown`); null: exact figures of all learners.
 $$;
 
-grant execute on function analytics._course_outlook(text, timestamptz, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._course_outlook_exact(target text, as_of timestamptz)
-returns setof analytics.course_outlook
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-as $$
-  select * from analytics._course_outlook($1, $2, null);
-$$;
-
-alter function analytics._course_outlook_exact(text, timestamptz) owner to insights_reader;
-
-comment on function analytics._course_outlook_exact(text, timestamptz) is $$
-Returns the result of `analytics.course_outlook` with exact figures of all learners, for admins and workers.
-$$;
-
-grant execute on function analytics._course_outlook_exact(text, timestamptz)
-to insights_admin, insights_worker;
+grant execute on function analytics._course_outlook(text, timestamptz, int) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._course_outlook_shown(target text, as_of timestamptz)
@@ -120,10 +103,10 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege('analytics._course_outlook_exact(text, timestamptz)', 'execute') then
+  if has_function_privilege('analytics._course_outlook(text, timestamptz, int)', 'execute') then
     return query
     select *
-    from analytics._course_outlook_exact(course_outlook.target, course_outlook.as_of);
+    from analytics._course_outlook(course_outlook.target, course_outlook.as_of, null);
   else
     return query
     select *

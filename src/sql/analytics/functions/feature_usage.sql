@@ -194,6 +194,7 @@ grant execute on function analytics._feature_usage_of(
   int, boolean, date, date, text, int, int[], bit[], int, boolean, int
 ) to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._feature_usage(
   event_name text,
   breakdown text,
@@ -211,7 +212,13 @@ returns setof analytics.used_feature
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 as $$
 declare
@@ -264,61 +271,20 @@ begin
 end;
 $$;
 
+alter function analytics._feature_usage(
+  text, text, timestamptz, timestamptz, text, int, text, int, boolean, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._feature_usage(
   text, text, timestamptz, timestamptz, text, int, text, int, boolean, int, int
 ) is $$
-Computes the result of `analytics.feature_usage`, with the privileges of the caller.
+Computes the result of `analytics.feature_usage`.
 `smallest_group`: figures of groups of counted people (see `analytics._shown`); null: exact figures of all people.
 $$;
 
 grant execute on function analytics._feature_usage(
   text, text, timestamptz, timestamptz, text, int, text, int, boolean, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._feature_usage_exact(
-  event_name text,
-  breakdown text,
-  since timestamptz,
-  until timestamptz,
-  measure text,
-  top int,
-  among text,
-  return_days int,
-  with_median boolean,
-  top_values int
-)
-returns setof analytics.used_feature
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._feature_usage(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, null
-  );
-$$;
-
-alter function analytics._feature_usage_exact(
-  text, text, timestamptz, timestamptz, text, int, text, int, boolean, int
-) owner to insights_reader;
-
-comment on function analytics._feature_usage_exact(
-  text, text, timestamptz, timestamptz, text, int, text, int, boolean, int
-) is $$
-Returns the result of `analytics.feature_usage` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._feature_usage_exact(
-  text, text, timestamptz, timestamptz, text, int, text, int, boolean, int
 ) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -389,15 +355,15 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._feature_usage_exact(text, text, timestamptz, timestamptz, text, int, text, int, boolean, int)',
+    'analytics._feature_usage(text, text, timestamptz, timestamptz, text, int, text, int, boolean, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._feature_usage_exact(
+    from analytics._feature_usage(
       feature_usage.event_name, feature_usage.breakdown, feature_usage.since, feature_usage.until,
       feature_usage.measure, feature_usage.top, feature_usage.among, feature_usage.return_days,
-      feature_usage.with_median, feature_usage.top_values
+      feature_usage.with_median, feature_usage.top_values, null
     );
   else
     return query

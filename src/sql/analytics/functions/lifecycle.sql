@@ -1,4 +1,7 @@
-/* The active people of a bucket, compared with those before by `&` and `& ~`. */
+/*
+ * A definer owned by insights_reader: it reads the activity of people, for those who may read it.
+ * The active people of a bucket, compared with those before by `&` and `& ~`.
+ */
 create or replace function analytics._lifecycle(
   event_name text,
   bucket text,
@@ -15,7 +18,12 @@ returns setof analytics.lifecycle_bucket
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 -- A row has a bit string of half a kilobyte.
@@ -173,55 +181,22 @@ begin
 end;
 $$;
 
+alter function analytics._lifecycle(
+  text, text, timestamptz, timestamptz, text, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._lifecycle(
   text, text, timestamptz, timestamptz, text, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.lifecycle`, with the privileges of the caller.
+Computes the result of `analytics.lifecycle`.
 `smallest_group`: figures of groups of counted people (see `analytics._presence_of_groups` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._lifecycle(
   text, text, timestamptz, timestamptz, text, text, text, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._lifecycle_exact(
-  event_name text,
-  bucket text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
-  item text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.lifecycle_bucket
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select * from analytics._lifecycle($1, $2, $3, $4, $5, $6, $7, $8, $9, null);
-$$;
-
-alter function analytics._lifecycle_exact(text, text, timestamptz, timestamptz, text, text, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._lifecycle_exact(text, text, timestamptz, timestamptz, text, text, text, text, int) is $$
-Returns the result of `analytics.lifecycle` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._lifecycle_exact(text, text, timestamptz, timestamptz, text, text, text, text, int)
-to insights_admin, insights_worker;
+) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._lifecycle_shown(
@@ -286,14 +261,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._lifecycle_exact(text, text, timestamptz, timestamptz, text, text, text, text, int)',
+    'analytics._lifecycle(text, text, timestamptz, timestamptz, text, text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._lifecycle_exact(
+    from analytics._lifecycle(
       lifecycle.event_name, lifecycle.bucket, lifecycle.since, lifecycle.until, lifecycle.zone, lifecycle.item,
-      lifecycle.among, lifecycle.breakdown, lifecycle.top_values
+      lifecycle.among, lifecycle.breakdown, lifecycle.top_values, null
     );
   else
     return query

@@ -175,6 +175,7 @@ grant execute on function analytics._popular_courses_of(
   timestamptz, timestamptz, text, int, float8, float8, int[], bit[], int
 ) to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._popular_courses(
   since timestamptz,
   until timestamptz,
@@ -191,7 +192,14 @@ returns setof analytics.popular_course
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 as $$
 begin
   perform common.check_period(_popular_courses.since, _popular_courses.until);
@@ -232,61 +240,21 @@ begin
 end;
 $$;
 
+alter function analytics._popular_courses(
+  timestamptz, timestamptz, text, int, text, float8, float8, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._popular_courses(
   timestamptz, timestamptz, text, int, text, float8, float8, text, int, int
 ) is $$
-Computes the result of `analytics.popular_courses`, with the privileges of the caller.
+Computes the result of `analytics.popular_courses`.
 `smallest_group`: see `analytics._shown`; null: exact figures.
 $$;
 
 grant execute on function analytics._popular_courses(
   timestamptz, timestamptz, text, int, text, float8, float8, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._popular_courses_exact(
-  since timestamptz,
-  until timestamptz,
-  measure text,
-  top int,
-  among text,
-  confidence float8,
-  prior_weight float8,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.popular_course
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._popular_courses(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, null
-  );
-$$;
-
-alter function analytics._popular_courses_exact(timestamptz, timestamptz, text, int, text, float8, float8, text, int)
-owner to insights_reader;
-
-comment on function analytics._popular_courses_exact(
-  timestamptz, timestamptz, text, int, text, float8, float8, text, int
-) is $$
-Returns the result of `analytics.popular_courses` with exact figures, for admins and workers.
-$$;
-
-grant execute on function analytics._popular_courses_exact(
-  timestamptz, timestamptz, text, int, text, float8, float8, text, int
-)
-to insights_admin, insights_worker;
+) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._popular_courses_shown(
@@ -354,14 +322,15 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._popular_courses_exact(timestamptz, timestamptz, text, int, text, float8, float8, text, int)', 'execute'
+    'analytics._popular_courses(timestamptz, timestamptz, text, int, text, float8, float8, text, int, int)',
+    'execute'
   ) then
     return query
     select *
-    from analytics._popular_courses_exact(
+    from analytics._popular_courses(
       popular_courses.since, popular_courses.until, popular_courses.measure, popular_courses.top,
       popular_courses.among, popular_courses.confidence, popular_courses.prior_weight, popular_courses.breakdown,
-      popular_courses.top_values
+      popular_courses.top_values, null
     );
   else
     return query

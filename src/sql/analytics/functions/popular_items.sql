@@ -109,6 +109,7 @@ grant execute on function analytics._popular_items_of(
   text, timestamptz, timestamptz, interval, int, text, bigint[], int
 ) to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._popular_items(
   kind text,
   since timestamptz,
@@ -125,7 +126,14 @@ returns setof analytics.popular_item
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 as $$
 begin
   perform common.check_period(_popular_items.since, _popular_items.until);
@@ -167,60 +175,21 @@ begin
 end;
 $$;
 
+alter function analytics._popular_items(
+  text, timestamptz, timestamptz, interval, int, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._popular_items(
   text, timestamptz, timestamptz, interval, int, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.popular_items`, with the privileges of the caller.
+Computes the result of `analytics.popular_items`.
 `smallest_group`: see `analytics._shown`; 1: exact figures.
 $$;
 
 grant execute on function analytics._popular_items(
   text, timestamptz, timestamptz, interval, int, text, text, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._popular_items_exact(
-  kind text,
-  since timestamptz,
-  until timestamptz,
-  half_life interval,
-  top int,
-  measure text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.popular_item
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select * from analytics._popular_items($1, $2, $3, $4, $5, $6, $7, $8, $9, 1);
-$$;
-
-alter function analytics._popular_items_exact(
-  text, timestamptz, timestamptz, interval, int, text, text, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._popular_items_exact(
-  text, timestamptz, timestamptz, interval, int, text, text, text, int
-) is $$
-Returns the result of `analytics.popular_items` with exact figures of all items, for admins and workers.
-$$;
-
-grant execute on function analytics._popular_items_exact(
-  text, timestamptz, timestamptz, interval, int, text, text, text, int
-)
-to insights_admin, insights_worker;
+) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._popular_items_shown(
@@ -290,13 +259,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._popular_items_exact(text, timestamptz, timestamptz, interval, int, text, text, text, int)', 'execute'
+    'analytics._popular_items(text, timestamptz, timestamptz, interval, int, text, text, text, int, int)',
+    'execute'
   ) then
     return query
     select *
-    from analytics._popular_items_exact(
+    from analytics._popular_items(
       popular_items.kind, popular_items.since, popular_items.until, popular_items.half_life, popular_items.top,
-      popular_items.measure, popular_items.among, popular_items.breakdown, popular_items.top_values
+      popular_items.measure, popular_items.among, popular_items.breakdown, popular_items.top_values, 1
     );
   else
     return query

@@ -1,4 +1,7 @@
-/* Each cell is the bits of a cohort and those of a period, combined by `&`. */
+/*
+ * A definer owned by insights_reader: it reads the activity of people, for those who may read it.
+ * Each cell is the bits of a cohort and those of a period, combined by `&`.
+ */
 create or replace function analytics._retention(
   event_name text,
   return_event text,
@@ -22,7 +25,12 @@ returns setof analytics.retention_cell
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 -- A row has a bit string of half a kilobyte.
@@ -346,69 +354,21 @@ begin
 end;
 $$;
 
+alter function analytics._retention(
+  text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._retention(
   text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.retention`, with the privileges of the caller.
+Computes the result of `analytics.retention`.
 `smallest_group`: figures of groups of counted people (see `analytics._presence_of_groups` and `analytics._shown`);
 null: exact figures of all people. Shares and means are computed from the figures as shown.
 $$;
 
 grant execute on function analytics._retention(
   text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, text, text, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._retention_exact(
-  event_name text,
-  return_event text,
-  bucket text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
-  periods int,
-  first_time boolean,
-  or_after boolean,
-  brackets int[],
-  reference text,
-  mean text,
-  item text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.retention_cell
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select * from analytics._retention($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, null);
-$$;
-
-alter function analytics._retention_exact(
-  text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, text, text, text,
-  int
-)
-owner to insights_reader;
-
-comment on function analytics._retention_exact(
-  text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, text, text, text,
-  int
-) is $$
-Returns the result of `analytics.retention` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._retention_exact(
-  text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, text, text, text,
-  int
 )
 to insights_admin, insights_worker;
 
@@ -498,18 +458,17 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._retention_exact('
-      || 'text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], text, text, '
-      || 'text, text, text, int)',
+    'analytics._retention(text, text, text, timestamptz, timestamptz, text, int, boolean, boolean, int[], '
+      || 'text, text, text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._retention_exact(
+    from analytics._retention(
       retention.event_name, retention.return_event, retention.bucket, retention.since, retention.until,
       retention.zone, retention.periods, retention.first_time, retention.or_after, retention.brackets,
       retention.reference, retention.mean, retention.item, retention.among, retention.breakdown,
-      retention.top_values
+      retention.top_values, null
     );
   else
     return query

@@ -33,6 +33,7 @@ $$;
 
 grant execute on function analytics._people_by_times(bit[], int) to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._stickiness(
   event_name text,
   bucket text,
@@ -50,7 +51,12 @@ returns setof analytics.stickiness_group
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 as $$
@@ -134,60 +140,22 @@ begin
 end;
 $$;
 
+alter function analytics._stickiness(
+  text, text, timestamptz, timestamptz, text, boolean, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._stickiness(
   text, text, timestamptz, timestamptz, text, boolean, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.stickiness`, with the privileges of the caller.
+Computes the result of `analytics.stickiness`.
 `smallest_group`: figures of groups of counted people (see `analytics._presence_of_groups` and `analytics._shown`);
 null: exact figures of all people. Shares are computed from the figures as shown.
 $$;
 
 grant execute on function analytics._stickiness(
   text, text, timestamptz, timestamptz, text, boolean, text, text, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._stickiness_exact(
-  event_name text,
-  bucket text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
-  or_more boolean,
-  item text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.stickiness_group
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select * from analytics._stickiness($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, null);
-$$;
-
-alter function analytics._stickiness_exact(text, text, timestamptz, timestamptz, text, boolean, text, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._stickiness_exact(
-  text, text, timestamptz, timestamptz, text, boolean, text, text, text, int
-) is $$
-Returns the result of `analytics.stickiness` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._stickiness_exact(
-  text, text, timestamptz, timestamptz, text, boolean, text, text, text, int
-)
-to insights_admin, insights_worker;
+) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._stickiness_shown(
@@ -258,14 +226,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._stickiness_exact(text, text, timestamptz, timestamptz, text, boolean, text, text, text, int)',
+    'analytics._stickiness(text, text, timestamptz, timestamptz, text, boolean, text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._stickiness_exact(
+    from analytics._stickiness(
       stickiness.event_name, stickiness.bucket, stickiness.since, stickiness.until, stickiness.zone,
-      stickiness.or_more, stickiness.item, stickiness.among, stickiness.breakdown, stickiness.top_values
+      stickiness.or_more, stickiness.item, stickiness.among, stickiness.breakdown, stickiness.top_values, null
     );
   else
     return query

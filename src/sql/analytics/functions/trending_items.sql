@@ -189,6 +189,7 @@ grant execute on function analytics._trending_items_of(
   text, date, date, text, interval, int, bigint[], float8, int
 ) to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._trending_items(
   kind text,
   since timestamptz,
@@ -206,7 +207,11 @@ returns setof analytics.trending_item
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set extra_float_digits to 1
+set jit to off
 set datestyle to 'ISO, MDY'
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
@@ -265,61 +270,20 @@ begin
 end;
 $$;
 
+alter function analytics._trending_items(
+  text, timestamptz, timestamptz, text, interval, int, text, float8, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._trending_items(
   text, timestamptz, timestamptz, text, interval, int, text, float8, text, int, int
 ) is $$
-Computes the result of `analytics.trending_items`, with the privileges of the caller.
+Computes the result of `analytics.trending_items`.
 `smallest_group`: see `analytics._shown`; null: exact figures.
 $$;
 
 grant execute on function analytics._trending_items(
   text, timestamptz, timestamptz, text, interval, int, text, float8, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._trending_items_exact(
-  kind text,
-  since timestamptz,
-  until timestamptz,
-  measure text,
-  half_life interval,
-  top int,
-  among text,
-  bias float8,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.trending_item
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._trending_items(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, null
-  );
-$$;
-
-alter function analytics._trending_items_exact(
-  text, timestamptz, timestamptz, text, interval, int, text, float8, text, int
-) owner to insights_reader;
-
-comment on function analytics._trending_items_exact(
-  text, timestamptz, timestamptz, text, interval, int, text, float8, text, int
-) is $$
-Returns the result of `analytics.trending_items` with exact figures, for admins and workers.
-$$;
-
-grant execute on function analytics._trending_items_exact(
-  text, timestamptz, timestamptz, text, interval, int, text, float8, text, int
 ) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -390,15 +354,15 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._trending_items_exact(text, timestamptz, timestamptz, text, interval, int, text, float8, text, int)',
+    'analytics._trending_items(text, timestamptz, timestamptz, text, interval, int, text, float8, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._trending_items_exact(
+    from analytics._trending_items(
       trending_items.kind, trending_items.since, trending_items.until, trending_items.measure,
       trending_items.half_life, trending_items.top, trending_items.among, trending_items.bias,
-      trending_items.breakdown, trending_items.top_values
+      trending_items.breakdown, trending_items.top_values, null
     );
   else
     return query

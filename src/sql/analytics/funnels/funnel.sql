@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._funnel(
   steps jsonb,
   since timestamptz,
@@ -16,7 +17,13 @@ returns setof analytics.funnel_step
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -140,65 +147,21 @@ begin
 end;
 $$;
 
+alter function analytics._funnel(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._funnel(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.funnel`, with the privileges of the caller.
+Computes the result of `analytics.funnel`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._funnel(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int, int
-)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._funnel_exact(
-  steps jsonb,
-  since timestamptz,
-  until timestamptz,
-  step_order text,
-  conversion_window interval,
-  exclusions jsonb,
-  item text,
-  among text,
-  breakdown text,
-  attribution text,
-  top_values int
-)
-returns setof analytics.funnel_step
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._funnel(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null
-  );
-$$;
-
-alter function analytics._funnel_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._funnel_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int
-) is $$
-Returns the result of `analytics.funnel` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._funnel_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int
 )
 to insights_admin, insights_worker;
 
@@ -274,14 +237,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._funnel_exact(jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int)',
+    'analytics._funnel(jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._funnel_exact(
+    from analytics._funnel(
       funnel.steps, funnel.since, funnel.until, funnel.step_order, funnel.conversion_window, funnel.exclusions,
-      funnel.item, funnel.among, funnel.breakdown, funnel.attribution, funnel.top_values
+      funnel.item, funnel.among, funnel.breakdown, funnel.attribution, funnel.top_values, null
     );
   else
     return query

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._funnel_correlation(
   steps jsonb,
   since timestamptz,
@@ -15,7 +16,13 @@ returns setof analytics.funnel_factor
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -174,64 +181,21 @@ begin
 end;
 $$;
 
+alter function analytics._funnel_correlation(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._funnel_correlation(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.funnel_correlation`, with the privileges of the caller.
+Computes the result of `analytics.funnel_correlation`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._funnel_correlation(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, int, int
-)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._funnel_correlation_exact(
-  steps jsonb,
-  since timestamptz,
-  until timestamptz,
-  step_order text,
-  conversion_window interval,
-  exclusions jsonb,
-  factors text,
-  item text,
-  among text,
-  top int
-)
-returns setof analytics.funnel_factor
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._funnel_correlation(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, null
-  );
-$$;
-
-alter function analytics._funnel_correlation_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._funnel_correlation_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, int
-) is $$
-Returns the result of `analytics.funnel_correlation` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._funnel_correlation_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, int
 )
 to insights_admin, insights_worker;
 
@@ -305,16 +269,16 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._funnel_correlation_exact(jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, '
-      || 'int)',
+    'analytics._funnel_correlation(jsonb, timestamptz, timestamptz, text, interval, jsonb, text, text, text, '
+      || 'int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._funnel_correlation_exact(
+    from analytics._funnel_correlation(
       funnel_correlation.steps, funnel_correlation.since, funnel_correlation.until, funnel_correlation.step_order,
       funnel_correlation.conversion_window, funnel_correlation.exclusions, funnel_correlation.factors,
-      funnel_correlation.item, funnel_correlation.among, funnel_correlation.top
+      funnel_correlation.item, funnel_correlation.among, funnel_correlation.top, null
     );
   else
     return query

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._funnel_times(
   steps jsonb,
   since timestamptz,
@@ -19,7 +20,13 @@ returns setof analytics.funnel_time
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -110,68 +117,21 @@ begin
 end;
 $$;
 
+alter function analytics._funnel_times(
+  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._funnel_times(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.funnel_times`, with the privileges of the caller.
+Computes the result of `analytics.funnel_times`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._funnel_times(
   jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, text, text, int, int
-)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._funnel_times_exact(
-  steps jsonb,
-  since timestamptz,
-  until timestamptz,
-  step_order text,
-  conversion_window interval,
-  exclusions jsonb,
-  from_step int,
-  to_step int,
-  bins int,
-  item text,
-  among text,
-  breakdown text,
-  attribution text,
-  top_values int
-)
-returns setof analytics.funnel_time
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._funnel_times(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, null
-  );
-$$;
-
-alter function analytics._funnel_times_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, text, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._funnel_times_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, text, text, int
-) is $$
-Returns the result of `analytics.funnel_times` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._funnel_times_exact(
-  jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, text, text, text, int
 )
 to insights_admin, insights_worker;
 
@@ -253,17 +213,17 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._funnel_times_exact(jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, '
-      || 'text, text, text, int)',
+    'analytics._funnel_times(jsonb, timestamptz, timestamptz, text, interval, jsonb, int, int, int, text, '
+      || 'text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._funnel_times_exact(
+    from analytics._funnel_times(
       funnel_times.steps, funnel_times.since, funnel_times.until, funnel_times.step_order,
       funnel_times.conversion_window, funnel_times.exclusions, funnel_times.from_step, funnel_times.to_step,
       funnel_times.bins, funnel_times.item, funnel_times.among, funnel_times.breakdown, funnel_times.attribution,
-      funnel_times.top_values
+      funnel_times.top_values, null
     );
   else
     return query

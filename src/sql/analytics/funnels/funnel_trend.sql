@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._funnel_trend(
   steps jsonb,
   bucket text,
@@ -20,7 +21,13 @@ returns setof analytics.funnel_trend_point
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -108,69 +115,21 @@ begin
 end;
 $$;
 
+alter function analytics._funnel_trend(
+  jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, text, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._funnel_trend(
   jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, text, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.funnel_trend`, with the privileges of the caller.
+Computes the result of `analytics.funnel_trend`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._funnel_trend(
   jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, text, text, text, text, int, int
-)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._funnel_trend_exact(
-  steps jsonb,
-  bucket text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
-  step_order text,
-  conversion_window interval,
-  exclusions jsonb,
-  from_step int,
-  to_step int,
-  item text,
-  among text,
-  breakdown text,
-  attribution text,
-  top_values int
-)
-returns setof analytics.funnel_trend_point
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._funnel_trend(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, null
-  );
-$$;
-
-alter function analytics._funnel_trend_exact(
-  jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, text, text, text, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._funnel_trend_exact(
-  jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, text, text, text, text, int
-) is $$
-Returns the result of `analytics.funnel_trend` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._funnel_trend_exact(
-  jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, text, text, text, text, int
 )
 to insights_admin, insights_worker;
 
@@ -254,17 +213,17 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._funnel_trend_exact(jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, '
-      || 'text, text, text, text, int)',
+    'analytics._funnel_trend(jsonb, text, timestamptz, timestamptz, text, text, interval, jsonb, int, int, '
+      || 'text, text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._funnel_trend_exact(
+    from analytics._funnel_trend(
       funnel_trend.steps, funnel_trend.bucket, funnel_trend.since, funnel_trend.until, funnel_trend.zone,
       funnel_trend.step_order, funnel_trend.conversion_window, funnel_trend.exclusions, funnel_trend.from_step,
       funnel_trend.to_step, funnel_trend.item, funnel_trend.among, funnel_trend.breakdown, funnel_trend.attribution,
-      funnel_trend.top_values
+      funnel_trend.top_values, null
     );
   else
     return query

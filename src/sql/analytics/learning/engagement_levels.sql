@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._engagement_levels(
   course text, kind text, among text, breakdown text, top_values int, smallest_group int
 )
@@ -5,7 +6,14 @@ returns setof analytics.engagement_level
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set work_mem to '64MB'
 as $$
 declare
@@ -130,50 +138,16 @@ begin
 end;
 $$;
 
+alter function analytics._engagement_levels(text, text, text, text, int, int)
+owner to insights_reader;
+
 comment on function analytics._engagement_levels(text, text, text, text, int, int) is $$
-Computes the result of `analytics.engagement_levels`, with the privileges of the caller.
+Computes the result of `analytics.engagement_levels`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._engagement_levels(text, text, text, text, int, int)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._engagement_levels_exact(
-  course text,
-  kind text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.engagement_level
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._engagement_levels(
-    $1, $2, $3, $4, $5, null
-  );
-$$;
-
-alter function analytics._engagement_levels_exact(text, text, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._engagement_levels_exact(text, text, text, text, int) is $$
-Returns the result of `analytics.engagement_levels` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._engagement_levels_exact(text, text, text, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -229,15 +203,12 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege(
-    'analytics._engagement_levels_exact(text, text, text, text, int)',
-    'execute'
-  ) then
+  if has_function_privilege('analytics._engagement_levels(text, text, text, text, int, int)', 'execute') then
     return query
     select *
-    from analytics._engagement_levels_exact(
+    from analytics._engagement_levels(
       engagement_levels.course, engagement_levels.kind, engagement_levels.among, engagement_levels.breakdown,
-      engagement_levels.top_values
+      engagement_levels.top_values, null
     );
   else
     return query

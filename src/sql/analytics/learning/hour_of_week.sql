@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._hour_of_week(
   event_name text,
   since timestamptz,
@@ -13,7 +14,13 @@ returns setof analytics.week_hour
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -158,53 +165,16 @@ begin
 end;
 $$;
 
+alter function analytics._hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int, int)
+owner to insights_reader;
+
 comment on function analytics._hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int, int) is $$
-Computes the result of `analytics.hour_of_week`, with the privileges of the caller.
+Computes the result of `analytics.hour_of_week`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int, int)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._hour_of_week_exact(
-  event_name text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
-  item text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.week_hour
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._hour_of_week(
-    $1, $2, $3, $4, $5, $6, $7, $8, null
-  );
-$$;
-
-alter function analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int) is $$
-Returns the result of `analytics.hour_of_week` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -267,14 +237,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._hour_of_week_exact(text, timestamptz, timestamptz, text, text, text, text, int)',
+    'analytics._hour_of_week(text, timestamptz, timestamptz, text, text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._hour_of_week_exact(
+    from analytics._hour_of_week(
       hour_of_week.event_name, hour_of_week.since, hour_of_week.until, hour_of_week.zone, hour_of_week.item,
-      hour_of_week.among, hour_of_week.breakdown, hour_of_week.top_values
+      hour_of_week.among, hour_of_week.breakdown, hour_of_week.top_values, null
     );
   else
     return query

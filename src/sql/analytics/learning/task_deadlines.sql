@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._task_deadlines(
   course text, among text, breakdown text, top_values int, smallest_group int
 )
@@ -5,7 +6,14 @@ returns setof analytics.task_deadline
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set timezone to 'UTC'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set work_mem to '64MB'
 as $$
 declare
@@ -107,49 +115,15 @@ begin
 end;
 $$;
 
+alter function analytics._task_deadlines(text, text, text, int, int) owner to insights_reader;
+
 comment on function analytics._task_deadlines(text, text, text, int, int) is $$
-Computes the result of `analytics.task_deadlines`, with the privileges of the caller.
+Computes the result of `analytics.task_deadlines`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._task_deadlines(text, text, text, int, int)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._task_deadlines_exact(
-  course text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.task_deadline
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._task_deadlines(
-    $1, $2, $3, $4, null
-  );
-$$;
-
-alter function analytics._task_deadlines_exact(text, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._task_deadlines_exact(text, text, text, int) is $$
-Returns the result of `analytics.task_deadlines` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._task_deadlines_exact(text, text, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -203,14 +177,11 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege(
-    'analytics._task_deadlines_exact(text, text, text, int)',
-    'execute'
-  ) then
+  if has_function_privilege('analytics._task_deadlines(text, text, text, int, int)', 'execute') then
     return query
     select *
-    from analytics._task_deadlines_exact(
-      task_deadlines.course, task_deadlines.among, task_deadlines.breakdown, task_deadlines.top_values
+    from analytics._task_deadlines(
+      task_deadlines.course, task_deadlines.among, task_deadlines.breakdown, task_deadlines.top_values, null
     );
   else
     return query

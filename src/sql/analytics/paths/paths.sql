@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._paths(
   since timestamptz,
   until timestamptz,
@@ -18,7 +19,13 @@ returns setof analytics.path_edge
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -257,67 +264,21 @@ begin
 end;
 $$;
 
+alter function analytics._paths(
+  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._paths(
   timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int, int
 ) is $$
-Computes the result of `analytics.paths`, with the privileges of the caller.
+Computes the result of `analytics.paths`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._paths(
   timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int, int
-)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._paths_exact(
-  since timestamptz,
-  until timestamptz,
-  nodes text,
-  start_at text,
-  end_at text,
-  steps int,
-  wildcards text[],
-  exclusions text[],
-  among text,
-  compared_with text,
-  top int,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.path_edge
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._paths(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, null
-  );
-$$;
-
-alter function analytics._paths_exact(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._paths_exact(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
-) is $$
-Returns the result of `analytics.paths` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._paths_exact(
-  timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, int
 )
 to insights_admin, insights_worker;
 
@@ -397,15 +358,15 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._paths_exact(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, '
-      || 'text, int)',
+    'analytics._paths(timestamptz, timestamptz, text, text, text, int, text[], text[], text, text, int, text, '
+      || 'int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._paths_exact(
+    from analytics._paths(
       paths.since, paths.until, paths.nodes, paths.start_at, paths.end_at, paths.steps, paths.wildcards,
-      paths.exclusions, paths.among, paths.compared_with, paths.top, paths.breakdown, paths.top_values
+      paths.exclusions, paths.among, paths.compared_with, paths.top, paths.breakdown, paths.top_values, null
     );
   else
     return query

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._sequences(
   since timestamptz,
   until timestamptz,
@@ -16,7 +17,13 @@ returns setof analytics.path_sequence
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -169,65 +176,21 @@ begin
 end;
 $$;
 
+alter function analytics._sequences(
+  timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._sequences(
   timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int, int
 ) is $$
-Computes the result of `analytics.sequences`, with the privileges of the caller.
+Computes the result of `analytics.sequences`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._sequences(
   timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int, int
-)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._sequences_exact(
-  since timestamptz,
-  until timestamptz,
-  nodes text,
-  length int,
-  wildcards text[],
-  exclusions text[],
-  among text,
-  compared_with text,
-  top int,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.path_sequence
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._sequences(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null
-  );
-$$;
-
-alter function analytics._sequences_exact(
-  timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._sequences_exact(
-  timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int
-) is $$
-Returns the result of `analytics.sequences` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._sequences_exact(
-  timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int
 )
 to insights_admin, insights_worker;
 
@@ -303,14 +266,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._sequences_exact(timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int)',
+    'analytics._sequences(timestamptz, timestamptz, text, int, text[], text[], text, text, int, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._sequences_exact(
+    from analytics._sequences(
       sequences.since, sequences.until, sequences.nodes, sequences.length, sequences.wildcards, sequences.exclusions,
-      sequences.among, sequences.compared_with, sequences.top, sequences.breakdown, sequences.top_values
+      sequences.among, sequences.compared_with, sequences.top, sequences.breakdown, sequences.top_values, null
     );
   else
     return query

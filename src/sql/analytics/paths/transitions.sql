@@ -157,6 +157,7 @@ $$;
 grant execute on function analytics._transitions_of(date, date, text[], int[], int, int[], bit[], int)
 to insights_reader;
 
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._transitions(
   since timestamptz,
   until timestamptz,
@@ -173,7 +174,13 @@ returns setof analytics.transition
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 as $$
 declare
@@ -209,62 +216,22 @@ begin
 end;
 $$;
 
+alter function analytics._transitions(
+  timestamptz, timestamptz, text, text[], text[], int, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._transitions(
   timestamptz, timestamptz, text, text[], text[], int, text, text, int, int
 ) is $$
-Computes the result of `analytics.transitions`, with the privileges of the caller.
+Computes the result of `analytics.transitions`.
 `smallest_group`: transitions of an item to another by fewer people in a month are left out, others are rounded by
 `analytics._shown`; null: exact figures.
 $$;
 
 grant execute on function analytics._transitions(
   timestamptz, timestamptz, text, text[], text[], int, text, text, int, int
-) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._transitions_exact(
-  since timestamptz,
-  until timestamptz,
-  nodes text,
-  wildcards text[],
-  exclusions text[],
-  top int,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.transition
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._transitions(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, null
-  );
-$$;
-
-alter function analytics._transitions_exact(timestamptz, timestamptz, text, text[], text[], int, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._transitions_exact(
-  timestamptz, timestamptz, text, text[], text[], int, text, text, int
-) is $$
-Returns the result of `analytics.transitions` with exact figures, for admins and workers.
-$$;
-
-grant execute on function analytics._transitions_exact(
-  timestamptz, timestamptz, text, text[], text[], int, text, text, int
-)
-to insights_admin, insights_worker;
+) to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
 create or replace function analytics._transitions_shown(
@@ -332,13 +299,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._transitions_exact(timestamptz, timestamptz, text, text[], text[], int, text, text, int)', 'execute'
+    'analytics._transitions(timestamptz, timestamptz, text, text[], text[], int, text, text, int, int)',
+    'execute'
   ) then
     return query
     select *
-    from analytics._transitions_exact(
+    from analytics._transitions(
       transitions.since, transitions.until, transitions.nodes, transitions.wildcards, transitions.exclusions,
-      transitions.top, transitions.among, transitions.breakdown, transitions.top_values
+      transitions.top, transitions.among, transitions.breakdown, transitions.top_values, null
     );
   else
     return query

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._session_distribution(
   measure text, since timestamptz, until timestamptz, among text, breakdown text, top_values int, smallest_group int
 )
@@ -5,7 +6,13 @@ returns setof analytics.session_bin
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 -- The best plan depends on the period.
@@ -147,51 +154,16 @@ begin
 end;
 $$;
 
+alter function analytics._session_distribution(text, timestamptz, timestamptz, text, text, int, int)
+owner to insights_reader;
+
 comment on function analytics._session_distribution(text, timestamptz, timestamptz, text, text, int, int) is $$
-Computes the result of `analytics.session_distribution`, with the privileges of the caller.
+Computes the result of `analytics.session_distribution`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._session_distribution(text, timestamptz, timestamptz, text, text, int, int)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._session_distribution_exact(
-  measure text,
-  since timestamptz,
-  until timestamptz,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.session_bin
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._session_distribution(
-    $1, $2, $3, $4, $5, $6, null
-  );
-$$;
-
-alter function analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int)
-owner to insights_reader;
-
-comment on function analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int) is $$
-Returns the result of `analytics.session_distribution` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -250,14 +222,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._session_distribution_exact(text, timestamptz, timestamptz, text, text, int)',
+    'analytics._session_distribution(text, timestamptz, timestamptz, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._session_distribution_exact(
+    from analytics._session_distribution(
       session_distribution.measure, session_distribution.since, session_distribution.until,
-      session_distribution.among, session_distribution.breakdown, session_distribution.top_values
+      session_distribution.among, session_distribution.breakdown, session_distribution.top_values, null
     );
   else
     return query

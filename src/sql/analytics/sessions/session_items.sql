@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._session_items(
   place text,
   since timestamptz,
@@ -12,7 +13,13 @@ returns setof analytics.session_item
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 -- The best plan depends on the period.
@@ -146,52 +153,16 @@ begin
 end;
 $$;
 
+alter function analytics._session_items(text, timestamptz, timestamptz, text, int, text, int, int)
+owner to insights_reader;
+
 comment on function analytics._session_items(text, timestamptz, timestamptz, text, int, text, int, int) is $$
-Computes the result of `analytics.session_items`, with the privileges of the caller.
+Computes the result of `analytics.session_items`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._session_items(text, timestamptz, timestamptz, text, int, text, int, int)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._session_items_exact(
-  place text,
-  since timestamptz,
-  until timestamptz,
-  among text,
-  top int,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.session_item
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._session_items(
-    $1, $2, $3, $4, $5, $6, $7, null
-  );
-$$;
-
-alter function analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int)
-owner to insights_reader;
-
-comment on function analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int) is $$
-Returns the result of `analytics.session_items` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the activity of people, and returns figures about groups only. */
@@ -252,14 +223,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._session_items_exact(text, timestamptz, timestamptz, text, int, text, int)',
+    'analytics._session_items(text, timestamptz, timestamptz, text, int, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._session_items_exact(
+    from analytics._session_items(
       session_items.place, session_items.since, session_items.until, session_items.among, session_items.top,
-      session_items.breakdown, session_items.top_values
+      session_items.breakdown, session_items.top_values, null
     );
   else
     return query

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
 create or replace function analytics._session_trend(
   bucket text,
   since timestamptz,
@@ -12,7 +13,13 @@ returns setof analytics.session_point
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set datestyle to 'ISO, MDY'
+set intervalstyle to 'postgres'
+set extra_float_digits to 1
+set jit to off
 set timezone to 'UTC'
 set work_mem to '64MB'
 as $$
@@ -150,61 +157,21 @@ begin
 end;
 $$;
 
+alter function analytics._session_trend(
+  text, timestamptz, timestamptz, text, text, text, int, int
+)
+owner to insights_reader;
+
 comment on function analytics._session_trend(
   text, timestamptz, timestamptz, text, text, text, int, int
 ) is $$
-Computes the result of `analytics.session_trend`, with the privileges of the caller.
+Computes the result of `analytics.session_trend`.
 `smallest_group`: figures of groups of counted people (see `analytics._visible_periods` and `analytics._shown`);
 null: exact figures of all people.
 $$;
 
 grant execute on function analytics._session_trend(
   text, timestamptz, timestamptz, text, text, text, int, int
-)
-to insights_reader;
-
-/* A definer owned by insights_reader: it reads the activity of people, for those who may read it. */
-create or replace function analytics._session_trend_exact(
-  bucket text,
-  since timestamptz,
-  until timestamptz,
-  zone text,
-  among text,
-  breakdown text,
-  top_values int
-)
-returns setof analytics.session_point
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set datestyle to 'ISO, MDY'
-set timezone to 'UTC'
-set intervalstyle to 'postgres'
-set extra_float_digits to 1
-set jit to off
-as $$
-  select *
-  from analytics._session_trend(
-    $1, $2, $3, $4, $5, $6, $7, null
-  );
-$$;
-
-alter function analytics._session_trend_exact(
-  text, timestamptz, timestamptz, text, text, text, int
-)
-owner to insights_reader;
-
-comment on function analytics._session_trend_exact(
-  text, timestamptz, timestamptz, text, text, text, int
-) is $$
-Returns the result of `analytics.session_trend` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function analytics._session_trend_exact(
-  text, timestamptz, timestamptz, text, text, text, int
 )
 to insights_admin, insights_worker;
 
@@ -272,14 +239,14 @@ as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
   if has_function_privilege(
-    'analytics._session_trend_exact(text, timestamptz, timestamptz, text, text, text, int)',
+    'analytics._session_trend(text, timestamptz, timestamptz, text, text, text, int, int)',
     'execute'
   ) then
     return query
     select *
-    from analytics._session_trend_exact(
+    from analytics._session_trend(
       session_trend.bucket, session_trend.since, session_trend.until, session_trend.zone, session_trend.among,
-      session_trend.breakdown, session_trend.top_values
+      session_trend.breakdown, session_trend.top_values, null
     );
   else
     return query

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
 create or replace function monitor._calibration(
   since timestamptz,
   until timestamptz,
@@ -8,7 +9,9 @@ returns setof monitor.score_figures
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set timezone to 'UTC'
 set jit to off
 -- Results of functions have no statistics.
@@ -223,36 +226,15 @@ begin
 end;
 $$;
 
+alter function monitor._calibration(timestamptz, timestamptz, text, int) owner to insights_reader;
+
 comment on function monitor._calibration(timestamptz, timestamptz, text, int) is $$
 @behavior -*
-Computes the result of `monitor.calibration`, with the privileges of the caller.
+Computes the result of `monitor.calibration`.
 `smallest_group`: figures of groups of counted people (see `analytics.shown`); null: exact figures of all people.
 $$;
 
-grant execute on function monitor._calibration(timestamptz, timestamptz, text, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
-create or replace function monitor._calibration_exact(since timestamptz, until timestamptz, kind text)
-returns setof monitor.score_figures
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
-as $$
-  select * from monitor._calibration($1, $2, $3, null);
-$$;
-
-alter function monitor._calibration_exact(timestamptz, timestamptz, text) owner to insights_reader;
-
-comment on function monitor._calibration_exact(timestamptz, timestamptz, text) is $$
-@behavior -*
-Returns the result of `monitor.calibration` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function monitor._calibration_exact(timestamptz, timestamptz, text)
+grant execute on function monitor._calibration(timestamptz, timestamptz, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the impressions of people, and returns figures about groups only. */
@@ -292,9 +274,9 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege('monitor._calibration_exact(timestamptz, timestamptz, text)', 'execute') then
+  if has_function_privilege('monitor._calibration(timestamptz, timestamptz, text, int)', 'execute') then
     return query
-    select * from monitor._calibration_exact(calibration.since, calibration.until, calibration.kind);
+    select * from monitor._calibration(calibration.since, calibration.until, calibration.kind, null);
   else
     return query
     select * from monitor._calibration_shown(calibration.since, calibration.until, calibration.kind);

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
 create or replace function monitor._position_bias(
   since timestamptz,
   until timestamptz,
@@ -8,7 +9,10 @@ returns setof monitor.position_figures
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
 set timezone to 'UTC'
 as $$
 declare
@@ -64,36 +68,15 @@ begin
 end;
 $$;
 
+alter function monitor._position_bias(timestamptz, timestamptz, text, int) owner to insights_reader;
+
 comment on function monitor._position_bias(timestamptz, timestamptz, text, int) is $$
 @behavior -*
-Computes the result of `monitor.position_bias`, with the privileges of the caller.
+Computes the result of `monitor.position_bias`.
 `smallest_group`: about counted people, rounded; null: exact.
 $$;
 
-grant execute on function monitor._position_bias(timestamptz, timestamptz, text, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
-create or replace function monitor._position_bias_exact(since timestamptz, until timestamptz, kind text)
-returns setof monitor.position_figures
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
-as $$
-  select * from monitor._position_bias($1, $2, $3, null);
-$$;
-
-alter function monitor._position_bias_exact(timestamptz, timestamptz, text) owner to insights_reader;
-
-comment on function monitor._position_bias_exact(timestamptz, timestamptz, text) is $$
-@behavior -*
-Returns the result of `monitor.position_bias` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function monitor._position_bias_exact(timestamptz, timestamptz, text)
+grant execute on function monitor._position_bias(timestamptz, timestamptz, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the impressions of people, and returns figures about groups only. */
@@ -133,9 +116,9 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege('monitor._position_bias_exact(timestamptz, timestamptz, text)', 'execute') then
+  if has_function_privilege('monitor._position_bias(timestamptz, timestamptz, text, int)', 'execute') then
     return query
-    select * from monitor._position_bias_exact(position_bias.since, position_bias.until, position_bias.kind);
+    select * from monitor._position_bias(position_bias.since, position_bias.until, position_bias.kind, null);
   else
     return query
     select * from monitor._position_bias_shown(position_bias.since, position_bias.until, position_bias.kind);

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
 create or replace function monitor._relevance(
   since timestamptz,
   until timestamptz,
@@ -10,7 +11,9 @@ returns setof monitor.relevance_figures
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
 set timezone to 'UTC'
 set jit to off
 -- Results of functions have no statistics.
@@ -210,38 +213,16 @@ begin
 end;
 $$;
 
+alter function monitor._relevance(timestamptz, timestamptz, text, text, boolean, int)
+owner to insights_reader;
+
 comment on function monitor._relevance(timestamptz, timestamptz, text, text, boolean, int) is $$
 @behavior -*
-Computes the result of `monitor.relevance`, with the privileges of the caller.
+Computes the result of `monitor.relevance`.
 `smallest_group`: figures of groups of counted people (see `analytics.shown`); null: exact figures of all people.
 $$;
 
-grant execute on function monitor._relevance(timestamptz, timestamptz, text, text, boolean, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
-create or replace function monitor._relevance_exact(
-  since timestamptz, until timestamptz, by text, kind text, by_week boolean
-)
-returns setof monitor.relevance_figures
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
-as $$
-  select * from monitor._relevance($1, $2, $3, $4, $5, null);
-$$;
-
-alter function monitor._relevance_exact(timestamptz, timestamptz, text, text, boolean) owner to insights_reader;
-
-comment on function monitor._relevance_exact(timestamptz, timestamptz, text, text, boolean) is $$
-@behavior -*
-Returns the result of `monitor.relevance` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function monitor._relevance_exact(timestamptz, timestamptz, text, text, boolean)
+grant execute on function monitor._relevance(timestamptz, timestamptz, text, text, boolean, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the impressions of people, and returns figures about groups only. */
@@ -285,13 +266,11 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege(
-    'monitor._relevance_exact(timestamptz, timestamptz, text, text, boolean)', 'execute'
-  ) then
+  if has_function_privilege('monitor._relevance(timestamptz, timestamptz, text, text, boolean, int)', 'execute') then
     return query
     select *
-    from monitor._relevance_exact(
-      relevance.since, relevance.until, relevance.by, relevance.kind, relevance.by_week
+    from monitor._relevance(
+      relevance.since, relevance.until, relevance.by, relevance.kind, relevance.by_week, null
     );
   else
     return query

@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
 create or replace function monitor._score_drift(
   since timestamptz,
   until timestamptz,
@@ -9,7 +10,10 @@ returns setof monitor.score_shift
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
 set timezone to 'UTC'
 set intervalstyle to 'postgres'
 as $$
@@ -59,38 +63,16 @@ begin
 end;
 $$;
 
+alter function monitor._score_drift(timestamptz, timestamptz, text, interval, int)
+owner to insights_reader;
+
 comment on function monitor._score_drift(timestamptz, timestamptz, text, interval, int) is $$
 @behavior -*
-Computes the result of `monitor.score_drift`, with the privileges of the caller.
+Computes the result of `monitor.score_drift`.
 `smallest_group`: figures of groups of counted people (see `analytics.shown`); null: exact figures of all people.
 $$;
 
-grant execute on function monitor._score_drift(timestamptz, timestamptz, text, interval, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
-create or replace function monitor._score_drift_exact(
-  since timestamptz, until timestamptz, kind text, reference interval
-)
-returns setof monitor.score_shift
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
-as $$
-  select * from monitor._score_drift($1, $2, $3, $4, null);
-$$;
-
-alter function monitor._score_drift_exact(timestamptz, timestamptz, text, interval) owner to insights_reader;
-
-comment on function monitor._score_drift_exact(timestamptz, timestamptz, text, interval) is $$
-@behavior -*
-Returns the result of `monitor.score_drift` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function monitor._score_drift_exact(timestamptz, timestamptz, text, interval)
+grant execute on function monitor._score_drift(timestamptz, timestamptz, text, interval, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the impressions of people, and returns figures about groups only. */
@@ -133,10 +115,10 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege('monitor._score_drift_exact(timestamptz, timestamptz, text, interval)', 'execute') then
+  if has_function_privilege('monitor._score_drift(timestamptz, timestamptz, text, interval, int)', 'execute') then
     return query
     select *
-    from monitor._score_drift_exact(score_drift.since, score_drift.until, score_drift.kind, score_drift.reference);
+    from monitor._score_drift(score_drift.since, score_drift.until, score_drift.kind, score_drift.reference, null);
   else
     return query
     select *

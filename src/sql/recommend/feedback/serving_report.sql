@@ -1,3 +1,4 @@
+/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
 create or replace function recommend._serving_report(
   since timestamptz,
   until timestamptz,
@@ -9,7 +10,10 @@ returns setof recommend.serving_figures
 language plpgsql
 stable
 parallel safe
+security definer
 set search_path to pg_catalog, pg_temp
+set client_min_messages to notice
+set jit to off
 set timezone to 'UTC'
 as $$
 declare
@@ -148,38 +152,16 @@ begin
 end;
 $$;
 
+alter function recommend._serving_report(timestamptz, timestamptz, text, text, int)
+owner to insights_reader;
+
 comment on function recommend._serving_report(timestamptz, timestamptz, text, text, int) is $$
 @behavior -*
-Computes the result of `recommend.serving_report`, with the privileges of the caller.
+Computes the result of `recommend.serving_report`.
 `smallest_group`: figures of groups of counted people (see `analytics.shown`); null: exact figures of all people.
 $$;
 
-grant execute on function recommend._serving_report(timestamptz, timestamptz, text, text, int) to insights_reader;
-
-/* A definer owned by insights_reader: it reads the impressions of people, for those who may read them. */
-create or replace function recommend._serving_report_exact(
-  since timestamptz, until timestamptz, by text, kind text
-)
-returns setof recommend.serving_figures
-language sql
-stable
-parallel safe
-security definer
-set search_path to pg_catalog, pg_temp
-set client_min_messages to notice
-set jit to off
-as $$
-  select * from recommend._serving_report($1, $2, $3, $4, null);
-$$;
-
-alter function recommend._serving_report_exact(timestamptz, timestamptz, text, text) owner to insights_reader;
-
-comment on function recommend._serving_report_exact(timestamptz, timestamptz, text, text) is $$
-@behavior -*
-Returns the result of `recommend.serving_report` with exact figures of all people, for admins and workers.
-$$;
-
-grant execute on function recommend._serving_report_exact(timestamptz, timestamptz, text, text)
+grant execute on function recommend._serving_report(timestamptz, timestamptz, text, text, int)
 to insights_admin, insights_worker;
 
 /* A definer owned by insights_reader: it reads the impressions of people, and returns figures about groups only. */
@@ -223,13 +205,11 @@ set client_min_messages to notice
 as $$
 begin
   -- An invoker: the privileges of the caller decide, and PostgreSQL checks them again in the call.
-  if has_function_privilege(
-    'recommend._serving_report_exact(timestamptz, timestamptz, text, text)', 'execute'
-  ) then
+  if has_function_privilege('recommend._serving_report(timestamptz, timestamptz, text, text, int)', 'execute') then
     return query
     select *
-    from recommend._serving_report_exact(
-      serving_report.since, serving_report.until, serving_report.by, serving_report.kind
+    from recommend._serving_report(
+      serving_report.since, serving_report.until, serving_report.by, serving_report.kind, null
     );
   else
     return query
