@@ -84,15 +84,20 @@ export function defineTask<P>({ name, payload: schema, due, run }: TaskDefinitio
         detail === undefined ? null : JSON.stringify(detail),
       ]);
       const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-      helpers.logger.info(
-        `${name}: ${rows} rows in ${seconds} s${detail === undefined ? "" : ` ${JSON.stringify(detail)}`}`,
-      );
+      helpers.logger.info(`${name}: ${rows} rows in ${seconds} s${beginning(detail)}`);
     } catch (error) {
       // The error of the run is reported, even if it could not be recorded.
       await tools.call("select monitor.fail_run($1, $2)", [runId, loggableLine(error)]).catch(() => {});
       throw new TaskError(error);
     }
   };
+}
+
+/** The details of a run, for a line of the log. All of them are in `monitor.run`. */
+function beginning(detail: unknown): string {
+  if (detail === undefined) return "";
+  const written = JSON.stringify(detail);
+  return written.length > 200 ? ` ${written.slice(0, 200)}…` : ` ${written}`;
 }
 
 export const emptyPayload = z.object({});
