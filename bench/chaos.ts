@@ -42,7 +42,7 @@ import { pairs } from "../test/properties/rollups.ts";
 import { contents } from "../test/support/contents.ts";
 import type { Queries } from "../test/support/database.ts";
 import { openLink } from "../test/support/link.ts";
-import { canStartServer, limitedDirectory, newDirectory, newServer } from "../test/support/postgres.ts";
+import { canMoveClock, canStartServer, limitedDirectory, newDirectory, newServer } from "../test/support/postgres.ts";
 import { withDatabase } from "../test/support/server.ts";
 
 const { values: given, positionals } = parseArgs({
@@ -186,8 +186,9 @@ let isStopped = false;
 let busy = 0;
 
 async function send(messages: object[]): Promise<void> {
-  const body = JSON.stringify({ batch: messages });
   for (let attempt = 0; ; attempt += 1) {
+    // By the time of sending, the times of messages are corrected when the clock of the server is another one.
+    const body = JSON.stringify({ batch: messages, sentAt: new Date().toISOString() });
     try {
       const answer = await fetch(`http://127.0.0.1:${services.api.port}/v1/batch`, {
         method: "POST",
@@ -196,6 +197,8 @@ async function send(messages: object[]): Promise<void> {
         signal: AbortSignal.timeout(20_000),
       });
       if (answer.status === 200) {
+        const { errors = [] } = (await answer.json()) as { errors?: object[] };
+        if (errors.length > 0) problem(`valid messages were rejected: ${JSON.stringify(errors[0])}`);
         done.requests += 1;
         if (attempt > 0) done.repeated += 1;
         return;
@@ -402,11 +405,14 @@ async function terminateAll(): Promise<void> {
   );
 }
 
+/** Seconds that the clock of PostgreSQL is ahead. */
+let serverClock = 0;
+
 async function startAgain(): Promise<void> {
   await wait(200);
   for (let attempt = 1; ; attempt += 1) {
     try {
-      server.start();
+      server.start(serverClock);
       return;
     } catch (error) {
       if (attempt === 20) throw error;
@@ -470,6 +476,17 @@ const faults: Record<string, Fault> = {
     signal(pid("worker"), "SIGKILL");
   },
 };
+if (canMoveClock) {
+  // It jumps back at the end: what an import brings is otherwise in the future, and refused.
+  faults["the clock of PostgreSQL jumps"] = async (duration, choice) => {
+    for (const clock of [[86_400, -86_400, 3_600, -3_600][choice % 4] ?? 0, 0]) {
+      serverClock = clock;
+      server.stop("fast");
+      await startAgain();
+      await wait(duration);
+    }
+  };
+}
 if (volume !== undefined) {
   faults["the disk is full"] = async (duration, choice) => {
     const ballast = join(volume.outside, "ballast");

@@ -42,11 +42,28 @@ export const canStartServer = programs !== undefined;
 /** The path outside of the file system of the server of one inside of it. */
 const outside = (path: string): string => `${programs?.root ?? ""}${path}`;
 
-/** Runs a program of PostgreSQL, as the user postgres if this one is the superuser, who may not. */
-export function runProgram(command: string): void {
+/** Debian's libfaketime, which moves the clock of the processes that load it. */
+const movedClock = ["x86_64", "aarch64"]
+  .map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`)
+  .find((file) => existsSync(`${programs?.root}${file}`));
+
+/** Whether servers can be started with another clock. */
+export const canMoveClock = movedClock !== undefined;
+
+/**
+ * Runs a program of PostgreSQL, as the user postgres if this one is the superuser, who may not. `clock`: seconds that its
+ * clock is ahead.
+ */
+export function runProgram(command: string, clock = 0): void {
   if (programs === undefined) throw new Error("there is no PostgreSQL on this machine");
   const { root, directory } = programs;
-  const full = `${directory}/${command}`;
+  if (clock !== 0 && movedClock === undefined) throw new Error("there is no libfaketime on this machine");
+  // Waits are those of the machine: only the time of day moves.
+  const environment =
+    clock === 0
+      ? ""
+      : `env LD_PRELOAD=${movedClock} FAKETIME=${clock > 0 ? "+" : ""}${clock} FAKETIME_DONT_FAKE_MONOTONIC=1 `;
+  const full = `${environment}${directory}/${command}`;
   const [program, ...args] = isSuperuser
     ? [...(root === "" ? [] : ["chroot", root]), "su", "postgres", "-c", full]
     : ["sh", "-c", full];
@@ -76,7 +93,8 @@ export interface Server {
   /** One statement in a session of its own, as superuser. */
   rows<T extends object = Record<string, unknown>>(sql: string, values?: unknown[], database?: string): Promise<T[]>;
   configure(lines: string): void;
-  start(): void;
+  /** `clock`: seconds that its clock is ahead (see `canMoveClock`). */
+  start(clock?: number): void;
   stop(mode?: "fast" | "immediate"): void;
   /** Ends all its processes with SIGKILL. */
   kill(): void;
@@ -100,7 +118,7 @@ export function serverOf(port: number, data: string): Server {
       return await withClient(target, async (client) => (await client.query(sql, values)).rows as T[]);
     },
     configure: (lines) => appendFileSync(outside(`${data}/postgresql.conf`), lines),
-    start: () => runProgram(`pg_ctl start --pgdata=${data} --log=${data}/log --wait --silent`),
+    start: (clock) => runProgram(`pg_ctl start --pgdata=${data} --log=${data}/log --wait --silent`, clock),
     stop,
     kill() {
       const postmaster = Number(readFileSync(lock, "utf8").split("\n")[0]);
