@@ -18,7 +18,7 @@ begin
   v_new := array(
     select computed
     from experiment._event_values(
-      array(select exposure from experiment.exposure where exposure.person_id = any (_store_event_values.people))
+      array(select stored from experiment._stored_exposures(_store_event_values.people) as stored)
     ) as computed
   );
 
