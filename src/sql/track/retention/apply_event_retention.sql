@@ -21,12 +21,11 @@ declare
 begin
   execute format('lock table track.%I in exclusive mode', _remove_month.name);
   execute format(
-    'select exists (
-      select
-      from track.%I as event
-      where event.person_id = any ($1)
-        or $2 and event.received_at >= $3
-    )',
+    'select true
+    from track.%I as event
+    where event.person_id = any ($1)
+      or $2 and event.received_at >= $3
+    limit 1',
     _remove_month.name
   )
   into v_stays
