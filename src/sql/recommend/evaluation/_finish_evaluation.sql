@@ -16,6 +16,7 @@ declare
   v_smallest_group constant int := (select smallest_group from analytics.setting);
   v_segment text;
   v_people bigint[];
+  v_gains vector[];
 begin
   foreach v_segment in array array[''] || (evaluation).segments loop
     v_people := array(
@@ -28,19 +29,16 @@ begin
     );
     continue when cardinality(v_people) < case when v_segment = '' then 1 else v_smallest_group end;
 
+    v_gains := array(
+      select person.gains::vector
+      from recommend.evaluation_person as person
+      where person.evaluation_id = v_id
+        and person.person_id = any (v_people)
+      order by person.person_id
+    );
     create temporary table resampled on commit drop as
     select sample.resample, mean.place::int, mean.value::float8
-    from recommend._resampled_means(
-      array(
-        select person.gains::vector
-        from recommend.evaluation_person as person
-        where person.evaluation_id = v_id
-          and person.person_id = any (v_people)
-        order by person.person_id
-      ),
-      (evaluation).resamples,
-      (evaluation).seed
-    ) as sample
+    from recommend._resampled_means(v_gains, (evaluation).resamples, (evaluation).seed) as sample
     cross join unnest(sample.means) with ordinality as mean (value, place);
 
     create temporary table gain on commit drop as
