@@ -167,6 +167,61 @@ async function prepareWorkers(client: pg.ClientBase, nodes: Worker[], say: (line
   }
 }
 
+/** Hashes of the functions of the rooms by their signatures, whatever the search_path. */
+const definitions = `
+  select coalesce(pg_catalog.json_object_agg(
+    pg_catalog.format('%s.%s(%s)', namespace.nspname, function.proname, (
+      select pg_catalog.string_agg(type.typname, ', ' order by argument.place)
+      from pg_catalog.unnest(function.proargtypes) with ordinality as argument (type, place)
+      join pg_catalog.pg_type as type on type.oid = argument.type
+    )),
+    pg_catalog.md5(pg_catalog.concat_ws('|', function.prosrc, function.provolatile, function.proisstrict, function.proconfig,
+      -- A body that was printed and parsed again has names of output columns that it did not have before.
+      pg_catalog.regexp_replace(pg_catalog.pg_get_function_sqlbody(function.oid), ' AS "?[a-z0-9_]+"?|\\s', '', 'g')))
+  ), '{}')
+  from pg_catalog.pg_proc as function
+  join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
+  where function.prokind = 'f'
+    and namespace.nspname in ('common', 'ml', 'privacy', 'track', 'experiment', 'analytics', 'recommend', 'monitor')`;
+
+/** Functions that the workers execute, and that are missing there or have another definition, by the worker. */
+async function changedFunctions(client: pg.ClientBase): Promise<Map<string, string[]>> {
+  const { rows: own } = await client.query<{ here: Record<string, string> }>(
+    `select (${definitions} and function.oid in (
+       select objid from pg_catalog.pg_dist_object where classid = 'pg_catalog.pg_proc'::regclass
+     )) as here`,
+  );
+  const { rows } = await client.query<{ name: string; success: boolean; result: string }>(
+    `select format('%s:%s', nodename, nodeport) as name, success, result
+     from run_command_on_workers($1) order by nodename, nodeport`,
+    [definitions],
+  );
+  const changed = new Map<string, string[]>();
+  for (const { name, success, result } of rows) {
+    if (!success) continue;
+    const there = JSON.parse(result) as Record<string, string>;
+    const names = Object.entries(own[0]?.here ?? {}).flatMap(([signature, hash]) =>
+      there[signature] === hash ? [] : [signature],
+    );
+    if (names.length > 0) changed.set(name, names);
+  }
+  return changed;
+}
+
+export interface ClusterState {
+  /** False on a worker. */
+  coordinator: boolean;
+  /** Number of tables of `track.distribution` that are distributed. */
+  distributed: number;
+  workers: string[];
+  /** Workers that cannot be reached, with the error. */
+  away: string[];
+  /** Steps that are left, as `action relation`. */
+  steps: string[];
+  /** Functions that differ on a worker. */
+  changed: ReadonlyMap<string, readonly string[]>;
+}
+
 export interface DistributeOptions {
   undo?: boolean;
   say?(line: string): void;
@@ -229,6 +284,49 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       say(`${step.action}: ${step.relation}${step.detail === null ? "" : ` (${step.detail})`}, ${seconds} s`);
     }
+    if (!undo) {
+      const changed = new Set([...(await changedFunctions(client)).values()].flat());
+      for (const signature of changed) {
+        const { rows: found } = await client.query<{ statement: string }>(
+          `select format('set citus.enable_ddl_propagation to off; set check_function_bodies to off; %s; alter function %s owner to %s',
+             pg_get_functiondef(oid), oid::regprocedure, proowner::regrole) as statement
+           from pg_catalog.pg_proc where oid = $1::regprocedure`,
+          [signature],
+        );
+        await onWorkers(client, found[0]?.statement ?? "", `copying ${signature}`);
+        done += 1;
+        say(`copy again: ${signature}`);
+      }
+    }
     return done;
   });
+}
+
+/** What `insights doctor` reports of a cluster; null where the database is not on one. */
+export async function examineCluster(client: pg.ClientBase): Promise<ClusterState | null> {
+  if (!(await hasCitus(client))) return null;
+  const { rows: own } = await client.query<{ coordinator: boolean }>(
+    "select groupid = 0 as coordinator from pg_catalog.pg_dist_local_group",
+  );
+  const coordinator = own[0]?.coordinator === true;
+  const { rows } = await client.query<{ distributed: number }>(
+    coordinator
+      ? `select count(*)::int as distributed from pg_catalog.pg_dist_partition
+         where logicalrelid in (
+           select to_regclass(format('%I.%I', schema_name, table_name)) from track.distribution
+         )`
+      : "select 0 as distributed",
+  );
+  const nodes = coordinator ? await workers(client) : [];
+  const reached = nodes.filter(({ state }) => state !== null);
+  return {
+    coordinator,
+    distributed: rows[0]?.distributed ?? 0,
+    workers: nodes.map(({ name }) => name),
+    away: nodes.flatMap(({ name, error }) => (error === null ? [] : [`${name}: ${error}`])),
+    steps: coordinator
+      ? (await distributionSteps(client, false)).map(({ action, relation }) => `${action} ${relation}`)
+      : [],
+    changed: reached.length > 0 ? await changedFunctions(client) : new Map(),
+  };
 }
