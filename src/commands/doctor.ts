@@ -395,6 +395,13 @@ const checks: Record<string, Check> = {
         fix: "Run: insights distribute",
       };
     }
+    if (state.closed.length > 0) {
+      return {
+        status: "failure",
+        text: `the roles of statements may not log in on ${state.closed.join(", ")}`,
+        fix: "Run: insights distribute",
+      };
+    }
     if (state.changed.size > 0) {
       const changed = [...state.changed].map(([name, functions]) => `${name}: ${functions.slice(0, 10).join(", ")}`);
       return {

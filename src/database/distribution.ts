@@ -68,7 +68,7 @@ async function workers(client: pg.ClientBase): Promise<Worker[]> {
 }
 
 /** Refuses a cluster on which a step would fail, before anything is changed. */
-async function checkCluster(client: pg.ClientBase): Promise<Worker[]> {
+async function checkCluster(client: pg.ClientBase): Promise<void> {
   if (!(await hasCitus(client))) {
     throw new InsightsError("this database does not have the extension citus", {
       hint:
@@ -104,7 +104,6 @@ async function checkCluster(client: pg.ClientBase): Promise<Worker[]> {
       });
     }
   }
-  return nodes;
 }
 
 /** Objects of an application on a table of the list that Citus refuses. */
@@ -161,7 +160,12 @@ async function prepareWorkers(client: pg.ClientBase, nodes: Worker[], say: (line
   const missing = rolesOfStatements.filter((role) => nodes.some(({ state }) => !state?.roles.includes(role)));
   if (missing.length > 0) {
     for (const role of missing) {
-      await onWorkers(client, `alter role ${role} login`, `letting ${role} log in`);
+      // Each worker by itself: Citus would repeat it on the others, which do the same.
+      await onWorkers(
+        client,
+        `set citus.enable_ddl_propagation to off; alter role ${role} login`,
+        `letting ${role} log in`,
+      );
     }
     say(`roles that may log in on the workers: ${missing.join(", ")}`);
   }
@@ -216,6 +220,8 @@ export interface ClusterState {
   workers: string[];
   /** Workers that cannot be reached, with the error. */
   away: string[];
+  /** Workers on which a role of statements may not log in. */
+  closed: string[];
   /** Steps that are left, as `action relation`. */
   steps: string[];
   /** Functions that differ on a worker. */
@@ -243,11 +249,8 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
         hint: "Wait until it has ended (select pid, query from pg_stat_activity), then run this again.",
       });
     }
-    const nodes = await checkCluster(client);
-    if (!undo) {
-      await checkTables(client);
-      await prepareWorkers(client, nodes, say);
-    }
+    await checkCluster(client);
+    if (!undo) await checkTables(client);
     // So that `set local` applies on the workers, too.
     await client.query("set citus.propagate_set_commands to 'local'");
     let done = 0;
@@ -285,6 +288,8 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
       say(`${step.action}: ${step.relation}${step.detail === null ? "" : ` (${step.detail})`}, ${seconds} s`);
     }
     if (!undo) {
+      // After the steps: the first of them copies the roles of the coordinator, which may not log in.
+      await prepareWorkers(client, await workers(client), say);
       const changed = new Set([...(await changedFunctions(client)).values()].flat());
       for (const signature of changed) {
         const { rows: found } = await client.query<{ statement: string }>(
@@ -323,6 +328,9 @@ export async function examineCluster(client: pg.ClientBase): Promise<ClusterStat
     coordinator,
     distributed: rows[0]?.distributed ?? 0,
     workers: nodes.map(({ name }) => name),
+    closed: reached.flatMap(({ name, state }) =>
+      rolesOfStatements.every((role) => state?.roles.includes(role)) ? [] : [name],
+    ),
     away: nodes.flatMap(({ name, error }) => (error === null ? [] : [`${name}: ${error}`])),
     steps: coordinator
       ? (await distributionSteps(client, false)).map(({ action, relation }) => `${action} ${relation}`)
