@@ -12,7 +12,7 @@ const loggedReads =
 
 /** They are about this server, or about the moment. */
 const ofTheServer =
-  /^(monitor\.|track\.distribution_steps|recommend\.serving_times|experiment\.(decision|features|definition|history)|privacy\.export_person)/;
+  /^(monitor\.|track\.distribution_steps|recommend\.serving_times|experiment\.(decision|features|definition|history|report)|privacy\.(export_person|verify_ledger))/;
 
 export interface Subject {
   person: string;
