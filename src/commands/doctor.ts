@@ -395,10 +395,10 @@ const checks: Record<string, Check> = {
         fix: "Run: insights distribute",
       };
     }
-    if (state.closed.length > 0) {
+    if (state.unprepared.length > 0) {
       return {
         status: "failure",
-        text: `the roles of statements may not log in on ${state.closed.join(", ")}`,
+        text: `the roles of statements may not log in, or the settings of times differ, on ${state.unprepared.join(", ")}`,
         fix: "Run: insights distribute",
       };
     }

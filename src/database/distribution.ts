@@ -13,6 +13,14 @@ const rolesOfStatements = ["owner", "reader", "visitor", "learner", "instructor"
   (name) => `insights_${name}`,
 );
 
+/** With which a worker makes text of times, as the functions do that pin them. */
+const workerSettings = [
+  ["TimeZone", "UTC"],
+  ["DateStyle", "ISO, MDY"],
+  ["IntervalStyle", "postgres"],
+  ["extra_float_digits", "1"],
+] as const;
+
 /** Whether this database is the coordinator, or a worker, of a cluster of Citus. */
 async function hasCitus(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ present: boolean }>(
@@ -42,6 +50,7 @@ interface Worker {
     availableVector: string | null;
     server: number;
     roles: string[];
+    settings: string[];
   } | null;
   error: string | null;
 }
@@ -52,6 +61,10 @@ async function workers(client: pg.ClientBase): Promise<Worker[]> {
       'vector', (select extversion from pg_catalog.pg_extension where extname = 'vector'),
       'availableVector', (select default_version from pg_catalog.pg_available_extensions where name = 'vector'),
       'server', pg_catalog.current_setting('server_version_num')::int / 10000,
+      'settings', (select coalesce((select pg_catalog.to_json(setconfig) from pg_catalog.pg_db_role_setting
+        where setrole = 0 and setdatabase = (
+          select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()
+        )), '[]')),
       'roles', (select coalesce(pg_catalog.json_agg(rolname), '[]') from pg_catalog.pg_roles
         where rolcanlogin and rolname = any ('{${rolesOfStatements.join(",")}}'))
     )`;
@@ -155,6 +168,11 @@ async function onWorkers(client: pg.ClientBase, statement: string, what: string)
   });
 }
 
+const hasSettings = ({ state }: Worker): boolean => {
+  const known = state?.settings.map((setting) => setting.toLowerCase());
+  return workerSettings.every(([name, value]) => known?.includes(`${name}=${value}`.toLowerCase()));
+};
+
 /** Roles that may log in: a statement runs on a worker as the role that it has here. Citus itself copies roles and pgvector. */
 async function prepareWorkers(client: pg.ClientBase, nodes: Worker[], say: (line: string) => void): Promise<void> {
   const missing = rolesOfStatements.filter((role) => nodes.some(({ state }) => !state?.roles.includes(role)));
@@ -168,6 +186,18 @@ async function prepareWorkers(client: pg.ClientBase, nodes: Worker[], say: (line
       );
     }
     say(`roles that may log in on the workers: ${missing.join(", ")}`);
+  }
+  // What a function sets is not known to the workers.
+  if (!nodes.every(hasSettings)) {
+    const { rows } = await client.query<{ name: string }>("select quote_ident(current_database()) as name");
+    for (const [name, value] of workerSettings) {
+      await onWorkers(
+        client,
+        `set citus.enable_ddl_propagation to off; alter database ${rows[0]?.name} set ${name} to ${value}`,
+        `setting ${name}`,
+      );
+    }
+    say(`settings of the workers: ${workerSettings.map(([name, value]) => `${name} = ${value}`).join(", ")}`);
   }
 }
 
@@ -220,8 +250,8 @@ export interface ClusterState {
   workers: string[];
   /** Workers that cannot be reached, with the error. */
   away: string[];
-  /** Workers on which a role of statements may not log in. */
-  closed: string[];
+  /** Workers on which a role of statements may not log in, or that have other settings of times. */
+  unprepared: string[];
   /** Steps that are left, as `action relation`. */
   steps: string[];
   /** Functions that differ on a worker. */
@@ -328,8 +358,8 @@ export async function examineCluster(client: pg.ClientBase): Promise<ClusterStat
     coordinator,
     distributed: rows[0]?.distributed ?? 0,
     workers: nodes.map(({ name }) => name),
-    closed: reached.flatMap(({ name, state }) =>
-      rolesOfStatements.every((role) => state?.roles.includes(role)) ? [] : [name],
+    unprepared: reached.flatMap((node) =>
+      hasSettings(node) && rolesOfStatements.every((role) => node.state?.roles.includes(role)) ? [] : [node.name],
     ),
     away: nodes.flatMap(({ name, error }) => (error === null ? [] : [`${name}: ${error}`])),
     steps: coordinator

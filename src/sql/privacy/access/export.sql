@@ -31,7 +31,9 @@ begin
     )
     from privacy.consent
     left join (
-      select consent_text.purpose, consent_text.version, jsonb_object_agg(consent_text.language, consent_text.body) as texts
+      select
+        consent_text.purpose, consent_text.version,
+        jsonb_object_agg(consent_text.language, consent_text.body) as texts
       from privacy.consent_text
       group by consent_text.purpose, consent_text.version
     ) as shown on shown.purpose = consent.purpose and shown.version = consent.document_version

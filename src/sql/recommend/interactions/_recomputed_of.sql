@@ -60,7 +60,8 @@ begin
   ),
 
   dismissed as materialized (
-    select dismissed_topic.topic, dismissed_topic.dismissed_at, dismissed_topic.withdrawn_at, dismissed_topic.identity_id
+    select
+      dismissed_topic.topic, dismissed_topic.dismissed_at, dismissed_topic.withdrawn_at, dismissed_topic.identity_id
     from recommend.dismissed_topic
     where dismissed_topic.person_id = _recomputed_of.person_id
       and _recomputed_of.since = '-infinity'

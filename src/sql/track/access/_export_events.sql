@@ -34,7 +34,20 @@ begin
     where event.person_id = subject.person_id
   );
   return next privacy.exported_rows('track.event', v_rows);
+  -- Durations as text of this session: a worker of a cluster has other settings.
   v_rows := (
+    with session as materialized (
+      select own.*
+      from track.session as own
+      where own.person_id = subject.person_id
+    ),
+
+    page_view as materialized (
+      select own.*
+      from track.page_view as own
+      where own.person_id = subject.person_id
+    )
+
     select jsonb_agg(
       jsonb_build_object(
         'session_id', session.session_id,
@@ -50,7 +63,7 @@ begin
       )
       order by session.started_at, session.session_id
     )
-    from track.session
+    from session
     left join track.item as entry_item on entry_item.item_id = session.entry_item_id
     left join track.item as exit_item on exit_item.item_id = session.exit_item_id
     left join (
@@ -71,12 +84,10 @@ begin
           )
           order by page_view.view_number
         ) as views
-      from track.page_view
+      from page_view
       left join track.item using (item_id)
-      where page_view.person_id = subject.person_id
       group by page_view.session_id
     ) as viewed using (session_id)
-    where session.person_id = subject.person_id
   );
   return next privacy.exported_rows('track.session', v_rows);
   v_rows := (
