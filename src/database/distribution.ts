@@ -187,7 +187,7 @@ async function prepareWorkers(client: pg.ClientBase, nodes: Worker[], say: (line
     }
     say(`roles that may log in on the workers: ${missing.join(", ")}`);
   }
-  // What a function sets is not known to the workers.
+  // Settings of a function apply on the coordinator only.
   if (!nodes.every(hasSettings)) {
     const { rows } = await client.query<{ name: string }>("select quote_ident(current_database()) as name");
     for (const [name, value] of workerSettings) {
@@ -337,7 +337,7 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
   });
 }
 
-/** What `insights doctor` reports of a cluster; null where the database is not on one. */
+/** The state of the cluster for `insights doctor`; null where the database is not on one. */
 export async function examineCluster(client: pg.ClientBase): Promise<ClusterState | null> {
   if (!(await hasCitus(client))) return null;
   const { rows: own } = await client.query<{ coordinator: boolean }>(

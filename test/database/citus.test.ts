@@ -126,7 +126,7 @@ const laterCalls = [
   ["allow lists", "select track.allow_traits('{plan}')"],
   ["allow lists", "select track.apply_allow_lists()"],
   ["allow lists", "select count(*)::int from track.refresh()"],
-  ["names", "select track.rename_event('Task Started', 'Task Begun')"],
+  ["names", "select track.rename_event('Task Started', 'Task Opened')"],
   ["names", "select count(*)::int from track.refresh()"],
   ["rights", `select (privacy.object(${user(7)})) is null`],
   ["rights", `select (privacy.rectify(${user(7)}, '{"traits": {"plan": "other"}}')) is null`],
@@ -255,7 +255,7 @@ describe.runIf(isCluster)("on a cluster of Citus", () => {
     ]) {
       await compare(sql);
     }
-    await compareTables(["stored", "stored_at"]);
+    await compareTables(["stored", "stored_at", "export_id"]);
   });
 
   test("a population of learners", async () => {

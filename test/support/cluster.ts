@@ -29,7 +29,7 @@ export async function startCluster(): Promise<Cluster> {
           "shared_preload_libraries = 'citus'",
           "citus.node_conninfo = 'sslmode=disable'",
           "citus.enable_statistics_collection = off",
-          // What was prepared on a worker that ended is decided soon after it is back.
+          // A worker that ended decides its prepared transactions soon after it is back.
           "citus.recover_2pc_interval = '500ms'",
           "wal_level = logical",
           "max_prepared_transactions = 100",
