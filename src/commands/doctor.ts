@@ -4,6 +4,7 @@ import { Command } from "commander";
 import pg from "pg";
 import { type Config, readConfig } from "../config.ts";
 import { type Database, openDatabase, withClient } from "../database/connect.ts";
+import { examineCluster } from "../database/distribution.ts";
 import { findMissingParts } from "../database/indexes.ts";
 import { queueSchema } from "../database/logins.ts";
 import { checkServer, checkVector } from "../database/migrate.ts";
@@ -360,6 +361,56 @@ const checks: Record<string, Check> = {
       [primary.position, standby.position],
     );
     return ok(`answers the queries of the API while it is at most ${standbyLag} s behind; now ${bytes} bytes`);
+  },
+
+  async cluster({ client }) {
+    const state = await examineCluster(client);
+    if (state === null) return ok("none: one server has all tables");
+    if (!state.coordinator) {
+      return {
+        status: "failure",
+        text: "this database is on a worker of a cluster of Citus",
+        fix: "Set DATABASE_URL to the coordinator",
+      };
+    }
+    if (state.away.length > 0) {
+      return {
+        status: "failure",
+        text: `of ${state.workers.length} workers, ${state.away.length} cannot be reached: ${state.away.join("; ")}`,
+        fix: "Start them: until then events are refused, and the refresh waits",
+      };
+    }
+    if (state.distributed === 0) {
+      return {
+        status: "warning",
+        text: "this database has the extension citus, and no table is distributed",
+        fix: "Run: insights distribute",
+      };
+    }
+    if (state.steps.length > 0) {
+      const steps = state.steps.slice(0, 10).join(", ") + (state.steps.length > 10 ? ", …" : "");
+      return {
+        status: "warning",
+        text: `${state.steps.length} steps are left: ${steps}`,
+        fix: "Run: insights distribute",
+      };
+    }
+    if (state.unprepared.length > 0) {
+      return {
+        status: "failure",
+        text: `the roles of statements may not log in, or the settings of times differ, on ${state.unprepared.join(", ")}`,
+        fix: "Run: insights distribute",
+      };
+    }
+    if (state.changed.size > 0) {
+      const changed = [...state.changed].map(([name, functions]) => `${name}: ${functions.slice(0, 10).join(", ")}`);
+      return {
+        status: "warning",
+        text: `functions differ on a worker (${changed.join("; ")})`,
+        fix: "Run: insights distribute",
+      };
+    }
+    return ok(`${state.distributed} tables are distributed over ${state.workers.length} workers`);
   },
 
   async runs(context) {

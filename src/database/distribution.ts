@@ -13,6 +13,14 @@ const rolesOfStatements = ["owner", "reader", "visitor", "learner", "instructor"
   (name) => `insights_${name}`,
 );
 
+/** With which a worker makes text of times, as the functions do that pin them. */
+const workerSettings = [
+  ["TimeZone", "UTC"],
+  ["DateStyle", "ISO, MDY"],
+  ["IntervalStyle", "postgres"],
+  ["extra_float_digits", "1"],
+] as const;
+
 /** Whether this database is the coordinator, or a worker, of a cluster of Citus. */
 async function hasCitus(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ present: boolean }>(
@@ -42,6 +50,7 @@ interface Worker {
     availableVector: string | null;
     server: number;
     roles: string[];
+    settings: string[];
   } | null;
   error: string | null;
 }
@@ -52,6 +61,10 @@ async function workers(client: pg.ClientBase): Promise<Worker[]> {
       'vector', (select extversion from pg_catalog.pg_extension where extname = 'vector'),
       'availableVector', (select default_version from pg_catalog.pg_available_extensions where name = 'vector'),
       'server', pg_catalog.current_setting('server_version_num')::int / 10000,
+      'settings', (select coalesce((select pg_catalog.to_json(setconfig) from pg_catalog.pg_db_role_setting
+        where setrole = 0 and setdatabase = (
+          select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()
+        )), '[]')),
       'roles', (select coalesce(pg_catalog.json_agg(rolname), '[]') from pg_catalog.pg_roles
         where rolcanlogin and rolname = any ('{${rolesOfStatements.join(",")}}'))
     )`;
@@ -68,7 +81,7 @@ async function workers(client: pg.ClientBase): Promise<Worker[]> {
 }
 
 /** Refuses a cluster on which a step would fail, before anything is changed. */
-async function checkCluster(client: pg.ClientBase): Promise<Worker[]> {
+async function checkCluster(client: pg.ClientBase): Promise<void> {
   if (!(await hasCitus(client))) {
     throw new InsightsError("this database does not have the extension citus", {
       hint:
@@ -104,7 +117,6 @@ async function checkCluster(client: pg.ClientBase): Promise<Worker[]> {
       });
     }
   }
-  return nodes;
 }
 
 /** Objects of an application on a table of the list that Citus refuses. */
@@ -156,15 +168,94 @@ async function onWorkers(client: pg.ClientBase, statement: string, what: string)
   });
 }
 
+const hasSettings = ({ state }: Worker): boolean => {
+  const known = state?.settings.map((setting) => setting.toLowerCase());
+  return workerSettings.every(([name, value]) => known?.includes(`${name}=${value}`.toLowerCase()));
+};
+
 /** Roles that may log in: a statement runs on a worker as the role that it has here. Citus itself copies roles and pgvector. */
 async function prepareWorkers(client: pg.ClientBase, nodes: Worker[], say: (line: string) => void): Promise<void> {
   const missing = rolesOfStatements.filter((role) => nodes.some(({ state }) => !state?.roles.includes(role)));
   if (missing.length > 0) {
     for (const role of missing) {
-      await onWorkers(client, `alter role ${role} login`, `letting ${role} log in`);
+      // Each worker by itself: Citus would repeat it on the others, which do the same.
+      await onWorkers(
+        client,
+        `set citus.enable_ddl_propagation to off; alter role ${role} login`,
+        `letting ${role} log in`,
+      );
     }
     say(`roles that may log in on the workers: ${missing.join(", ")}`);
   }
+  // Settings of a function apply on the coordinator only.
+  if (!nodes.every(hasSettings)) {
+    const { rows } = await client.query<{ name: string }>("select quote_ident(current_database()) as name");
+    for (const [name, value] of workerSettings) {
+      await onWorkers(
+        client,
+        `set citus.enable_ddl_propagation to off; alter database ${rows[0]?.name} set ${name} to ${value}`,
+        `setting ${name}`,
+      );
+    }
+    say(`settings of the workers: ${workerSettings.map(([name, value]) => `${name} = ${value}`).join(", ")}`);
+  }
+}
+
+/** Hashes of the functions of the rooms by their signatures, whatever the search_path. */
+const definitions = `
+  select coalesce(pg_catalog.json_object_agg(
+    pg_catalog.format('%s.%s(%s)', namespace.nspname, function.proname, (
+      select pg_catalog.string_agg(type.typname, ', ' order by argument.place)
+      from pg_catalog.unnest(function.proargtypes) with ordinality as argument (type, place)
+      join pg_catalog.pg_type as type on type.oid = argument.type
+    )),
+    pg_catalog.md5(pg_catalog.concat_ws('|', function.prosrc, function.provolatile, function.proisstrict, function.proconfig,
+      -- A body that was printed and parsed again has names of output columns that it did not have before.
+      pg_catalog.regexp_replace(pg_catalog.pg_get_function_sqlbody(function.oid), ' AS "?[a-z0-9_]+"?|\\s', '', 'g')))
+  ), '{}')
+  from pg_catalog.pg_proc as function
+  join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
+  where function.prokind = 'f'
+    and namespace.nspname in ('common', 'ml', 'privacy', 'track', 'experiment', 'analytics', 'recommend', 'monitor')`;
+
+/** Functions that the workers execute, and that are missing there or have another definition, by the worker. */
+async function changedFunctions(client: pg.ClientBase): Promise<Map<string, string[]>> {
+  const { rows: own } = await client.query<{ here: Record<string, string> }>(
+    `select (${definitions} and function.oid in (
+       select objid from pg_catalog.pg_dist_object where classid = 'pg_catalog.pg_proc'::regclass
+     )) as here`,
+  );
+  const { rows } = await client.query<{ name: string; success: boolean; result: string }>(
+    `select format('%s:%s', nodename, nodeport) as name, success, result
+     from run_command_on_workers($1) order by nodename, nodeport`,
+    [definitions],
+  );
+  const changed = new Map<string, string[]>();
+  for (const { name, success, result } of rows) {
+    if (!success) continue;
+    const there = JSON.parse(result) as Record<string, string>;
+    const names = Object.entries(own[0]?.here ?? {}).flatMap(([signature, hash]) =>
+      there[signature] === hash ? [] : [signature],
+    );
+    if (names.length > 0) changed.set(name, names);
+  }
+  return changed;
+}
+
+export interface ClusterState {
+  /** False on a worker. */
+  coordinator: boolean;
+  /** Number of tables of `track.distribution` that are distributed. */
+  distributed: number;
+  workers: string[];
+  /** Workers that cannot be reached, with the error. */
+  away: string[];
+  /** Workers on which a role of statements may not log in, or that have other settings of times. */
+  unprepared: string[];
+  /** Steps that are left, as `action relation`. */
+  steps: string[];
+  /** Functions that differ on a worker. */
+  changed: ReadonlyMap<string, readonly string[]>;
 }
 
 export interface DistributeOptions {
@@ -188,11 +279,8 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
         hint: "Wait until it has ended (select pid, query from pg_stat_activity), then run this again.",
       });
     }
-    const nodes = await checkCluster(client);
-    if (!undo) {
-      await checkTables(client);
-      await prepareWorkers(client, nodes, say);
-    }
+    await checkCluster(client);
+    if (!undo) await checkTables(client);
     // So that `set local` applies on the workers, too.
     await client.query("set citus.propagate_set_commands to 'local'");
     let done = 0;
@@ -229,6 +317,54 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       say(`${step.action}: ${step.relation}${step.detail === null ? "" : ` (${step.detail})`}, ${seconds} s`);
     }
+    if (!undo) {
+      // After the steps: the first of them copies the roles of the coordinator, which may not log in.
+      await prepareWorkers(client, await workers(client), say);
+      const changed = new Set([...(await changedFunctions(client)).values()].flat());
+      for (const signature of changed) {
+        const { rows: found } = await client.query<{ statement: string }>(
+          `select format('set citus.enable_ddl_propagation to off; set check_function_bodies to off; %s; alter function %s owner to %s',
+             pg_get_functiondef(oid), oid::regprocedure, proowner::regrole) as statement
+           from pg_catalog.pg_proc where oid = $1::regprocedure`,
+          [signature],
+        );
+        await onWorkers(client, found[0]?.statement ?? "", `copying ${signature}`);
+        done += 1;
+        say(`copy again: ${signature}`);
+      }
+    }
     return done;
   });
+}
+
+/** The state of the cluster for `insights doctor`; null where the database is not on one. */
+export async function examineCluster(client: pg.ClientBase): Promise<ClusterState | null> {
+  if (!(await hasCitus(client))) return null;
+  const { rows: own } = await client.query<{ coordinator: boolean }>(
+    "select groupid = 0 as coordinator from pg_catalog.pg_dist_local_group",
+  );
+  const coordinator = own[0]?.coordinator === true;
+  const { rows } = await client.query<{ distributed: number }>(
+    coordinator
+      ? `select count(*)::int as distributed from pg_catalog.pg_dist_partition
+         where logicalrelid in (
+           select to_regclass(format('%I.%I', schema_name, table_name)) from track.distribution
+         )`
+      : "select 0 as distributed",
+  );
+  const nodes = coordinator ? await workers(client) : [];
+  const reached = nodes.filter(({ state }) => state !== null);
+  return {
+    coordinator,
+    distributed: rows[0]?.distributed ?? 0,
+    workers: nodes.map(({ name }) => name),
+    unprepared: reached.flatMap((node) =>
+      hasSettings(node) && rolesOfStatements.every((role) => node.state?.roles.includes(role)) ? [] : [node.name],
+    ),
+    away: nodes.flatMap(({ name, error }) => (error === null ? [] : [`${name}: ${error}`])),
+    steps: coordinator
+      ? (await distributionSteps(client, false)).map(({ action, relation }) => `${action} ${relation}`)
+      : [],
+    changed: reached.length > 0 ? await changedFunctions(client) : new Map(),
+  };
 }

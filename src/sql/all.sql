@@ -982,6 +982,7 @@
 --!include experiment/exposure/_step_figures.sql
 --!include experiment/exposure/_outcomes.sql
 --!include experiment/exposure/_exposures_of.sql
+--!include experiment/exposure/_stored_exposures.sql
 --!include experiment/exposure/_event_values.sql
 --!include experiment/exposure/_store_event_values.sql
 --!include experiment/exposure/_refused_people.sql

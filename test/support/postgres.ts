@@ -39,6 +39,13 @@ const programs = findPrograms();
 /** Whether this machine has the programs of PostgreSQL and pgvector. */
 export const canStartServer = programs !== undefined;
 
+/** Whether the programs of this machine have an extension. */
+export function hasExtension(name: string): boolean {
+  if (programs === undefined) return false;
+  const version = programs.directory.split("/").at(-2);
+  return existsSync(join(programs.root, `/usr/share/postgresql/${version}/extension/${name}.control`));
+}
+
 /** The path outside of the file system of the server of one inside of it. */
 const outside = (path: string): string => `${programs?.root ?? ""}${path}`;
 

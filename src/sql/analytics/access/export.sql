@@ -4,25 +4,25 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_rows jsonb;
 begin
-  return next privacy.exported_rows(
-    'analytics.snapshot',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'target', snapshot.target,
-          'course', item.external_id,
-          'as_of', snapshot.as_of,
-          'feature', to_jsonb(snapshot.feature) - '{person_id,course_id}'::text[],
-          'outcome', snapshot.outcome
-        )
-        order by snapshot.target, snapshot.as_of, snapshot.course_id
+  v_rows := (
+    select jsonb_agg(
+      jsonb_build_object(
+        'target', snapshot.target,
+        'course', item.external_id,
+        'as_of', snapshot.as_of,
+        'feature', to_jsonb(snapshot.feature) - '{person_id,course_id}'::text[],
+        'outcome', snapshot.outcome
       )
-      from analytics.snapshot
-      left join track.item on item.item_id = snapshot.course_id
-      where snapshot.person_id = subject.person_id
+      order by snapshot.target, snapshot.as_of, snapshot.course_id
     )
+    from analytics.snapshot
+    left join track.item on item.item_id = snapshot.course_id
+    where snapshot.person_id = subject.person_id
   );
+  return next privacy.exported_rows('analytics.snapshot', v_rows);
   return next privacy.exported_rows(
     'analytics.prediction_target',
     (

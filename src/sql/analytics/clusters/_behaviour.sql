@@ -28,29 +28,38 @@ begin
     join pg_timezone_names as known on known.name = stated.zone
   ),
 
-  used as materialized (
+  member as materialized (
+    select listed.block, listed.people
+    from unnest(v_people) as listed
+  ),
+
+  bound as (
     select
-      step.person_id, place.item_id, event_type.name ~ '(Submitted|Completed)$' as is_completion,
-      place.at::date - _behaviour.since as day,
-      date_trunc('hour', place.at at time zone coalesce(local.zone, 'UTC')) as local_hour
+      step.person_id, step.occurred_at, step.item_ids, event_type.name ~ '(Submitted|Completed)$' as is_completion,
+      coalesce(local.zone, 'UTC') as zone,
+      -- Positions in the ascending times by binary search.
+      width_bucket(v_since - interval '1 microsecond', step.occurred_at) + 1 as low,
+      width_bucket(v_until - interval '1 microsecond', step.occurred_at) as high
     from track.step
     join track.event_type on event_type.event_type_id = step.event_type_id and not event_type.is_heartbeat
-    join unnest(v_people) as member (block, people)
+    join member
       on member.block = step.person_id / 4096
       and get_bit(member.people, (step.person_id % 4096)::int) <> 0
     left join local on local.person_id = step.person_id
-    -- Positions in the ascending times by binary search.
-    cross join lateral (
-      select
-        width_bucket(v_since - interval '1 microsecond', step.occurred_at) + 1 as low,
-        width_bucket(v_until - interval '1 microsecond', step.occurred_at) as high
-    ) as bound
-    cross join lateral unnest(
-      step.occurred_at[bound.low:bound.high], step.item_ids[bound.low:bound.high]
-    ) as place (at, item_id)
     where not step.is_automatic
       and step.since >= date_trunc('year', _behaviour.since)::date
       and step.since < _behaviour.until
+  ),
+
+  used as materialized (
+    select
+      bound.person_id, place.item_id, bound.is_completion,
+      place.at::date - _behaviour.since as day,
+      date_trunc('hour', place.at at time zone bound.zone) as local_hour
+    from bound
+    cross join lateral unnest(
+      bound.occurred_at[bound.low:bound.high], bound.item_ids[bound.low:bound.high]
+    ) as place (at, item_id)
   ),
 
   gap as (

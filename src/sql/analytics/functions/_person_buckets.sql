@@ -30,23 +30,24 @@ begin
     select happened.person_id, happened.bucket, count(*)
     from (
       select
-        step.person_id,
-        width_bucket(unnest(step.occurred_at[slice.before + 1:slice.until]), _person_buckets.bounds) as bucket
-      from track.step
-      cross join lateral (
+        slice.person_id,
+        width_bucket(unnest(slice.occurred_at[slice.before + 1:slice.until]), _person_buckets.bounds) as bucket
+      from (
         select
+          step.person_id, step.occurred_at,
           width_bucket(v_since - interval '1 microsecond', step.occurred_at) as before,
           width_bucket(v_until - interval '1 microsecond', step.occurred_at) as until
+        from track.step
+        where (
+            step.event_type_id = _person_buckets.event_type_id
+            or _person_buckets.event_type_id = 0 and not step.is_automatic
+          )
+          and step.since > v_first_day - 366
+          and step.since < v_end_day
       ) as slice
-      left join track.person_set_blocks('excluded') as excluded on excluded.block = step.person_id / 4096
-      where (
-          step.event_type_id = _person_buckets.event_type_id
-          or _person_buckets.event_type_id = 0 and not step.is_automatic
-        )
-        and step.since > v_first_day - 366
-        and step.since < v_end_day
-        and slice.before < slice.until
-        and coalesce(get_bit(excluded.people, (step.person_id % 4096)::int), 0) = 0
+      left join track.person_set_blocks('excluded') as excluded on excluded.block = slice.person_id / 4096
+      where slice.before < slice.until
+        and coalesce(get_bit(excluded.people, (slice.person_id % 4096)::int), 0) = 0
     ) as happened
     group by 1, 2;
     return;

@@ -55,6 +55,11 @@ declare
     from track.item_ancestor as ancestor
     where ancestor.ancestor_item_id = _course_learners.course_id
   );
+  v_enrolled constant bigint[] := array(
+    select enrolment.person_id
+    from track.enrolment
+    where enrolment.item_id = _course_learners.course_id
+  );
   v_people bigint[];
   v_shown bigint[];
 begin
@@ -62,11 +67,7 @@ begin
   into v_people, v_shown
   from analytics._course_people(
     _course_learners.course_id,
-    array(
-      select enrolment.person_id
-      from track.enrolment
-      where enrolment.item_id = _course_learners.course_id
-    ) || analytics._people_active_in(v_items, _course_learners.since, _course_learners.until)
+    v_enrolled || analytics._people_active_in(v_items, _course_learners.since, _course_learners.until)
   ) as learner;
 
   return query

@@ -62,34 +62,39 @@ begin
       greatest(entry.first_day::timestamp at time zone 'UTC', _journeys.since) as since,
       least(entry.end_day::timestamp at time zone 'UTC', _journeys.until) as until
     from unnest(v_queued.people, v_queued.first_days, v_queued.end_days) as entry (person_id, first_day, end_day)
-  )
+  ),
 
-  select
-    kept.person_id, kept.event_type_id, kept.is_automatic,
-    step.occurred_at[kept.first_place + 1:kept.end_place], step.item_ids[kept.first_place + 1:kept.end_place]
-  from track.step
-  left join queued on queued.person_id = step.person_id
-  cross join lateral (
+  placed as (
     select
+      step.person_id, step.event_type_id, step.is_automatic, step.occurred_at, step.item_ids,
       width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as since,
       width_bucket(queued.since - interval '1 microsecond', step.occurred_at) as queued_since,
       width_bucket(queued.until - interval '1 microsecond', step.occurred_at) as queued_until,
       width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as until
-  ) as place
+    from track.step
+    left join queued on queued.person_id = step.person_id
+    where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+      and step.person_id <> 0
+      and (_journeys.people is null or step.person_id = any (_journeys.people))
+      and step.since > v_first_day - 366
+      and step.since < v_end_day
+  ),
+
   -- In two parts where those between them are queued.
-  cross join lateral (
-    values
-      (
-        step.person_id, step.event_type_id, step.is_automatic, place.since, coalesce(place.queued_since, place.until)
-      ),
-      (step.person_id, step.event_type_id, step.is_automatic, coalesce(place.queued_until, place.until), place.until)
-  ) as kept (person_id, event_type_id, is_automatic, first_place, end_place)
-  where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
-    and step.person_id <> 0
-    and (_journeys.people is null or step.person_id = any (_journeys.people))
-    and step.since > v_first_day - 366
-    and step.since < v_end_day
-    and kept.first_place < kept.end_place
+  kept as (
+    select
+      placed.person_id, placed.event_type_id, placed.is_automatic, placed.occurred_at, placed.item_ids,
+      case when half.is_first then placed.since else coalesce(placed.queued_until, placed.until) end as first_place,
+      case when half.is_first then coalesce(placed.queued_since, placed.until) else placed.until end as end_place
+    from placed
+    cross join (values (true), (false)) as half (is_first)
+  )
+
+  select
+    kept.person_id, kept.event_type_id, kept.is_automatic,
+    kept.occurred_at[kept.first_place + 1:kept.end_place], kept.item_ids[kept.first_place + 1:kept.end_place]
+  from kept
+  where kept.first_place < kept.end_place
 
   union all
 

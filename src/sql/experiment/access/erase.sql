@@ -10,7 +10,7 @@ declare
   v_exposures experiment.exposure[];
   v_sums bigint;
 begin
-  v_exposures := array(select exposure from experiment.exposure where exposure.person_id = any (v_people));
+  v_exposures := array(select stored from experiment._stored_exposures(v_people) as stored);
   v_sums := (
     select count(*)
     from experiment._day_sums(v_exposures, array_fill(-1, array[cardinality(v_exposures)]))

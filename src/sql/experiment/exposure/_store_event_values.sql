@@ -6,6 +6,9 @@ set search_path to pg_catalog, pg_temp
 as $$
 declare
   v_new experiment.event_value[];
+  v_people bigint[];
+  v_experiments int[];
+  v_positions int[];
 begin
   if not exists (
     select
@@ -18,15 +21,23 @@ begin
   v_new := array(
     select computed
     from experiment._event_values(
-      array(select exposure from experiment.exposure where exposure.person_id = any (_store_event_values.people))
+      array(select stored from experiment._stored_exposures(_store_event_values.people) as stored)
     ) as computed
   );
+
+  select array_agg(new.person_id), array_agg(new.experiment_id), array_agg(new.position)
+  into v_people, v_experiments, v_positions
+  from unnest(v_new) as new;
+  with new as materialized (
+    select listed.person_id, listed.experiment_id, listed.position
+    from unnest(v_people, v_experiments, v_positions) as listed (person_id, experiment_id, position)
+  )
 
   delete from experiment.event_value
   where event_value.person_id = any (_store_event_values.people)
     and not exists (
       select 1
-      from unnest(v_new) as new
+      from new
       where new.person_id = event_value.person_id
         and new.experiment_id = event_value.experiment_id
         and new.position = event_value.position

@@ -8,6 +8,9 @@ set plan_cache_mode to force_generic_plan
 set enable_seqscan to off
 set jit to off
 as $$
+declare
+  v_people bigint[];
+  v_experiments int[];
 begin
   -- A check of conflicts would look up each key once more.
   if _store_exposures.former = '{}' then
@@ -17,12 +20,14 @@ begin
     return;
   end if;
 
-  delete from experiment.exposure
-  using (
+  select array_agg(gone.person_id), array_agg(gone.experiment_id) into v_people, v_experiments
+  from (
     select old.person_id, old.experiment_id from unnest(_store_exposures.former) as old
     except
     select new.person_id, new.experiment_id from unnest(_store_exposures.present) as new
-  ) as gone
+  ) as gone;
+  delete from experiment.exposure
+  using unnest(v_people, v_experiments) as gone (person_id, experiment_id)
   where exposure.person_id = gone.person_id
     and exposure.experiment_id = gone.experiment_id;
   insert into experiment.exposure (

@@ -31,9 +31,7 @@ begin
     return;
   end if;
 
-  v_old := array(
-    select exposure from experiment.exposure where exposure.person_id = any (v_people)
-  );
+  v_old := array(select stored from experiment._stored_exposures(v_people) as stored);
   v_refused := experiment._refused_people(v_people);
   v_new := experiment._exposures_of(
     case

@@ -28,13 +28,18 @@ begin
   perform experiment._check_people(_arm_sums.experiment_id);
   -- An array has a limit of 1 GB, so that people are added some at a time.
   for v_exposures in
+    with member as materialized (
+      select listed.block, listed.people
+      from unnest(_arm_sums.among) as listed
+    )
+
     select array_agg(part.exposure)
     from (
       select exposure, row_number() over () / 20000 as part
       from experiment.exposure
-      join unnest(_arm_sums.among) as among
-        on among.block = exposure.person_id / 4096
-        and get_bit(among.people, (exposure.person_id % 4096)::int) <> 0
+      join member
+        on member.block = exposure.person_id / 4096
+        and get_bit(member.people, (exposure.person_id % 4096)::int) <> 0
       where exposure.experiment_id = _arm_sums.experiment_id
     ) as part (exposure, part)
     group by part.part

@@ -12,6 +12,7 @@ set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
 declare
+  v_is_part constant boolean := _assigned.among is not null;
   v_id constant int := (experiment).experiment_id;
   v_started_at constant timestamptz := (experiment).started_at;
   v_count constant int := (select count(*) from experiment.variation where variation.experiment_id = v_id);
@@ -47,6 +48,11 @@ begin
 
   -- The sums that are kept are of days on which the weights did not change.
   v_numbers := array(
+    with member as materialized (
+      select listed.block, listed.people
+      from unnest(_assigned.among) as listed
+    )
+
     select coalesce(number.people, 0)
     from generate_series(1, cardinality(v_since)) as part (period)
     cross join generate_series(0, v_count - 1) as arm (place)
@@ -71,10 +77,10 @@ begin
 
         select width_bucket(exposure.exposed_at, v_since), exposure.variation, 1
         from experiment.exposure
-        join unnest(_assigned.among) as member
+        join member
           on member.block = exposure.person_id / 4096
           and get_bit(member.people, (exposure.person_id % 4096)::int) <> 0
-        where _assigned.among is not null
+        where v_is_part
           and exposure.experiment_id = v_id
           and exposure.is_counted
           and exposure.variation is not null

@@ -11,25 +11,28 @@ stable
 set search_path to pg_catalog, pg_temp
 set jit to off
 as $$
+declare
+  v_are_all constant boolean := _quantile_statistics.among is null;
 begin
   return query
-  with person as materialized (
+  with member as materialized (
+    select listed.block, listed.people
+    from unnest(_quantile_statistics.among) as listed
+  ),
+
+  person as materialized (
     select exposure.variation, event_value.event_values
     from experiment.event_value
     join experiment.exposure using (person_id, experiment_id)
+    left join member on member.block = exposure.person_id / 4096
     where event_value.experiment_id = _quantile_statistics.experiment_id
       and event_value.position = _quantile_statistics.position
       and exposure.is_counted
       and exposure.variation is not null
       and (_quantile_statistics.until is null or exposure.exposed_on <= _quantile_statistics.until)
       and (
-        _quantile_statistics.among is null
-        or exists (
-          select 1
-          from unnest(_quantile_statistics.among) as member
-          where member.block = exposure.person_id / 4096
-            and get_bit(member.people, (exposure.person_id % 4096)::int) <> 0
-        )
+        v_are_all
+        or get_bit(member.people, (exposure.person_id % 4096)::int) <> 0
       )
   ),
 

@@ -4,56 +4,56 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_rows jsonb;
 begin
-  return next privacy.exported_rows(
-    'privacy.consent',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'consent_id', consent.consent_id,
-          'purpose', consent.purpose,
-          'granted', consent.granted,
-          'decided_at', consent.decided_at,
-          'recorded_at', consent.recorded_at,
-          'source', consent.source,
-          'identity', (export.subject).names[array_position((export.subject).identity_ids, consent.identity_id)],
-          'subject_name', consent.subject_name,
-          'decided_by', consent.decided_by,
-          'basis', consent.basis,
-          'valid_until', consent.valid_until,
-          'document_version', consent.document_version,
-          'texts', (
-            select jsonb_object_agg(consent_text.language, consent_text.body)
-            from privacy.consent_text
-            where consent_text.purpose = consent.purpose
-              and consent_text.version = consent.document_version
-          ),
-          'evidence', consent.evidence,
-          'ledger_position', consent.ledger_position,
-          'salt', encode(consent.salt, 'hex')
-        )
-        order by consent.decided_at, consent.recorded_at, consent.consent_id
+  v_rows := (
+    select jsonb_agg(
+      jsonb_build_object(
+        'consent_id', consent.consent_id,
+        'purpose', consent.purpose,
+        'granted', consent.granted,
+        'decided_at', consent.decided_at,
+        'recorded_at', consent.recorded_at,
+        'source', consent.source,
+        'identity', subject.names[array_position(subject.identity_ids, consent.identity_id)],
+        'subject_name', consent.subject_name,
+        'decided_by', consent.decided_by,
+        'basis', consent.basis,
+        'valid_until', consent.valid_until,
+        'document_version', consent.document_version,
+        'texts', shown.texts,
+        'evidence', consent.evidence,
+        'ledger_position', consent.ledger_position,
+        'salt', encode(consent.salt, 'hex')
       )
-      from privacy.consent
-      where consent.person_id = (export.subject).person_id
+      order by consent.decided_at, consent.recorded_at, consent.consent_id
     )
+    from privacy.consent
+    left join (
+      select
+        consent_text.purpose, consent_text.version,
+        jsonb_object_agg(consent_text.language, consent_text.body) as texts
+      from privacy.consent_text
+      group by consent_text.purpose, consent_text.version
+    ) as shown on shown.purpose = consent.purpose and shown.version = consent.document_version
+    where consent.person_id = subject.person_id
   );
-  return next privacy.exported_rows(
-    'privacy.person_age',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'birth_date', age.birth_date,
-          'is_verified', age.is_verified,
-          'set_at', age.set_at,
-          'identity', (export.subject).names[array_position((export.subject).identity_ids, age.identity_id)]
-        )
-        order by age.identity_id
+  return next privacy.exported_rows('privacy.consent', v_rows);
+  v_rows := (
+    select jsonb_agg(
+      jsonb_build_object(
+        'birth_date', age.birth_date,
+        'is_verified', age.is_verified,
+        'set_at', age.set_at,
+        'identity', subject.names[array_position(subject.identity_ids, age.identity_id)]
       )
-      from privacy.person_age as age
-      where age.person_id = (export.subject).person_id
+      order by age.identity_id
     )
+    from privacy.person_age as age
+    where age.person_id = subject.person_id
   );
+  return next privacy.exported_rows('privacy.person_age', v_rows);
   return next privacy.exported_rows(
     'privacy.request',
     (

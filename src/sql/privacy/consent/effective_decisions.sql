@@ -32,6 +32,9 @@ declare
       from privacy.person_age
     )
   );
+  v_aged_purposes text[];
+  v_ages smallint[];
+  v_are_own boolean[];
 begin
   if effective_decisions.born_people is null
     and not exists (select 1 from privacy.person_age where person_age.person_id = any (v_people))
@@ -55,6 +58,9 @@ begin
     return;
   end if;
 
+  select array_agg(aged.purpose), array_agg(aged.age), array_agg(aged.is_own)
+  into v_aged_purposes, v_ages, v_are_own
+  from privacy._ages(effective_decisions.purposes) as aged;
   return query
   with born as materialized (
     select
@@ -80,7 +86,7 @@ begin
       max(privacy._of_age_at(born.birth_date, aged.age)) filter (where not aged.is_own) as of_age_at,
       max(privacy._of_age_at(born.birth_date, aged.age)) filter (where aged.is_own) as opt_in_until
     from born
-    cross join privacy._ages(effective_decisions.purposes) as aged
+    cross join unnest(v_aged_purposes, v_ages, v_are_own) as aged (purpose, age, is_own)
     group by born.person_id, aged.purpose
   ),
 

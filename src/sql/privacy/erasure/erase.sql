@@ -5,23 +5,21 @@ volatile
 set search_path to pg_catalog, pg_temp
 as $$
 declare
+  v_positions constant bigint[] := array(
+    select consent.ledger_position
+    from privacy.consent
+    where consent.person_id = any (subject.identity_ids)
+
+    union all
+
+    select disclosure.ledger_position
+    from privacy.disclosure
+    where disclosure.identity_id = any (subject.identity_ids)
+  );
   v_deleted record;
 begin
   -- The entries of the ledger stay: without the salts nobody can tell whose they were.
-  perform privacy.account_removal(
-    array(
-      select consent.ledger_position
-      from privacy.consent
-      where consent.person_id = any (subject.identity_ids)
-
-      union all
-
-      select disclosure.ledger_position
-      from privacy.disclosure
-      where disclosure.identity_id = any (subject.identity_ids)
-    ),
-    'erasure'
-  );
+  perform privacy.account_removal(v_positions, 'erasure');
   return next privacy.erase_rows('privacy.consent', 'person_id', subject.identity_ids);
   return next privacy.erase_rows('privacy.person_age', 'person_id', subject.identity_ids);
   return next privacy.erase_rows('privacy.export_log', 'identity_id', subject.identity_ids);

@@ -18,7 +18,7 @@ begin
     select sealed_table.* from privacy.sealed_table
   loop
     execute format(
-      'select exists (select from %1$s as record where record.%2$I is null and (%3$s))',
+      'select true from %1$s as record where record.%2$I is null and (%3$s) limit 1',
       v_sealed.table_name, v_sealed.position_column, privacy._ready_condition(v_sealed)
     )
     into v_found;

@@ -1,3 +1,27 @@
+create or replace function privacy._is_distributed(table_name text)
+returns boolean
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+declare
+  -- The relation exists only where the extension citus does.
+  v_partition constant regclass := to_regclass('pg_catalog.pg_dist_partition');
+  v_result boolean := false;
+begin
+  if v_partition is not null then
+    execute format('select exists (select 1 from %s where logicalrelid = $1)', v_partition)
+    into v_result
+    using to_regclass(_is_distributed.table_name);
+  end if;
+  return v_result;
+end;
+$$;
+
+comment on function privacy._is_distributed(text) is $$
+Returns whether the rows of a table are on several nodes of a cluster of Citus.
+$$;
+
 create or replace function privacy.seal(most int default 10000)
 returns int
 language plpgsql
@@ -20,6 +44,7 @@ declare
   v_commitments bytea[];
   v_hashes bytea[];
   v_count int;
+  v_updated int;
   v_total int := 0;
 begin
   perform common.check_count('most', seal.most, 1, 100000);
@@ -42,7 +67,7 @@ begin
           from %1$s as record
           where record.%3$I is null and (%4$s)
           limit $1
-          for update skip locked
+          %6$s
         ),
 
         committed as (
@@ -59,7 +84,9 @@ begin
       v_sealed.key_column,
       v_sealed.position_column,
       privacy._ready_condition(v_sealed),
-      privacy._commitment_expression(v_sealed.kind, '(taken.record)', 'taken.salt')
+      privacy._commitment_expression(v_sealed.kind, '(taken.record)', 'taken.salt'),
+      -- Rows of several nodes cannot be locked: then it fails below, and the next call takes them.
+      case when not privacy._is_distributed(v_sealed.table_name) then 'for update skip locked' end
     )
     into v_keys, v_salts, v_commitments
     using seal.most - v_total;
@@ -93,6 +120,11 @@ begin
       v_keys,
       v_salts,
       array(select generate_series(v_last.position - v_count + 1, v_last.position));
+    get diagnostics v_updated = row_count;
+    if v_updated < v_count then
+      raise exception 'records of % were deleted while they were sealed', v_sealed.table_name
+        using errcode = 'serialization_failure', hint = 'Call privacy.seal again.';
+    end if;
     v_last.sealed_at := v_sealed_at;
     v_total := v_total + v_count;
   end loop;

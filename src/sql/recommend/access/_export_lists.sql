@@ -4,34 +4,39 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_rows jsonb;
 begin
-  return next privacy.exported_rows(
-    'recommend.impression',
-    (
-      select jsonb_agg(
-        to_jsonb(impression) - '{person_id,identity_id,item_id,model_id,pool,experiment_id,variation}'::text[]
-        || jsonb_build_object(
-          'item', item.external_id,
-          'item_title', item.title,
-          'model', project.name || ' ' || model.version,
-          'pool', recommend._item_names(impression.pool),
-          'experiment', experiment.experiment_key,
-          'variation', variation.variation_key,
-          'identity', subject.names[array_position(subject.identity_ids, impression.identity_id)]
-        )
-        order by impression.listed_at, impression.rank, impression.serving_key
-      )
-      from recommend.impression
-      left join track.item using (item_id)
-      left join ml.model using (model_id)
-      left join ml.project using (project_id)
-      left join experiment.experiment using (experiment_id)
-      left join experiment.variation
-        on variation.experiment_id = impression.experiment_id
-        and variation.variation = impression.variation
-      where impression.person_id = subject.person_id
+  v_rows := (
+    with impression as materialized (
+      select own.*
+      from recommend.impression as own
+      where own.person_id = subject.person_id
     )
+
+    select jsonb_agg(
+      to_jsonb(impression) - '{person_id,identity_id,item_id,model_id,pool,experiment_id,variation}'::text[]
+      || jsonb_build_object(
+        'item', item.external_id,
+        'item_title', item.title,
+        'model', project.name || ' ' || model.version,
+        'pool', recommend._item_names(impression.pool),
+        'experiment', experiment.experiment_key,
+        'variation', variation.variation_key,
+        'identity', subject.names[array_position(subject.identity_ids, impression.identity_id)]
+      )
+      order by impression.listed_at, impression.rank, impression.serving_key
+    )
+    from impression
+    left join track.item using (item_id)
+    left join ml.model using (model_id)
+    left join ml.project using (project_id)
+    left join experiment.experiment using (experiment_id)
+    left join experiment.variation
+      on variation.experiment_id = impression.experiment_id
+      and variation.variation = impression.variation
   );
+  return next privacy.exported_rows('recommend.impression', v_rows);
   -- Lists since the last refresh, which stores their rows.
   return next privacy.exported_rows(
     'recommend.serving_call',
@@ -52,42 +57,49 @@ begin
       where served.person_id = subject.person_id
     )
   );
-  return next privacy.exported_rows(
-    'recommend.learned',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'model', project.name || ' ' || model.version,
-          'items', recommend._item_names(learned.item_ids),
-          'strengths', to_jsonb(learned.strengths),
-          'is_stale', learned.is_stale
-        )
-        order by learned.model_id
-      )
-      from recommend.learned
-      join ml.model using (model_id)
-      join ml.project using (project_id)
-      where learned.person_id = subject.person_id
+  v_rows := (
+    with learned as materialized (
+      select own.*
+      from recommend.learned as own
+      where own.person_id = subject.person_id
     )
-  );
-  return next privacy.exported_rows(
-    'recommend.evaluation_person',
-    (
-      select jsonb_agg(
-        to_jsonb(tested) - '{person_id,items,left_out,relevant,candidates,lists}'::text[]
-        || jsonb_build_object(
-          'items', recommend._evaluated_names(tested.evaluation_id, tested.items),
-          'left_out', recommend._evaluated_names(tested.evaluation_id, tested.left_out),
-          'relevant', recommend._evaluated_names(tested.evaluation_id, tested.relevant),
-          'candidates', recommend._evaluated_names(tested.evaluation_id, tested.candidates),
-          'lists', recommend._evaluated_names(tested.evaluation_id, tested.lists)
-        )
-        order by tested.evaluation_id
+
+    select jsonb_agg(
+      jsonb_build_object(
+        'model', project.name || ' ' || model.version,
+        'items', recommend._item_names(learned.item_ids),
+        'strengths', to_jsonb(learned.strengths),
+        'is_stale', learned.is_stale
       )
-      from recommend.evaluation_person as tested
-      where tested.person_id = subject.person_id
+      order by learned.model_id
     )
+    from learned
+    join ml.model using (model_id)
+    join ml.project using (project_id)
   );
+  return next privacy.exported_rows('recommend.learned', v_rows);
+  v_rows := (
+    with tested as materialized (
+      select own.*
+      from recommend.evaluation_person as own
+      where own.person_id = subject.person_id
+    )
+
+    select jsonb_agg(
+      to_jsonb(tested) - '{person_id,items,left_out,relevant,candidates,lists}'::text[]
+      || jsonb_build_object(
+        'items', recommend._evaluated_names(tested.evaluation_id, tested.items),
+        'left_out', recommend._evaluated_names(tested.evaluation_id, tested.left_out),
+        'relevant', recommend._evaluated_names(tested.evaluation_id, tested.relevant),
+        'candidates', recommend._evaluated_names(tested.evaluation_id, tested.candidates),
+        'lists', recommend._evaluated_names(tested.evaluation_id, tested.lists)
+      )
+      order by tested.evaluation_id
+    )
+    from tested
+    join recommend.evaluation using (evaluation_id)
+  );
+  return next privacy.exported_rows('recommend.evaluation_person', v_rows);
   return next privacy.exported_rows(
     'recommend.rule_log',
     (

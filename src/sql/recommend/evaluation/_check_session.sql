@@ -2,7 +2,7 @@ create or replace function recommend._check_session(
   what text,
   -- Those of the definers that train and evaluate.
   tables text[] default '{coded,coded\\_item,trained\\_part,owned,entry,all\\_row,held\\_row,train\\_row,resampled,'
-    'gain,cell,\\_learn\\_%}'
+    'gain,tested,cell,\\_learn\\_%}'
 )
 returns void
 language plpgsql

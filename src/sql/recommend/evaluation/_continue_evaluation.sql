@@ -17,6 +17,7 @@ declare
   v_model_no int;
   v_models int;
   v_items int;
+  v_tested numeric;
   v_people bigint[];
 begin
   select * into v_evaluation
@@ -27,20 +28,14 @@ begin
   end if;
 
   -- People who have withdrawn since the start.
+  v_people := array(
+    select decision.person_id
+    from privacy.latest_decisions('personalization') as decision
+    where decision.granted <> v_by_default
+  );
   delete from recommend.evaluation_person as person
-  using privacy.latest_decisions('personalization') as decision
   where person.evaluation_id = v_evaluation.evaluation_id
-    and person.person_id = decision.person_id
-    and not decision.granted;
-  if not v_by_default then
-    delete from recommend.evaluation_person as person
-    where person.evaluation_id = v_evaluation.evaluation_id
-      and person.person_id not in (
-        select decision.person_id
-        from privacy.latest_decisions('personalization') as decision
-        where decision.granted
-      );
-  end if;
+    and v_by_default = (person.person_id = any (v_people));
 
   select count(*), min(model.model_no) filter (where not model.is_trained)
   into v_models, v_model_no
@@ -75,6 +70,15 @@ begin
     end if;
   end if;
 
+  v_tested := coalesce(
+    (
+      select avg(person.models_done)
+      from recommend.evaluation_person as person
+      where person.evaluation_id = v_evaluation.evaluation_id
+        and person.relevant <> '{}'
+    ),
+    0
+  );
   -- Half of the progress is training, the other half testing.
   update recommend.evaluation as stored
   set
@@ -88,15 +92,7 @@ begin
           where model.evaluation_id = stored.evaluation_id
             and model.is_trained
         )
-        + coalesce(
-          (
-            select avg(person.models_done)
-            from recommend.evaluation_person as person
-            where person.evaluation_id = stored.evaluation_id
-              and person.relevant <> '{}'
-          ),
-          0
-        )
+        + v_tested
       )
     end
   where stored.evaluation_id = _continue_evaluation.evaluation_id

@@ -16,6 +16,7 @@ declare
   v_smallest_group constant int := (select smallest_group from analytics.setting);
   v_segment text;
   v_people bigint[];
+  v_gains vector[];
 begin
   foreach v_segment in array array[''] || (evaluation).segments loop
     v_people := array(
@@ -28,27 +29,28 @@ begin
     );
     continue when cardinality(v_people) < case when v_segment = '' then 1 else v_smallest_group end;
 
+    v_gains := array(
+      select person.gains::vector
+      from recommend.evaluation_person as person
+      where person.evaluation_id = v_id
+        and person.person_id = any (v_people)
+      order by person.person_id
+    );
     create temporary table resampled on commit drop as
     select sample.resample, mean.place::int, mean.value::float8
-    from recommend._resampled_means(
-      array(
-        select person.gains::vector
-        from recommend.evaluation_person as person
-        where person.evaluation_id = v_id
-          and person.person_id = any (v_people)
-        order by person.person_id
-      ),
-      (evaluation).resamples,
-      (evaluation).seed
-    ) as sample
+    from recommend._resampled_means(v_gains, (evaluation).resamples, (evaluation).seed) as sample
     cross join unnest(sample.means) with ordinality as mean (value, place);
 
-    create temporary table gain on commit drop as
-    select person.person_id, gain.place::int, gain.value
+    create temporary table tested on commit drop as
+    select person.person_id, person.gains, person.lists, person.asked_at, person.candidates
     from recommend.evaluation_person as person
-    cross join lateral unnest(person.gains) with ordinality as gain (value, place)
     where person.evaluation_id = v_id
       and person.person_id = any (v_people);
+    create temporary table gain on commit drop as
+    select tested.person_id, gain.place::int, gain.value
+    from pg_temp.tested
+    cross join lateral unnest(tested.gains) with ordinality as gain (value, place);
+    analyze pg_temp.tested;
     create index on pg_temp.gain (place);
     create index on pg_temp.resampled (place);
     analyze pg_temp.gain;
@@ -122,10 +124,9 @@ begin
     from (
       select cell.model, cell.k, count(distinct entry.item_no) filter (where entry.item_no > 0) as items
       from pg_temp.cell
-      join recommend.evaluation_person as person
-        on person.evaluation_id = v_id and person.person_id = any (v_people)
+      cross join pg_temp.tested
       cross join lateral unnest(
-        person.lists[(cell.model_no - 1) * v_most + 1:(cell.model_no - 1) * v_most + cell.k]
+        tested.lists[(cell.model_no - 1) * v_most + 1:(cell.model_no - 1) * v_most + cell.k]
       ) as entry (item_no)
       where cell.metric = 'precision'
       group by cell.model, cell.k
@@ -136,14 +137,12 @@ begin
       where item.evaluation_id = v_id
         and exists (
           select 1
-          from recommend.evaluation_person as person
-          where person.evaluation_id = v_id
-            and person.person_id = any (v_people)
-            and (
-              person.asked_at is null
-              or item.available_from <= person.asked_at and item.available_until > person.asked_at
-            )
-            and (person.candidates is null or item.item_no = any (person.candidates))
+          from pg_temp.tested
+          where (
+            tested.asked_at is null
+            or item.available_from <= tested.asked_at and item.available_until > tested.asked_at
+          )
+            and (tested.candidates is null or item.item_no = any (tested.candidates))
         )
     ) as available;
 
@@ -179,7 +178,7 @@ begin
         and ((evaluation).purpose = 'evaluation' or cell.metric = 'ndcg')
         and (evaluation).purpose <> 'search';
     end if;
-    drop table pg_temp.cell, pg_temp.gain, pg_temp.resampled;
+    drop table pg_temp.cell, pg_temp.gain, pg_temp.resampled, pg_temp.tested;
   end loop;
 
   if (evaluation).purpose = 'search' then

@@ -10,8 +10,8 @@ set enable_mergejoin to off
 set jit to off
 as $$
 declare
-  v_id constant bigint := (evaluation).evaluation_id;
-  v_most constant int := (select max(k) from unnest((evaluation).k) as k);
+  v_id constant bigint := evaluation.evaluation_id;
+  v_most constant int := (select max(k) from unnest(evaluation.k) as k);
   -- Pairs of items of a list are counted up to this length.
   v_most_pairs constant int := 50;
   v_model recommend.evaluation_model;
@@ -44,7 +44,7 @@ begin
       item.available_until,
       item.people,
       bit_count(item.people)::float8 as sampled,
-      greatest(item.person_count, 1)::float8 / greatest((evaluation).train_people, 1) as share,
+      greatest(item.person_count, 1)::float8 / greatest(evaluation.train_people, 1) as share,
       item.person_count,
       case v_model.prior
         when 'popularity' then item.strength
@@ -139,7 +139,7 @@ begin
     from entry as one
     join entry as other on other.person_id = one.person_id and other.place > one.place
     where other.place <= v_most_pairs
-      and (evaluation).purpose = 'evaluation'
+      and evaluation.purpose = 'evaluation'
   ),
 
   list_measure as (
@@ -147,23 +147,23 @@ begin
       entry.person_id,
       size.k,
       avg(-ln(entry.share) / ln(2) order by entry.place) as novelty,
-      avg(entry.person_count / greatest((evaluation).train_people, 1)::float8 order by entry.place) as popularity
+      avg(entry.person_count / greatest(evaluation.train_people, 1)::float8 order by entry.place) as popularity
     from entry
-    join unnest((evaluation).k) as size (k) on entry.place <= size.k
+    join unnest(evaluation.k) as size (k) on entry.place <= size.k
     group by entry.person_id, size.k
   ),
 
   pair_measure as (
     select pair.person_id, size.k, 1 - avg(pair.similarity order by pair.place, pair.other) as diversity
     from pair
-    join unnest((evaluation).k) as size (k) on pair.place <= size.k
+    join unnest(evaluation.k) as size (k) on pair.place <= size.k
     group by pair.person_id, size.k
   ),
 
   profile as (
     select
       person.person_id,
-      avg(item.person_count / greatest((evaluation).train_people, 1)::float8 order by used.item_no) as popularity
+      avg(item.person_count / greatest(evaluation.train_people, 1)::float8 order by used.item_no) as popularity
     from person
     cross join lateral unnest(person.items, person.strengths) as used (item_no, strength)
     join item using (item_no)
@@ -182,7 +182,7 @@ begin
         coalesce(profile.popularity, 0)
       ] as gains
     from listed
-    cross join lateral unnest((evaluation).k) with ordinality as size (k, place)
+    cross join lateral unnest(evaluation.k) with ordinality as size (k, place)
     join list_measure on list_measure.person_id = listed.person_id and list_measure.k = size.k
     left join pair_measure on pair_measure.person_id = listed.person_id and pair_measure.k = size.k
     left join profile on profile.person_id = listed.person_id

@@ -34,13 +34,11 @@ begin
     join recommend.event_weight on event_weight.event = named.event
   ),
 
-  said as materialized (
+  sent as materialized (
     select
       event.person_id, event.occurred_at, event.event_id, event.item_id, event.named_item_id,
       coalesce(event.named_event_type_id, event.event_type_id) as event_type_id,
-      case
-        when event.properties ? 'servingId' then recommend._read_serving_id(event.properties ->> 'servingId')
-      end as serving,
+      event.properties ->> 'servingId' as serving_id,
       weighed.completes, weighed.dismisses,
       -- With a topic, it is the dismissal of the topic that is withdrawn.
       weighed.withdraws and nullif(event.properties ->> 'topic', '') is null as withdraws,
@@ -62,6 +60,13 @@ begin
     where event.properties ? 'servingId'
       or weighed.completes
       or weighed.withdraws
+  ),
+
+  said as materialized (
+    select
+      sent.*,
+      case when sent.serving_id is not null then recommend._read_serving_id(sent.serving_id) end as serving
+    from sent
   ),
 
   -- An answer acts on the item of its event. It is one to the row when this is the item of the row, under any name.

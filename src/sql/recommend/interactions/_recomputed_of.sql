@@ -33,25 +33,45 @@ begin
     ) as interaction
   ),
 
+  stored as materialized (
+    select interaction.person_id, interaction.item_id, interaction.first_at, interaction.identity_id
+    from recommend.interaction
+    where interaction.person_id = _recomputed_of.person_id
+      and (_recomputed_of.items is null or interaction.item_id = any (_recomputed_of.items))
+  ),
+
   -- Stored interactions whose first event is not there any more, which the next refresh may keep.
   suspect as (
     select
-      array_agg(interaction.person_id) as people,
-      array_agg(interaction.item_id) as items,
-      array_agg(interaction.first_at) as first_at,
+      array_agg(stored.person_id) as people,
+      array_agg(stored.item_id) as items,
+      array_agg(stored.first_at) as first_at,
       array_agg(identity.person_id) as owners
-    from recommend.interaction
+    from stored
     join track.identity
-      on identity.identity_id = coalesce(interaction.identity_id, interaction.person_id)
-      and identity.person_id = interaction.person_id
-    where interaction.person_id = _recomputed_of.person_id
-      and (_recomputed_of.items is null or interaction.item_id = any (_recomputed_of.items))
-      and not exists (
-        select 1
-        from fresh
-        where fresh.item_id = interaction.item_id
-          and fresh.first_at = interaction.first_at
-      )
+      on identity.identity_id = coalesce(stored.identity_id, stored.person_id)
+      and identity.person_id = stored.person_id
+    where not exists (
+      select 1
+      from fresh
+      where fresh.item_id = stored.item_id
+        and fresh.first_at = stored.first_at
+    )
+  ),
+
+  dismissed as materialized (
+    select
+      dismissed_topic.topic, dismissed_topic.dismissed_at, dismissed_topic.withdrawn_at, dismissed_topic.identity_id
+    from recommend.dismissed_topic
+    where dismissed_topic.person_id = _recomputed_of.person_id
+      and _recomputed_of.since = '-infinity'
+      and (
+        select true
+        from track.event
+        where event.person_id = _recomputed_of.person_id
+          and event.occurred_at = dismissed_topic.first_at
+        limit 1
+      ) is null
   )
 
   select
@@ -74,24 +94,15 @@ begin
 
   -- Topics whose events are deleted, which the next refresh keeps, too. Of a topic, only the last times are stored.
   select
-    null, null, null, null, null, null, null, null, null, null, dismissed_topic.dismissed_at,
-    dismissed_topic.withdrawn_at, dismissed_topic.topic, null
-  from recommend.dismissed_topic
-  where dismissed_topic.person_id = _recomputed_of.person_id
-    and _recomputed_of.since = '-infinity'
-    and (
-      select true
-      from track.event
-      where event.person_id = _recomputed_of.person_id
-        and event.occurred_at = dismissed_topic.first_at
-      limit 1
-    ) is null
-    and exists (
-      select 1
-      from track.identity
-      where identity.identity_id = dismissed_topic.identity_id
-        and identity.person_id = _recomputed_of.person_id
-    );
+    null, null, null, null, null, null, null, null, null, null, dismissed.dismissed_at, dismissed.withdrawn_at,
+    dismissed.topic, null
+  from dismissed
+  where exists (
+    select 1
+    from track.identity
+    where identity.identity_id = dismissed.identity_id
+      and identity.person_id = _recomputed_of.person_id
+  );
 end;
 $$;
 

@@ -10,41 +10,63 @@ set search_path to pg_catalog, pg_temp
 as $$
 begin
   -- Rows whose first event is not among those of the person any more: it was moved, or is deleted.
-  with suspect as (
+  with fresh as materialized (
+    select listed.*
+    from unnest(_store_topics.fresh) as listed
+  ),
+
+  stored as materialized (
+    select own.*
+    from recommend.dismissed_topic as own
+    where own.person_id = any (_store_topics.allowed)
+  ),
+
+  suspect as (
     select
-      array_agg(stored) as topics,
-      track.people_of_identities(array_agg(stored.identity_id), array_agg(stored.first_at)) as owners
-    from recommend.dismissed_topic as stored
-    where stored.person_id = any (_store_topics.allowed)
-      and not exists (
-        select 1
-        from unnest(_store_topics.fresh) as fresh
-        where fresh.person_id = stored.person_id
-          and fresh.topic = stored.topic
-          and fresh.first_at = stored.first_at
-      )
+      array_agg(stored.topic) as topics, array_agg(stored.dismissed_at) as dismissed_at,
+      array_agg(stored.withdrawn_at) as withdrawn_at, array_agg(stored.identity_id) as identity_ids,
+      array_agg(stored.first_at) as first_at
+    from stored
+    where not exists (
+      select 1
+      from fresh
+      where fresh.person_id = stored.person_id
+        and fresh.topic = stored.topic
+        and fresh.first_at = stored.first_at
+    )
+  ),
+
+  owned as materialized (
+    select entry.owner_id, entry.topic, entry.dismissed_at, entry.withdrawn_at, entry.identity_id, entry.first_at
+    from suspect
+    cross join lateral unnest(
+      suspect.topics, suspect.dismissed_at, suspect.withdrawn_at, suspect.identity_ids, suspect.first_at,
+      track.people_of_identities(suspect.identity_ids, suspect.first_at)
+    ) as entry (topic, dismissed_at, withdrawn_at, identity_id, first_at, owner_id)
+    where entry.owner_id is not null
+  ),
+
+  present as materialized (
+    select event.person_id, event.occurred_at
+    from owned
+    join track.event on event.person_id = owned.owner_id and event.occurred_at = owned.first_at
   ),
 
   said as (
     select fresh.*
-    from unnest(_store_topics.fresh) as fresh
+    from fresh
 
     union all
 
-    select entry.owner_id, entry.topic, entry.dismissed_at, entry.withdrawn_at, entry.identity_id, entry.first_at
-    from suspect
-    cross join lateral unnest(suspect.topics, suspect.owners) as entry (
-      person_id, topic, dismissed_at, withdrawn_at, identity_id, first_at, owner_id
+    select owned.owner_id, owned.topic, owned.dismissed_at, owned.withdrawn_at, owned.identity_id, owned.first_at
+    from owned
+    where not exists (
+      select 1
+      from present
+      where present.person_id = owned.owner_id
+        and present.occurred_at = owned.first_at
     )
-    where entry.owner_id is not null
-      and (
-        select true
-        from track.event
-        where event.person_id = entry.owner_id
-          and event.occurred_at = entry.first_at
-        limit 1
-      ) is null
-      and privacy.may_store(entry.owner_id, 'personalization')
+      and privacy.may_store(owned.owner_id, 'personalization')
   ),
 
   -- A row that moves to a person who is not refreshed now is added to hers.

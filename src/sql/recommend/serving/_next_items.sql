@@ -8,31 +8,34 @@ set jit to off
 as $$
 declare
   v_most constant int := 5000;
+  v_person_id constant bigint := (_next_items.context).person_id;
+  v_used bigint[];
   v_last bigint;
   v_course bigint;
 begin
   -- Without consent no data is read.
-  if (_next_items.context).person_id is null
-    or not privacy.allowed((_next_items.context).person_id, 'personalization')
+  if v_person_id is null
+    or not privacy.allowed(v_person_id, 'personalization')
   then
     return '{}';
   end if;
 
   -- The item that was used last, of those in a course.
-  select event.item_id, container.item_id into v_last, v_course
-  from (
-    select recent.item_id, recent.occurred_at, recent.event_id
+  v_used := array(
+    select recent.item_id
     from track.event as recent
-    where recent.person_id = (_next_items.context).person_id
+    where recent.person_id = v_person_id
       and recent.item_id is not null
     order by recent.occurred_at desc, recent.event_id desc
     limit 100
-  ) as event
+  );
+  select used.item_id, container.item_id into v_last, v_course
+  from unnest(v_used) with ordinality as used (item_id, place)
   cross join lateral (
     select ancestor.ancestor_item_id as item_id
     from track.item_ancestor as ancestor
     join track.item on item.item_id = ancestor.ancestor_item_id and item.kind = 'course'
-    where ancestor.item_id = event.item_id
+    where ancestor.item_id = used.item_id
     order by ancestor.depth
     limit 1
   ) as container
@@ -42,12 +45,18 @@ begin
     where over.item_id = container.item_id
       and over.reason in ('completed', 'known', 'dropped', 'dismissed', 'disliked', 'own')
   )
-  order by event.occurred_at desc, event.event_id desc
+  order by used.place
   limit 1;
   if not found then
     return '{}';
   end if;
 
+  v_used := array(
+    select distinct event.item_id
+    from track.event
+    where event.person_id = v_person_id
+      and event.item_id is not null
+  );
   return array(
     with recursive part as (
       select v_course as item_id, '{}'::numeric[] as place, 0 as depth
@@ -80,12 +89,7 @@ begin
         ordered.item_id,
         ordered.n,
         ordered.n > last_used.n as is_after,
-        exists (
-          select 1
-          from track.event
-          where event.person_id = (_next_items.context).person_id
-            and event.item_id = ordered.item_id
-        ) as is_used
+        ordered.item_id = any (v_used) as is_used
       from ordered
       cross join (
         select coalesce(max(used.n), 0) as n from ordered as used where used.item_id = v_last

@@ -4,28 +4,28 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_rows jsonb;
 begin
-  return next privacy.exported_rows(
-    'track.enrolment',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'item', item.external_id,
-          'item_title', item.title,
-          'named_item', named_item.external_id,
-          'status', enrolment.status,
-          'enrolled_at', enrolment.enrolled_at,
-          'ended_at', enrolment.ended_at,
-          'identity', subject.names[array_position(subject.identity_ids, enrolment.identity_id)]
-        )
-        order by enrolment.enrolled_at, enrolment.item_id, enrolment.identity_id
+  v_rows := (
+    select jsonb_agg(
+      jsonb_build_object(
+        'item', item.external_id,
+        'item_title', item.title,
+        'named_item', named_item.external_id,
+        'status', enrolment.status,
+        'enrolled_at', enrolment.enrolled_at,
+        'ended_at', enrolment.ended_at,
+        'identity', subject.names[array_position(subject.identity_ids, enrolment.identity_id)]
       )
-      from track.enrolment
-      join track.item using (item_id)
-      left join track.item as named_item on named_item.item_id = enrolment.named_item_id
-      where enrolment.person_id = subject.person_id
+      order by enrolment.enrolled_at, enrolment.item_id, enrolment.identity_id
     )
+    from track.enrolment
+    join track.item using (item_id)
+    left join track.item as named_item on named_item.item_id = enrolment.named_item_id
+    where enrolment.person_id = subject.person_id
   );
+  return next privacy.exported_rows('track.enrolment', v_rows);
   return next privacy.exported_rows(
     'track.item_role',
     (

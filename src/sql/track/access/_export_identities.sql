@@ -4,6 +4,8 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_rows jsonb;
 begin
   return next privacy.exported_rows(
     'track.person',
@@ -49,40 +51,36 @@ begin
         or link.linked_identity_id = any (subject.identity_ids)
     )
   );
-  return next privacy.exported_rows(
-    'track.trait',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'name', trait.name,
-          'value', trait.value,
-          'set_at', trait.set_at,
-          'identity', subject.names[array_position(subject.identity_ids, trait.identity_id)]
-        )
-        order by trait.name, trait.set_at, trait.identity_id
+  v_rows := (
+    select jsonb_agg(
+      jsonb_build_object(
+        'name', trait.name,
+        'value', trait.value,
+        'set_at', trait.set_at,
+        'identity', subject.names[array_position(subject.identity_ids, trait.identity_id)]
       )
-      from track.trait
-      where trait.person_id = subject.person_id
+      order by trait.name, trait.set_at, trait.identity_id
     )
+    from track.trait
+    where trait.person_id = subject.person_id
   );
-  return next privacy.exported_rows(
-    'track.trait_history',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'name', history.name,
-          'since', history.since,
-          'set_at', to_jsonb(history.set_at),
-          'value', to_jsonb(history.value),
-          'repeated_at', to_jsonb(history.repeated_at),
-          'identity', subject.names[array_position(subject.identity_ids, history.identity_id)]
-        )
-        order by history.name, history.since, history.identity_id
+  return next privacy.exported_rows('track.trait', v_rows);
+  v_rows := (
+    select jsonb_agg(
+      jsonb_build_object(
+        'name', history.name,
+        'since', history.since,
+        'set_at', to_jsonb(history.set_at),
+        'value', to_jsonb(history.value),
+        'repeated_at', to_jsonb(history.repeated_at),
+        'identity', subject.names[array_position(subject.identity_ids, history.identity_id)]
       )
-      from track.trait_history as history
-      where history.person_id = subject.person_id
+      order by history.name, history.since, history.identity_id
     )
+    from track.trait_history as history
+    where history.person_id = subject.person_id
   );
+  return next privacy.exported_rows('track.trait_history', v_rows);
 end;
 $$;
 

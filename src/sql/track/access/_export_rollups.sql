@@ -4,52 +4,60 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_rows jsonb;
 begin
-  return next privacy.exported_rows(
-    'track.step',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'event', event_type.name,
-          'is_automatic', step.is_automatic,
-          'since', step.since,
-          'occurred_at', to_jsonb(step.occurred_at),
-          'items', (
-            select jsonb_agg(item.external_id order by listed.position)
-            from unnest(step.item_ids) with ordinality as listed (item_id, position)
-            left join track.item on item.item_id = listed.item_id
-          )
-        )
-        order by event_type.name, step.since, step.is_automatic
-      )
-      from track.step
-      join track.event_type using (event_type_id)
-      where step.person_id = subject.person_id
+  v_rows := (
+    with step as materialized (
+      select own.*
+      from track.step as own
+      where own.person_id = subject.person_id
     )
-  );
-  return next privacy.exported_rows(
-    'track.step_value',
-    (
-      select jsonb_agg(
-        jsonb_build_object(
-          'event', event_type.name,
-          'property', declared.property,
-          'is_automatic', stored.is_automatic,
-          'since', stored.since,
-          'values', (
-            select jsonb_agg(property_value.value order by listed.position)
-            from unnest(stored.value_ids) with ordinality as listed (value_id, position)
-            left join track.property_value on property_value.value_id = listed.value_id
-          )
+
+    select jsonb_agg(
+      jsonb_build_object(
+        'event', event_type.name,
+        'is_automatic', step.is_automatic,
+        'since', step.since,
+        'occurred_at', to_jsonb(step.occurred_at),
+        'items', (
+          select jsonb_agg(item.external_id order by listed.position)
+          from unnest(step.item_ids) with ordinality as listed (item_id, position)
+          left join track.item on item.item_id = listed.item_id
         )
-        order by event_type.name, declared.property, stored.since, stored.is_automatic
       )
-      from track.step_value as stored
-      join track.declared_property as declared using (property_id)
-      join track.event_type using (event_type_id)
-      where stored.person_id = subject.person_id
+      order by event_type.name, step.since, step.is_automatic
     )
+    from step
+    join track.event_type using (event_type_id)
   );
+  return next privacy.exported_rows('track.step', v_rows);
+  v_rows := (
+    with stored as materialized (
+      select own.*
+      from track.step_value as own
+      where own.person_id = subject.person_id
+    )
+
+    select jsonb_agg(
+      jsonb_build_object(
+        'event', event_type.name,
+        'property', declared.property,
+        'is_automatic', stored.is_automatic,
+        'since', stored.since,
+        'values', (
+          select jsonb_agg(property_value.value order by listed.position)
+          from unnest(stored.value_ids) with ordinality as listed (value_id, position)
+          left join track.property_value on property_value.value_id = listed.value_id
+        )
+      )
+      order by event_type.name, declared.property, stored.since, stored.is_automatic
+    )
+    from stored
+    join track.declared_property as declared using (property_id)
+    join track.event_type using (event_type_id)
+  );
+  return next privacy.exported_rows('track.step_value', v_rows);
   return next privacy.exported_rows(
     'track.presence',
     (

@@ -7,7 +7,28 @@ as $$
 declare
   v_cleared bigint;
   v_named bigint[];
+  v_item_id bigint;
+  v_courses bigint[] := '{}';
 begin
+  -- As track.sync_enrolments adds an item.
+  for v_item_id in
+    select distinct source.item_id
+    from track.item_source as source
+    where source.identity_id = any (_replace_descriptions.identities)
+      and source.attribute = 'kind'
+      and (_replace_descriptions.items is null or source.item_id = any (_replace_descriptions.items))
+  loop
+    perform
+    from track.enrolment
+    where v_item_id in (enrolment.item_id, enrolment.named_item_id)
+      and coalesce(enrolment.named_item_id, enrolment.item_id) = v_item_id
+      and num_nulls(enrolment.source_id) > 0
+    limit 1;
+    if found then
+      v_courses := v_courses || v_item_id;
+    end if;
+  end loop;
+
   with own as materialized (
     select source.item_id, array_agg(source.attribute) as attributes
     from track.item_source as source
@@ -56,17 +77,7 @@ begin
       max(coalesce(entered.item_id, parent.merged_item_id, parent.item_id))
         filter (where told.attribute = 'parent') as parent_item_id,
       bool_or(num_nonnulls(parent.merged_item_id) > 0) as has_merged_parent,
-      -- As track.sync_enrolments adds an item.
-      case
-        when exists (
-          select 1
-          from track.enrolment
-          where told.item_id in (enrolment.item_id, enrolment.named_item_id)
-            and coalesce(enrolment.named_item_id, enrolment.item_id) = told.item_id
-            and num_nulls(enrolment.source_id) > 0
-        ) then 'course'
-        else 'unknown'
-      end as other_kind
+      case when told.item_id = any (v_courses) then 'course' else 'unknown' end as other_kind
     from told
     left join entered on told.attribute = 'parent' and entered.external_id = told.said
     left join track.item as parent on told.attribute = 'parent' and parent.external_id = told.said

@@ -10,27 +10,42 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_items constant bigint[] := array(
+    select unnest(step.item_ids)::bigint
+    from track.step
+    where step.person_id = any (subject.identity_ids)
+    union
+    select event.item_id
+    from track.stale
+    join track.event
+      on event.person_id = stale.person_id
+      and event.occurred_at between stale.since and stale.until
+    where stale.person_id = any (subject.identity_ids)
+    union
+    select named.item_id
+    from track.item_source as named
+    where named.identity_id = any (subject.identity_ids)
+  );
+  v_types constant int[] := array(
+    select step.event_type_id
+    from track.step
+    where step.person_id = any (subject.identity_ids)
+    union
+    select event.event_type_id
+    from track.stale
+    join track.event
+      on event.person_id = stale.person_id
+      and event.occurred_at between stale.since and stale.until
+    where stale.person_id = any (subject.identity_ids)
+  );
+  v_type int;
 begin
-  return exists (
+  if exists (
     select 1
     from track.item_source
-    join (
-      select unnest(step.item_ids)::bigint as item_id
-      from track.step
-      where step.person_id = any (subject.identity_ids)
-      union
-      select event.item_id
-      from track.stale
-      join track.event
-        on event.person_id = stale.person_id
-        and event.occurred_at between stale.since and stale.until
-      where stale.person_id = any (subject.identity_ids)
-      union
-      select named.item_id
-      from track.item_source as named
-      where named.identity_id = any (subject.identity_ids)
-    ) as used on used.item_id = item_source.item_id
-    where item_source.attribute = 'name'
+    where item_source.item_id = any (v_items)
+      and item_source.attribute = 'name'
       and not exists (
         select 1
         from track.item_month
@@ -45,27 +60,21 @@ begin
             )
           )
       )
-  ) or exists (
-    select 1
-    from (
-      select step.event_type_id
-      from track.step
-      where step.person_id = any (subject.identity_ids)
-      union
-      select event.event_type_id
-      from track.stale
-      join track.event
-        on event.person_id = stale.person_id
-        and event.occurred_at between stale.since and stale.until
-      where stale.person_id = any (subject.identity_ids)
-    ) as used
-    where not exists (
-      select 1
-      from track.step
-      where step.event_type_id = used.event_type_id
-        and step.person_id <> all (subject.identity_ids)
-    )
-  );
+  ) then
+    return true;
+  end if;
+  -- As a rule, the first row that is read is that of another person.
+  foreach v_type in array v_types loop
+    perform
+    from track.step
+    where step.event_type_id = v_type
+      and step.person_id <> all (subject.identity_ids)
+    limit 1;
+    if not found then
+      return true;
+    end if;
+  end loop;
+  return false;
 end;
 $$;
 

@@ -8,6 +8,9 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_type int;
+  v_open int[] := '{}';
 begin
   -- Refreshed events of people, those without a person, and those that are not refreshed.
   used_items := array(
@@ -49,19 +52,29 @@ begin
     from track.imported_item
     where imported_item.parent_item_id = any (_other_use.items)
   );
-  used_types := array(
-    select entry.event_type_id
-    from unnest(_other_use.event_types) as entry (event_type_id)
-    where exists (select 1 from track.step where step.event_type_id = entry.event_type_id)
-      or exists (
-        select 1
-        from track.stale
-        join track.event
-          on event.person_id = stale.person_id
-          and event.occurred_at between stale.since and stale.until
-        where entry.event_type_id in (event.event_type_id, event.named_event_type_id)
-      )
-  );
+  used_types := '{}';
+  foreach v_type in array coalesce(_other_use.event_types, '{}') loop
+    perform
+    from track.step
+    where step.event_type_id = v_type
+    limit 1;
+    if found then
+      used_types := used_types || v_type;
+    else
+      v_open := v_open || v_type;
+    end if;
+  end loop;
+  if v_open <> '{}' then
+    used_types := used_types || array(
+      select distinct unnest(array[event.event_type_id, event.named_event_type_id])
+      from track.stale
+      join track.event
+        on event.person_id = stale.person_id
+        and event.occurred_at between stale.since and stale.until
+      where event.event_type_id = any (v_open)
+        or event.named_event_type_id = any (v_open)
+    );
+  end if;
 end;
 $$;
 

@@ -29,10 +29,9 @@ begin
     cross join lateral (values (other.identity_id), (other.person_id)) as entry (person_id)
     where entry.person_id <> 0
   );
+  v_queued := array(select distinct stale.person_id from track.stale where stale.person_id = any (v_near));
   begin
-    perform track._refresh_sessions_of(array(
-      select distinct stale.person_id from track.stale where stale.person_id = any (v_near)
-    ));
+    perform track._refresh_sessions_of(v_queued);
   exception
     -- As with track.refresh: the data of one person makes it fail. Her erasure removes it; others stay queued.
     when data_exception or integrity_constraint_violation or program_limit_exceeded then null;

@@ -101,19 +101,18 @@ declare
   v_activity constant track.activity[] := array(select track._whole_activity(_count_derived.people));
 begin
   return query
-  select
-    'track.session', count(*), 'deleted'
+  select 'track.session', count(*), 'deleted'
   from track.session
-  where session.person_id = any (_count_derived.people)
-  union all
+  where session.person_id = any (_count_derived.people);
+  return query
   select 'track.step', count(*), 'deleted'
   from track.step
-  where step.person_id = any (_count_derived.people)
-  union all
+  where step.person_id = any (_count_derived.people);
+  return query
   select 'track.step_value', count(*), 'deleted'
   from track.step_value
-  where step_value.person_id = any (_count_derived.people)
-  union all
+  where step_value.person_id = any (_count_derived.people);
+  return query
   select 'track.presence', count(distinct (entry.event_type_id, entry.day)), 'recomputed'
   from unnest(v_activity) as entry
   where entry.event_count > 0
@@ -176,27 +175,44 @@ as $$
 declare
   v_people bigint[];
 begin
-  with given_back as (
-    insert into track.trait (person_id, identity_id, name, value, set_at)
-    select distinct on (identity.external_id, history.name)
-      history.person_id, history.identity_id, history.name, point.value, point.set_at
+  with browser as materialized (
+    select identity.external_id, identity.identity_id, identity.person_id
     from track.identity
-    join track.trait_history as history
-      on history.person_id = identity.person_id and history.identity_id = identity.identity_id
-    cross join lateral track._trait_points(history.set_at, history.value, history.repeated_at) as point
     where identity.external_id = any (_give_back_traits.names)
       and identity.kind = 'anonymous'
-      and not exists (
-        select 1
-        from track.identity as sibling
-        join track.trait on trait.person_id = sibling.person_id and trait.identity_id = sibling.identity_id
-        where sibling.external_id = identity.external_id
-          and sibling.kind = 'anonymous'
-          and trait.name = history.name
-      )
-    order by identity.external_id, history.name, point.set_at desc, point.value desc, history.identity_id
+  ),
+
+  known as materialized (
+    select browser.external_id, trait.name
+    from browser
+    join track.trait on trait.person_id = browser.person_id and trait.identity_id = browser.identity_id
+  ),
+
+  told as materialized (
+    select
+      browser.external_id, history.person_id, history.identity_id, history.name, history.set_at, history.value,
+      history.repeated_at
+    from browser
+    join track.trait_history as history
+      on history.person_id = browser.person_id and history.identity_id = browser.identity_id
+  ),
+
+  given_back as (
+    insert into track.trait (person_id, identity_id, name, value, set_at)
+    select distinct on (told.external_id, told.name)
+      told.person_id, told.identity_id, told.name, point.value, point.set_at
+    from told
+    cross join lateral track._trait_points(told.set_at, told.value, told.repeated_at) as point
+    where not exists (
+      select 1
+      from known
+      where known.external_id = told.external_id
+        and known.name = told.name
+    )
+    order by told.external_id, told.name, point.set_at desc, point.value desc, told.identity_id
     returning trait.person_id
   )
+
   select array_agg(distinct given_back.person_id) into v_people
   from given_back;
   perform track._enqueue('trait', v_people);

@@ -6,36 +6,46 @@ parallel safe
 set search_path to pg_catalog, pg_temp
 as $$
 begin
+  if _journey.person_id is null then
+    return;
+  end if;
+
   return query
+  with happened as (
+    select
+      event.person_id, event.occurred_at, event.event_id, event.item_id, event.properties, event_type.name,
+      event_type.is_automatic or source.is_automatic as is_automatic
+    from track.event
+    join track.event_type using (event_type_id)
+    join track.source using (source_id)
+    where event.person_id = _journey.person_id
+      and event.occurred_at >= _journey.since
+      and event.occurred_at < _journey.until
+  )
+
   select
     session.session_id,
-    case when not placed.is_automatic then (row_number() over session_in_order)::int end as action_number,
-    event.occurred_at,
-    event_type.name as event,
+    case when not happened.is_automatic then (row_number() over session_in_order)::int end as action_number,
+    happened.occurred_at,
+    happened.name as event,
     item.external_id as item,
     item.kind as item_kind,
     item.title as item_title,
     case
-      when not placed.is_automatic then event.occurred_at - lag(event.occurred_at) over session_in_order
+      when not happened.is_automatic then happened.occurred_at - lag(happened.occurred_at) over session_in_order
     end as since_previous,
-    event.properties
-  from track.event
-  join track.event_type using (event_type_id)
-  join track.source using (source_id)
-  cross join lateral (select event_type.is_automatic or source.is_automatic) as placed (is_automatic)
+    happened.properties
+  from happened
   left join track.item using (item_id)
   left join track.session
-    on session.person_id = event.person_id
-    and not placed.is_automatic
-    and event.occurred_at between session.started_at and session.ended_at
-  where event.person_id = _journey.person_id
-    and event.occurred_at >= _journey.since
-    and event.occurred_at < _journey.until
+    on session.person_id = happened.person_id
+    and not happened.is_automatic
+    and happened.occurred_at between session.started_at and session.ended_at
   window session_in_order as (
-    partition by session.session_id, placed.is_automatic
-    order by event.occurred_at, event.event_id
+    partition by session.session_id, happened.is_automatic
+    order by happened.occurred_at, happened.event_id
   )
-  order by event.occurred_at, event.event_id;
+  order by happened.occurred_at, happened.event_id;
 end;
 $$;
 

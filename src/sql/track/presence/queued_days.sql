@@ -16,11 +16,13 @@ as $$
 declare
   v_since constant timestamptz := queued_days.first_day::timestamp at time zone 'UTC';
   v_until constant timestamptz := queued_days.end_day::timestamp at time zone 'UTC';
+  v_moved bigint[];
 begin
   if v_since >= v_until then
     return;
   end if;
 
+  v_moved := array(select track.moved_people());
   with queued as (
     select
       stale.person_id,
@@ -35,7 +37,7 @@ begin
 
     -- The sums contain people as of the last refresh of the sets.
     select moved.person_id, queued_days.first_day, queued_days.end_day
-    from track.moved_people() as moved (person_id)
+    from unnest(v_moved) as moved (person_id)
     where queued_days.of_people is null or moved.person_id = any (queued_days.of_people)
   ),
 

@@ -41,12 +41,18 @@ begin
         and known.property_id = coalesce(_refresh_step_values.of_property, known.property_id)
     ),
 
-    journey as materialized (
+    missing as materialized (
+      select stale_property.person_id, stale_property.property_id
+      from track.stale_property
+      where stale_property.person_id = any (_refresh_step_values.people)
+    ),
+
+    placed as (
       select
-        step.person_id, declared.property_id, step.is_automatic, step.since, slice.before,
-        cardinality(step.occurred_at) - slice.until as after,
-        step.occurred_at[slice.before + 1:slice.until] as occurred_at,
-        step.item_ids[slice.before + 1:slice.until] as item_ids
+        step.person_id, declared.property_id, step.is_automatic, step.since, step.occurred_at, step.item_ids,
+        stored.value_ids as stored_ids,
+        width_bucket(period.since - interval '1 microsecond', step.occurred_at) as before,
+        width_bucket(period.until - interval '1 microsecond', step.occurred_at) as until
       from period
       join track.step
         on step.person_id = period.person_id
@@ -54,17 +60,26 @@ begin
         and step.since > period.first_day - case when period.person_id = 0 then 1 else 366 end
         and step.since < period.end_day
       join declared on declared.event_type_id = step.event_type_id
-      cross join lateral (
-        select
-          width_bucket(period.since - interval '1 microsecond', step.occurred_at) as before,
-          width_bucket(period.until - interval '1 microsecond', step.occurred_at) as until
-      ) as slice
+      left join track.step_value as stored
+        on stored.person_id = step.person_id
+        and stored.property_id = declared.property_id
+        and stored.is_automatic = step.is_automatic
+        and stored.since = step.since
       where not exists (
         select 1
-        from track.stale_property
-        where stale_property.person_id = step.person_id
-          and stale_property.property_id = declared.property_id
+        from missing
+        where missing.person_id = step.person_id
+          and missing.property_id = declared.property_id
       )
+    ),
+
+    journey as materialized (
+      select
+        placed.person_id, placed.property_id, placed.is_automatic, placed.since, placed.stored_ids, placed.before,
+        cardinality(placed.occurred_at) - placed.until as after,
+        placed.occurred_at[placed.before + 1:placed.until] as occurred_at,
+        placed.item_ids[placed.before + 1:placed.until] as item_ids
+      from placed
     ),
 
     listed as (
@@ -134,15 +149,15 @@ begin
     -- The stored values before and after the period are kept.
     merged as (
       select
-        person_id, property_id, is_automatic, since, stored.value_ids as stored_ids,
-        coalesce(stored.value_ids[:journey.before], array_fill(0, array[journey.before]))
+        person_id, property_id, is_automatic, since, journey.stored_ids,
+        coalesce(journey.stored_ids[:journey.before], array_fill(0, array[journey.before]))
           || coalesce(fresh.value_ids, '{}')
           || coalesce(
-            stored.value_ids[cardinality(stored.value_ids) - journey.after + 1:], array_fill(0, array[journey.after])
+            journey.stored_ids[cardinality(journey.stored_ids) - journey.after + 1:],
+            array_fill(0, array[journey.after])
           ) as value_ids
       from journey
       full join fresh using (person_id, property_id, is_automatic, since)
-      left join track.step_value as stored using (person_id, property_id, is_automatic, since)
     ),
 
     deleted as (

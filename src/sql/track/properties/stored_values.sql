@@ -25,12 +25,17 @@ begin
       as entry (person_id, first_day, end_day)
   ),
 
-  sliced as (
+  missing as materialized (
+    select stale_property.person_id, stale_property.property_id
+    from track.stale_property
+    where stale_property.person_id = any (stored_values.people)
+  ),
+
+  placed as (
     select
-      step.person_id,
-      declared.property_id,
-      step.occurred_at[slice.before + 1:slice.until] as occurred_at,
-      step_value.value_ids[slice.before + 1:slice.until] as value_ids
+      step.person_id, declared.property_id, step.occurred_at, step_value.value_ids,
+      width_bucket(period.since - interval '1 microsecond', step.occurred_at) as before,
+      width_bucket(period.until - interval '1 microsecond', step.occurred_at) as until
     from period
     join track.step
       on step.person_id = period.person_id
@@ -46,18 +51,22 @@ begin
       and step_value.property_id = declared.property_id
       and step_value.is_automatic = step.is_automatic
       and step_value.since = step.since
-    cross join lateral (
-      select
-        width_bucket(period.since - interval '1 microsecond', step.occurred_at) as before,
-        width_bucket(period.until - interval '1 microsecond', step.occurred_at) as until
-    ) as slice
-    where slice.before < slice.until
-      and not exists (
-        select 1
-        from track.stale_property
-        where stale_property.person_id = step.person_id
-          and stale_property.property_id = declared.property_id
-      )
+    where not exists (
+      select 1
+      from missing
+      where missing.person_id = step.person_id
+        and missing.property_id = declared.property_id
+    )
+  ),
+
+  sliced as (
+    select
+      placed.person_id,
+      placed.property_id,
+      placed.occurred_at[placed.before + 1:placed.until] as occurred_at,
+      placed.value_ids[placed.before + 1:placed.until] as value_ids
+    from placed
+    where placed.before < placed.until
   )
 
   select

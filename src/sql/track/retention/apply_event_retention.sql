@@ -21,12 +21,11 @@ declare
 begin
   execute format('lock table track.%I in exclusive mode', _remove_month.name);
   execute format(
-    'select exists (
-      select
-      from track.%I as event
-      where event.person_id = any ($1)
-        or $2 and event.received_at >= $3
-    )',
+    'select true
+    from track.%I as event
+    where event.person_id = any ($1)
+      or $2 and event.received_at >= $3
+    limit 1',
     _remove_month.name
   )
   into v_stays
@@ -79,6 +78,9 @@ language plpgsql
 stable
 set search_path to pg_catalog, pg_temp
 as $$
+declare
+  v_type int;
+  v_person_id bigint;
 begin
   shared_items := array(
     select item.item_id
@@ -114,14 +116,19 @@ begin
         or event_type.opens_view
         or event_type.is_heartbeat
         or event_type.is_automatic
-        or exists (
-          select 1
-          from track.step
-          join track.step as other on other.event_type_id = step.event_type_id and other.person_id <> step.person_id
-          where step.event_type_id = event_type.event_type_id
-        )
       )
   );
+  foreach v_type in array array(select unnest(_shared_names.event_types) except select unnest(shared_types)) loop
+    v_person_id := (select step.person_id from track.step where step.event_type_id = v_type limit 1);
+    perform
+    from track.step
+    where step.event_type_id = v_type
+      and step.person_id <> v_person_id
+    limit 1;
+    if found then
+      shared_types := shared_types || v_type;
+    end if;
+  end loop;
 end;
 $$;
 

@@ -7,9 +7,10 @@ set timezone to 'UTC'
 as $$
 begin
   return query
-  with message as (
+  with message as materialized (
     select
       entry.value ->> 'messageId' as id,
+      track._message_hash(entry.value ->> 'messageId') as hash,
       coalesce(entry.value ->> 'userId', entry.value ->> 'anonymousId') as name,
       case when entry.value ? 'userId' then '{user}'::text[] else '{anonymous,unverified}' end as kinds,
       (entry.value ->> 'timestamp')::timestamptz as sent_at
@@ -17,27 +18,29 @@ begin
   ),
 
   -- The time of an event is that of its message, or, if this is in the future, the arrival.
-  period as (
-    select message.*, period.since, period.until
+  period as materialized (
+    select message.id, message.hash, identity.person_id, identity.identity_id, message.sent_at as since,
+      message.sent_at as until
     from message
-    cross join lateral (
-      values
-        (message.sent_at, message.sent_at),
-        (_stored_events.stored_at, _stored_events.stored_at + interval '1 minute')
-    ) as period (since, until)
-    where period.since <= _stored_events.stored_at or message.sent_at > _stored_events.stored_at
+    join track.identity on identity.external_id = message.name and identity.kind = any (message.kinds)
+
+    union all
+
+    select message.id, message.hash, identity.person_id, identity.identity_id, _stored_events.stored_at,
+      _stored_events.stored_at + interval '1 minute'
+    from message
+    join track.identity on identity.external_id = message.name and identity.kind = any (message.kinds)
   )
 
   select distinct period.id, event.occurred_at, event.event_id, event.identity_id
   from period
-  join track.identity on identity.external_id = period.name and identity.kind = any (period.kinds)
   join track.event
-    on event.person_id = identity.person_id
-    and event.identity_id = identity.identity_id
+    on event.person_id = period.person_id
+    and event.identity_id = period.identity_id
     and event.occurred_at between period.since and period.until
   where event.source_id = _stored_events.source
     and event.event_id = track._event_id(
-      event.occurred_at, track._message_hash(period.id), event.source_id,
+      event.occurred_at, period.hash, event.source_id,
       case
         when event.client_at is not null then track._milliseconds_ahead(event.client_at, event.received_at)
       end

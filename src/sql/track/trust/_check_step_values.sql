@@ -19,6 +19,12 @@ begin
     select track._unrefreshed_people(v_first, v_last) as people
   ),
 
+  missing as materialized (
+    select stale_property.person_id, stale_property.property_id
+    from track.stale_property
+    where stale_property.person_id between v_first and v_last
+  ),
+
   fresh as (
     select
       event.person_id,
@@ -40,14 +46,14 @@ begin
       and event.person_id <> all ((select queued.people from queued)::bigint[])
       and not exists (
         select 1
-        from track.stale_property as missing
+        from missing
         where missing.person_id = event.person_id
           and missing.property_id = declared.property_id
       )
     group by 1, 2, 3, 4
   ),
 
-  journey as (
+  journey as materialized (
     select
       step.person_id, declared.property_id, step.is_automatic, step.since,
       width_bucket(v_since - interval '1 microsecond', step.occurred_at) as before,
@@ -60,9 +66,23 @@ begin
       and step.since < v_end
       and not exists (
         select 1
-        from track.stale_property as missing
+        from missing
         where missing.person_id = step.person_id
           and missing.property_id = declared.property_id
+      )
+  ),
+
+  step_value as materialized (
+    select own.*
+    from track.step_value as own
+    where own.person_id between v_first and v_last
+      and own.since > _check_step_values.month - 366
+      and own.since < v_end
+      and not exists (
+        select 1
+        from missing
+        where missing.person_id = own.person_id
+          and missing.property_id = own.property_id
       )
   ),
 
@@ -87,19 +107,7 @@ begin
         )
       end as found
     from journey
-    full join (
-      select step_value.*
-      from track.step_value
-      where step_value.person_id between v_first and v_last
-        and step_value.since > _check_step_values.month - 366
-        and step_value.since < v_end
-        and not exists (
-          select 1
-          from track.stale_property as missing
-          where missing.person_id = step_value.person_id
-            and missing.property_id = step_value.property_id
-        )
-    ) as step_value using (person_id, property_id, is_automatic, since)
+    full join step_value using (person_id, property_id, is_automatic, since)
     where person_id <> all ((select queued.people from queued)::bigint[])
       and (
         journey.person_id is null

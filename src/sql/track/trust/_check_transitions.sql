@@ -9,7 +9,13 @@ declare
   v_until constant timestamptz := (month + interval '1 month') at time zone 'UTC';
   v_result track.rollup_comparison;
 begin
-  with viewed as (
+  with counted as materialized (
+    select stored.block, stored.people
+    from track.person_set_block as stored
+    where stored.name = 'counted'
+  ),
+
+  viewed as (
     select
       session.person_id, session.session_id, page_view.item_id, page_view.started_at,
       lead(page_view.item_id) over in_session as next_item_id,
@@ -23,9 +29,8 @@ begin
       and page_view.item_id is not null
       and exists (
         select 1
-        from track.person_set_block as counted
-        where counted.name = 'counted'
-          and counted.block = session.person_id / 4096
+        from counted
+        where counted.block = session.person_id / 4096
           and get_bit(counted.people, (session.person_id % 4096)::int) = 1
       )
     window in_session as (partition by session.person_id, session.session_id order by page_view.view_number)

@@ -47,14 +47,7 @@ begin
       event.person_id,
       (event.occurred_at at time zone 'UTC')::date as day,
       declared.property_id,
-      substr(event.properties ->> declared.property, 1, 200) as value,
-      event.person_id = any ((select queued.people from queued)::bigint[])
-        or exists (
-          select 1
-          from track.stale_property as missing
-          where missing.person_id = event.person_id
-            and missing.property_id = declared.property_id
-        ) as is_queued
+      substr(event.properties ->> declared.property, 1, 200) as value
     from track.event
     join track.declared_property as declared on declared.event_type_id = event.event_type_id and declared.is_queued
     where event.person_id between v_first and v_last
@@ -62,18 +55,33 @@ begin
       and event.occurred_at < v_until
   ),
 
+  valued as (
+    select
+      raw.*,
+      raw.person_id = any ((select queued.people from queued)::bigint[])
+        or exists (
+          select 1
+          from track.stale_property as missing
+          where missing.person_id = raw.person_id
+            and missing.property_id = raw.property_id
+        ) as is_queued
+    from raw
+  ),
+
   fresh as (
     select
-      raw.property_id,
-      coalesce('=' || raw.value, '') as key,
-      raw.day,
+      valued.property_id,
+      coalesce('=' || valued.value, '') as key,
+      valued.day,
       coalesce(
-        bit_or(v_one >> (raw.person_id % 16384)::int) filter (where raw.person_id <> 0 and not raw.is_queued), v_nobody
+        bit_or(v_one >> (valued.person_id % 16384)::int)
+          filter (where valued.person_id <> 0 and not valued.is_queued),
+        v_nobody
       ) as people,
-      (count(*) filter (where person.is_excluded is not true and not raw.is_queued))::int as event_count,
-      (count(*) filter (where person.is_counted and not raw.is_queued))::int as counted_count
-    from raw
-    left join track._rollup_people(v_first, v_last) as person on person.person_id = raw.person_id
+      (count(*) filter (where person.is_excluded is not true and not valued.is_queued))::int as event_count,
+      (count(*) filter (where person.is_counted and not valued.is_queued))::int as counted_count
+    from valued
+    left join track._rollup_people(v_first, v_last) as person on person.person_id = valued.person_id
     group by 1, 2, 3
   ),
 
