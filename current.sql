@@ -1,1 +1,5 @@
 -- Changes of structure since the last release: see migrations/README.md.
+
+-- Pages of the learners of a course.
+drop function if exists analytics._course_learners(bigint, timestamptz, timestamptz);
+drop function if exists analytics.course_learners(text, timestamptz, timestamptz);

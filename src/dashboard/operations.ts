@@ -353,6 +353,9 @@ export type TaughtCoursesQuery = { trackTaughtCourses: { nodes: Array<{ course: 
 
 export type CourseLearnersQueryVariables = Exact<{
   course: string;
+  search?: string | null | undefined;
+  afterPerson?: string | null | undefined;
+  top?: number | null | undefined;
 }>;
 
 
@@ -980,7 +983,7 @@ export const myChronotype: TypedDocument<MyChronotypeQuery, MyChronotypeQueryVar
 export const taughtCourses: TypedDocument<TaughtCoursesQuery, TaughtCoursesQueryVariables> =
   {"name":"TaughtCourses","text":"query TaughtCourses{trackTaughtCourses{nodes{course title role startedAt endedAt}}}","sql":[["select course, title, role, started_at, ended_at","from track.taught_courses(",")"]]};
 export const courseLearners: TypedDocument<CourseLearnersQuery, CourseLearnersQueryVariables> =
-  {"name":"CourseLearners","text":"query CourseLearners($course:String!){analyticsCourseLearners(course:$course){nodes{person name status enrolledAt lastActiveAt activeDays engaged{days hours minutes}shareOfTasks}}}","sql":[["select person, name, status, enrolled_at, last_active_at, active_days, engaged, share_of_tasks","from analytics.course_learners(","  course => $course",")"]]};
+  {"name":"CourseLearners","text":"query CourseLearners($course:String!$search:String$afterPerson:String$top:Int){analyticsCourseLearners(course:$course search:$search afterPerson:$afterPerson top:$top){nodes{person name status enrolledAt lastActiveAt activeDays engaged{days hours minutes}shareOfTasks}}}","sql":[["select person, name, status, enrolled_at, last_active_at, active_days, engaged, share_of_tasks","from analytics.course_learners(","  course => $course","  search => $search","  after_person => $afterPerson","  top => $top",")"]]};
 export const dropoutRisk: TypedDocument<DropoutRiskQuery, DropoutRiskQueryVariables> =
   {"name":"DropoutRisk","text":"query DropoutRisk($course:String!$top:Int){analyticsDropoutRisk(course:$course top:$top){nodes{rank person score reasons{feature contribution}}}}","sql":[["select rank, person, score, reasons","from analytics.dropout_risk(","  course => $course","  top => $top",")"]]};
 export const courseProgress: TypedDocument<CourseProgressQuery, CourseProgressQueryVariables> =

@@ -421,7 +421,13 @@ export const texts = {
     learners: {
       title: "Learners",
       explanation:
-        "Learners of the course with their last activity, their engaged time and the share of its tasks that they submitted.",
+        "Learners of the course with their last activity, their engaged time and the share of its tasks that they submitted, in the order of their user ids.",
+      search: "Search a name or user id",
+      settings: "Search learners",
+      empty: "The course has no such learners.",
+      first: "First page",
+      next: "Next page",
+      pages: "Pages of learners",
       person: "learner",
       status: "status",
       last: "last active",
