@@ -22,38 +22,39 @@ declare
   v_queued record;
 begin
   v_queued := track.queued_days(v_first_day, v_end_day, _journeys.people);
-  if v_queued.people is null then
-    -- The whole list where it is within the period. Places are computed once: each function that reads a list copies
-    -- it.
-    return query
+  -- The whole list where it is within the period. Places are computed once: each function that reads a list copies it.
+  return query
+  select
+    placed.person_id, placed.event_type_id, placed.is_automatic,
+    case
+      when placed.before = 0 and placed.end_place = cardinality(placed.occurred_at) then placed.occurred_at
+      else placed.occurred_at[placed.before + 1:placed.end_place]
+    end,
+    case
+      when not _journeys.with_items then null
+      when placed.before = 0 and placed.end_place = cardinality(placed.item_ids) then placed.item_ids
+      else placed.item_ids[placed.before + 1:placed.end_place]
+    end
+  from (
     select
-      placed.person_id, placed.event_type_id, placed.is_automatic,
-      case
-        when placed.before = 0 and placed.end_place = cardinality(placed.occurred_at) then placed.occurred_at
-        else placed.occurred_at[placed.before + 1:placed.end_place]
-      end,
-      case
-        when not _journeys.with_items then null
-        when placed.before = 0 and placed.end_place = cardinality(placed.item_ids) then placed.item_ids
-        else placed.item_ids[placed.before + 1:placed.end_place]
-      end
-    from (
-      select
-        step.person_id, step.event_type_id, step.is_automatic, step.occurred_at, step.item_ids,
-        width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as before,
-        width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as end_place
-      from track.step
-      where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
-        and step.person_id <> 0
-        and (_journeys.people is null or step.person_id = any (_journeys.people))
-        and step.since > v_first_day - 366
-        and step.since < v_end_day
-      offset 0
-    ) as placed
-    where placed.before < placed.end_place;
+      step.person_id, step.event_type_id, step.is_automatic, step.occurred_at, step.item_ids,
+      width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as before,
+      width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as end_place
+    from track.step
+    where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+      and step.person_id <> 0
+      and (_journeys.people is null or step.person_id = any (_journeys.people))
+      and (v_queued.people is null or step.person_id <> all (v_queued.people))
+      and step.since > v_first_day - 366
+      and step.since < v_end_day
+    offset 0
+  ) as placed
+  where placed.before < placed.end_place;
+  if v_queued.people is null then
     return;
   end if;
 
+  -- Of people who are queued for a refresh, the days that are queued come from the events.
   return query
   with queued as materialized (
     select
@@ -65,9 +66,10 @@ begin
 
   select
     kept.person_id, kept.event_type_id, kept.is_automatic,
-    step.occurred_at[kept.first_place + 1:kept.end_place], step.item_ids[kept.first_place + 1:kept.end_place]
+    step.occurred_at[kept.first_place + 1:kept.end_place],
+    case when _journeys.with_items then step.item_ids[kept.first_place + 1:kept.end_place] end
   from track.step
-  left join queued on queued.person_id = step.person_id
+  join queued on queued.person_id = step.person_id
   cross join lateral (
     select
       width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as since,
@@ -78,14 +80,12 @@ begin
   -- In two parts where those between them are queued.
   cross join lateral (
     values
-      (
-        step.person_id, step.event_type_id, step.is_automatic, place.since, coalesce(place.queued_since, place.until)
-      ),
-      (step.person_id, step.event_type_id, step.is_automatic, coalesce(place.queued_until, place.until), place.until)
+      (step.person_id, step.event_type_id, step.is_automatic, place.since, place.queued_since),
+      (step.person_id, step.event_type_id, step.is_automatic, place.queued_until, place.until)
   ) as kept (person_id, event_type_id, is_automatic, first_place, end_place)
   where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+    and step.person_id = any (v_queued.people)
     and step.person_id <> 0
-    and (_journeys.people is null or step.person_id = any (_journeys.people))
     and step.since > v_first_day - 366
     and step.since < v_end_day
     and kept.first_place < kept.end_place
@@ -95,7 +95,7 @@ begin
   select
     happened.person_id, happened.event_type_id, happened.is_automatic,
     array_agg(happened.occurred_at order by happened.occurred_at, happened.item_id),
-    array_agg(happened.item_id order by happened.occurred_at, happened.item_id)
+    case when _journeys.with_items then array_agg(happened.item_id order by happened.occurred_at, happened.item_id) end
   from (
     select
       event.person_id, event.event_type_id, event.occurred_at, coalesce(event.item_id, 0)::int as item_id,
