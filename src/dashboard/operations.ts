@@ -1049,7 +1049,7 @@ export const latencies: TypedDocument<LatenciesQuery, LatenciesQueryVariables> =
 export const tableState: TypedDocument<TableStateQuery, TableStateQueryVariables> =
   {"name":"TableState","text":"query TableState{monitorTableState(first:200){nodes{tableName rowCount bytes indexBytes bytesPerDay deadShare vacuumedAt}}}","sql":[["select table_name, row_count, bytes, index_bytes, bytes_per_day, dead_share, vacuumed_at","from monitor.table_state(",")","limit 200"]]};
 export const runs: TypedDocument<RunsQuery, RunsQueryVariables> =
-  {"name":"Runs","text":"query Runs($first:Int){monitorRuns(orderBy:STARTED_AT_DESC first:$first){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by started_at desc","limit $first"]]};
+  {"name":"Runs","text":"query Runs($first:Int){monitorRuns(orderBy:RUN_ID_DESC first:$first){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by run_id desc","limit $first"]]};
 export const slowStatements: TypedDocument<SlowStatementsQuery, SlowStatementsQueryVariables> =
   {"name":"SlowStatements","text":"query SlowStatements{monitorSlowStatements(top:10){nodes{statement calls totalSeconds meanMilliseconds share}}}","sql":[["select statement, calls, total_seconds, mean_milliseconds, share","from monitor.slow_statements(","  top => 10",")"]]};
 export const names: TypedDocument<NamesQuery, NamesQueryVariables> =

@@ -81,6 +81,9 @@ export const texts = {
       minute: "minute",
       events: "events",
       people: "people",
+      none: "There was no event in the last 30 minutes.",
+      withheld:
+        "Too few people: in none of the last 30 minutes were enough people active for figures that analysts see. Minutes with enough people are shown as soon as there are some.",
     },
     people: {
       title: "Active people",
@@ -708,7 +711,7 @@ export const texts = {
     calibration: {
       title: (version: number) => `Calibration of version ${version}`,
       explanation:
-        "Predicted probabilities against what was observed, in bins of equal numbers of rows. On the diagonal, of the rows with a probability of 30 % it happened in 30 %; below it the predictions are too high. Held out: the rows that the training did not use. Latest: those with a known outcome when the drift was measured. Each bin has 20 rows or more; the intervals are Wilson's of 95 %. Of several classes, the chart has the first ones and the table has all.",
+        "Predicted probabilities against what was observed, in bins of equal numbers of rows. On the diagonal, of the rows with a probability of 30 % it happened in 30 %; below it the predictions are too high. Held out: the rows that the training did not use. Latest: those with a known outcome when the drift was measured. Each bin has 20 rows or more; the upright lines are its intervals, Wilson's of 95 %. Of several classes, the chart has the first ones and the table has all.",
       empty:
         "No calibration: this version predicts no probability, or was compared on fewer than 40 rows, too few for two bins, or in an earlier release.",
       part: "rows",

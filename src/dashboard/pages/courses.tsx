@@ -177,16 +177,6 @@ function Roster({ course, person }: { course: string; person: string | undefined
           {(settings) => <Field label={learners.search} name="search" value={settings["search"]} />}
         </SettingsForm>
       }
-      foot={(rows) => {
-        const hasMore = rows.length === perPage;
-        if (after === undefined && !hasMore) return null;
-        return (
-          <nav class="pages" aria-label={learners.pages}>
-            {after !== undefined && <a href={page({})}>{learners.first}</a>}
-            {hasMore && <a href={page({ after: rows.at(-1)?.person ?? "" })}>{learners.next}</a>}
-          </nav>
-        );
-      }}
       rows={({ analyticsCourseLearners }) => present(analyticsCourseLearners?.nodes)}
       columns={({ count, rate, span, text, time }) => [
         {
@@ -200,6 +190,16 @@ function Roster({ course, person }: { course: string; person: string | undefined
         span(learners.engaged, ({ engaged }) => engaged),
         rate(learners.tasks, ({ shareOfTasks }) => shareOfTasks),
       ]}
+      foot={(rows) => {
+        const hasMore = rows.length === perPage;
+        if (after === undefined && !hasMore) return null;
+        return (
+          <nav class="pages" aria-label={learners.pages}>
+            {after !== undefined && <a href={page({})}>{learners.first}</a>}
+            {hasMore && <a href={page({ after: rows.at(-1)?.person ?? "" })}>{learners.next}</a>}
+          </nav>
+        );
+      }}
     />
   );
 }
