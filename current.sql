@@ -6,3 +6,7 @@ drop function if exists analytics.course_learners(text, timestamptz, timestamptz
 
 -- The latest disclosures.
 create index if not exists disclosure_read on privacy.disclosure (read_at);
+
+-- The activity of some items.
+drop function if exists track.activity_of(bigint[], date, date);
+drop function if exists track.stored_activity(bigint[], date[], date[]);

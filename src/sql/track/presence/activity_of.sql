@@ -1,4 +1,6 @@
-create or replace function track.activity_of(people bigint[], first_day date, end_day date)
+create or replace function track.activity_of(
+  people bigint[], first_day date, end_day date, of_items bigint[] default null
+)
 returns setof track.activity
 language plpgsql
 stable
@@ -38,18 +40,22 @@ begin
 
   select stored.*
   from listed
-  cross join lateral track.stored_activity(listed.people, listed.first_days, listed.end_days) as stored;
+  cross join lateral track.stored_activity(
+    listed.people, listed.first_days, listed.end_days, activity_of.of_items
+  ) as stored;
 
   return query
   select computed.*
-  from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as computed;
+  from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days) as computed
+  where activity_of.of_items is null
+    or computed.item_id = any (activity_of.of_items);
 end;
 $$;
 
-comment on function track.activity_of(bigint[], date, date) is $$
+comment on function track.activity_of(bigint[], date, date, bigint[]) is $$
 @behavior -*
 Returns the activity of people on the days between two (`end_day` exclusive), with the events that are not refreshed.
-`people` null: all. Engaged times are as of the last refresh of the sessions.
+`people` null: all. `of_items`: with these items only; null: all activity. Engaged times are as of the last refresh of the sessions.
 $$;
 
-grant execute on function track.activity_of(bigint[], date, date) to insights_reader, insights_admin;
+grant execute on function track.activity_of(bigint[], date, date, bigint[]) to insights_reader, insights_admin;

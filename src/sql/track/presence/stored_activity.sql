@@ -1,4 +1,6 @@
-create or replace function track.stored_activity(people bigint[], first_days date[], end_days date[])
+create or replace function track.stored_activity(
+  people bigint[], first_days date[], end_days date[], of_items bigint[] default null
+)
 returns setof track.activity
 language plpgsql
 stable
@@ -43,15 +45,21 @@ begin
   )
 
   select
-    sliced.person_id,
+    happened.person_id,
     (happened.occurred_at at time zone 'UTC')::date,
-    sliced.event_type_id,
+    happened.event_type_id,
     nullif(happened.item_id, 0)::bigint,
     count(*)::int,
     interval '0',
-    (count(*) filter (where sliced.is_automatic))::int
-  from sliced
-  cross join lateral unnest(sliced.occurred_at, sliced.item_ids) as happened (occurred_at, item_id)
+    (count(*) filter (where happened.is_automatic))::int
+  from (
+    select
+      sliced.person_id, sliced.event_type_id, sliced.is_automatic,
+      unnest(sliced.occurred_at) as occurred_at, unnest(sliced.item_ids) as item_id
+    from sliced
+  ) as happened
+  where stored_activity.of_items is null
+    or happened.item_id = any (stored_activity.of_items)
   group by 1, 2, 3, 4
 
   union all
@@ -74,17 +82,18 @@ begin
     and page_view.session_id = session.session_id
     and page_view.started_at >= period.since
     and page_view.started_at < period.until
+    and (stored_activity.of_items is null or page_view.item_id = any (stored_activity.of_items))
   -- Until the first refresh after an upgrade, the page views of a person are in no table of presence and sums.
   where exists (select 1 from track.step where step.person_id = period.person_id)
   group by 1, 2, 4;
 end;
 $$;
 
-comment on function track.stored_activity(bigint[], date[], date[]) is $$
+comment on function track.stored_activity(bigint[], date[], date[], bigint[]) is $$
 @behavior -*
 Returns the activity of people as of the last refresh, which is what the tables of presence and sums contain.
 Each position is a person, the first day, and the day after the last one (UTC). The ranges of a person must not
-overlap. Reads `track.step` and the page views.
+overlap. `of_items`: of these items only; null: all activity. Reads `track.step` and the page views.
 $$;
 
-grant execute on function track.stored_activity(bigint[], date[], date[]) to insights_reader, insights_admin;
+grant execute on function track.stored_activity(bigint[], date[], date[], bigint[]) to insights_reader, insights_admin;
