@@ -521,6 +521,25 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await close();
   });
 
+  test("learners of a course are searched and read page by page, and the address keeps both", async () => {
+    const { page, close } = await open("instructor", "/courses?course=course-algebra&after=ada");
+    const card = page.getByRole("region", { name: "Learners", exact: true });
+    const names = () => card.locator("tbody a").allTextContents();
+    const [all] = await database.rows<{ people: string[] }>(
+      "select array_agg(coalesce(name, person) order by person) as people from analytics.course_learners('course-algebra')",
+    );
+    expect(await names()).toEqual(all?.people.slice(1));
+    await card.getByRole("link", { name: "First page" }).click();
+    await expect.poll(names).toEqual(all?.people);
+    await card.getByLabel("Search a name or user id").fill("<b>nobody</b>");
+    await card.getByLabel("Search a name or user id").press("Enter");
+    await card.getByText("The course has no such learners.").waitFor();
+    expect(new URL(page.url()).searchParams.get("search")).toBe("<b>nobody</b>");
+    await page.goBack();
+    await expect.poll(names).toEqual(all?.people);
+    await close();
+  });
+
   test("the table is downloaded as CSV", async () => {
     const { page, close } = await open("analyst", "/overview?days=90");
     const card = page.getByRole("region", { name: "Popular courses", exact: true });

@@ -294,7 +294,7 @@ begin
     order by identity.external_id
   );
 
-  -- Of the first ones only: some are no learners, so that a few more are read, and then ever more.
+  -- The first ones only. Not each of them is a learner, so that a few more are read, and then ever more.
   v_size := coalesce(_course_learners.top + _course_learners.top / 4 + 8, cardinality(v_candidates));
   while v_first <= cardinality(v_candidates) and v_missing is distinct from 0 loop
     return query

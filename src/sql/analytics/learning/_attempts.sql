@@ -29,7 +29,7 @@ begin
     )
   ),
 
-  -- Which of the many events of these people are read follows from the journeys. People who are queued are read
+  -- The events to read, a few of the many of these people, are in the journeys. People who are queued are read
   -- from their events.
   found as materialized (
     select distinct listed.person_id, listed.event_type_id, listed.at, listed.item_id::bigint as item_id
