@@ -221,7 +221,7 @@ test.each(queries.map((query) => [query.name, query] as const))(
 
 test("an argument that is not given is left out, and values are quoted", () => {
   expect(queryInSql(documents.popularItems, { kind: "o'clock", top: 3 })).toBe(
-    "select rank, item, title, person_count, event_count, engaged\n" +
+    "select breakdown_value, is_other, rank, item, title, person_count, event_count, engaged\n" +
       "from analytics.popular_items(\n  kind => 'o''clock',\n  top => 3\n);",
   );
   expect(queryInSql(documents.courseSummaries, {})).toMatch(/\nfrom analytics\.course_summaries\(\);$/);
