@@ -55,7 +55,8 @@ $$;
 comment on function track.activity_of(bigint[], date, date, bigint[]) is $$
 @behavior -*
 Returns the activity of people on the days between two (`end_day` exclusive), with the events that are not refreshed.
-`people` null: all. `of_items`: with these items only; null: all activity. Engaged times are as of the last refresh of the sessions.
+`people` null: all. `of_items`: with these items only; null: all activity. Engaged times are as of the last refresh of
+the sessions.
 $$;
 
 grant execute on function track.activity_of(bigint[], date, date, bigint[]) to insights_reader, insights_admin;
