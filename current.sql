@@ -137,3 +137,10 @@ comment on column track.page_view.session_ended_at is $$
 @behavior -*
 Time of the last event of the session.
 $$;
+
+-- Pages of the learners of a course.
+drop function if exists analytics._course_learners(bigint, timestamptz, timestamptz);
+drop function if exists analytics.course_learners(text, timestamptz, timestamptz);
+
+-- The latest disclosures.
+create index if not exists disclosure_read on privacy.disclosure (read_at);

@@ -69,6 +69,10 @@ interface Props<Result, Variables, Row> {
   isLow?: boolean;
   /** Repeats the request while the page is visible. */
   everyMs?: number;
+  /** Shown above the figures, such as a form. */
+  controls?: ComponentChildren;
+  /** Shown below the figures, such as links to other pages of them. */
+  foot?: (rows: Row[]) => ComponentChildren;
   /** Shown below the figures. */
   note?: (rows: Row[]) => string;
   /** Whether the note is a warning. */
@@ -223,7 +227,9 @@ export function Card<Result, Variables, Row>(props: Props<Result, Variables, Row
           {texts.card.stale} {error.message}.
         </p>
       )}
+      {props.controls}
       {content()}
+      {isShown && props.foot?.(rows)}
       {note && isShown && rows.length > 0 && <p class={props.isAlarming?.(rows) ? "note bad" : "note"}>{note(rows)}</p>}
     </section>
   );

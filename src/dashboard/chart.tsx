@@ -185,10 +185,11 @@ export function lines(labels: string[], series: Series[], marks: readonly Mark[]
 
 interface Reliability {
   name: string;
-  bins: { predicted: number; observed: number; note: string }[];
+  /** Bins with the interval of the observed share. */
+  bins: { predicted: number; observed: number; lower: number; upper: number; note: string }[];
 }
 
-/** Observed shares against predicted ones, and the diagonal on which they are equal. */
+/** Observed shares against predicted ones with their intervals, and the diagonal on which they are equal. */
 export function reliability(
   series: Reliability[],
   { predicted, observed, ideal }: { predicted: string; observed: string; ideal: string },
@@ -219,6 +220,16 @@ export function reliability(
         symbolSize: 8,
         lineStyle: { width: 2 },
         data: bins.map(({ predicted, observed, note }) => ({ value: [predicted, observed], name: note })),
+        markLine: {
+          silent: true,
+          symbol: "none",
+          label: { show: false },
+          lineStyle: { type: "solid", width: 1.5, opacity: 0.6 },
+          data: bins.map(({ predicted, lower, upper }) => [
+            { coord: [predicted, lower] },
+            { coord: [predicted, upper] },
+          ]),
+        },
       })),
       {
         name: ideal,

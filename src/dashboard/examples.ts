@@ -41,7 +41,7 @@ export const examples: Record<string, Record<string, string>> = {
   }
 }`,
     "Learners of a course": `{
-  analyticsCourseLearners(course: "course-1", first: 20) {
+  analyticsCourseLearners(course: "course-1", top: 20) {
     nodes { person name status lastActiveAt activeDays engaged { hours minutes } shareOfTasks }
   }
 }`,

@@ -191,7 +191,11 @@ function Pages({ session, onSession }: { session: Session; onSession: () => void
   const names = pagesOf[session.role].filter((name) => view === undefined || addresses[name] === `/${view}`);
   const current = names.find((name) => path === addresses[name]) ?? (path === "/" ? names[0] : undefined);
   const isAnonymous = session.role === "visitor";
+  const navigation = useRef<HTMLElement>(null);
   useEffect(() => {
+    // On a narrow screen, the names of the pages are a row that scrolls.
+    const [row, link] = [navigation.current, navigation.current?.querySelector<HTMLElement>("[aria-current]")];
+    if (row && link) row.scrollLeft = link.offsetLeft - (row.clientWidth - link.offsetWidth) / 2;
     document.title = [current && texts.pages[current], texts.product].filter(Boolean).join(" – ");
   }, [current]);
   return (
@@ -207,7 +211,7 @@ function Pages({ session, onSession }: { session: Session; onSession: () => void
           </svg>
           <span>{texts.product}</span>
         </a>
-        <nav>
+        <nav ref={navigation}>
           {names.map((name) => (
             <a key={name} href={addresses[name]} aria-current={name === current ? "page" : undefined}>
               {texts.pages[name]}

@@ -276,21 +276,27 @@ export type PopularItemsQueryVariables = Exact<{
   since?: string | null | undefined;
   until?: string | null | undefined;
   top?: number | null | undefined;
+  among?: string | null | undefined;
+  breakdown?: string | null | undefined;
+  topValues?: number | null | undefined;
 }>;
 
 
-export type PopularItemsQuery = { analyticsPopularItems: { nodes: Array<{ rank: number | null, item: string | null, title: string | null, personCount: string | null, eventCount: string | null, engaged: { days: number | null, hours: number | null, minutes: number | null } | null } | null> } | null };
+export type PopularItemsQuery = { analyticsPopularItems: { nodes: Array<{ breakdownValue: string | null, isOther: boolean | null, rank: number | null, item: string | null, title: string | null, personCount: string | null, eventCount: string | null, engaged: { days: number | null, hours: number | null, minutes: number | null } | null } | null> } | null };
 
 export type TrendingItemsQueryVariables = Exact<{
   kind?: string | null | undefined;
+  measure?: string | null | undefined;
   since?: string | null | undefined;
   until?: string | null | undefined;
   top?: number | null | undefined;
   among?: string | null | undefined;
+  breakdown?: string | null | undefined;
+  topValues?: number | null | undefined;
 }>;
 
 
-export type TrendingItemsQuery = { analyticsTrendingItems: { nodes: Array<{ rank: number | null, item: string | null, title: string | null, measured: number | null, expected: number | null, growth: number | null } | null> } | null };
+export type TrendingItemsQuery = { analyticsTrendingItems: { nodes: Array<{ breakdownValue: string | null, isOther: boolean | null, rank: number | null, item: string | null, title: string | null, measured: number | null, expected: number | null, growth: number | null } | null> } | null };
 
 export type CourseSummariesQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -353,6 +359,9 @@ export type TaughtCoursesQuery = { trackTaughtCourses: { nodes: Array<{ course: 
 
 export type CourseLearnersQueryVariables = Exact<{
   course: string;
+  search?: string | null | undefined;
+  afterPerson?: string | null | undefined;
+  top?: number | null | undefined;
 }>;
 
 
@@ -656,10 +665,11 @@ export type PathsQueryVariables = Exact<{
   steps?: number | null | undefined;
   among?: string | null | undefined;
   top?: number | null | undefined;
+  breakdown?: string | null | undefined;
 }>;
 
 
-export type PathsQuery = { analyticsPaths: { nodes: Array<{ step: number | null, source: string | null, target: string | null, transitionCount: string | null, personCount: string | null, share: number | null, meanTime: { days: number | null, hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
+export type PathsQuery = { analyticsPaths: { nodes: Array<{ breakdownValue: string | null, isOther: boolean | null, step: number | null, source: string | null, target: string | null, transitionCount: string | null, personCount: string | null, share: number | null, meanTime: { days: number | null, hours: number | null, minutes: number | null, seconds: number | null } | null } | null> } | null };
 
 export type LifecycleQueryVariables = Exact<{
   eventName?: string | null | undefined;
@@ -958,9 +968,9 @@ export const latestDays: TypedDocument<LatestDaysQuery, LatestDaysQueryVariables
 export const pageViews: TypedDocument<PageViewsQuery, PageViewsQueryVariables> =
   {"name":"PageViews","text":"query PageViews($since:Datetime$until:Datetime$zone:String$among:String){analyticsTrend(eventName:\"Page Viewed\" bucket:\"day\" windowSize:7 since:$since until:$until zone:$zone among:$among){nodes{bucketStart eventCount personCount runningAverage isComplete annotations}}}","sql":[["select bucket_start, event_count, person_count, running_average, is_complete, annotations","from analytics.trend(","  event_name => 'Page Viewed'","  bucket => 'day'","  window_size => 7","  since => $since","  until => $until","  zone => $zone","  among => $among",")"]]};
 export const popularItems: TypedDocument<PopularItemsQuery, PopularItemsQueryVariables> =
-  {"name":"PopularItems","text":"query PopularItems($kind:String$measure:String$since:Datetime$until:Datetime$top:Int){analyticsPopularItems(kind:$kind measure:$measure since:$since until:$until top:$top){nodes{rank item title personCount eventCount engaged{days hours minutes}}}}","sql":[["select rank, item, title, person_count, event_count, engaged","from analytics.popular_items(","  kind => $kind","  measure => $measure","  since => $since","  until => $until","  top => $top",")"]]};
+  {"name":"PopularItems","text":"query PopularItems($kind:String$measure:String$since:Datetime$until:Datetime$top:Int$among:String$breakdown:String$topValues:Int){analyticsPopularItems(kind:$kind measure:$measure since:$since until:$until top:$top among:$among breakdown:$breakdown topValues:$topValues){nodes{breakdownValue isOther rank item title personCount eventCount engaged{days hours minutes}}}}","sql":[["select breakdown_value, is_other, rank, item, title, person_count, event_count, engaged","from analytics.popular_items(","  kind => $kind","  measure => $measure","  since => $since","  until => $until","  top => $top","  among => $among","  breakdown => $breakdown","  top_values => $topValues",")"]]};
 export const trendingItems: TypedDocument<TrendingItemsQuery, TrendingItemsQueryVariables> =
-  {"name":"TrendingItems","text":"query TrendingItems($kind:String$since:Datetime$until:Datetime$top:Int$among:String){analyticsTrendingItems(kind:$kind since:$since until:$until top:$top among:$among){nodes{rank item title measured expected growth}}}","sql":[["select rank, item, title, measured, expected, growth","from analytics.trending_items(","  kind => $kind","  since => $since","  until => $until","  top => $top","  among => $among",")"]]};
+  {"name":"TrendingItems","text":"query TrendingItems($kind:String$measure:String$since:Datetime$until:Datetime$top:Int$among:String$breakdown:String$topValues:Int){analyticsTrendingItems(kind:$kind measure:$measure since:$since until:$until top:$top among:$among breakdown:$breakdown topValues:$topValues){nodes{breakdownValue isOther rank item title measured expected growth}}}","sql":[["select breakdown_value, is_other, rank, item, title, measured, expected, growth","from analytics.trending_items(","  kind => $kind","  measure => $measure","  since => $since","  until => $until","  top => $top","  among => $among","  breakdown => $breakdown","  top_values => $topValues",")"]]};
 export const courseSummaries: TypedDocument<CourseSummariesQuery, CourseSummariesQueryVariables> =
   {"name":"CourseSummaries","text":"query CourseSummaries{analyticsCourseSummaries{nodes{course title enrolmentCount completionCount droppedCount completionRate personCount engaged{days hours minutes}lastDay refreshedAt}}}","sql":[["select course, title, enrolment_count, completion_count, dropped_count, completion_rate, person_count, engaged, last_day, refreshed_at","from analytics.course_summaries(",")"]]};
 export const activityByMinute: TypedDocument<ActivityByMinuteQuery, ActivityByMinuteQueryVariables> =
@@ -980,7 +990,7 @@ export const myChronotype: TypedDocument<MyChronotypeQuery, MyChronotypeQueryVar
 export const taughtCourses: TypedDocument<TaughtCoursesQuery, TaughtCoursesQueryVariables> =
   {"name":"TaughtCourses","text":"query TaughtCourses{trackTaughtCourses{nodes{course title role startedAt endedAt}}}","sql":[["select course, title, role, started_at, ended_at","from track.taught_courses(",")"]]};
 export const courseLearners: TypedDocument<CourseLearnersQuery, CourseLearnersQueryVariables> =
-  {"name":"CourseLearners","text":"query CourseLearners($course:String!){analyticsCourseLearners(course:$course){nodes{person name status enrolledAt lastActiveAt activeDays engaged{days hours minutes}shareOfTasks}}}","sql":[["select person, name, status, enrolled_at, last_active_at, active_days, engaged, share_of_tasks","from analytics.course_learners(","  course => $course",")"]]};
+  {"name":"CourseLearners","text":"query CourseLearners($course:String!$search:String$afterPerson:String$top:Int){analyticsCourseLearners(course:$course search:$search afterPerson:$afterPerson top:$top){nodes{person name status enrolledAt lastActiveAt activeDays engaged{days hours minutes}shareOfTasks}}}","sql":[["select person, name, status, enrolled_at, last_active_at, active_days, engaged, share_of_tasks","from analytics.course_learners(","  course => $course","  search => $search","  after_person => $afterPerson","  top => $top",")"]]};
 export const dropoutRisk: TypedDocument<DropoutRiskQuery, DropoutRiskQueryVariables> =
   {"name":"DropoutRisk","text":"query DropoutRisk($course:String!$top:Int){analyticsDropoutRisk(course:$course top:$top){nodes{rank person score reasons{feature contribution}}}}","sql":[["select rank, person, score, reasons","from analytics.dropout_risk(","  course => $course","  top => $top",")"]]};
 export const courseProgress: TypedDocument<CourseProgressQuery, CourseProgressQueryVariables> =
@@ -1046,7 +1056,7 @@ export const latencies: TypedDocument<LatenciesQuery, LatenciesQueryVariables> =
 export const tableState: TypedDocument<TableStateQuery, TableStateQueryVariables> =
   {"name":"TableState","text":"query TableState{monitorTableState(first:200){nodes{tableName rowCount bytes indexBytes bytesPerDay deadShare vacuumedAt}}}","sql":[["select table_name, row_count, bytes, index_bytes, bytes_per_day, dead_share, vacuumed_at","from monitor.table_state(",")","limit 200"]]};
 export const runs: TypedDocument<RunsQuery, RunsQueryVariables> =
-  {"name":"Runs","text":"query Runs($first:Int){monitorRuns(orderBy:STARTED_AT_DESC first:$first){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by started_at desc","limit $first"]]};
+  {"name":"Runs","text":"query Runs($first:Int){monitorRuns(orderBy:RUN_ID_DESC first:$first){nodes{task startedAt outcome rowCount duration{minutes seconds}error}}}","sql":[["select task, started_at, outcome, row_count, duration, error","from monitor.run","order by run_id desc","limit $first"]]};
 export const slowStatements: TypedDocument<SlowStatementsQuery, SlowStatementsQueryVariables> =
   {"name":"SlowStatements","text":"query SlowStatements{monitorSlowStatements(top:10){nodes{statement calls totalSeconds meanMilliseconds share}}}","sql":[["select statement, calls, total_seconds, mean_milliseconds, share","from monitor.slow_statements(","  top => 10",")"]]};
 export const names: TypedDocument<NamesQuery, NamesQueryVariables> =
@@ -1062,7 +1072,7 @@ export const retention: TypedDocument<RetentionQuery, RetentionQueryVariables> =
 export const retentionByValue: TypedDocument<RetentionByValueQuery, RetentionByValueQueryVariables> =
   {"name":"RetentionByValue","text":"query RetentionByValue($eventName:String$returnEvent:String$bucket:String$since:Datetime$until:Datetime$zone:String$firstTime:Boolean$item:String$among:String$breakdown:String){analyticsRetention(eventName:$eventName returnEvent:$returnEvent bucket:$bucket since:$since until:$until zone:$zone firstTime:$firstTime item:$item among:$among breakdown:$breakdown topValues:5){nodes{breakdownValue isOther cohortStart cohortSize period personCount share}}}","sql":[["select breakdown_value, is_other, cohort_start, cohort_size, period, person_count, share","from analytics.retention(","  event_name => $eventName","  return_event => $returnEvent","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  first_time => $firstTime","  item => $item","  among => $among","  breakdown => $breakdown","  top_values => 5",")"]]};
 export const paths: TypedDocument<PathsQuery, PathsQueryVariables> =
-  {"name":"Paths","text":"query Paths($since:Datetime$until:Datetime$nodes:String$startAt:String$endAt:String$steps:Int$among:String$top:Int){analyticsPaths(since:$since until:$until nodes:$nodes startAt:$startAt endAt:$endAt steps:$steps among:$among top:$top){nodes{step source target transitionCount personCount share meanTime{days hours minutes seconds}}}}","sql":[["select step, source, target, transition_count, person_count, share, mean_time","from analytics.paths(","  since => $since","  until => $until","  nodes => $nodes","  start_at => $startAt","  end_at => $endAt","  steps => $steps","  among => $among","  top => $top",")"]]};
+  {"name":"Paths","text":"query Paths($since:Datetime$until:Datetime$nodes:String$startAt:String$endAt:String$steps:Int$among:String$top:Int$breakdown:String){analyticsPaths(since:$since until:$until nodes:$nodes startAt:$startAt endAt:$endAt steps:$steps among:$among top:$top breakdown:$breakdown topValues:3){nodes{breakdownValue isOther step source target transitionCount personCount share meanTime{days hours minutes seconds}}}}","sql":[["select breakdown_value, is_other, step, source, target, transition_count, person_count, share, mean_time","from analytics.paths(","  since => $since","  until => $until","  nodes => $nodes","  start_at => $startAt","  end_at => $endAt","  steps => $steps","  among => $among","  top => $top","  breakdown => $breakdown","  top_values => 3",")"]]};
 export const lifecycle: TypedDocument<LifecycleQuery, LifecycleQueryVariables> =
   {"name":"Lifecycle","text":"query Lifecycle($eventName:String$bucket:String$since:Datetime$until:Datetime$zone:String$item:String$among:String){analyticsLifecycle(eventName:$eventName bucket:$bucket since:$since until:$until zone:$zone item:$item among:$among){nodes{bucketStart newPeople returningPeople resurrectingPeople dormantPeople isComplete}}}","sql":[["select bucket_start, new_people, returning_people, resurrecting_people, dormant_people, is_complete","from analytics.lifecycle(","  event_name => $eventName","  bucket => $bucket","  since => $since","  until => $until","  zone => $zone","  item => $item","  among => $among",")"]]};
 export const stickiness: TypedDocument<StickinessQuery, StickinessQueryVariables> =

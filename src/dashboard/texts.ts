@@ -81,6 +81,9 @@ export const texts = {
       minute: "minute",
       events: "events",
       people: "people",
+      none: "There was no event in the last 30 minutes.",
+      withheld:
+        "Too few people: in none of the last 30 minutes were enough people active for figures that analysts see. Minutes with enough people are shown as soon as there are some.",
     },
     people: {
       title: "Active people",
@@ -153,6 +156,7 @@ export const texts = {
       funnel: "Funnel",
       retention: "Retention",
       paths: "Paths",
+      items: "Items",
       lifecycle: "Lifecycle",
       stickiness: "Stickiness",
       sessions: "Sessions",
@@ -181,6 +185,7 @@ export const texts = {
       firstTime: "First time ever only",
       orMore: "This number or more",
       compare: "Compare with the period before",
+      kind: "Kind of items",
       person: "Person (userId)",
     },
     anyEvent: "any event",
@@ -216,6 +221,10 @@ export const texts = {
       engaged: "engaged time",
       duration: "duration",
       views: "page views",
+      module: "modules",
+      page: "pages",
+      video: "videos",
+      task: "tasks",
     } as Readonly<Record<string, string>>,
     people: "people",
     others: "all others",
@@ -280,6 +289,18 @@ export const texts = {
       transitions: "transitions",
       share: "of the step",
       time: "mean time",
+    },
+    items: {
+      popular: "Used most",
+      popularExplanation:
+        "Items of the kind by the figure that is chosen, with what they contain. Only counted people: excluded ones, such as staff and robots, are not among them. With a breakdown, ranks are those within the value.",
+      rising: "Rising",
+      risingExplanation:
+        "Items that are used more in the period than their own past lets expect. Growth is the measured use in proportion to the expected one.",
+      noneRising: "No item of this kind is used more than expected.",
+      rank: "rank",
+      item: "item",
+      hours: "hours of engaged time",
     },
     lifecycle: {
       title: "Lifecycle",
@@ -421,7 +442,13 @@ export const texts = {
     learners: {
       title: "Learners",
       explanation:
-        "Learners of the course with their last activity, their engaged time and the share of its tasks that they submitted.",
+        "Learners of the course with their last activity, their engaged time and the share of its tasks that they submitted, in the order of their user ids.",
+      search: "Search a name or user id",
+      settings: "Search learners",
+      empty: "The course has no such learners.",
+      first: "First page",
+      next: "Next page",
+      pages: "Pages of learners",
       person: "learner",
       status: "status",
       last: "last active",
@@ -702,7 +729,7 @@ export const texts = {
     calibration: {
       title: (version: number) => `Calibration of version ${version}`,
       explanation:
-        "Predicted probabilities against what was observed, in bins of equal numbers of rows. On the diagonal, of the rows with a probability of 30 % it happened in 30 %; below it the predictions are too high. Held out: the rows that the training did not use. Latest: those with a known outcome when the drift was measured. Each bin has 20 rows or more; the intervals are Wilson's of 95 %. Of several classes, the chart has the first ones and the table has all.",
+        "Predicted probabilities against what was observed, in bins of equal numbers of rows. On the diagonal, of the rows with a probability of 30 % it happened in 30 %; below it the predictions are too high. Held out: the rows that the training did not use. Latest: those with a known outcome when the drift was measured. Each bin has 20 rows or more; the upright lines are its intervals, Wilson's of 95 %. Of several classes, the chart has the first ones and the table has all.",
       empty:
         "No calibration: this version predicts no probability, or was compared on fewer than 40 rows, too few for two bins, or in an earlier release.",
       part: "rows",

@@ -23,6 +23,7 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "lifecycle",
     "names",
     "paths",
+    "popularItems",
     "retention",
     "retentionByValue",
     "segments",
@@ -33,6 +34,7 @@ export const operationsOfViews: Readonly<Record<string, readonly (keyof typeof o
     "timeline",
     "trend",
     "trendCompared",
+    "trendingItems",
   ],
   boards: [
     "activePeople",

@@ -51,15 +51,15 @@ const asked: Record<string, [who: string, variables: Record<string, unknown>]> =
   ActivityByMinute: ["analyst:", {}],
   LatestDays: ["admin:", days],
   PageViews: ["analyst:", days],
-  PopularItems: ["analyst:", { kind: "course", since, top: 3 }],
-  TrendingItems: ["analyst:", { kind: "course", top: 3 }],
+  PopularItems: ["analyst:", { kind: "course", since, top: 3, breakdown: "set.segment", topValues: 2 }],
+  TrendingItems: ["analyst:", { kind: "course", top: 3, measure: "events", breakdown: "set.segment" }],
   CourseSummaries: ["analyst:", {}],
   HourOfWeek: ["analyst:", days],
   OpenAlerts: ["admin:", {}],
   MySessions: ["learner:ada", {}],
   MyChronotype: ["learner:ada", { zone: "Asia/Tokyo" }],
   TaughtCourses: ["instructor:tom", {}],
-  CourseLearners: ["instructor:tom", course],
+  CourseLearners: ["instructor:tom", { ...course, search: "a", afterPerson: "a", top: 5 }],
   DropoutRisk: ["instructor:tom", { ...course, top: 5 }],
   CourseProgress: ["analyst:", course],
   StoppingPoints: ["analyst:", course],
@@ -221,7 +221,7 @@ test.each(queries.map((query) => [query.name, query] as const))(
 
 test("an argument that is not given is left out, and values are quoted", () => {
   expect(queryInSql(documents.popularItems, { kind: "o'clock", top: 3 })).toBe(
-    "select rank, item, title, person_count, event_count, engaged\n" +
+    "select breakdown_value, is_other, rank, item, title, person_count, event_count, engaged\n" +
       "from analytics.popular_items(\n  kind => 'o''clock',\n  top => 3\n);",
   );
   expect(queryInSql(documents.courseSummaries, {})).toMatch(/\nfrom analytics\.course_summaries\(\);$/);

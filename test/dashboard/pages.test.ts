@@ -80,6 +80,9 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     ["admin", "/explore?view=funnel&step1=Course+Enrolled&step2=Page+Viewed"],
     ["admin", "/explore?view=retention&bucket=day&compare=1"],
     ["admin", "/explore?view=paths&nodes=event"],
+    ["analyst", "/explore?view=paths&days=90&breakdown=set.segment"],
+    ["admin", "/explore?view=items&days=90&breakdown=set.segment&compare=1"],
+    ["analyst", "/explore?view=items"],
     ["analyst", "/explore?view=lifecycle"],
     ["admin", "/explore?view=sessions"],
     ["analyst", "/explore?view=cohorts"],
@@ -518,6 +521,25 @@ describe.skipIf(program === undefined)("in a browser (needs chromium)", async ()
     await database.query("update analytics.intervention set created_by = $1", [author]);
     await page.getByRole("button", { name: "Remove", exact: true }).click();
     await expect.poll(() => database.value("select count(*)::int from analytics.intervention")).toBe(0);
+    await close();
+  });
+
+  test("learners of a course are searched and read page by page, and the address keeps both", async () => {
+    const { page, close } = await open("instructor", "/courses?course=course-algebra&after=ada");
+    const card = page.getByRole("region", { name: "Learners", exact: true });
+    const names = () => card.locator("tbody a").allTextContents();
+    const [all] = await database.rows<{ people: string[] }>(
+      "select array_agg(coalesce(name, person) order by person) as people from analytics.course_learners('course-algebra')",
+    );
+    expect(await names()).toEqual(all?.people.slice(1));
+    await card.getByRole("link", { name: "First page" }).click();
+    await expect.poll(names).toEqual(all?.people);
+    await card.getByLabel("Search a name or user id").fill("<b>nobody</b>");
+    await card.getByLabel("Search a name or user id").press("Enter");
+    await card.getByText("The course has no such learners.").waitFor();
+    expect(new URL(page.url()).searchParams.get("search")).toBe("<b>nobody</b>");
+    await page.goBack();
+    await expect.poll(names).toEqual(all?.people);
     await close();
   });
 

@@ -550,6 +550,7 @@ const samples: Record<string, Record<string, string>> = {
   "analytics.rename_cluster": { name: "'attacked'", new_name: "'attack'", description: "'People.'" },
   "analytics.record_intervention": { action: "'call'", note: "'Spoke.'", happened_at: "now()" },
   "analytics.remove_intervention": { intervention_id: "1" },
+  "analytics.course_learners": { search: "'e'", after_person: "''" },
   "analytics.intervention_outcomes": { days: "14" },
   "analytics.stopping_points": { inactive_days: "14" },
   "analytics.item_analysis": { measure: "'answers'", attempt: "'first'" },

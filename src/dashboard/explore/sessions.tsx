@@ -11,8 +11,11 @@ const words = texts.explore;
 
 /** What people do after what. */
 export function Paths({ settings, period, titleOf }: ViewProps) {
-  const { nodes, startAt, endAt, steps = "4", among, compare } = settings;
+  const { nodes, startAt, endAt, steps = "4", among, breakdown, compare } = settings;
   const of = words.paths;
+  // With a breakdown, the flows of each value are beside each other.
+  const place = (row: { breakdownValue: string | null; isOther: boolean | null }, item: string | null): string =>
+    (breakdown === undefined ? "" : `${valueName(row)}: `) + titleOf(item ?? "");
   const show = (since: string, until: string | undefined, suffix: string) => (
     <Card
       title={of.title + suffix}
@@ -20,9 +23,20 @@ export function Paths({ settings, period, titleOf }: ViewProps) {
       isWide
       isTall
       operation={paths}
-      variables={{ since, until, nodes, startAt, endAt, steps: Number(steps) || 4, among, top: 40 }}
+      variables={{
+        since,
+        until,
+        nodes,
+        startAt,
+        endAt,
+        steps: Number(steps) || 4,
+        among,
+        breakdown,
+        top: breakdown === undefined ? 40 : 12,
+      }}
       rows={({ analyticsPaths }) => present(analyticsPaths?.nodes)}
       columns={({ count, rate, span, text }) => [
+        ...(breakdown === undefined ? [] : [text(words.trends.value, valueName)]),
         count(of.step, ({ step }) => step),
         text(of.source, ({ source }) => titleOf(source ?? "")),
         text(of.target, ({ target }) => titleOf(target ?? "")),
@@ -33,11 +47,11 @@ export function Paths({ settings, period, titleOf }: ViewProps) {
       ]}
       chart={(rows) =>
         flows(
-          rows.map(({ step, source, target, transitionCount }) => ({
-            step: step ?? 1,
-            source: titleOf(source ?? ""),
-            target: titleOf(target ?? ""),
-            value: Number(transitionCount ?? 0),
+          rows.map((row) => ({
+            step: row.step ?? 1,
+            source: place(row, row.source),
+            target: place(row, row.target),
+            value: Number(row.transitionCount ?? 0),
           })),
           of.transitions,
         )

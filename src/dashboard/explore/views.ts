@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { Items } from "./items.tsx";
 import { Funnel, Lifecycle, Retention, Stickiness } from "./people.tsx";
 import { Cohorts, Paths, Sessions, Timeline } from "./sessions.tsx";
 import { Trends } from "./trends.tsx";
@@ -9,6 +10,7 @@ const views = {
   funnel: Funnel,
   retention: Retention,
   paths: Paths,
+  items: Items,
   lifecycle: Lifecycle,
   stickiness: Stickiness,
   sessions: Sessions,

@@ -4,7 +4,7 @@ import { addresses } from "../addresses.ts";
 import { Card } from "../card.tsx";
 import { bars } from "../chart.tsx";
 import { messageOf, present, send, useLoaded } from "../data.ts";
-import { Field, Choice as Select } from "../form.tsx";
+import { Field, Choice as Select, SettingsForm } from "../form.tsx";
 import { share } from "../format.ts";
 import {
   courseLearners,
@@ -21,7 +21,7 @@ import {
   taughtCourses,
 } from "../operations.ts";
 import type { Session } from "../session.ts";
-import { periodOf, usePinned, useSettings } from "../settings.ts";
+import { periodOf, usePinned, useQuery, useSettings } from "../settings.ts";
 import { texts } from "../texts.ts";
 
 const { learners, risk, progress, stops, deadlines, journey } = texts.courses;
@@ -154,6 +154,56 @@ function Interventions({ course, person }: { course: string; person: string | un
   );
 }
 
+/** Learners on a page of the table. */
+const perPage = 200;
+
+/** The learners of a course by name, page by page. */
+function Roster({ course, person }: { course: string; person: string | undefined }) {
+  const { search, after } = useQuery();
+  const fixed = { course, ...(person === undefined ? {} : { person }) };
+  const found = search === undefined ? {} : { search };
+  const page = (settings: object): string =>
+    `${addresses.courses}?${new URLSearchParams({ ...fixed, ...found, ...settings })}`;
+  return (
+    <Card
+      title={learners.title}
+      explanation={learners.explanation}
+      empty={learners.empty}
+      operation={courseLearners}
+      variables={{ course, ...found, ...(after === undefined ? {} : { afterPerson: after }), top: perPage }}
+      isWide
+      controls={
+        <SettingsForm label={learners.settings} fixed={fixed}>
+          {(settings) => <Field label={learners.search} name="search" value={settings["search"]} />}
+        </SettingsForm>
+      }
+      rows={({ analyticsCourseLearners }) => present(analyticsCourseLearners?.nodes)}
+      columns={({ count, rate, span, text, time }) => [
+        {
+          head: learners.person,
+          value: ({ name, person }) => name ?? person,
+          show: ({ name, person }) => <Person course={course} person={person ?? ""} name={name} />,
+        },
+        text(learners.status, ({ status }) => status),
+        time(learners.last, ({ lastActiveAt }) => lastActiveAt),
+        count(learners.days, ({ activeDays }) => activeDays),
+        span(learners.engaged, ({ engaged }) => engaged),
+        rate(learners.tasks, ({ shareOfTasks }) => shareOfTasks),
+      ]}
+      foot={(rows) => {
+        const hasMore = rows.length === perPage;
+        if (after === undefined && !hasMore) return null;
+        return (
+          <nav class="pages" aria-label={learners.pages}>
+            {after !== undefined && <a href={page({})}>{learners.first}</a>}
+            {hasMore && <a href={page({ after: rows.at(-1)?.person ?? "" })}>{learners.next}</a>}
+          </nav>
+        );
+      }}
+    />
+  );
+}
+
 function Learners({ course, person }: { course: string; person: string | undefined }) {
   const { since } = useMemo(() => periodOf({ days: "90" }), []);
   return (
@@ -202,26 +252,7 @@ function Learners({ course, person }: { course: string; person: string | undefin
         ]}
       />
       <Interventions course={course} person={person} />
-      <Card
-        title={learners.title}
-        explanation={learners.explanation}
-        operation={courseLearners}
-        variables={{ course }}
-        isWide
-        rows={({ analyticsCourseLearners }) => present(analyticsCourseLearners?.nodes)}
-        columns={({ count, rate, span, text, time }) => [
-          {
-            head: learners.person,
-            value: ({ name, person }) => name ?? person,
-            show: ({ name, person }) => <Person course={course} person={person ?? ""} name={name} />,
-          },
-          text(learners.status, ({ status }) => status),
-          time(learners.last, ({ lastActiveAt }) => lastActiveAt),
-          count(learners.days, ({ activeDays }) => activeDays),
-          span(learners.engaged, ({ engaged }) => engaged),
-          rate(learners.tasks, ({ shareOfTasks }) => shareOfTasks),
-        ]}
-      />
+      <Roster course={course} person={person} />
     </>
   );
 }

@@ -12,6 +12,9 @@ const words = texts.explore;
 /** Settings that all views share: they are kept when another one is chosen. */
 const shared = ["days", "from", "to", "among", "event", "item"];
 
+/** Views that are broken down by sets and traits of people only. */
+const ofPeople: readonly View[] = ["paths", "items"];
+
 const choices = (list: readonly string[]) => list.map((name) => [name, words.choices[name] ?? name] as const);
 
 const buckets = {
@@ -87,9 +90,12 @@ function Fields({ view, settings }: { view: View; settings: Settings }) {
       {view === "paths" && field("startAt", "items")}
       {view === "paths" && field("endAt", "items")}
       {view === "paths" && choice("steps", ["4", "3", "5", "6", "8"])}
+      {view === "items" && choice("kind", ["course", "module", "page", "video", "task"])}
+      {view === "items" && choice("measure", ["people", "events", "engaged"])}
       {view === "sessions" && choice("measure", ["engaged", "duration", "views"])}
       {view !== "timeline" && field("among", "sets", words.allPeople)}
       {(withItem || view === "sessions") && view !== "lifecycle" && field("breakdown", "breakdowns", words.none)}
+      {ofPeople.includes(view) && field("breakdown", "families", words.none)}
       <Period settings={settings} />
       {view === "retention" && tick("firstTime")}
       {view === "stickiness" && tick("orMore")}
@@ -114,6 +120,7 @@ function Lists({ known }: { known: NamesQuery | undefined }) {
         ])}
       />
       <Names id="sets" names={sets.map(({ name, description }) => [name, description.slice(0, 80)])} />
+      <Names id="families" names={[...families].map((family) => [`set.${family}`] as const)} />
       <Names
         id="breakdowns"
         names={[

@@ -177,6 +177,8 @@ function Calibration({ chosen }: { chosen: Version }) {
               bins: bins.map(({ meanPredicted, fractionPositive, fractionLower, fractionUpper, rowCount }) => ({
                 predicted: meanPredicted,
                 observed: fractionPositive,
+                lower: fractionLower,
+                upper: fractionUpper,
                 note: of.calibration.bin(
                   format.share(meanPredicted),
                   format.share(fractionPositive),

@@ -67,7 +67,11 @@ export default function Overview({ session }: { session: Session }) {
         isWide
         isLow
         everyMs={10_000}
-        rows={({ analyticsActivityByMinute }) => present(analyticsActivityByMinute?.nodes)}
+        empty={session.role === "analyst" ? minutes.withheld : minutes.none}
+        rows={({ analyticsActivityByMinute }) => {
+          const rows = present(analyticsActivityByMinute?.nodes);
+          return rows.some(({ eventCount }) => Number(eventCount) > 0) ? rows : [];
+        }}
         columns={({ count, time }) => [
           time(minutes.minute, ({ minute }) => minute),
           count(minutes.events, ({ eventCount }) => eventCount),

@@ -1003,6 +1003,8 @@ Entry of `privacy.ledger` that seals the disclosure; null until then.
 $$;
 
 create index disclosure_identity on privacy.disclosure (identity_id, read_at);
+-- The latest ones, for the desk of a privacy officer.
+create index disclosure_read on privacy.disclosure (read_at);
 create index disclosure_unsealed on privacy.disclosure (disclosure_id) where ledger_position is null;
 
 insert into privacy.sealed_table (kind, table_name, key_column, recorded_column, contents, description)

@@ -110,6 +110,69 @@ describe("an instructor", () => {
     });
   });
 
+  test("reads them page by page, and searches for user ids and names", async () => {
+    await as("tess", async (db) => {
+      const list = async (settings: string): Promise<string[]> =>
+        (await db.rows<{ person: string }>(`select person from analytics.course_learners('algebra', ${settings})`)).map(
+          ({ person }) => person,
+        );
+      const all = ["ada", "ben", "cleo", "gus"];
+      for (let top = 1; top <= 5; top += 1) {
+        const pages: string[] = [];
+        for (let page = [""]; page.length > 0; pages.push(...page)) {
+          page = await list(`after_person => '${pages.at(-1) ?? ""}', top => ${top}`);
+          expect(page.length).toBeLessThanOrEqual(top);
+        }
+        expect(pages).toEqual(all);
+      }
+      expect(await list("top => null, search => null, after_person => null")).toEqual(all);
+      expect(await list("search => ''")).toEqual(all);
+      expect(await list("search => 'E'")).toEqual(["ben", "cleo"]);
+      // Her name is "Cleo C.".
+      expect(await list("search => 'o c'")).toEqual(["cleo"]);
+      expect(await list("search => 'E', after_person => 'ben', top => 1")).toEqual(["cleo"]);
+      for (const text of ["%", "_", "\\", "' or true --", "(", "x".repeat(256)]) {
+        expect(await db.rows("select * from analytics.course_learners('algebra', search => $1)", [text])).toEqual([]);
+      }
+      expect(await list("after_person => 'zoe'")).toEqual([]);
+      // A page of one learner has the same figures as all of them.
+      const [cleo] = await db.rows(
+        `select ${columns} from analytics.course_learners('algebra', search => 'cleo', top => 1)`,
+      );
+      expect(cleo).toEqual(inAlgebra[2]);
+    });
+  });
+
+  test("finds nobody who has opted out by name, and logs only those whom the page shows", async () => {
+    await database.as("postgres", {}, async (db) => {
+      await ingest(db, [
+        { type: "identify", messageId: crypto.randomUUID(), userId: "ben", traits: { name: "Zacharias" } },
+        {
+          type: "identify",
+          messageId: crypto.randomUUID(),
+          userId: "gus",
+          traits: { firstName: "Zach", lastName: "Li" },
+        },
+      ]);
+      await refresh(db);
+      const [row] = await db.rows(
+        "select array_agg(person order by person) as people from analytics.course_learners('algebra', search => 'ZACH')",
+      );
+      expect(row).toEqual({ people: ["gus"] });
+      await db.query(
+        "select set_config('role', 'insights_instructor', true), set_config('insights.person', 'tess', true)",
+      );
+      await db.query("select track.sign_in()");
+      await db.query("select from analytics.course_learners('algebra', top => 2)");
+      await db.query("set local role postgres");
+      expect(
+        await db.rows(
+          "select subject_name from privacy.disclosure where read_by = 'tess' and function_name = 'analytics.course_learners' order by 1",
+        ),
+      ).toEqual([{ subject_name: "ada" }, { subject_name: "ben" }]);
+    });
+  });
+
   test("sees a course that is contained in hers, but not one that contains hers", async () => {
     expect(await names("tess", "lab")).toEqual(["ada"]);
     expect(await names("lara", "lab")).toEqual(["ada"]);
@@ -279,6 +342,9 @@ test.each([
   ["course_learners('algebra', until => null)", "CF001", "until null"],
   ["course_learners('algebra', 'infinity')", "CF001", "the period is from infinity"],
   ["course_learners(repeat('x', 1000000))", "CF002", `"${"x".repeat(100)}"`],
+  ["course_learners('algebra', top => 0)", "CF001", "top is 0"],
+  ["course_learners('algebra', top => 10001)", "CF001", "top is 10001"],
+  ["course_learners('algebra', search => repeat('x', 257))", "CF001", "search has 257 characters"],
   ["course_learners('groups')", "CF002", 'you do not teach a course "groups"'],
 ])("%s", async (call, code, text) => {
   await as("tess", async (db) => {

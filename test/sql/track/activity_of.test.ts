@@ -85,6 +85,31 @@ test("is of the given people and days", async () => {
   });
 });
 
+test("is of the given items, before and after a refresh", async () => {
+  await database.as("postgres", {}, async (db) => {
+    await ingest(db, [
+      view("2026-03-01T10:00:00Z", "a"),
+      view("2026-03-01T10:01:00Z", "b"),
+      view("2026-03-01T10:03:00Z", "c"),
+      message({ timestamp: "2026-03-01T10:04:00Z" }),
+    ]);
+    await refresh(db);
+    const all = await db.rows<ReturnType<typeof row>>(now);
+    const items = "array(select item_id from track.item where external_id in ('a', 'c'))";
+    const some = called(`track.activity_of(null, '-infinity', 'infinity', ${items})`);
+    const expected = all.filter(({ item }) => item === "a" || item === "c");
+    expect(expected).toHaveLength(4);
+    expect(await db.rows(some)).toEqual(expected);
+    await ingest(db, [view("2026-03-02T10:00:00Z", "c"), message({ timestamp: "2026-03-02T10:01:00Z" })]);
+    const late = [...expected, row("2026-03-02", "Page Viewed", "c", 1, 0)];
+    expect(await db.rows(some)).toEqual(late);
+    await refresh(db);
+    const events = (await db.rows<ReturnType<typeof row>>(some)).filter(({ event }) => event !== null);
+    expect(events).toEqual(late.filter(({ event }) => event !== null));
+    expect(await db.rows(called("track.activity_of(null, '-infinity', 'infinity', '{}')"))).toEqual([]);
+  });
+});
+
 test("is for the functions of other rooms", async () => {
   expect(await rolesThatMay(database, "select track.activity_of(null, '2026-01-01', '2026-01-02')")).toEqual(["admin"]);
 });

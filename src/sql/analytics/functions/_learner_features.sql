@@ -87,7 +87,9 @@ begin
     from track.activity_of(
       array(select person.person_id from person),
       '-infinity',
-      (select max(moment.today) from moment)
+      (select max(moment.today) from moment),
+      -- Of some courses only what is in them: it is a small part of what their learners do.
+      case when _learner_features.courses is not null then array(select part.item_id from part) end
     ) as happened
   ),
 
@@ -285,14 +287,32 @@ begin
     from taker
   ),
 
-  anywhere as (
-    select learner.person_id, learner.as_of, count(distinct activity.day) as active_days
-    from learner
-    join activity
-      on activity.person_id = learner.person_id
-      and activity.day >= learner.today - 7
-      and activity.day < learner.today
+  -- The days of the last week on which people were active anywhere.
+  active_anywhere as (
+    select activity.person_id, activity.day
+    from activity
+    where _learner_features.courses is null
       and (activity.event_count > activity.automatic_count or activity.engaged > '0')
+
+    union all
+
+    select happened.person_id, happened.day
+    from track.activity_of(
+      array(select person.person_id from person),
+      (select min(moment.today) - 7 from moment),
+      (select max(moment.today) from moment)
+    ) as happened
+    where _learner_features.courses is not null
+      and (happened.event_count > happened.automatic_count or happened.engaged > '0')
+  ),
+
+  anywhere as (
+    select learner.person_id, learner.as_of, count(distinct active_anywhere.day) as active_days
+    from learner
+    join active_anywhere
+      on active_anywhere.person_id = learner.person_id
+      and active_anywhere.day >= learner.today - 7
+      and active_anywhere.day < learner.today
     group by learner.person_id, learner.as_of
   )
 

@@ -23,38 +23,39 @@ declare
   v_queued record;
 begin
   v_queued := track.queued_days(v_first_day, v_end_day, _journeys.people);
-  if v_queued.people is null then
-    -- The whole list where it is within the period. Places are computed once: each function that reads a list copies
-    -- it.
-    return query
+  -- The whole list where it is within the period. Places are computed once: each function that reads a list copies it.
+  return query
+  select
+    placed.person_id, placed.event_type_id, placed.is_automatic,
+    case
+      when placed.before = 0 and placed.end_place = cardinality(placed.occurred_at) then placed.occurred_at
+      else placed.occurred_at[placed.before + 1:placed.end_place]
+    end,
+    case
+      when not _journeys.with_items then null
+      when placed.before = 0 and placed.end_place = cardinality(placed.item_ids) then placed.item_ids
+      else placed.item_ids[placed.before + 1:placed.end_place]
+    end
+  from (
     select
-      placed.person_id, placed.event_type_id, placed.is_automatic,
-      case
-        when placed.before = 0 and placed.end_place = cardinality(placed.occurred_at) then placed.occurred_at
-        else placed.occurred_at[placed.before + 1:placed.end_place]
-      end,
-      case
-        when not _journeys.with_items then null
-        when placed.before = 0 and placed.end_place = cardinality(placed.item_ids) then placed.item_ids
-        else placed.item_ids[placed.before + 1:placed.end_place]
-      end
-    from (
-      select
-        step.person_id, step.event_type_id, step.is_automatic, step.occurred_at, step.item_ids,
-        width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as before,
-        width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as end_place
-      from track.step
-      where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
-        and step.person_id <> 0
-        and (_journeys.people is null or step.person_id = any (_journeys.people))
-        and step.since > v_first_day - 366
-        and step.since < v_end_day
-      offset 0
-    ) as placed
-    where placed.before < placed.end_place;
+      step.person_id, step.event_type_id, step.is_automatic, step.occurred_at, step.item_ids,
+      width_bucket(_journeys.since - interval '1 microsecond', step.occurred_at) as before,
+      width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as end_place
+    from track.step
+    where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+      and step.person_id <> 0
+      and (_journeys.people is null or step.person_id = any (_journeys.people))
+      and (v_queued.people is null or step.person_id <> all (v_queued.people))
+      and step.since > v_first_day - 366
+      and step.since < v_end_day
+    offset 0
+  ) as placed
+  where placed.before < placed.end_place;
+  if v_queued.people is null then
     return;
   end if;
 
+  -- Of people who are queued for a refresh, the days that are queued come from the events.
   return query
   with queued as materialized (
     select
@@ -72,10 +73,10 @@ begin
       width_bucket(queued.until - interval '1 microsecond', step.occurred_at) as queued_until,
       width_bucket(_journeys.until - interval '1 microsecond', step.occurred_at) as until
     from track.step
-    left join queued on queued.person_id = step.person_id
+    join queued on queued.person_id = step.person_id
     where (step.event_type_id = any (_journeys.event_types) or _journeys.with_any and not step.is_automatic)
+      and step.person_id = any (v_queued.people)
       and step.person_id <> 0
-      and (_journeys.people is null or step.person_id = any (_journeys.people))
       and step.since > v_first_day - 366
       and step.since < v_end_day
   ),
@@ -84,15 +85,16 @@ begin
   kept as (
     select
       placed.person_id, placed.event_type_id, placed.is_automatic, placed.occurred_at, placed.item_ids,
-      case when half.is_first then placed.since else coalesce(placed.queued_until, placed.until) end as first_place,
-      case when half.is_first then coalesce(placed.queued_since, placed.until) else placed.until end as end_place
+      case when half.is_first then placed.since else placed.queued_until end as first_place,
+      case when half.is_first then placed.queued_since else placed.until end as end_place
     from placed
     cross join (values (true), (false)) as half (is_first)
   )
 
   select
     kept.person_id, kept.event_type_id, kept.is_automatic,
-    kept.occurred_at[kept.first_place + 1:kept.end_place], kept.item_ids[kept.first_place + 1:kept.end_place]
+    kept.occurred_at[kept.first_place + 1:kept.end_place],
+    case when _journeys.with_items then kept.item_ids[kept.first_place + 1:kept.end_place] end
   from kept
   where kept.first_place < kept.end_place
 
@@ -101,7 +103,7 @@ begin
   select
     happened.person_id, happened.event_type_id, happened.is_automatic,
     array_agg(happened.occurred_at order by happened.occurred_at, happened.item_id),
-    array_agg(happened.item_id order by happened.occurred_at, happened.item_id)
+    case when _journeys.with_items then array_agg(happened.item_id order by happened.occurred_at, happened.item_id) end
   from (
     select
       event.person_id, event.event_type_id, event.occurred_at, coalesce(event.item_id, 0)::int as item_id,

@@ -7,7 +7,13 @@ set search_path to pg_catalog, pg_temp
 set work_mem to '64MB'
 -- The best plan depends on the number of people.
 set plan_cache_mode to force_custom_plan
+-- Events that are known from the journeys are found by their key, whatever the caller has set.
+set enable_nestloop to on
 as $$
+declare
+  v_queued constant bigint[] := coalesce(
+    (track.queued_days('0001-01-01', 'infinity', _attempts.people)).people, '{}'
+  );
 begin
   return query
   with kind as materialized (
@@ -21,6 +27,40 @@ begin
         else '{Task Submitted,Task Completed,Task Failed,Task Graded,Grade Changed,Course Completed}'::text[]
       end
     )
+  ),
+
+  -- The events to read, a few of the many of these people, are in the journeys. People who are queued are read
+  -- from their events.
+  found as materialized (
+    select distinct listed.person_id, listed.event_type_id, listed.at, listed.item_id::bigint as item_id
+    from (
+      select
+        step.person_id, step.event_type_id, unnest(step.occurred_at) as at, unnest(step.item_ids) as item_id
+      from track.step
+      where step.person_id = any (_attempts.people)
+        and step.person_id <> all (v_queued)
+        and step.event_type_id in (select kind.event_type_id from kind)
+    ) as listed
+    where listed.item_id = any (_attempts.items)
+  ),
+
+  scored as (
+    select
+      event.person_id, event.item_id, event.occurred_at, event.event_id, event.event_type_id, event.properties
+    from found
+    join track.event
+      on event.person_id = found.person_id
+      and event.occurred_at = found.at
+      and event.item_id = found.item_id
+      and event.event_type_id = found.event_type_id
+
+    union all
+
+    select
+      event.person_id, event.item_id, event.occurred_at, event.event_id, event.event_type_id, event.properties
+    from track.event
+    where event.person_id = any (v_queued)
+      and event.item_id = any (_attempts.items)
   ),
 
   happened as (
@@ -37,10 +77,8 @@ begin
             when (event.properties -> 'score')::numeric between 0 and 1 then (event.properties -> 'score')::numeric
           end
       end as score
-    from track.event
+    from scored as event
     join kind on kind.event_type_id = event.event_type_id
-    where event.person_id = any (_attempts.people)
-      and event.item_id = any (_attempts.items)
   )
 
   -- A grade that is changed replaces the earlier one of the same attempt.

@@ -23,29 +23,45 @@ begin
     from unnest(_item_uses.people, _item_uses.since, _item_uses.until) as entry (person_id, since, until)
   ),
 
-  used as (
-    select step.person_id, place.item_id::bigint as item_id, place.at
-    from track.step
-    cross join lateral unnest(step.occurred_at, step.item_ids) as place (at, item_id)
+  -- Each list is cut to the period of the person before it is unnested: most of its events are outside of it.
+  placed as (
+    select
+      step.person_id, step.occurred_at, step.item_ids,
+      width_bucket(person.since - interval '1 microsecond', step.occurred_at) as before,
+      width_bucket(person.until, step.occurred_at) as end_place
+    from person
+    join track.step on step.person_id = person.person_id
     where step.person_id = any (_item_uses.people)
       and step.person_id <> all (coalesce(v_queued.people, '{}'))
       and not step.is_automatic
-      -- Here, so that few rows leave the scan, which may be parallel.
-      and place.item_id = any (_item_uses.items)
+    offset 0
+  ),
+
+  used as (
+    select listed.person_id, listed.item_id::bigint as item_id, listed.at
+    from (
+      select
+        placed.person_id,
+        unnest(placed.item_ids[placed.before + 1:placed.end_place]) as item_id,
+        unnest(placed.occurred_at[placed.before + 1:placed.end_place]) as at
+      from placed
+      where placed.before < placed.end_place
+    ) as listed
+    where listed.item_id = any (_item_uses.items)
 
     union all
 
-    select event.person_id, event.item_id, event.occurred_at as at
+    select event.person_id, event.item_id, event.occurred_at
     from track.event
     join track.event_type on event_type.event_type_id = event.event_type_id and not event_type.is_automatic
     join track.source on source.source_id = event.source_id and not source.is_automatic
+    join person on person.person_id = event.person_id and event.occurred_at between person.since and person.until
     where event.person_id = any (v_queued.people)
       and event.item_id = any (_item_uses.items)
   )
 
   select used.person_id, used.item_id, min(used.at), max(used.at)
   from used
-  join person on person.person_id = used.person_id and used.at between person.since and person.until
   group by used.person_id, used.item_id;
 end;
 $$;

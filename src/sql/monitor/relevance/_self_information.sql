@@ -8,23 +8,42 @@ set jit to off
 -- Without a floor, the parts for it are not in the plan.
 set plan_cache_mode to force_custom_plan
 as $$
+declare
+  v_items constant bigint[] := array(select item.item_id from track.item where item.kind = _self_information.kind);
+  v_blocks int[];
+  v_people bit(4096)[];
 begin
+  if _self_information.smallest_group is not null then
+    select array_agg(counted.block), array_agg(counted.people) into v_blocks, v_people
+    from track.person_set_blocks('counted') as counted;
+  end if;
+
   return query
-  with counted as materialized (
-    select interaction.item_id, interaction.person_id, count(*) as number
+  with used as (
+    select interaction.item_id, interaction.person_id
     from recommend.interaction
-    join track.item using (item_id)
-    left join track.person_set_blocks('counted') as person
-      on _self_information.smallest_group is not null
-      and person.block = interaction.person_id / 4096
-    where item.kind = _self_information.kind
+    where interaction.item_id = any (v_items)
       and interaction.weight > 0
       and interaction.person_id <> 0
-      and (
-        _self_information.smallest_group is null
-        or get_bit(person.people, (interaction.person_id % 4096)::int) <> 0
-      )
-    group by grouping sets ((interaction.item_id), (interaction.person_id))
+      and _self_information.smallest_group is null
+
+    union all
+
+    select interaction.item_id, interaction.person_id
+    from recommend.interaction
+    join unnest(v_blocks, v_people) as person (block, people)
+      on person.block = interaction.person_id / 4096
+      and get_bit(person.people, (interaction.person_id % 4096)::int) <> 0
+    where interaction.item_id = any (v_items)
+      and interaction.weight > 0
+      and interaction.person_id <> 0
+      and _self_information.smallest_group is not null
+  ),
+
+  counted as materialized (
+    select used.item_id, used.person_id, count(*) as number
+    from used
+    group by grouping sets ((used.item_id), (used.person_id))
   ),
 
   everyone as (

@@ -1,5 +1,5 @@
 create or replace function track.activity_of(
-  people bigint[], first_day date, end_day date, event_types int[] default null
+  people bigint[], first_day date, end_day date, event_types int[] default null, of_items bigint[] default null
 )
 returns setof track.activity
 language plpgsql
@@ -41,21 +41,24 @@ begin
   select stored.*
   from listed
   cross join lateral track.stored_activity(
-    listed.people, listed.first_days, listed.end_days, activity_of.event_types
+    listed.people, listed.first_days, listed.end_days, activity_of.event_types, activity_of.of_items
   ) as stored;
 
   return query
   select computed.*
   from track.event_activity(v_queued.people, v_queued.first_days, v_queued.end_days, activity_of.event_types)
-    as computed;
+    as computed
+  where activity_of.of_items is null
+    or computed.item_id = any (activity_of.of_items);
 end;
 $$;
 
-comment on function track.activity_of(bigint[], date, date, int[]) is $$
+comment on function track.activity_of(bigint[], date, date, int[], bigint[]) is $$
 @behavior -*
 Returns the activity of people on the days between two (`end_day` exclusive), with the events that are not refreshed.
-`people` null: all. `event_types`: only events of these types, without page views; null: everything. Engaged times are
-as of the last refresh of the sessions.
+`people` null: all. `event_types`: only events of these types, without page views; null: everything. `of_items`: with
+these items only; null: all activity. Engaged times are as of the last refresh of the sessions.
 $$;
 
-grant execute on function track.activity_of(bigint[], date, date, int[]) to insights_reader, insights_admin;
+grant execute on function track.activity_of(bigint[], date, date, int[], bigint[])
+to insights_reader, insights_admin;

@@ -1,5 +1,9 @@
 create or replace function track.stored_activity(
-  people bigint[], first_days date[], end_days date[], event_types int[] default null
+  people bigint[],
+  first_days date[],
+  end_days date[],
+  event_types int[] default null,
+  of_items bigint[] default null
 )
 returns setof track.activity
 language plpgsql
@@ -46,15 +50,21 @@ begin
   )
 
   select
-    sliced.person_id,
+    happened.person_id,
     (happened.occurred_at at time zone 'UTC')::date,
-    sliced.event_type_id,
+    happened.event_type_id,
     nullif(happened.item_id, 0)::bigint,
     count(*)::int,
     interval '0',
-    (count(*) filter (where sliced.is_automatic))::int
-  from sliced
-  cross join lateral unnest(sliced.occurred_at, sliced.item_ids) as happened (occurred_at, item_id)
+    (count(*) filter (where happened.is_automatic))::int
+  from (
+    select
+      sliced.person_id, sliced.event_type_id, sliced.is_automatic,
+      unnest(sliced.occurred_at) as occurred_at, unnest(sliced.item_ids) as item_id
+    from sliced
+  ) as happened
+  where stored_activity.of_items is null
+    or happened.item_id = any (stored_activity.of_items)
   group by 1, 2, 3, 4
 
   union all
@@ -74,6 +84,7 @@ begin
     and page_view.session_started_at < period.until
     and page_view.started_at >= period.since
     and page_view.started_at < period.until
+    and (stored_activity.of_items is null or page_view.item_id = any (stored_activity.of_items))
   -- Until the first refresh after an upgrade, the page views of a person are in no table of presence and sums.
   where exists (select 1 from track.step where step.person_id = period.person_id)
     and stored_activity.event_types is null
@@ -81,12 +92,13 @@ begin
 end;
 $$;
 
-comment on function track.stored_activity(bigint[], date[], date[], int[]) is $$
+comment on function track.stored_activity(bigint[], date[], date[], int[], bigint[]) is $$
 @behavior -*
 Returns the activity of people as of the last refresh, which is what the tables of presence and sums contain.
 Each position is a person, the first day, and the day after the last one (UTC). The ranges of a person must not
 overlap. Reads `track.step` and the page views. `event_types`: only events of these types, without page views; null:
-everything.
+everything. `of_items`: of these items only; null: all activity.
 $$;
 
-grant execute on function track.stored_activity(bigint[], date[], date[], int[]) to insights_reader, insights_admin;
+grant execute on function track.stored_activity(bigint[], date[], date[], int[], bigint[])
+to insights_reader, insights_admin;
