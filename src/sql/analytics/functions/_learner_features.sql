@@ -89,7 +89,7 @@ begin
       '-infinity',
       (select max(moment.today) from moment),
       -- Of some courses only what is in them: it is a small part of what their learners do.
-      case when _learner_features.courses is not null then array(select part.item_id from part) end
+      of_items => case when _learner_features.courses is not null then array(select part.item_id from part) end
     ) as happened
   ),
 
