@@ -101,6 +101,20 @@ test("the descriptions of merged items are as if an erased person had never been
       });
       expect(erased).toEqual(never);
     }),
-    { numRuns: runs(60, 8, database.native) },
+    {
+      numRuns: runs(60, 8, database.native),
+      // A parent that eve tells, and that one by ada stood in the way of.
+      examples: [
+        [
+          [
+            { what: "send", userId: "ada", item: "task", hasKind: false, title: null, parent: "part" },
+            { what: "merge_items", item: "task", target: "course" },
+            { what: "rename_item", item: "course", target: "course" },
+            { what: "unmerge_item", item: "course" },
+            { what: "send", userId: "eve", item: "part", hasKind: false, title: null, parent: "course" },
+          ],
+        ],
+      ],
+    },
   );
 }, 600_000);

@@ -96,7 +96,7 @@ test("is of the given items, before and after a refresh", async () => {
     await refresh(db);
     const all = await db.rows<ReturnType<typeof row>>(now);
     const items = "array(select item_id from track.item where external_id in ('a', 'c'))";
-    const some = called(`track.activity_of(null, '-infinity', 'infinity', ${items})`);
+    const some = called(`track.activity_of(null, '-infinity', 'infinity', of_items => ${items})`);
     const expected = all.filter(({ item }) => item === "a" || item === "c");
     expect(expected).toHaveLength(4);
     expect(await db.rows(some)).toEqual(expected);
@@ -106,7 +106,7 @@ test("is of the given items, before and after a refresh", async () => {
     await refresh(db);
     const events = (await db.rows<ReturnType<typeof row>>(some)).filter(({ event }) => event !== null);
     expect(events).toEqual(late.filter(({ event }) => event !== null));
-    expect(await db.rows(called("track.activity_of(null, '-infinity', 'infinity', '{}')"))).toEqual([]);
+    expect(await db.rows(called("track.activity_of(null, '-infinity', 'infinity', of_items => '{}')"))).toEqual([]);
   });
 });
 

@@ -164,6 +164,37 @@ comment on function track._replace_descriptions(bigint[], bigint[], boolean) is 
 Does the work of `track._erase_descriptions`; without parents, the items have none afterwards. Raises CF010 for a cycle.
 $$;
 
+create or replace function track._items_without_parent(identities bigint[])
+returns bigint[]
+language plpgsql
+stable
+set search_path to pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select distinct ancestor.ancestor_item_id
+    from track.item_source as source
+    join track.item on item.item_id = source.item_id
+    join track.item_ancestor as ancestor on ancestor.item_id = coalesce(item.merged_item_id, item.item_id)
+    where source.identity_id = any (_items_without_parent.identities)
+      and source.attribute = 'parent'
+      and ancestor.depth > 0
+      and not exists (
+        select 1
+        from track.item_source as other
+        where other.item_id = ancestor.ancestor_item_id
+          and other.attribute = 'parent'
+      )
+    order by 1
+  );
+end;
+$$;
+
+comment on function track._items_without_parent(bigint[]) is $$
+Returns the items that are above those whose parent identities told, and have no parent themselves.
+A parent that others told of them may have been left out, because it would have formed a cycle with these.
+$$;
+
 create or replace function track._erase_descriptions(identities bigint[], items bigint[] default null)
 returns bigint
 language plpgsql
@@ -173,35 +204,57 @@ as $$
 declare
   v_item_id bigint;
   v_cleared bigint := 0;
+  v_above constant bigint[] := case
+    when _erase_descriptions.items is null then track._items_without_parent(_erase_descriptions.identities)
+    else '{}'
+  end;
 begin
-  return track._replace_descriptions(_erase_descriptions.identities, _erase_descriptions.items, true);
-exception
-  -- The parent that others told first is meanwhile a part of the item. No erasure may fail for it.
-  when sqlstate 'CF010' then
-    for v_item_id in
-      select distinct source.item_id
-      from track.item_source as source
-      where source.identity_id = any (_erase_descriptions.identities)
-        and source.attribute <> 'name'
-        and (_erase_descriptions.items is null or source.item_id = any (_erase_descriptions.items))
-      order by source.item_id
-    loop
-      begin
+  begin
+    v_cleared := track._replace_descriptions(_erase_descriptions.identities, _erase_descriptions.items, true);
+  exception
+    -- The parent that others told first is meanwhile a part of the item. No erasure may fail for it.
+    when sqlstate 'CF010' then
+      for v_item_id in
+        select distinct source.item_id
+        from track.item_source as source
+        where source.identity_id = any (_erase_descriptions.identities)
+          and source.attribute <> 'name'
+          and (_erase_descriptions.items is null or source.item_id = any (_erase_descriptions.items))
+        order by source.item_id
+      loop
+        begin
+          v_cleared := v_cleared
+            + track._replace_descriptions(_erase_descriptions.identities, array[v_item_id], true);
+        exception
+          when sqlstate 'CF010' then
+            v_cleared := v_cleared
+              + track._replace_descriptions(_erase_descriptions.identities, array[v_item_id], false);
+        end;
+      end loop;
+  end;
+
+  foreach v_item_id in array v_above loop
+    begin
+      insert into track.item_source (item_id, attribute, identity_id)
+      select v_item_id, told.attribute, _erase_descriptions.identities[1]
+      from track._told_by_others(v_item_id, '{parent}') as told;
+      if found then
         v_cleared := v_cleared
           + track._replace_descriptions(_erase_descriptions.identities, array[v_item_id], true);
-      exception
-        when sqlstate 'CF010' then
-          v_cleared := v_cleared
-            + track._replace_descriptions(_erase_descriptions.identities, array[v_item_id], false);
-      end;
-    end loop;
-    return v_cleared;
+      end if;
+    exception
+      when sqlstate 'CF010' then
+        null;
+    end;
+  end loop;
+  return v_cleared;
 end;
 $$;
 
 comment on function track._erase_descriptions(bigint[], bigint[]) is $$
 Replaces the attributes that identities gave to items by what others told, or else removes them.
-`items`: of these items only; null: of all.
+`items`: of these items only; null: of all, and parents that others told are entered where those of the identities stood
+in their way (`track._items_without_parent`).
 Returns the number of items. A parent that would form a cycle is left out. The derived data of courses follows with the
 next refresh, as with each change of an item.
 $$;
