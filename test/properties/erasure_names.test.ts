@@ -103,7 +103,7 @@ test("the descriptions of merged items are as if an erased person had never been
     }),
     {
       numRuns: runs(60, 8, database.native),
-      // A parent that eve tells, and that one by ada stood in the way of.
+      // The parent that ada has given stands in the way of the one by eve.
       examples: [
         [
           [
