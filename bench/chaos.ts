@@ -614,7 +614,7 @@ for (let index = 0; index < faultCount; ) {
     // The next fault may come before this one is over, but two of them would not start PostgreSQL at once.
     if (given.verbose) console.log(`${new Date().toISOString().slice(11, 19)} ${name} (${duration} ms)`);
     const one = fault(duration, choice).catch(() => {});
-    if (/PostgreSQL is|disk/.test(name)) await one;
+    if (/PostgreSQL (is|jumps)|disk/.test(name)) await one;
     else pending.push(one);
   }
   await Promise.all(pending.splice(0));
