@@ -164,7 +164,26 @@ test("transitions by month are those of the sessions, also to readers of queued 
           );
       });
     }),
-    { numRuns: runs(30, 6, database.native) },
+    {
+      numRuns: runs(30, 6, database.native),
+      // One with transitions for certain.
+      examples: [
+        [
+          [
+            {
+              what: "events",
+              events: ["page-1", "page-2", "page-1"].map((item, minute) => ({
+                who: "ada" as const,
+                minute,
+                event: "Page Viewed" as const,
+                item,
+                view: "v" as const,
+              })),
+            },
+          ],
+        ],
+      ],
+    },
   );
   expect(found).toBeGreaterThan(0);
 });
