@@ -22,7 +22,7 @@ const workerSettings = [
 ] as const;
 
 /** Whether this database is the coordinator, or a worker, of a cluster of Citus. */
-async function hasCitus(client: pg.ClientBase): Promise<boolean> {
+export async function hasCitus(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ present: boolean }>(
     "select exists (select from pg_catalog.pg_extension where extname = 'citus') as present",
   );
@@ -242,6 +242,22 @@ async function changedFunctions(client: pg.ClientBase): Promise<Map<string, stri
   return changed;
 }
 
+/** Copies the functions that the workers execute, and that differ there. Returns their number. */
+export async function copyFunctions(client: pg.ClientBase, say: (line: string) => void): Promise<number> {
+  const changed = new Set([...(await changedFunctions(client)).values()].flat());
+  for (const signature of changed) {
+    const { rows } = await client.query<{ statement: string }>(
+      `select format('set citus.enable_ddl_propagation to off; set check_function_bodies to off; %s; alter function %s owner to %s',
+         pg_get_functiondef(oid), oid::regprocedure, proowner::regrole) as statement
+       from pg_catalog.pg_proc where oid = $1::regprocedure`,
+      [signature],
+    );
+    await onWorkers(client, rows[0]?.statement ?? "", `copying ${signature}`);
+    say(`copy again: ${signature}`);
+  }
+  return changed.size;
+}
+
 export interface ClusterState {
   /** False on a worker. */
   coordinator: boolean;
@@ -320,18 +336,7 @@ export async function distribute(url: string, options: DistributeOptions = {}): 
     if (!undo) {
       // After the steps: the first of them copies the roles of the coordinator, which may not log in.
       await prepareWorkers(client, await workers(client), say);
-      const changed = new Set([...(await changedFunctions(client)).values()].flat());
-      for (const signature of changed) {
-        const { rows: found } = await client.query<{ statement: string }>(
-          `select format('set citus.enable_ddl_propagation to off; set check_function_bodies to off; %s; alter function %s owner to %s',
-             pg_get_functiondef(oid), oid::regprocedure, proowner::regrole) as statement
-           from pg_catalog.pg_proc where oid = $1::regprocedure`,
-          [signature],
-        );
-        await onWorkers(client, found[0]?.statement ?? "", `copying ${signature}`);
-        done += 1;
-        say(`copy again: ${signature}`);
-      }
+      done += await copyFunctions(client, say);
     }
     return done;
   });

@@ -6,6 +6,7 @@ import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
 import { packageRoot } from "../paths.ts";
 import { withClient } from "./connect.ts";
+import { copyFunctions, hasCitus } from "./distribution.ts";
 import { completeIndexes } from "./indexes.ts";
 import { grantQueue, historyGrants, queueSchema } from "./logins.ts";
 import { repairMonths } from "./months.ts";
@@ -364,6 +365,7 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
       pending.length === releases.length && (await mayRevokeTemporary(client)) && (await revokeTemporary(client));
     await installWorker(url);
     const applied = await applyReleases(url, client, releases, lockWait);
+    if (applied.length > 0 && (await hasCitus(client))) await copyFunctions(client, lockWait.say);
     await runAsOwner(client, historyGrants);
     // A newer version has migrated the database: its functions must not be replaced by older ones.
     const current = options.current !== false && ahead.length === 0 && (await applyCurrent(url, client, lockWait));

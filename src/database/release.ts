@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import { errorCode, InsightsError } from "../errors.ts";
+import { hasCitus } from "./distribution.ts";
 import { migrateLock, migrateTables, migrationsDirectory } from "./graphile-migrate.ts";
 import { isEmbedded } from "./pooler.ts";
+import { splitStatements } from "./statements.ts";
 
 /** A committed migration, in the format of graphile-migrate. */
 export interface Release {
@@ -305,18 +307,44 @@ export async function ensureHistory(client: pg.ClientBase): Promise<void> {
   if (rows[0]?.missing === true) await client.query(migrateTables);
 }
 
+/** An error at a position of a text that begins in a line of a release, with its place. */
+function withPlace(error: unknown, release: Release, text: string, line: number): unknown {
+  if (error instanceof pg.DatabaseError && error.position !== undefined) {
+    const lines = text.slice(0, Number(error.position) - 1).split("\n");
+    const place = `migrations/committed/${release.file}, line ${release.before + line - 1 + lines.length}`;
+    error.detail = error.detail === undefined ? place : `${error.detail} (${place})`;
+  }
+  return error;
+}
+
+/** Statements about functions and views. */
+const isOfCode =
+  /^((create|create or replace|alter|comment on|drop) (function|(materialized )?view)|(grant|revoke) .* on function)\b/i;
+
+/**
+ * On a cluster of Citus, whose workers follow the changes of tables and types. It cannot always replace there the functions
+ * that it has copied: those that differ are copied after the release (`copyFunctions`). Views are on the coordinator only.
+ */
+async function runOnCluster(client: pg.ClientBase, release: Release): Promise<void> {
+  for (const { text, normal, line } of splitStatements(release.body)) {
+    await client.query(`set local citus.enable_ddl_propagation to ${isOfCode.test(normal) ? "off" : "on"}`);
+    try {
+      await client.query(text);
+    } catch (error) {
+      throw withPlace(error, release, text, line);
+    }
+  }
+}
+
 /** Runs one release and records it, within the transaction of the caller. */
 export async function runRelease(client: pg.ClientBase, release: Release): Promise<void> {
-  try {
-    await client.query(release.body);
-  } catch (error) {
-    if (error instanceof pg.DatabaseError && error.position !== undefined) {
-      const lines = release.body.slice(0, Number(error.position) - 1).split("\n");
-      const place = `migrations/committed/${release.file}, line ${release.before + lines.length}`;
-      error.detail = error.detail === undefined ? place : `${error.detail} (${place})`;
+  if (await hasCitus(client)) await runOnCluster(client, release);
+  else
+    try {
+      await client.query(release.body);
+    } catch (error) {
+      throw withPlace(error, release, release.body, 1);
     }
-    throw error;
-  }
   // If files of a checkout were run, it is unknown which of them the release has replaced: all run again.
   await client.query(
     `update graphile_migrate.current set content = '{"delta":"","files":{}}' where filename = 'source'`,
