@@ -579,7 +579,7 @@ async function check(): Promise<void> {
   isStopped = true;
   await Promise.all([end("api"), end("worker")]);
   // Sessions that a killed process has left, or a network that was cut.
-  await terminateAll();
+  await untilDone(terminateAll);
   await withClient(server.url(), async (client) => {
     const rows: Rows = async <T extends object>(sql: string, values: readonly unknown[] = []) =>
       (await client.query(sql, [...values])).rows as T[];
