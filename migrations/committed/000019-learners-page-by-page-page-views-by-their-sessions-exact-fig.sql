@@ -1,5 +1,5 @@
 --! Previous: sha1:004a12a33acb67e91cdc37fdc2bdaf514825d0f8
---! Hash: sha1:83dc90ecab1fc1ea66009e2d7673d5dcfbec99bd
+--! Hash: sha1:ef0286e91b0f552a0c20b792de9b29f43aec6ebe
 --! Message: learners page by page, page views by their sessions, exact figures by one function
 
 --! Included prepare.sql
@@ -12563,6 +12563,7 @@ begin
     );
   end if;
   perform common.check_count('top', coalesce(_session_items.top, 1), 1, 10000);
+  perform common.check_count('top_values', _session_items.top_values, 1, 100);
 
   -- Read first, so that an invalid argument is an error also when there are no sessions.
   select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
@@ -12830,6 +12831,7 @@ begin
       'Use engaged or duration (in seconds), or views.'
     );
   end if;
+  perform common.check_count('top_values', _session_distribution.top_values, 1, 100);
 
   -- Read first, so that an invalid argument is an error also when there are no sessions.
   select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
@@ -13089,6 +13091,7 @@ declare
   v_blocks int[];
   v_people bit(4096)[];
 begin
+  perform common.check_count('top_values', _hour_of_week.top_values, 1, 100);
   -- Read first, so that an invalid argument is an error also when there are no events.
   select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
   from analytics._members(_hour_of_week.among, _hour_of_week.smallest_group) as member;

@@ -83,6 +83,16 @@ test("another measure is an error", async () => {
     });
 });
 
+test("another number of values is an error, also without a breakdown", async () => {
+  for (const count of ["0", "101", "null"])
+    expect(
+      await database.rejects(`select * from analytics.session_distribution(top_values => ${count})`),
+    ).toMatchObject({
+      code: "CF001",
+      message: expect.stringContaining("top_values is"),
+    });
+});
+
 test("is for analysts, admins and workers", async () => {
   expect(await rolesThatMay(database, "select * from analytics.session_distribution()")).toEqual([
     "analyst",

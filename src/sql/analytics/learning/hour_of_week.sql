@@ -44,6 +44,7 @@ declare
   v_blocks int[];
   v_people bit(4096)[];
 begin
+  perform common.check_count('top_values', _hour_of_week.top_values, 1, 100);
   -- Read first, so that an invalid argument is an error also when there are no events.
   select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
   from analytics._members(_hour_of_week.among, _hour_of_week.smallest_group) as member;

@@ -46,6 +46,7 @@ begin
       'Use engaged or duration (in seconds), or views.'
     );
   end if;
+  perform common.check_count('top_values', _session_distribution.top_values, 1, 100);
 
   -- Read first, so that an invalid argument is an error also when there are no sessions.
   select array_agg(member.block), array_agg(member.people) into v_blocks, v_people

@@ -41,6 +41,7 @@ begin
     );
   end if;
   perform common.check_count('top', coalesce(_session_items.top, 1), 1, 10000);
+  perform common.check_count('top_values', _session_items.top_values, 1, 100);
 
   -- Read first, so that an invalid argument is an error also when there are no sessions.
   select array_agg(member.block), array_agg(member.people) into v_blocks, v_people
